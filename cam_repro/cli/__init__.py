@@ -1,0 +1,1 @@
+"""The commands: compose the configuration, build, run, write. One thin file each."""

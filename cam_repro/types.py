@@ -1,0 +1,82 @@
+"""The records that travel between the parts, and the one box convention.
+
+Boxes, everywhere in this package
+    ``(x0, y0, x1, y1)``, integers, inclusive at both ends, 0-based, in pixels of the original
+    image: a box of one pixel has ``x0 == x1``, its width is ``x1 - x0 + 1``, and the whole of an
+    image of width W and height H is ``(0, 0, W - 1, H - 1)``. This is the convention of the
+    ILSVRC development kit.
+
+Array names carry their shape as a suffix: N images, R classes asked for in each image, C classes
+of the data set, K feature maps, M boxes, G guesses, V crops of a view, h x w the size of a map,
+H x W the size of an image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+Box = tuple[int, int, int, int]
+Guess = tuple[int, Box]
+"""A guessed class index (0-based) and its box."""
+
+MAX_GUESSES = 5
+"""The ILSVRC localization task takes five guesses an image."""
+
+NO_LABEL = -1
+"""Label of an image whose class is not known (the test split)."""
+
+
+def empty_boxes() -> np.ndarray:
+    """Boxes of an image without annotation, int32 of shape (0, 4)."""
+    return np.zeros((0, 4), np.int32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set, before it is read.
+
+    id: the name without suffix, unique in its split (``ILSVRC2012_val_00000001``).
+    path: the file.
+    label: class index, 0-based in sorted WordNet order; ``NO_LABEL`` where unknown.
+    boxes_M4: true boxes, int32, (M, 4).
+    """
+
+    id: str
+    path: Path
+    label: int = NO_LABEL
+    boxes_M4: np.ndarray = field(default_factory=empty_boxes)
+
+
+@dataclass
+class StrategyGuesses:
+    """What one box strategy says of one image.
+
+    guesses: up to five (class, box), best first; a class may come twice.
+    gt_known: the box guessed when the true class is given, None where the label is unknown.
+    """
+
+    guesses: list[Guess]
+    gt_known: Box | None = None
+
+
+@dataclass
+class Prediction:
+    """Everything scored about one image: a row of ``predictions.parquet``.
+
+    width, height: pixels, as decoded (EXIF rotation ignored).
+    label: class index or ``NO_LABEL``; gt_boxes_M4: true boxes, int32 (M, 4).
+    classes, probabilities: the five best classes, best first (fewer where the data set has fewer).
+    strategies: guesses by strategy name.
+    """
+
+    id: str
+    width: int
+    height: int
+    label: int
+    gt_boxes_M4: np.ndarray
+    classes: list[int]
+    probabilities: list[float]
+    strategies: dict[str, StrategyGuesses]
