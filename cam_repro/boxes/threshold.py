@@ -1,0 +1,54 @@
+"""The paper's rule (section 3.2): above 20 % of the maximum, largest connected component."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.errors import UserError
+from cam_repro.geometry import whole_image
+from cam_repro.types import MAX_GUESSES, Box, Guess
+
+
+def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
+    """Box of the largest 8-connected component of what exceeds ``threshold`` x maximum.
+
+    map_HW: float, at the image's own size. threshold: share of the maximum, 0 to 1.
+    Of components of equal size the first in reading order wins. The box of the whole image is
+    returned where the maximum is not a positive number: nothing stands out there.
+    """
+    height, width = map_HW.shape
+    peak = float(map_HW.max())
+    if not (np.isfinite(peak) and peak > 0):
+        return whole_image(width, height)
+    mask_HW = (map_HW > threshold * peak).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    x, y, w, h = (int(value) for value in stats[largest, :4])
+    return x, y, x + w - 1, y + h - 1
+
+
+def check_threshold(name: str, value: float) -> float:
+    """``value`` if it is a share of the maximum, 0 <= value < 1; else a UserError."""
+    if not 0 <= value < 1:
+        raise UserError(
+            f"{name}={value}: is a share of the map's maximum, from 0 up to but not including 1"
+        )
+    return value
+
+
+class ThresholdBox(BoxStrategy):
+    """One box for each of the five best classes.
+
+    threshold: share of the map's maximum, 0 <= threshold < 1.
+    """
+
+    def __init__(self, threshold: float = 0.2) -> None:
+        self.threshold = check_threshold("box.threshold", threshold)
+
+    def __call__(self, maps: RankedMaps) -> list[Guess]:
+        return [
+            (maps.classes[rank], largest_component_box(maps.at_image_size(rank), self.threshold))
+            for rank in range(min(len(maps), MAX_GUESSES))
+        ]

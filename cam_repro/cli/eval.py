@@ -1,0 +1,16 @@
+"""``cam-eval split=val``: predict classes and boxes, and score them."""
+
+from __future__ import annotations
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cam_repro.cli.app import command
+
+
+@command("eval")
+def main(cfg: DictConfig) -> None:
+    """Score one network, or every trained one that has no result yet."""
+    from cam_repro.jobs.evaluate import run_evaluation  # torch, which --help can do without
+
+    run_evaluation(cfg, HydraConfig.get().overrides.task)

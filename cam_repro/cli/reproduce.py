@@ -1,0 +1,15 @@
+"""``cam-reproduce``: every row of the tables, from training to the report."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from cam_repro.cli.app import command
+
+
+@command("reproduce")
+def main(cfg: DictConfig) -> None:
+    """Train and score what the experiment lists, skipping what is done, and write the tables."""
+    from cam_repro.jobs.reproduce import run_reproduce  # torch, which --help can do without
+
+    run_reproduce(cfg)

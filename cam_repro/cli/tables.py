@@ -1,0 +1,14 @@
+"""``cam-tables``: the paper's tables from the scored runs of each data set."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from cam_repro.cli.app import command
+from cam_repro.jobs.tables import run_tables
+
+
+@command("tables", groups=False)
+def main(cfg: DictConfig) -> None:
+    """Write table1.csv, table2.csv, table3.csv and tables.md, and print them."""
+    run_tables(cfg)

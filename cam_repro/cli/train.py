@@ -1,0 +1,15 @@
+"""``cam-train model=NAME``: train a network."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from cam_repro.cli.app import command
+
+
+@command("train")
+def main(cfg: DictConfig) -> None:
+    """Train a network and leave checkpoints, log and curves in its run folder."""
+    from cam_repro.jobs.train import run_training  # torch, which --help can do without
+
+    run_training(cfg)

@@ -1,0 +1,33 @@
+"""YAML for choices, dataclasses for validation: a composed config becomes a checked object."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cam_repro.errors import UserError
+
+Schema = TypeVar("Schema")
+
+
+def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
+    """The config as an object of the dataclass ``schema``.
+
+    Unknown keys, wrong types and values not given (``???``) are refused in one line with the
+    key's name; ranges are the business of the dataclass's ``__post_init__`` (raise UserError).
+
+    prefix: the key under which ``cfg`` stands in the whole config, for messages.
+    """
+    start = f"{prefix}." if prefix else ""
+    base = OmegaConf.structured(schema)
+    try:
+        merged = OmegaConf.merge(base, cast(Any, OmegaConf.to_container(cfg, resolve=True)))
+        missing = [start + key for key in sorted(OmegaConf.missing_keys(merged))]
+        if missing:
+            raise UserError(f"{', '.join(missing)} not given: add {missing[0]}=VALUE (see --help)")
+        return cast(Schema, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{start}{error.full_key or ''}: {reason}") from error

@@ -1,0 +1,1 @@
+"""Data sets, views of an image, and the loaders that feed a network."""

@@ -1,0 +1,593 @@
+"""The built-in data set ``demo``: drawn on first use, identical on every machine, no download.
+
+Each image shows one to three objects of one class on a cluttered background. A class is a shape
+and a material (``dotted cross``): every shape comes in three materials and every material in two
+shapes, so neither alone tells the class; colour tells nothing. The material covers the whole
+object, so that the evidence for a class lies over its full extent, and objects are small and
+off-centre often enough for the box of the whole image to be wrong most of the time. A few images
+are grey (mode L) or CMYK, as in ILSVRC.
+
+The tree has the layout of ILSVRC as Kaggle distributes it (``Data/CLS-LOC/train/<wnid>`` ...).
+
+Same pixels everywhere: all drawing is integer arithmetic (lengths in quarter pixels, sines and
+cosines as multiples of 1/4096), and all chance is the raw output of PCG64, seeded for each image
+by (seed, split, index), so that no image depends on another. The bytes of the JPEG files also
+depend on Pillow's encoder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cam_repro.errors import UserError
+from cam_repro.types import Box
+
+DEMO_VERSION = 1
+"""Raise it with any change to what is drawn: cached trees of another version are not used."""
+
+SPLITS = ("train", "val", "test")
+DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}
+JPEG_QUALITY = 90
+JPEG_SUBSAMPLING = "4:2:0"
+
+# --- the classes ---------------------------------------------------------------------------------
+
+ONE = 4096
+"""Fixed-point 1 of sines, cosines and object coordinates."""
+QUARTER = 4
+"""Lengths are in quarter pixels: the 2 x 2 samples of a pixel lie at 1/4 and 3/4 of its sides."""
+
+Mask = np.ndarray
+
+
+def _triangle(u: np.ndarray, v: np.ndarray) -> Mask:
+    return (v <= ONE) & (2 * abs(u) <= v + ONE)
+
+
+def _cross(u: np.ndarray, v: np.ndarray) -> Mask:
+    u, v = abs(u), abs(v)
+    return (np.minimum(u, v) <= ARM) & (np.maximum(u, v) <= ONE)
+
+
+ARM = ONE // 3
+"""Half the width of an arm of the cross."""
+
+# Shapes live in the square |u|, |v| <= ONE, v pointing down.
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], Mask]] = {
+    "disc": lambda u, v: u * u + v * v <= ONE * ONE,
+    "square": lambda u, v: np.maximum(abs(u), abs(v)) <= ONE,
+    "triangle": _triangle,
+    "cross": _cross,
+}
+
+# Materials say where the light one of two tones goes; p, q and the period t are lengths.
+MATERIALS: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
+    "striped": lambda p, q, t: 2 * (p % t) < t,
+    "checked": lambda p, q, t: (2 * p // t + 2 * q // t) % 2 == 0,
+    "dotted": lambda p, q, t: 9 * ((p % t - t // 2) ** 2 + (q % t - t // 2) ** 2) < t * t,
+    "zigzag": lambda p, q, t: 2 * ((p + abs(q % (2 * t) - t)) % t) < t,
+    "netted": lambda p, q, t: np.minimum(p % t, q % t) * 4 < t,
+    "bricked": lambda p, q, t: np.minimum((p + q // t % 2 * t) % (2 * t), q % t) * 4 > t,
+}
+# What no class is made of, for the clutter.
+NEUTRAL: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
+    "plain": lambda p, q, t: np.ones_like(p, bool),
+    "speckled": lambda p, q, t: ((3 * p // t * 7919) ^ (3 * q // t * 10007)) % 7 < 3,
+}
+
+
+@dataclass(frozen=True)
+class DemoClass:
+    """A class: its id (no WordNet noun has an offset above 16 million), its name, what it is."""
+
+    wnid: str
+    name: str
+    shape: str
+    material: str
+
+
+def _classes() -> tuple[DemoClass, ...]:
+    # Any two shapes share exactly one material.
+    shapes_of = {
+        "striped": ("disc", "triangle"),
+        "checked": ("square", "cross"),
+        "dotted": ("triangle", "cross"),
+        "zigzag": ("disc", "cross"),
+        "netted": ("square", "triangle"),
+        "bricked": ("disc", "square"),
+    }
+    pairs = [(s, m) for s in SHAPES for m in MATERIALS if s in shapes_of[m]]
+    return tuple(
+        DemoClass(f"n{90000010 + k}", f"{material} {shape}", shape, material)
+        for k, (shape, material) in enumerate(pairs)
+    )
+
+
+CLASSES = _classes()
+"""The twelve classes, in the order of their labels."""
+
+# --- chance --------------------------------------------------------------------------------------
+
+
+class _Dice:
+    """Random integers of one image.
+
+    NumPy promises the raw output of PCG64 for all time; what Generator makes of it may change.
+    """
+
+    def __init__(self, seed: int, split: str, index: int) -> None:
+        entropy = np.random.SeedSequence([seed, SPLITS.index(split), index])
+        self._source = np.random.PCG64(entropy)
+
+    def roll(self, low: int, high: int) -> int:
+        """One integer of low..high, both included."""
+        assert low <= high
+        return low + int(self._source.random_raw()) % (high - low + 1)
+
+    def bytes(self, *shape: int) -> np.ndarray:
+        """An int32 array of 0..255."""
+        count = math.prod(shape)
+        words = self._source.random_raw(-(-count // 8)).astype("<u8")
+        return words.view(np.uint8)[:count].reshape(shape).astype(np.int32)
+
+
+# --- drawing -------------------------------------------------------------------------------------
+
+TURN = 72
+"""Steps of a full turn: angles are multiples of 5 degrees."""
+# Rounded far above the last digit, where mathematical libraries differ.
+COS = [round(round(math.cos(2 * math.pi * k / TURN), 6) * ONE) for k in range(TURN)]
+SIN = [round(round(math.sin(2 * math.pi * k / TURN), 6) * ONE) for k in range(TURN)]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Something to paint. Lengths in quarter pixels, angles in steps of ``TURN``, colours RGB."""
+
+    shape: str
+    material: str
+    centre: tuple[int, int]
+    radii: tuple[int, int]
+    angle: int
+    grain_angle: int
+    period: int
+    light: np.ndarray
+    dark: np.ndarray
+    rim: bool = False
+    shade: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One image before encoding.
+
+    pixels: uint8, (H, W) for mode L, (H, W, 3) for RGB, (H, W, 4) for CMYK (0 = no ink).
+    label: index into ``CLASSES``.
+    masks: bool (H, W), one an instance, where at least half of the pixel is the object.
+    boxes: the tight box of each mask. truncated: whether each reaches over the edge.
+    """
+
+    pixels: np.ndarray
+    mode: str
+    label: int
+    masks: list[Mask]
+    boxes: list[Box]
+    truncated: list[bool]
+
+
+def _colour(dice: _Dice, low: int, high: int, strongest: int = 120) -> np.ndarray:
+    """Any hue with a luminance of low..high, (3, 1, 1): colour is chance, contrast is not."""
+    hue, strength, luma = dice.roll(0, 1535), dice.roll(0, strongest), dice.roll(low, high)
+    wheel = [abs(hue - 768) - 256, 512 - abs(hue - 512), 512 - abs(hue - 1024)]
+    pure = np.clip(np.array(wheel, np.int32), 0, 255)[:, None, None]
+    return np.clip(luma + (pure - _luma(pure)) * strength // 160, 0, 255)
+
+
+def _luma(rgb_3HW: np.ndarray) -> np.ndarray:
+    return (299 * rgb_3HW[0] + 587 * rgb_3HW[1] + 114 * rgb_3HW[2] + 500) // 1000
+
+
+def _rotate(x: np.ndarray, y: np.ndarray, angle: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in axes turned by ``angle``; the unit becomes 1/4096 of what it was."""
+    return x * COS[angle] + y * SIN[angle], y * COS[angle] - x * SIN[angle]
+
+
+def _reach(shape: str, radii: tuple[int, int], angle: int) -> tuple[int, int]:
+    """Half the width and height of the box around the centre that holds the turned shape."""
+    corners = {
+        "square": [(ONE, ONE), (ONE, -ONE)],
+        "triangle": [(0, -ONE), (ONE, ONE), (-ONE, ONE)],
+        "cross": [(ARM, ONE), (ARM, -ONE), (ONE, ARM), (ONE, -ARM)],
+    }
+    if shape == "disc":
+        x = math.isqrt((radii[0] * COS[angle]) ** 2 + (radii[1] * SIN[angle]) ** 2)
+        y = math.isqrt((radii[0] * SIN[angle]) ** 2 + (radii[1] * COS[angle]) ** 2)
+        return x // ONE + 1, y // ONE + 1
+    points = [(radii[0] * u, radii[1] * v) for u, v in corners[shape]]
+    x = max(abs(a * COS[angle] - b * SIN[angle]) for a, b in points)
+    y = max(abs(a * SIN[angle] + b * COS[angle]) for a, b in points)
+    return x // ONE**2 + 1, y // ONE**2 + 1
+
+
+def _count(samples: Mask) -> np.ndarray:
+    """How many of the 2 x 2 samples of each pixel are set."""
+    n = samples.view(np.uint8)
+    n = n[0::2, 0::2] + n[0::2, 1::2] + n[1::2, 0::2] + n[1::2, 1::2]
+    return n.astype(np.int32)
+
+
+def _paint(canvas_3HW: np.ndarray, piece: _Piece) -> Mask:
+    """Paint on the int32 canvas in place; return where the piece is, bool (H, W)."""
+    height, width = canvas_3HW.shape[1:]
+    mask = np.zeros((height, width), bool)
+    reach = _reach(piece.shape, piece.radii, piece.angle)
+    x0, y0 = (max(0, (c - r) // QUARTER) for c, r in zip(piece.centre, reach, strict=True))
+    x1 = min(width, (piece.centre[0] + reach[0]) // QUARTER + 1)
+    y1 = min(height, (piece.centre[1] + reach[1]) // QUARTER + 1)
+    if x0 >= x1 or y0 >= y1:
+        return mask
+
+    # Samples of the window, relative to the centre; 32 bits hold all that follows.
+    x = (2 * np.arange(2 * x0, 2 * x1, dtype=np.int32) + 1 - piece.centre[0])[None, :]
+    y = (2 * np.arange(2 * y0, 2 * y1, dtype=np.int32) + 1 - piece.centre[1])[:, None]
+    u, v = _rotate(x, y, piece.angle)
+    u, v = u // piece.radii[0], v // piece.radii[1]
+    inside = SHAPES[piece.shape](u, v)
+    p, q = _rotate(x, y, piece.grain_angle)
+    # Squares of 4096ths would not fit: materials get 64ths.
+    light = inside & (MATERIALS | NEUTRAL)[piece.material](p // 64, q // 64, piece.period * 64)
+    if piece.rim:
+        light &= SHAPES[piece.shape](u * 8 // 7, v * 8 // 7)
+
+    n_inside, n_light = _count(inside), _count(light)
+    paint_3HW = n_light * piece.light + (n_inside - n_light) * piece.dark
+    # Lit from one side: up to a quarter brighter or darker at the ends.
+    shade = 256 + (u[::2, ::2] * piece.shade[0] + v[::2, ::2] * piece.shade[1]) // ONE
+    window_3HW = canvas_3HW[:, y0:y1, x0:x1]
+    window_3HW *= 4 - n_inside
+    window_3HW += paint_3HW * shade // 256
+    window_3HW //= 4
+    mask[y0:y1, x0:x1] = n_inside >= 2
+    return mask
+
+
+def _clouds(dice: _Dice, height: int, width: int, cells: int) -> np.ndarray:
+    """Smooth noise: a random lattice interpolated to (height, width), values 0..255."""
+    lattice = dice.bytes(cells + 1, cells + 1)
+    y, x = (np.arange(n, dtype=np.int32) * cells * 256 // n for n in (height, width))
+    row, down = y // 256, (y % 256)[:, None]
+    rows = lattice[row] * (256 - down) + lattice[row + 1] * down
+    column, right = x // 256, x % 256
+    return (rows[:, column] * (256 - right) + rows[:, column + 1] * right) // 65536
+
+
+def _background(dice: _Dice, height: int, width: int, material: str) -> np.ndarray:
+    """Clouds, a few plain slabs and many small pieces: nothing that tells the class.
+
+    A piece may be of a class's material, though seldom, small, and never of this image's
+    ``material``, which would be an object without a box.
+    """
+    short = min(height, width)
+    mix = (2 * _clouds(dice, height, width, 3) + _clouds(dice, height, width, 9)) // 3
+    a, b = _colour(dice, 70, 190, 60), _colour(dice, 70, 190, 60)
+    canvas_3HW = (a * (255 - mix) + b * mix) // 255
+
+    def piece(kind: str, small: int, large: int, low: int, high: int) -> _Piece:
+        """Radii are ``small``..``large`` hundredths of the short side."""
+        radii = tuple(max(6, dice.roll(small, large) * short * QUARTER // 100) for _ in "xy")
+        return _Piece(
+            shape=list(SHAPES)[dice.roll(0, len(SHAPES) - 1)],
+            material=kind,
+            centre=(dice.roll(0, width * QUARTER), dice.roll(0, height * QUARTER)),
+            radii=(radii[0], radii[1]),
+            angle=dice.roll(0, TURN - 1),
+            grain_angle=dice.roll(0, TURN - 1),
+            period=short * QUARTER * dice.roll(9, 13) // 100,
+            light=_colour(dice, low, high, 80),
+            dark=_colour(dice, 30, 90, 80),
+        )
+
+    for _ in range(dice.roll(1, 3)):
+        _paint(canvas_3HW, piece("plain", 15, 55, 70, 190))
+    for _ in range(dice.roll(4, 9)):
+        _paint(canvas_3HW, piece("plain", 2, 9, 30, 225))
+    for _ in range(dice.roll(0, 3)):
+        _paint(canvas_3HW, piece("speckled", 4, 10, 140, 230))
+    others = [name for name in MATERIALS if name != material]
+    if dice.roll(1, 4) == 1:
+        other = others[dice.roll(0, len(others) - 1)]
+        _paint(canvas_3HW, piece(other, 5, 8, 170, 230))
+    return canvas_3HW
+
+
+def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece]:
+    """One (70 %), two or three instances whose boxes do not overlap."""
+    short = min(height, width) * QUARTER
+    chance = dice.roll(1, 100)
+    count = 1 if chance <= 70 else 2 if chance <= 90 else 3
+    largest = {1: 96, 2: 52, 3: 44}[count]
+    leaves = dice.roll(1, 8) == 1
+    placed: list[_Piece] = []
+    taken: list[tuple[int, int, int, int]] = []
+    for _ in range(count):
+        # The sides of the box, in hundredths of the short side of the image.
+        side = dice.roll(38, largest) * short // 100
+        radii = (1000 * dice.roll(85, 115) // 100, 1000)
+        angle = dice.roll(-4, 4) % TURN
+        reach = _reach(kind.shape, radii, angle)
+        radii = (radii[0] * side // (2 * max(reach)), radii[1] * side // (2 * max(reach)))
+        reach = _reach(kind.shape, radii, angle)
+        light, dark = _colour(dice, 175, 235), _colour(dice, 25, 80)
+        shade = (dice.roll(-50, 50), dice.roll(-50, 50))
+        period, grain_angle = short * dice.roll(10, 14) // 100, dice.roll(0, TURN - 1)
+        # How far the box may leave the image; most keep a pixel's distance from its edge.
+        slack = side // 6 if leaves else -QUARTER
+        for _ in range(40):
+            x = dice.roll(reach[0] - slack, width * QUARTER - reach[0] + slack)
+            y = dice.roll(reach[1] - slack, height * QUARTER - reach[1] + slack)
+            box = (x - reach[0], y - reach[1], x + reach[0], y + reach[1])
+            if all(box[0] > b[2] or b[0] > box[2] or box[1] > b[3] or b[1] > box[3] for b in taken):
+                break
+        else:
+            continue  # no room left: one instance fewer
+        taken.append(box)
+        placed.append(
+            _Piece(
+                shape=kind.shape,
+                material=kind.material,
+                centre=(x, y),
+                radii=radii,
+                angle=angle,
+                grain_angle=grain_angle,
+                period=period,
+                light=light,
+                dark=dark,
+                rim=True,
+                shade=shade,
+            )
+        )
+    return placed
+
+
+def _tight_box(mask: Mask) -> Box:
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(xs[0]), int(ys[0]), int(xs[-1]), int(ys[-1])
+
+
+def _cmyk(rgb_3HW: np.ndarray) -> np.ndarray:
+    """Inks, 0..255, that print ``rgb_3HW``: half of the grey is black ink, so no plane is idle."""
+    black = (255 - rgb_3HW.max(0, keepdims=True)) // 2
+    return np.concatenate([255 - rgb_3HW * 255 // (255 - black), black])
+
+
+def _encodable(rgb_3HW: np.ndarray, mode: str) -> np.ndarray:
+    if mode == "L":
+        return _luma(rgb_3HW).astype(np.uint8)
+    planes = _cmyk(rgb_3HW) if mode == "CMYK" else rgb_3HW
+    return np.ascontiguousarray(planes.transpose(1, 2, 0), np.uint8)
+
+
+def draw(split: str, index: int, seed: int = 0) -> Drawing:
+    """Draw image ``index`` (0-based) of ``split`` (train, val or test).
+
+    Sides are 64 to 160 pixels. About 3 % of images are mode L and 2 % CMYK.
+    """
+    dice = _Dice(seed, split, index)
+    label = index % len(CLASSES)
+    kind = CLASSES[label]
+    chance = dice.roll(1, 100)
+    mode = "L" if chance <= 3 else "CMYK" if chance <= 5 else "RGB"
+    long = dice.roll(96, 160)
+    short = max(64, long * (100, 100, 80, 75, 67)[dice.roll(0, 4)] // 100)
+    height, width = (long, short) if dice.roll(0, 1) else (short, long)
+
+    canvas_3HW = _background(dice, height, width, kind.material)
+    pieces = _place(dice, height, width, kind)
+    masks = [_paint(canvas_3HW, piece) for piece in pieces]
+    canvas_3HW += (dice.bytes(3, height, width) + dice.bytes(3, height, width)) // 24 - 10
+    rgb_3HW = np.clip(canvas_3HW, 0, 255)
+
+    reaches = [_reach(piece.shape, piece.radii, piece.angle) for piece in pieces]
+    return Drawing(
+        pixels=_encodable(rgb_3HW, mode),
+        mode=mode,
+        label=label,
+        masks=masks,
+        boxes=[_tight_box(mask) for mask in masks],
+        truncated=[
+            x < rx or y < ry or x + rx > width * QUARTER or y + ry > height * QUARTER
+            for (x, y), (rx, ry) in zip((p.centre for p in pieces), reaches, strict=True)
+        ],
+    )
+
+
+# --- the tree ------------------------------------------------------------------------------------
+
+
+def _xml(folder: str, name: str, wnid: str, drawing: Drawing) -> str:
+    height, width = drawing.pixels.shape[:2]
+    lines = [
+        "<annotation>",
+        f"\t<folder>{folder}</folder>",
+        f"\t<filename>{name}</filename>",
+        "\t<source>",
+        "\t\t<database>cam_repro_demo</database>",
+        "\t</source>",
+        "\t<size>",
+        f"\t\t<width>{width}</width>",
+        f"\t\t<height>{height}</height>",
+        f"\t\t<depth>{len(Image.new(drawing.mode, (1, 1)).getbands())}</depth>",
+        "\t</size>",
+        "\t<segmented>0</segmented>",
+    ]
+    for box, truncated in zip(drawing.boxes, drawing.truncated, strict=True):
+        lines += [
+            "\t<object>",
+            f"\t\t<name>{wnid}</name>",
+            "\t\t<pose>Unspecified</pose>",
+            f"\t\t<truncated>{int(truncated)}</truncated>",
+            "\t\t<difficult>0</difficult>",
+            "\t\t<bndbox>",
+            f"\t\t\t<xmin>{box[0]}</xmin>",
+            f"\t\t\t<ymin>{box[1]}</ymin>",
+            f"\t\t\t<xmax>{box[2]}</xmax>",
+            f"\t\t\t<ymax>{box[3]}</ymax>",
+            "\t\t</bndbox>",
+            "\t</object>",
+        ]
+    return "\n".join([*lines, "</annotation>", ""])
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())  # the same line ends everywhere
+
+
+def _write_split(root: Path, split: str, count: int, seed: int, bar: tqdm) -> None:
+    rows: list[tuple[str, str, str]] = []  # name in the list file, id, prediction string
+    for index in range(count):
+        drawing = draw(split, index, seed)
+        wnid = CLASSES[drawing.label].wnid
+        if split == "train":
+            folder, name = f"train/{wnid}", f"{wnid}_{index // len(CLASSES) + 1}"
+            listed = f"{wnid}/{name}"
+        else:
+            folder = split
+            name = listed = f"demo_{split}_{index + 1:08d}"
+        image = root / "Data" / "CLS-LOC" / folder / f"{name}.JPEG"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        size = drawing.pixels.shape[1::-1]
+        picture = Image.frombytes(drawing.mode, size, drawing.pixels.tobytes())
+        picture.save(image, "JPEG", quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING)
+        if split != "test":
+            xml = root / "Annotations" / "CLS-LOC" / folder / f"{name}.xml"
+            _write(xml, _xml(Path(folder).name, name, wnid, drawing))
+        truth = "".join(f"{wnid} {x0} {y0} {x1} {y1} " for x0, y0, x1, y1 in drawing.boxes)
+        rows.append((listed, name, truth))
+        bar.update()
+
+    if split == "train":
+        # Kaggle's list goes class by class, numbers ascending.
+        rows.sort(key=lambda row: (row[0].split("/")[0], int(row[1].split("_")[1])))
+    listing = "".join(f"{listed} {k}\n" for k, (listed, _, _) in enumerate(rows, 1))
+    list_name = "train_cls.txt" if split == "train" else f"{split}.txt"
+    _write(root / "ImageSets" / "CLS-LOC" / list_name, listing)
+    if split != "test":
+        # The blank at the end of a row is Kaggle's.
+        table = ["ImageId,PredictionString\n", *(f"{name},{truth}\n" for _, name, truth in rows)]
+        _write(root / f"LOC_{split}_solution.csv", "".join(table))
+
+
+class _AlreadyThereError(UserError):
+    """Something is at the place where the tree should go."""
+
+
+def _check_settings(settings: dict[str, int]) -> None:
+    for name, value in settings.items():
+        if name not in DEFAULTS:
+            raise UserError(f"demo data has no setting {name!r}; it has {', '.join(DEFAULTS)}")
+        low = 0 if name == "seed" else 1
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
+            raise UserError(
+                f"demo data: {name} must be an integer of {low}..2^31 - 1, not {value!r}"
+            )
+
+
+def make_demo(
+    root: Path,
+    *,
+    seed: int = DEFAULTS["seed"],
+    n_train: int = DEFAULTS["n_train"],
+    n_val: int = DEFAULTS["n_val"],
+    n_test: int = DEFAULTS["n_test"],
+    progress: bool = True,
+) -> None:
+    """Write the data set as a new folder ``root``, whole or not at all.
+
+    seed: 0..2^31 - 1; n_train, n_val, n_test: images of each split, at least 1 (classes take
+    turns, so their counts differ by one at most); progress: a bar on standard error.
+
+    Raises UserError where a setting is impossible, ``root`` exists already or cannot be made.
+    """
+    counts = {"train": n_train, "val": n_val, "test": n_test}
+    _check_settings({"seed": seed, **{f"n_{split}": n for split, n in counts.items()}})
+    root = Path(root).absolute()
+    if root.exists():
+        raise _AlreadyThereError(f"{root} exists already: remove it or choose another folder")
+    temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make {root} ({error.strerror}): name a folder that can be written, "
+            "for the cache with CAM_REPRO_CACHE"
+        ) from error
+    try:
+        bar = tqdm(total=sum(counts.values()), desc="demo data", unit="image", disable=not progress)
+        with bar:
+            for split, count in counts.items():
+                _write_split(temporary, split, count, seed, bar)
+        mapping = "".join(f"{kind.wnid} {kind.name}\n" for kind in CLASSES)
+        _write(temporary / "LOC_synset_mapping.txt", mapping)
+        try:
+            temporary.rename(root)
+        except OSError:
+            if root.exists():
+                raise _AlreadyThereError(f"{root} was made by another process") from None
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _default_cache() -> Path:
+    if own := os.environ.get("CAM_REPRO_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(shared).expanduser() / "cam_repro"
+
+
+def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: int) -> Path:
+    """The folder of the data set, made on first use: ``<cache>/demo-<version>-<settings hash>``.
+
+    cache: default ``$CAM_REPRO_CACHE``, else ``$XDG_CACHE_HOME/cam_repro``, else
+    ``~/.cache/cam_repro``. settings: those of ``make_demo``. Of two processes that make it at once
+    one wins, and both return the same complete tree.
+
+    Raises UserError where a setting is unknown or impossible.
+    """
+    _check_settings(settings)
+    key = json.dumps(DEFAULTS | settings, sort_keys=True).encode()
+    name = f"demo-{DEMO_VERSION}-{hashlib.sha256(key).hexdigest()[:10]}"
+    root = (Path(cache) if cache is not None else _default_cache()) / name
+    if not root.is_dir():
+        with contextlib.suppress(_AlreadyThereError):
+            make_demo(root, progress=progress, **settings)
+    if not root.is_dir():
+        raise UserError(f"{root} is in the way of the demo data and no folder: remove it")
+    return root
+
+
+def tree_fingerprint(root: Path) -> str:
+    """SHA-256 over the names (relative, sorted) and contents of all files below ``root``."""
+    root = Path(root)
+    digest = hashlib.sha256()
+    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    for name in sorted(files):
+        content = files[name].read_bytes()
+        # The length between them keeps name and content from running into each other.
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()

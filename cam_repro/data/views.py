@@ -1,0 +1,132 @@
+"""Views: how an image is shown to the network, and how the maps of a view lie on the image.
+
+Every view starts from the whole image squashed to a square (aspect ratio not kept), as the
+authors' networks were fed. ``crops`` cuts what the network sees, ``merge`` lays the maps of those
+crops on a frame that covers the whole squashed image, so that resizing a frame to the image's own
+size puts every value where it belongs. What no crop covers is 0 in the frame: no evidence.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+from PIL import Image
+
+
+def squash(image: Image.Image, size: int) -> np.ndarray:
+    """Resize to ``size`` x ``size``, bilinear with antialiasing; uint8 (size, size, 3), RGB."""
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+class View(ABC):
+    """How an image is shown to the network.
+
+    input_size: side of a crop in pixels, what the network is given.
+    resize_size: side of the squashed image that crops are cut from.
+    covered: share of the image that some crop sees, 0 to 1.
+    """
+
+    name: str
+    n_crops: int = 1
+
+    def __init__(self, input_size: int, resize_size: int) -> None:
+        self.input_size = input_size
+        self.resize_size = resize_size
+
+    @property
+    def covered(self) -> float:
+        return 1.0
+
+    @abstractmethod
+    def crops(self, image: Image.Image) -> np.ndarray:
+        """uint8 (V, input_size, input_size, 3) of an RGB image."""
+
+    @abstractmethod
+    def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
+        """float32 frames (R, H, W) over the whole image from the maps of its V crops."""
+
+
+class Squash(View):
+    """The whole image squashed to the input size, one crop. The frame is the map itself."""
+
+    name = "squash"
+
+    def crops(self, image: Image.Image) -> np.ndarray:
+        return squash(image, self.input_size)[None]
+
+    def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
+        return maps_VRhw[0]
+
+
+class Center(View):
+    """The centre crop of the squashed image; the border that it leaves out is 0 in the frame."""
+
+    name = "center"
+
+    @property
+    def covered(self) -> float:
+        return (self.input_size / self.resize_size) ** 2
+
+    def crops(self, image: Image.Image) -> np.ndarray:
+        frame = squash(image, self.resize_size)
+        start = (self.resize_size - self.input_size) // 2
+        end = start + self.input_size
+        return frame[None, start:end, start:end]
+
+    def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
+        start = (self.resize_size - self.input_size) // 2
+        end = start + self.input_size
+        frames = np.zeros((maps_VRhw.shape[1], self.resize_size, self.resize_size), np.float32)
+        frames[:, start:end, start:end] = upsample(maps_VRhw[0], self.input_size)
+        return frames
+
+
+class Ten(View):
+    """Ten crops: the four corners and the centre of the squashed image, and their mirrors.
+
+    Maps are merged as the authors' released code does: each is upsampled to the crop, mirrored
+    ones are flipped back, absolute values are summed over the frame and divided by the maximum.
+    The sum is not divided by how many crops cover a pixel, which favours the middle; with
+    ``divide_by_coverage`` it is.
+    """
+
+    name = "ten"
+    n_crops = 10
+
+    def __init__(self, input_size: int, resize_size: int, divide_by_coverage: bool = False) -> None:
+        super().__init__(input_size, resize_size)
+        self.divide_by_coverage = divide_by_coverage
+        far = resize_size - input_size
+        middle = far // 2
+        self.corners_yx = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
+
+    def crops(self, image: Image.Image) -> np.ndarray:
+        frame = squash(image, self.resize_size)
+        size = self.input_size
+        five = np.stack([frame[y : y + size, x : x + size] for y, x in self.corners_yx])
+        return np.concatenate([five, five[:, :, ::-1]])
+
+    def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
+        size, n_classes = self.input_size, maps_VRhw.shape[1]
+        frames = np.zeros((n_classes, self.resize_size, self.resize_size), np.float32)
+        coverage = np.zeros((self.resize_size, self.resize_size), np.float32)
+        for crop, maps_Rhw in enumerate(maps_VRhw):
+            y, x = self.corners_yx[crop % 5]
+            maps_RHW = np.abs(upsample(maps_Rhw, size))
+            if crop >= 5:
+                maps_RHW = maps_RHW[:, :, ::-1]
+            frames[:, y : y + size, x : x + size] += maps_RHW
+            coverage[y : y + size, x : x + size] += 1
+        if self.divide_by_coverage:
+            frames /= np.maximum(coverage, 1)
+        peaks = frames.max((1, 2), keepdims=True)
+        return np.divide(frames, peaks, out=frames, where=peaks > 0)
+
+
+def upsample(maps_Rhw: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear resize of each map to (R, size, size), pixel centres aligned as for images."""
+    return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps_Rhw])

@@ -1,0 +1,42 @@
+"""Checkpoints: everything that training needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cam_repro.errors import UserError
+from cam_repro.files import atomic_path
+
+SCHEMA = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save({"schema": SCHEMA, **state}, temporary)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours, without running code from it.
+
+    Raises UserError for a file that is missing, cut short, of another program or of another
+    version.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; train first, or give another one")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+        found = state.get("schema") if isinstance(state, dict) else None
+        raise UserError(
+            f"{path}: not a training checkpoint of this version (schema {found}, "
+            f"expected {SCHEMA}); train again, or use it as model.weights={path}"
+        )
+    return state

@@ -1,0 +1,47 @@
+"""Where a number comes from: versions, revision, hardware, command."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cam_repro
+
+LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pandas")
+
+
+def git_revision() -> str | None:
+    """Revision of the source tree that the package runs from, None for an installed wheel."""
+    source = Path(cam_repro.__file__).resolve().parents[1]
+    if not (source / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):  # no git here, or nothing committed
+        return None
+
+
+def provenance() -> dict[str, Any]:
+    """What every manifest records of how it came about."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git": git_revision(),
+        "versions": {
+            "cam_repro": cam_repro.__version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,121 @@
+"""The settings of training and evaluation, checked before any time is spent.
+
+Each dataclass mirrors the YAML of its group or command, where every key is explained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cam_repro.errors import UserError
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise UserError(message)
+
+
+def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, f"{key}={value}: choose one of {', '.join(choices)}")
+
+
+@dataclass
+class LoaderSettings:
+    """The keys of configs/data/*.yaml that say how images are read, not which."""
+
+    on_error: str = "stop"
+    preload: str = "auto"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("data.on_error", self.on_error, ("stop", "skip"))
+        _one_of("data.preload", self.preload, ("auto", "yes", "no"))
+        _require(self.workers is None or self.workers >= 0, "data.workers: must be 0 or more")
+
+
+@dataclass
+class OptimSettings:
+    """configs/optim/*.yaml"""
+
+    lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    bias_lr: float = 2.0
+    schedule: str = "step"
+    step: int = 40_000
+    gamma: float = 0.1
+    warmup: int = 0
+    batch_size: int = 64
+    accumulate: int = 1
+    epochs: float | None = None
+    iterations: int | None = 160_000
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("optim.schedule", self.schedule, ("step", "cosine", "constant"))
+        for key in ("lr", "bias_lr", "step", "gamma", "batch_size", "accumulate"):
+            _require(getattr(self, key) > 0, f"optim.{key}={getattr(self, key)}: must be over 0")
+        for key in ("momentum", "label_smoothing"):
+            value = getattr(self, key)
+            _require(0 <= value < 1, f"optim.{key}={value}: must be at least 0 and under 1")
+        _require(self.weight_decay >= 0, "optim.weight_decay: must be 0 or more")
+        _require(self.warmup >= 0, "optim.warmup: must be 0 or more")
+        _require(
+            (self.epochs is None) != (self.iterations is None),
+            "give optim.epochs or optim.iterations, and null for the other",
+        )
+        for key in ("epochs", "iterations"):
+            value = getattr(self, key)
+            _require(value is None or value > 0, f"optim.{key}={value}: must be over 0")
+
+
+@dataclass
+class TrainSettings:
+    """configs/train.yaml"""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    augment: str = "squash_crop"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    channels_last: bool = True
+    checkpoint_every: int = 5000
+    tensorboard: bool = True
+    overwrite: bool = False
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("augment", self.augment, ("squash_crop", "random_resized_crop"))
+        _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
+
+
+@dataclass
+class EvalSettings:
+    """configs/eval.yaml"""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] | None = None
+    saliency: dict[str, Any] | None = None
+    view: dict[str, Any] = field(default_factory=dict)
+    box: dict[str, Any] = field(default_factory=dict)
+    split: str = "val"
+    checkpoint: str = "last"
+    batch_size: int = 64
+    device: str = "auto"
+    precision: str = "auto"
+    channels_last: bool = True
+    contact_sheet: int = 24
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("split", self.split, ("train", "val", "test"))
+        _one_of("checkpoint", self.checkpoint, ("last", "best"))
+        _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        _require(self.batch_size > 0, "batch_size: must be over 0")
+        _require(self.contact_sheet >= 0, "contact_sheet: must be 0 or more images")

@@ -1,0 +1,89 @@
+"""A contact sheet: what the network saw, where it looked, what was guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from cam_repro.boxes.base import RankedMaps
+from cam_repro.files import atomic_path
+from cam_repro.geometry import iou
+from cam_repro.types import NO_LABEL, Prediction
+
+TRUE, GUESSED = "#22c55e", "#ef4444"
+COLUMNS = 4
+NAME_LENGTH = 22
+
+
+def draw_contact_sheet(
+    path: Path,
+    predictions: Sequence[Prediction],
+    images: Mapping[str, Image.Image],
+    frames: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    strategy: str,
+    title: str,
+) -> None:
+    """Each image beside the map of its best class; true boxes green, the first guess red.
+
+    images, frames: pixels and the best class's map, by image id. strategy: whose first guess is
+    drawn. Titles are green where class and box (IoU >= 0.5) are right, amber where the class
+    alone is, red where neither counts.
+    """
+    rows = -(-len(predictions) // COLUMNS)
+    figure = Figure(figsize=(4.4 * COLUMNS, 2.62 * rows + 0.5), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
+    cells = figure.subplots(rows, 2 * COLUMNS, squeeze=False).ravel()
+    for axes in cells:
+        axes.axis("off")
+    for number, prediction in enumerate(predictions):
+        picture, overlay = cells[2 * number], cells[2 * number + 1]
+        image = images[prediction.id]
+        picture.imshow(image)
+        overlay.imshow(image.convert("L"), cmap="gray")
+        heat = RankedMaps([0], frames[prediction.id][None], *image.size).at_image_size(0)
+        overlay.imshow(np.maximum(heat, 0), cmap="inferno", alpha=0.65)
+        box = prediction.strategies[strategy].guesses[0][1]
+        for axes in (picture, overlay):
+            for true_box in prediction.gt_boxes_M4:
+                _draw_box(axes, true_box, TRUE)
+            _draw_box(axes, box, GUESSED)
+        _caption(picture, prediction, box, class_names)
+    figure.suptitle(
+        f"{title}\npicture and map of the best class · green: true boxes · red: first guess "
+        f"({strategy})",
+        fontsize=12,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=80)
+
+
+def _draw_box(axes: Axes, box: Sequence[int], colour: str) -> None:
+    x0, y0, x1, y1 = (int(value) for value in box)
+    # A pixel's centre has its index as coordinate: its edges lie half a pixel to either side.
+    axes.add_patch(
+        Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, ec=colour, lw=1.8)
+    )
+
+
+def _caption(
+    axes: Axes, prediction: Prediction, box: Sequence[int], class_names: Sequence[str]
+) -> None:
+    best = prediction.classes[0]
+    guess = f"{class_names[best][:NAME_LENGTH]} {prediction.probabilities[0]:.2f}"
+    if prediction.label == NO_LABEL:
+        axes.set_title(guess, fontsize=8.5, loc="left")
+        return
+    overlap = float(iou(np.array([box]), prediction.gt_boxes_M4).max(initial=0.0))
+    right_class = best == prediction.label
+    colour = "#15803d" if right_class and overlap >= 0.5 else "#b45309"
+    if not right_class:
+        colour = "#b91c1c"
+        guess += f" (is {class_names[prediction.label][:NAME_LENGTH]})"
+    axes.set_title(f"{guess}, IoU {overlap:.2f}", fontsize=8.5, loc="left", color=colour)

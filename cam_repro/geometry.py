@@ -1,0 +1,77 @@
+"""Boxes: overlap, clipping and change of image size. The box convention is that of types.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cam_repro.types import Box
+
+
+def paired_iou(a_X4: np.ndarray, b_X4: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes paired by broadcasting, float64 in [0, 1].
+
+    Coordinates are inclusive, so boxes that share one row of pixels overlap by that row. A box
+    with x1 < x0 or y1 < y0 has no pixel and overlaps nothing, as in the development kit.
+
+    a_X4, b_X4: boxes in the last axis, the other axes broadcast against each other.
+    """
+    a_X4, b_X4 = np.asarray(a_X4, np.int64), np.asarray(b_X4, np.int64)
+    low_X2 = np.maximum(a_X4[..., :2], b_X4[..., :2])
+    high_X2 = np.minimum(a_X4[..., 2:], b_X4[..., 2:])
+    intersection = np.prod(np.maximum(high_X2 - low_X2 + 1, 0), axis=-1)
+    area_a = np.prod(a_X4[..., 2:] - a_X4[..., :2] + 1, axis=-1)
+    area_b = np.prod(b_X4[..., 2:] - b_X4[..., :2] + 1, axis=-1)
+    union = area_a + area_b - intersection
+    # Where the intersection has a pixel, so has the union: the division below is safe there. For
+    # integers of this size it is also exact enough that ">= 0.5" means 2 * intersection >= union.
+    return np.where(intersection > 0, intersection / np.where(intersection > 0, union, 1), 0.0)
+
+
+def iou(boxes_A4: np.ndarray, boxes_B4: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box of A with every box of B, float64 (A, B)."""
+    boxes_A4 = np.asarray(boxes_A4).reshape(-1, 4)
+    boxes_B4 = np.asarray(boxes_B4).reshape(-1, 4)
+    return paired_iou(boxes_A4[:, None], boxes_B4[None, :])
+
+
+def whole_image(width: int, height: int) -> Box:
+    """The box of all pixels of an image."""
+    return (0, 0, width - 1, height - 1)
+
+
+def clip(box: Box, width: int, height: int) -> Box:
+    """The box with every coordinate moved into the image: never empty.
+
+    A box outside the image becomes the pixels of the border nearest to it.
+    """
+    x0, y0, x1, y1 = box
+    assert x0 <= x1, f"no box: {box}"
+    assert y0 <= y1, f"no box: {box}"
+    return (
+        min(max(x0, 0), width - 1),
+        min(max(y0, 0), height - 1),
+        min(max(x1, 0), width - 1),
+        min(max(y1, 0), height - 1),
+    )
+
+
+def scale_boxes(
+    boxes_M4: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]
+) -> np.ndarray:
+    """Boxes of an image of size ``from_size`` in the same image resized to ``to_size``.
+
+    An inclusive box covers x0 to x1 + 1 on the continuous axis; these two edges are scaled,
+    rounded to the nearest pixel edge (halves up, in integer arithmetic), and turned back into an
+    inclusive box. A box keeps at least one pixel and stays inside the image.
+
+    boxes_M4: integers (M, 4). from_size, to_size: (width, height) in pixels.
+    Returns int32 (M, 4).
+    """
+    boxes_M4 = np.asarray(boxes_M4, np.int64).reshape(-1, 4)
+    old_4 = np.tile(np.asarray(from_size, np.int64), 2)
+    new_4 = np.tile(np.asarray(to_size, np.int64), 2)
+    edges_M4 = boxes_M4 + np.array([0, 0, 1, 1])
+    edges_M4 = (2 * edges_M4 * new_4 + old_4) // (2 * old_4)
+    low_M2 = np.clip(edges_M4[:, :2], 0, new_4[:2] - 1)
+    high_M2 = np.clip(edges_M4[:, 2:] - 1, low_M2, new_4[:2] - 1)
+    return np.concatenate([low_M2, high_M2], axis=1).astype(np.int32)

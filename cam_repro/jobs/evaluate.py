@@ -1,0 +1,311 @@
+"""Scoring: what ``cam-eval`` does."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from cam_repro.config import validate
+from cam_repro.data.ilsvrc import ImageSet
+from cam_repro.data.images import read_image
+from cam_repro.data.views import View
+from cam_repro.engine.checkpoint import load_checkpoint
+from cam_repro.engine.device import (
+    Processes,
+    device_name,
+    pick_device,
+    pick_precision,
+    processes,
+)
+from cam_repro.engine.evaluate import Evaluation, evaluate
+from cam_repro.engine.provenance import provenance
+from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.errors import UserError
+from cam_repro.figures.contact_sheet import draw_contact_sheet
+from cam_repro.files import sha256, write_json
+from cam_repro.jobs.common import announce, open_data
+from cam_repro.metrics.scores import score
+from cam_repro.models.base import CamNetwork
+from cam_repro.models.build import build_model
+from cam_repro.models.weights import load_weights
+from cam_repro.predictions import read_predictions, write_predictions
+from cam_repro.runs import eval_folder, is_complete, train_folder, trained_models
+from cam_repro.saliency.backprop import Backprop
+from cam_repro.saliency.base import Saliency
+from cam_repro.saliency.cam import Cam
+from cam_repro.tables.paper import runs_of_the_tables
+
+log = logging.getLogger(__name__)
+
+
+def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
+    """Score as ``cam-eval`` does; returns the folders written.
+
+    overrides: the ``key=value`` words that led to ``cfg``. A checkpoint of ours says how its
+    network is built; of the network's settings only those named here are put over that.
+    """
+    settings = validate(cfg, EvalSettings)
+    model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
+    with processes(settings.device) as group:
+        if not group.is_main:
+            logging.getLogger().setLevel(logging.WARNING)
+        images, loading = open_data(settings.data, group, settings.split, with_boxes=True)
+        announce(images)
+        folders = []
+        for model_config, saliency in _what_to_score(settings, images, model_overrides):
+            folders.append(_score_model(settings, loading, model_config, saliency, images, group))
+        return folders
+
+
+def _what_to_score(
+    settings: EvalSettings, images: ImageSet, overrides: list[str]
+) -> Iterator[tuple[dict[str, Any], Saliency | None]]:
+    """The model named, or every trained run of the data set that has no result yet."""
+    wanted = instantiate(settings.saliency) if settings.saliency else None
+    if settings.model is not None:
+        yield _network_config(settings, images, overrides), wanted
+        return
+    trained = trained_models(settings.runs, images.name)
+    if not trained:
+        raise UserError(
+            f"no trained run of {images.name} under {settings.runs}: run cam-train model=NAME "
+            "first, or name a network with weights (model=NAME model.weights=FILE)"
+        )
+    nothing_left = True
+    for name in trained:
+        config = _checkpoint_config(settings, images, name)
+        methods = [wanted] if wanted else _table_methods(name)
+        for saliency in methods:
+            probe = build_model({**config, "weights": None}, len(images.wnids))
+            method = saliency or default_saliency(probe)
+            if method.supports(probe) and not is_complete(
+                _result_folder(settings, images, name, method)
+            ):
+                nothing_left = False
+                yield config, method
+    if nothing_left:
+        log.info("every trained run of %s has its results: %s", images.name, ", ".join(trained))
+
+
+def _table_methods(name: str) -> list[Saliency | None]:
+    """The saliency methods that the tables want of a model, or its default one."""
+    makers = {"cam": Cam, "backprop": Backprop}
+    wanted = [s for model, s in runs_of_the_tables() if model == name]
+    return [makers[saliency]() for saliency in wanted] or [None]
+
+
+def default_saliency(model: CamNetwork) -> Saliency:
+    """CAM where the network allows it, else Backprop: as in the paper's Table 2."""
+    return Cam() if Cam().supports(model) else Backprop()
+
+
+def _network_config(
+    settings: EvalSettings, images: ImageSet, overrides: list[str]
+) -> dict[str, Any]:
+    """Settings of the network named, from the checkpoint where that is one of ours."""
+    assert settings.model is not None
+    weights = settings.model["weights"]
+    name = settings.model["name"]
+    if weights is None:
+        return _checkpoint_config(settings, images, name, overrides)
+    if str(weights).endswith(".pt") and Path(weights).is_file():
+        with contextlib.suppress(UserError):  # a state dict of another program
+            stored = load_checkpoint(Path(weights))
+            return _merge(stored, Path(weights), settings.model["name"], images, overrides)
+    return settings.model
+
+
+def _checkpoint_config(
+    settings: EvalSettings, images: ImageSet, name: str, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    folder = train_folder(settings.runs, images.name, name)
+    path = folder / f"{settings.checkpoint}.pt"
+    if not path.is_file():
+        raise UserError(
+            f"no trained {name} for the data set {images.name} ({path} is not there): run "
+            f"cam-train model={name}, or give model.weights=FILE or model.weights=torchvision"
+        )
+    return _merge(load_checkpoint(path), path, name, images, overrides)
+
+
+def _merge(
+    stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
+) -> dict[str, Any]:
+    config = stored["model_config"]
+    if config["name"] != name:
+        raise UserError(
+            f"{path} holds a {config['name']}, not a {name}: name model={config['name']}"
+        )
+    if len(stored["classes"]) != len(images.wnids):
+        raise UserError(
+            f"{path} has {len(stored['classes'])} classes, the data set {images.name} has "
+            f"{len(images.wnids)}: give a checkpoint trained on it"
+        )
+    if stored["classes"] != images.wnids:
+        raise UserError(f"{path} was trained on other classes than those of {images.name}")
+    over = OmegaConf.from_dotlist([word.lstrip("+") for word in overrides])
+    merged = OmegaConf.merge(config, over.get("model") or {}, {"weights": str(path)})
+    result = OmegaConf.to_container(merged)
+    assert isinstance(result, dict)
+    return {str(key): value for key, value in result.items()}
+
+
+def _result_folder(
+    settings: EvalSettings, images: ImageSet, model: str, saliency: Saliency
+) -> Path:
+    view = settings.view["name"]
+    if settings.output is None:
+        return eval_folder(settings.runs, images.name, model, settings.split, saliency.name, view)
+    if settings.model is not None:
+        return Path(settings.output)
+    return eval_folder(settings.output, images.name, model, settings.split, saliency.name, view)
+
+
+def _score_model(
+    settings: EvalSettings,
+    loading: LoaderSettings,
+    model_config: dict[str, Any],
+    saliency: Saliency | None,
+    images: ImageSet,
+    group: Processes,
+) -> Path:
+    """One network, one pass: predictions, manifest, scores and contact sheet in its folder."""
+    device = pick_device(settings.device, group.local_rank)
+    precision = pick_precision(settings.precision, device)
+    name, weights = model_config["name"], model_config["weights"]
+    model = build_model(model_config, len(images.wnids))
+    load_weights(model, weights, name=name, strict=True)
+    saliency = saliency or default_saliency(model)
+    if not saliency.supports(model):
+        raise UserError(
+            f"saliency={saliency.name} does not work on model={name}, which has no linear layer "
+            "over pooled maps: use saliency=backprop"
+        )
+    view: View = instantiate(
+        {k: v for k, v in settings.view.items() if k != "name"},
+        input_size=model_config["input_size"],
+        resize_size=model_config["resize_size"],
+    )
+    strategies = instantiate(OmegaConf.create(settings.box))["strategies"]
+    folder = _result_folder(settings, images, name, saliency)
+
+    shown = _spread(images, settings.contact_sheet)
+    found = evaluate(
+        model,
+        images,
+        saliency,
+        view,
+        strategies,
+        settings,
+        loading,
+        device,
+        precision,
+        group,
+        keep_frames_of=frozenset(shown),
+    )
+    if not group.is_main:
+        return folder
+    if not found.predictions:
+        raise UserError(f"no image of {images.folder} could be read; nothing is written")
+    manifest = {
+        "model": name,
+        "saliency": saliency.name,
+        "view": view.name,
+        "covered": round(view.covered, 4),
+        "split": images.split,
+        "strategies": list(strategies),
+        "data": {
+            "name": images.name,
+            "is_ilsvrc": images.is_ilsvrc,
+            "n_classes": len(images.wnids),
+            "fingerprint": images.fingerprint,
+            "has_labels": images.has_labels,
+        },
+        "counts": {"images": len(found.predictions), "skipped": len(found.skipped)},
+        "skipped": found.skipped,
+        "submission_labels": "class index + 1"
+        if images.submission_labels_C is None
+        else "ILSVRC2012_ID of the development kit",
+        "checkpoint": _describe_weights(weights),
+        "seconds": round(found.seconds, 2),
+        "images_per_second": round(len(found.predictions) / found.seconds, 2),
+        "device": device_name(device),
+        "precision": precision,
+        "processes": group.world,
+        "config": {**asdict(settings), "model": model_config},
+        **provenance(),
+    }
+    write_predictions(folder, found.predictions, manifest, images.submission_labels_C)
+    _summarise(folder, images, found, model_config, shown, list(strategies))
+    return folder
+
+
+def _describe_weights(weights: str | None) -> dict[str, str] | None:
+    if weights is None:
+        return None
+    path = Path(weights)
+    return {"path": str(weights), **({"sha256": sha256(path)} if path.is_file() else {})}
+
+
+def _spread(images: ImageSet, count: int) -> list[str]:
+    """Ids of ``count`` images spread evenly over the split."""
+    count = min(count, len(images))
+    return [images[i * len(images) // count].id for i in range(count)]
+
+
+def _summarise(
+    folder: Path,
+    images: ImageSet,
+    found: Evaluation,
+    model_config: dict[str, Any],
+    shown: list[str],
+    strategies: list[str],
+) -> None:
+    """scores.json (where there are labels), the contact sheet, and a few lines on the terminal."""
+    log.info(
+        "%s: %d images in %.1f s (%.1f images/s)%s",
+        model_config["row"],
+        len(found.predictions),
+        found.seconds,
+        len(found.predictions) / found.seconds,
+        f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
+    )
+    if images.has_labels:
+        scores = score(read_predictions(folder))
+        write_json(folder / "scores.json", scores)
+        log.info(
+            "  classification error, top-1/top-5: %.2f / %.2f %%",
+            scores["cls"]["top1"],
+            scores["cls"]["top5"],
+        )
+        for strategy, errors in scores["loc"].items():
+            log.info(
+                "  localization error, %s, top-1/top-5/GT-known: %.2f / %.2f / %.2f %%",
+                strategy,
+                errors["top1"],
+                errors["top5"],
+                errors["gt_known"],
+            )
+    else:
+        log.info("  no labels in this split: predictions and submissions only")
+    by_id = {p.id: p for p in found.predictions}
+    drawn = [by_id[image_id] for image_id in shown if image_id in by_id]
+    if drawn:
+        paths = {images[i].id: images[i].path for i in range(len(images))}
+        draw_contact_sheet(
+            folder / "contact_sheet.png",
+            drawn,
+            {p.id: read_image(paths[p.id]) for p in drawn},
+            found.frames,
+            images.class_names,
+            strategies[0],
+            f"{model_config['row']} on {images.name}, {images.split}",
+        )
+    log.info("  %s", folder)

@@ -1,0 +1,1 @@
+"""Error rates of predictions, and how sure they are. Needs no torch."""

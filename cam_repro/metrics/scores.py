@@ -1,0 +1,71 @@
+"""The error rates of one scored run: the contents of ``scores.json``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from cam_repro.errors import UserError
+from cam_repro.metrics.official import hits, overlaps, wrong
+from cam_repro.predictions import PredictionTable
+
+log = logging.getLogger(__name__)
+
+
+def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:
+    """Classification errors image by image: ``top1`` and ``top5``, bool (N,), True = wrong."""
+    _check_labels(table)
+    hit_N5 = table.classes_N5 == table.labels_N[:, None]
+    return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5)}
+
+
+def loc_outcomes(table: PredictionTable, strategy: str) -> dict[str, np.ndarray]:
+    """Localization errors of a strategy image by image, bool (N,), True = wrong.
+
+    ``top1`` and ``top5`` are the official metric on the strategy's first guess and on all five;
+    ``gt_known`` asks for the box alone, the true class being given. An image without a true box
+    is always wrong.
+    """
+    _check_labels(table)
+    guesses = table.strategies[strategy]
+    boxes = (table.gt_boxes_T4, table.gt_offsets)
+    _, hit_N5 = hits(guesses.classes_N5, guesses.boxes_N54, table.labels_N, *boxes)
+    known_N1 = overlaps(guesses.gt_known_N4[:, None], *boxes)
+    return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5), "gt_known": wrong(known_N1, 1)}
+
+
+def score(table: PredictionTable) -> dict[str, Any]:
+    """All errors of a run in percent, as written to ``scores.json``.
+
+    ``{"n_images": .., "cls": {"top1", "top5"}, "loc": {strategy: {"top1", "top5", "gt_known"}}}``
+    Raises UserError where the labels are not known (split=test).
+    """
+    cls = cls_outcomes(table)
+    without_box = int((np.diff(table.gt_offsets) == 0).sum())
+    if without_box:
+        log.warning(
+            "%d of %d images have no true box: each counts as a localization error",
+            without_box,
+            len(table),
+        )
+    return {
+        "n_images": len(table),
+        "cls": _percent(cls),
+        "loc": {name: _percent(loc_outcomes(table, name)) for name in table.strategies},
+    }
+
+
+def _percent(outcomes: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: 100 * float(wrong_N.mean()) for name, wrong_N in outcomes.items()}
+
+
+def _check_labels(table: PredictionTable) -> None:
+    if not len(table):
+        raise UserError("no image to score: the run holds none")
+    if (table.labels_N < 0).any():
+        raise UserError(
+            "no labels to score against: this split has predictions and a submission only; "
+            "score a labelled one (split=val)"
+        )

@@ -1,0 +1,155 @@
+"""GoogLeNet, GoogLeNet-GAP and GoogLeNet-GMP (paper, sections 3.1 and 3.2).
+
+Named and built as torchvision's GoogLeNet (3x3 where Szegedy et al. have 5x5, sizes rounded up in
+pools), so that its weights load. With ``norm=none`` the convolutions have a bias and no batch norm,
+as the published network; batch-norm weights are folded into that (see weights.py).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from cam_repro.models.base import PooledNetwork
+from cam_repro.models.layers import ConvBlock, ceil_max_pool, check_groups, scale_channels
+
+# Units of an inception module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool.
+UNITS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+class Inception(nn.Module):
+    """Four branches side by side, joined over channels; the size stays."""
+
+    def __init__(self, in_channels: int, units: tuple[int, ...], width: float, norm: str) -> None:
+        super().__init__()
+        one, reduce3, three, reduce5, five, pooled = (scale_channels(u, width) for u in units)
+        self.branch1 = ConvBlock(in_channels, one, 1, norm=norm)
+        self.branch2 = nn.Sequential(
+            ConvBlock(in_channels, reduce3, 1, norm=norm), ConvBlock(reduce3, three, 3, norm=norm)
+        )
+        self.branch3 = nn.Sequential(
+            ConvBlock(in_channels, reduce5, 1, norm=norm), ConvBlock(reduce5, five, 3, norm=norm)
+        )
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), ConvBlock(in_channels, pooled, 1, norm=norm)
+        )
+        self.out_channels = one + three + five + pooled
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) to (N,out_channels,H,W)."""
+        branches = (self.branch1, self.branch2, self.branch3, self.branch4)
+        return torch.cat([branch(x_NCHW) for branch in branches], dim=1)
+
+
+class _GoogLeNetTrunk(PooledNetwork):
+    """What all three share: everything up to inception4e, 14x14 at 224 pixels."""
+
+    # Torchvision's weights are a port from TensorFlow: they want values in [-1, 1], which its own
+    # code does in a step named transform_input.
+    file_pixel_mean: ClassVar = (0.5, 0.5, 0.5)
+    file_pixel_std: ClassVar = (0.5, 0.5, 0.5)
+    # The auxiliary classifiers of training.
+    ignored_in_files: ClassVar = ("aux1.", "aux2.")
+
+    def __init__(
+        self, num_classes: int, width: float, norm: str, dropout: float, pool: str = "avg"
+    ) -> None:
+        super().__init__(num_classes, width, norm, dropout, pool)
+        c1, c2, c3 = (scale_channels(c, width) for c in (64, 64, 192))
+        self.conv1 = ConvBlock(3, c1, 7, stride=2, norm=norm)
+        self.maxpool1 = ceil_max_pool()
+        self.conv2 = ConvBlock(c1, c2, 1, norm=norm)
+        self.conv3 = ConvBlock(c2, c3, 3, norm=norm)
+        self.maxpool2 = ceil_max_pool()
+        self.inception3a = Inception(c3, UNITS["3a"], width, norm)
+        self.inception3b = Inception(self.inception3a.out_channels, UNITS["3b"], width, norm)
+        self.maxpool3 = ceil_max_pool()
+        self.inception4a = Inception(self.inception3b.out_channels, UNITS["4a"], width, norm)
+        self.inception4b = Inception(self.inception4a.out_channels, UNITS["4b"], width, norm)
+        self.inception4c = Inception(self.inception4b.out_channels, UNITS["4c"], width, norm)
+        self.inception4d = Inception(self.inception4c.out_channels, UNITS["4d"], width, norm)
+        self.inception4e = Inception(self.inception4d.out_channels, UNITS["4e"], width, norm)
+
+    @property
+    def torchvision_name(self) -> str:
+        """torchvision's ``googlenet``."""
+        return "googlenet"
+
+    def _trunk(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """Maps of inception4e, (N,K,h,w)."""
+        x = self.maxpool1(self.conv1(x_NCHW))
+        x = self.maxpool2(self.conv3(self.conv2(x)))
+        x = self.maxpool3(self.inception3b(self.inception3a(x)))
+        x = self.inception4c(self.inception4b(self.inception4a(x)))
+        maps_NKhw: torch.Tensor = self.inception4e(self.inception4d(x))
+        return maps_NKhw
+
+
+class GoogLeNet(_GoogLeNetTrunk):
+    """Szegedy et al.'s network: it ends in GAP and one linear layer (with bias) as it is.
+
+    A: inception5b, (N, 1024, 7, 7) at 224 pixels. dropout: 0.4 in their paper, torchvision has 0.2.
+    """
+
+    minimum_input = 15
+    class_layer_name = "fc"
+
+    def __init__(
+        self, *, num_classes: int, width: float = 1.0, norm: str = "none", dropout: float = 0.4
+    ) -> None:
+        super().__init__(num_classes, width, norm, dropout)
+        self.maxpool4 = ceil_max_pool(2)
+        self.inception5a = Inception(self.inception4e.out_channels, UNITS["5a"], width, norm)
+        self.inception5b = Inception(self.inception5a.out_channels, UNITS["5b"], width, norm)
+        self.fc = nn.Linear(self.inception5b.out_channels, num_classes)
+        self._initialise()
+
+    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        maps_NKhw = self.maxpool4(self._trunk(x_NCHW))
+        A_NKhw: torch.Tensor = self.inception5b(self.inception5a(maps_NKhw))
+        return A_NKhw
+
+
+class GoogLeNetGap(_GoogLeNetTrunk):
+    """GoogLeNet cut after inception4e, 3x3 convolution of 1024 units, GAP or GMP, linear, no bias.
+
+    A: (N, 1024, 14, 14) at 224 pixels. pool: ``avg`` is GoogLeNet-GAP, ``max`` GoogLeNet-GMP
+    (section 3.2). The rows have no dropout. groups: of the added convolution; the paper names
+    none, the authors' released model has 2.
+    """
+
+    minimum_input = 15
+    class_layer_name = "cam_fc"
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "none",
+        dropout: float = 0.0,
+        groups: int = 1,
+        pool: str = "avg",
+    ) -> None:
+        super().__init__(num_classes, width, norm, dropout, pool)
+        maps, units = self.inception4e.out_channels, scale_channels(1024, width)
+        groups = check_groups(groups, (maps, units))
+        self.cam_conv = ConvBlock(maps, units, 3, groups=groups, norm=norm)
+        self.cam_fc = nn.Linear(units, num_classes, bias=False)
+        self._initialise()
+
+    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        A_NKhw: torch.Tensor = self.cam_conv(self._trunk(x_NCHW))
+        return A_NKhw

@@ -1,0 +1,57 @@
+"""Network in Network for ImageNet (Lin, Chen, Yan, arXiv 1312.4400), layers named as in Caffe's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from cam_repro.models.base import ClassMapNetwork
+from cam_repro.models.layers import activation, ceil_max_pool, scale_channels
+
+
+class Nin(ClassMapNetwork):
+    """Four convolutions, each with two 1x1 ones behind it; the last of all has one map a class.
+
+    A: the class maps after their ReLU, (N, C, 6, 6) at 224 and 227 pixels. Batch norm, where asked
+    for, is behind every convolution but the last. Torchvision has no weights for it.
+    """
+
+    minimum_input = 39
+    class_layer_name = "features.cccp8"
+
+    def __init__(
+        self, *, num_classes: int, width: float = 1.0, norm: str = "none", dropout: float = 0.5
+    ) -> None:
+        super().__init__(num_classes, width, norm, dropout)
+        c1, c2, c3, c4 = (scale_channels(c, width) for c in (96, 256, 384, 1024))
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+
+        def add(name: str, conv: nn.Conv2d) -> None:
+            layers[name] = conv
+            layers[f"{name}_relu"] = activation(conv.out_channels, norm)
+
+        add("conv1", nn.Conv2d(3, c1, 11, stride=4))
+        add("cccp1", nn.Conv2d(c1, c1, 1))
+        add("cccp2", nn.Conv2d(c1, c1, 1))
+        layers["pool1"] = ceil_max_pool()
+        add("conv2", nn.Conv2d(c1, c2, 5, padding=2))
+        add("cccp3", nn.Conv2d(c2, c2, 1))
+        add("cccp4", nn.Conv2d(c2, c2, 1))
+        layers["pool2"] = ceil_max_pool()
+        add("conv3", nn.Conv2d(c2, c3, 3, padding=1))
+        add("cccp5", nn.Conv2d(c3, c3, 1))
+        add("cccp6", nn.Conv2d(c3, c3, 1))
+        layers["pool3"] = ceil_max_pool()
+        layers["dropout"] = nn.Dropout(dropout)
+        add("conv4", nn.Conv2d(c3, c4, 3, padding=1))
+        add("cccp7", nn.Conv2d(c4, c4, 1))
+        layers["cccp8"] = nn.Conv2d(c4, num_classes, 1)
+        layers["cccp8_relu"] = nn.ReLU()
+        self.features = nn.Sequential(layers)
+        self._initialise()
+
+    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        A_NChw: torch.Tensor = self.features(x_NCHW)
+        return A_NChw

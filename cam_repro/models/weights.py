@@ -1,0 +1,311 @@
+"""Initial weights: torchvision's, a file's, or another run's, matched to a network by layer name.
+
+A layer is what one module owns (``features.0`` = its weight and bias). It is taken whole or not at
+all: only where file and network have the same tensors of the same shapes under its name. Nothing
+is copied before everything has been checked, and each layer taken or left is listed in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from cam_repro.errors import UserError
+from cam_repro.models.base import CamNetwork
+from cam_repro.models.layers import BLOCK_EPS
+
+log = logging.getLogger(__name__)
+
+Shape = tuple[int, ...]
+State = dict[str, torch.Tensor]
+
+NORMALISATION = ("pixel_mean", "pixel_std")
+COUNTER = ".num_batches_tracked"
+"""A counter that batch norm keeps and that nothing here reads; old files lack it."""
+
+NAMED = 3
+"""How many names an error message gives."""
+
+
+@dataclass
+class LoadReport:
+    """What became of each layer of the network and each entry of the file.
+
+    taken: layers now as in the file. left: layers that the file does not have, kept at their
+    initial values. mismatched: (tensor, its shape in the file, in the network) for layers that both
+    have but that do not fit, kept at their initial values too; a shape is None where that side has
+    no such tensor. unused: entries of the file without a place in the network. folded: batch norms
+    of the file worked into their convolutions.
+    """
+
+    source: str = "random"
+    taken: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, Shape | None, Shape | None]] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    folded: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line."""
+        unfit = dict.fromkeys(_layer_of(name) for name, _, _ in self.mismatched)
+        return (
+            f"weights {self.source}: {len(self.taken)} layers taken, {len(self.left)} not in the"
+            f" file and {len(unfit)} of another shape left at their initial values,"
+            f" {len(self.unused)} entries of the file unused"
+        )
+
+
+def load_weights(
+    model: CamNetwork, weights: str | None, *, name: str = "model", strict: bool = False
+) -> LoadReport:
+    """Fill ``model`` from ``weights``, in place, and say what became of every layer.
+
+    weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file:
+    ``.safetensors``, else a torch file of tensors, flat or under ``model`` or ``state_dict``, a
+    run's checkpoint among them. Half precision becomes float32; a ``module.`` before the names
+    goes. A torch file is read without unpickling code.
+    name: the network's name in messages. strict: every layer has to come from the file and every
+    entry has to have a place (scoring); otherwise what fits is taken (fine-tuning).
+    Errors: ``UserError``, with the network untouched, for a file that cannot be read, under
+    ``strict`` for a layer missing or of another shape, otherwise where no layer fits at all.
+    """
+    if weights is None:
+        return LoadReport(left=list(_layers(model.state_dict())))
+    state = _torchvision_state(model, name) if weights == "torchvision" else read_state(weights)
+    report = LoadReport(source=weights)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        state, report.folded = fold_batch_norm(state)
+    _match(model, state, report)
+    _refuse_foreign_norm(model, report, name)
+    if strict:
+        _refuse_difference(model, report, name)
+    elif not report.taken:
+        raise UserError(
+            f"weights {weights} do not fit {name}: no layer has the same name and shapes"
+            f" ({_first_difference(report)})"
+        )
+    with torch.no_grad():
+        own = model.state_dict()
+        for layer in report.taken:
+            for tensor_name in _layers(own)[layer]:
+                if tensor_name in state:
+                    own[tensor_name].copy_(state[tensor_name])
+        _set_normalisation(model, state)
+    _log_report(report)
+    return report
+
+
+def read_state(path: Path | str) -> State:
+    """Tensors by name from a safetensors or torch file; no code in it is run.
+
+    Errors: ``UserError`` where the file is not there, is damaged, needs code or has no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"model.weights={path}: there is no such file")
+    content: Any
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises anything, from EOFError to AssertionError
+        raise UserError(
+            f"model.weights={path}: cannot be read as a {_kind(path)} file; it is damaged or holds"
+            f" code, and only tensors are loaded ({type(error).__name__})"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise UserError(f"model.weights={path}: holds no tensors by name")
+    state: State = {}
+    for key, tensor in content.items():
+        if not isinstance(key, str) or not isinstance(tensor, torch.Tensor):
+            raise UserError(f"model.weights={path}: entry {key!r} is not a tensor")
+        # Left there by DataParallel, DistributedDataParallel and torch.compile.
+        plain = key.removeprefix("module.").removeprefix("_orig_mod.")
+        state[plain] = tensor.float() if tensor.is_floating_point() else tensor
+    return state
+
+
+def fold_batch_norm(state: State) -> tuple[State, list[str]]:
+    """Work every batch norm of a ``ConvBlock`` into its convolution, exactly (evaluation mode).
+
+    With s = gamma / sqrt(variance + eps) over the output channels, weight becomes s * weight and
+    bias = beta - s * mean. Returns the new tensors and the names of the blocks.
+    """
+    folded = dict(state)
+    blocks = [
+        key.removesuffix(".bn.running_var") for key in state if key.endswith(".bn.running_var")
+    ]
+    done: list[str] = []
+    for block in blocks:
+        norm = {
+            part: state.get(f"{block}.bn.{part}")
+            for part in ("weight", "bias", "running_mean", "running_var")
+        }
+        weight = state.get(f"{block}.conv.weight")
+        if weight is None or any(part is None for part in norm.values()):
+            continue  # not a whole block: the matching will say so
+        # In double precision, for the rounding not to add up over sixty layers.
+        gamma, beta, mean, variance = (part.double() for part in norm.values() if part is not None)
+        scale = gamma / torch.sqrt(variance + BLOCK_EPS)
+        folded[f"{block}.conv.weight"] = (weight.double() * scale[:, None, None, None]).float()
+        bias = state.get(f"{block}.conv.bias", torch.zeros_like(mean))
+        folded[f"{block}.conv.bias"] = (beta + (bias - mean) * scale).float()
+        for part in (*norm, "num_batches_tracked"):
+            folded.pop(f"{block}.bn.{part}", None)
+        done.append(block)
+    return folded, done
+
+
+def _torchvision_state(model: CamNetwork, name: str) -> State:
+    """torchvision's ImageNet weights, always IMAGENET1K_V1: the plain recipe of each network."""
+    if model.torchvision_name is None:
+        raise UserError(
+            f"model.weights=torchvision: torchvision has none for {name}; give a file, or null"
+        )
+    # Imported here: it takes a second that no other kind of weights needs.
+    from torchvision.models import get_model_weights
+
+    entry = get_model_weights(model.torchvision_name)["IMAGENET1K_V1"]
+    try:
+        state: State = dict(entry.get_state_dict(progress=False, check_hash=True))
+    except Exception as error:  # no network, no space, a proxy's page in place of the file ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"model.weights=torchvision: the download failed ({reason}); fetch {entry.url} on a"
+            " machine that can, and give model.weights=FILE"
+        ) from error
+    return state
+
+
+def _kind(path: Path) -> str:
+    return "safetensors" if path.suffix == ".safetensors" else "torch"
+
+
+def _layer_of(tensor_name: str) -> str:
+    return tensor_name.rpartition(".")[0]
+
+
+def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Tensor names by layer, in order, without the normalisation."""
+    layers: dict[str, list[str]] = {}
+    for key in state:
+        if key not in NORMALISATION:
+            layers.setdefault(_layer_of(key), []).append(key)
+    return layers
+
+
+def _match(model: CamNetwork, state: State, report: LoadReport) -> None:
+    """Sort the network's layers and the file's entries into the report."""
+    own = model.state_dict()
+    theirs = _layers(state)
+    layers = _layers(own)
+    for layer, names in layers.items():
+        if layer not in theirs:
+            report.left.append(layer)
+            continue
+        differing: list[tuple[str, Shape | None, Shape | None]] = []
+        for key in dict.fromkeys([*names, *theirs[layer]]):
+            file_shape = tuple(state[key].shape) if key in state else None
+            shape = tuple(own[key].shape) if key in own else None
+            if file_shape != shape and not key.endswith(COUNTER):
+                differing.append((key, file_shape, shape))
+        if differing:
+            report.mismatched += differing
+        else:
+            report.taken.append(layer)
+    report.unused = [key for layer, names in theirs.items() if layer not in layers for key in names]
+    for key in NORMALISATION:
+        if key in state and state[key].shape != own[key].shape:
+            report.mismatched.append((key, tuple(state[key].shape), tuple(own[key].shape)))
+
+
+def _refuse_foreign_norm(model: CamNetwork, report: LoadReport, name: str) -> None:
+    """Convolutions trained under a batch norm are useless without it: say so, do not train on."""
+    foreign = [
+        key
+        for key in report.unused
+        if key.endswith(".running_var") and not key.startswith(model.ignored_in_files)
+    ]
+    if model.norm == "none" and foreign:
+        raise UserError(
+            f"weights {report.source} were trained with batch norm, {name} has none:"
+            " set model.norm=batch"
+        )
+
+
+def _refuse_difference(model: CamNetwork, report: LoadReport, name: str) -> None:
+    """The errors of ``strict``, the most telling first."""
+    for key, file_shape, shape in report.mismatched:
+        is_class_layer = _layer_of(key) == model.class_layer_name
+        if is_class_layer and file_shape and shape and file_shape[0] != shape[0]:
+            raise UserError(
+                f"weights {report.source}: class layer {_layer_of(key)} has {file_shape[0]}"
+                f" classes, the data set has {shape[0]}"
+            )
+    unused = [key for key in report.unused if not key.startswith(model.ignored_in_files)]
+    if report.mismatched or report.left or unused:
+        raise UserError(
+            f"weights {report.source} are not those of {name}: {_first_difference(report)}"
+        )
+
+
+def _first_difference(report: LoadReport) -> str:
+    """The first names of each kind of difference."""
+    kinds = {
+        "other shapes": [
+            f"{key} is {_written(theirs)} in the file, {_written(own)} in the network"
+            for key, theirs, own in report.mismatched
+        ],
+        "not in the file": report.left,
+        "without a place": report.unused,
+    }
+    return "; ".join(
+        f"{kind}: {', '.join(names[:NAMED])}"
+        + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        for kind, names in kinds.items()
+        if names
+    )
+
+
+def _written(shape: Shape | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
+
+
+def _set_normalisation(model: CamNetwork, state: State) -> None:
+    """The file's normalisation, or that which such files are known to want."""
+    known = {"pixel_mean": model.file_pixel_mean, "pixel_std": model.file_pixel_std}
+    for key in NORMALISATION:
+        buffer = model.get_buffer(key)
+        value = state[key] if key in state else torch.tensor(known[key]).view_as(buffer)
+        buffer.copy_(value)
+
+
+def _log_report(report: LoadReport) -> None:
+    """One line a layer, under one line in all."""
+    log.info("%s", report.summary())
+    for block in report.folded:
+        log.debug("  folded %s", block)
+    for layer in report.taken:
+        log.info("  taken      %s", layer)
+    for layer in report.left:
+        log.info("  left       %s (not in the file)", layer)
+    for key, theirs, own in report.mismatched:
+        log.warning(
+            "  left       %s (%s in the file, %s in the network)",
+            key,
+            _written(theirs),
+            _written(own),
+        )
+    for layer in _layers(dict.fromkeys(report.unused, torch.empty(0))):
+        log.info("  not used   %s (in the file)", layer)

@@ -1,0 +1,250 @@
+"""THE SEAM: what scoring writes and everything after it only reads. Needs no torch.
+
+A run folder holds
+
+``predictions.parquet``
+    one row an image, in file-name order: ``id``, ``width``, ``height``, ``label`` (class index,
+    -1 unknown), ``gt_boxes`` (flat, four numbers a box), ``classes`` and ``probabilities`` (the
+    best five, best first), and for each strategy ``<strategy>/classes`` and ``<strategy>/boxes``
+    (up to five guesses, boxes flat) and ``<strategy>/gt_known`` (one box, or null).
+``submission_<strategy>.txt``
+    the same guesses in the development kit's format.
+``manifest.json``
+    where it all came from. Written last: a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cam_repro.devkit import PAD, write_submission
+from cam_repro.errors import UserError
+from cam_repro.files import atomic_path, write_json
+from cam_repro.types import MAX_GUESSES, Prediction
+
+SCHEMA = 1
+"""Version of the folder's layout; a reader refuses any other."""
+
+MANIFEST = "manifest.json"
+PARQUET = "predictions.parquet"
+
+# Keys without which the tables cannot place a run, and their types.
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "saliency": str,
+    "view": str,
+    "split": str,
+    "created": str,
+    "strategies": list,
+    "data": dict,
+    "data.name": str,
+    "data.is_ilsvrc": bool,
+    "data.has_labels": bool,
+    "counts": dict,
+    "counts.images": int,
+}
+
+
+@dataclass
+class StrategyTable:
+    """Guesses of one strategy for N images.
+
+    classes_N5: class indices, int32 (N, 5); boxes_N54: int32 (N, 5, 4); gt_known_N4: int32 (N, 4).
+    ``PAD`` (-1) fills what is not there.
+    """
+
+    classes_N5: np.ndarray
+    boxes_N54: np.ndarray
+    gt_known_N4: np.ndarray
+
+
+@dataclass
+class PredictionTable:
+    """A run as arrays; ``len()`` is the number of images.
+
+    widths_N, heights_N: pixels; labels_N: class index or -1; gt_boxes_T4: int32, those of image i
+    at ``gt_offsets[i]:gt_offsets[i + 1]``; classes_N5: int32, -1 where the data set has fewer than
+    five classes; probabilities_N5: float32, 0 there.
+    """
+
+    ids: list[str]
+    widths_N: np.ndarray
+    heights_N: np.ndarray
+    labels_N: np.ndarray
+    gt_boxes_T4: np.ndarray
+    gt_offsets: np.ndarray
+    classes_N5: np.ndarray
+    probabilities_N5: np.ndarray
+    strategies: dict[str, StrategyTable]
+    manifest: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def write_predictions(
+    folder: Path | str,
+    predictions: list[Prediction],
+    manifest: dict[str, Any],
+    submission_labels: np.ndarray | None = None,
+) -> None:
+    """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
+
+    manifest: all of it but ``schema``; ``strategies`` names the strategies that every prediction
+    has, ``counts.images`` is their number.
+    submission_labels: label to write to the submissions for each class index (ILSVRC ids);
+    index + 1 where None.
+    """
+    folder = Path(folder)
+    manifest = {**manifest, "schema": SCHEMA}
+    predictions = sorted(predictions, key=lambda prediction: prediction.id)
+    names: list[str] = manifest["strategies"]
+    _assert_sound(predictions, names)
+    assert manifest["counts"]["images"] == len(predictions), "manifest counts other images"
+    # An older run's manifest must not vouch for half of a new one.
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+    with atomic_path(folder / PARQUET) as path:
+        pq.write_table(_to_arrow(predictions, names), path)
+    for name in names:
+        guesses = [prediction.strategies[name].guesses for prediction in predictions]
+        write_submission(folder / f"submission_{name}.txt", guesses, submission_labels)
+    write_json(folder / MANIFEST, manifest)
+
+
+def read_manifest(folder: Path | str) -> dict[str, Any]:
+    """A run's manifest. Raises UserError where it is missing, broken, or of another schema."""
+    path = Path(folder) / MANIFEST
+    again = "score the run again with cam-eval"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing, so the run is not finished: {again}") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {again}") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {again}")
+    for key, kind in _REQUIRED.items():
+        value: Any = manifest
+        for part in key.split("."):
+            value = value.get(part)
+        if not isinstance(value, kind):
+            raise UserError(f"{path}: {key} is missing or of a wrong type: {again}")
+    return manifest
+
+
+def read_predictions(folder: Path | str) -> PredictionTable:
+    """Read a run folder.
+
+    Raises UserError where the manifest is missing or of another schema, and where the rows are
+    missing, damaged, or not as many as the manifest says.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    path, again = folder / PARQUET, "score the run again with cam-eval"
+    try:
+        table = pq.read_table(path)
+        read = _from_arrow(table, manifest)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {again}") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): {again}") from error
+    expected = manifest["counts"]["images"]
+    if len(read) != expected:
+        raise UserError(f"{path} has {len(read)} images, its manifest says {expected}: {again}")
+    return read
+
+
+def _assert_sound(predictions: list[Prediction], names: list[str]) -> None:
+    """Our own invariants; an image scored twice (distributed padding) would be one broken."""
+    ids = [prediction.id for prediction in predictions]
+    assert len(set(ids)) == len(ids), "an image was scored twice"
+    for prediction in predictions:
+        assert set(prediction.strategies) == set(names), prediction.id
+        assert len(prediction.classes) == len(prediction.probabilities) <= MAX_GUESSES
+        for strategy in prediction.strategies.values():
+            assert len(strategy.guesses) <= MAX_GUESSES, prediction.id
+            boxes = [box for _, box in strategy.guesses]
+            for x0, y0, x1, y1 in boxes + ([strategy.gt_known] if strategy.gt_known else []):
+                assert 0 <= x0 <= x1 < prediction.width, f"{prediction.id}: box outside the image"
+                assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
+
+
+def _to_arrow(predictions: list[Prediction], names: list[str]) -> pa.Table:
+    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind)
+
+    integer, integers = pa.int32(), pa.list_(pa.int32())
+    columns = {
+        "id": column([p.id for p in predictions], pa.string()),
+        "width": column([p.width for p in predictions], integer),
+        "height": column([p.height for p in predictions], integer),
+        "label": column([p.label for p in predictions], integer),
+        "gt_boxes": column(
+            [np.asarray(p.gt_boxes_M4, np.int32).ravel() for p in predictions], integers
+        ),
+        "classes": column([p.classes for p in predictions], integers),
+        "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
+    }
+    for name in names:
+        strategies = [p.strategies[name] for p in predictions]
+        columns[f"{name}/classes"] = column(
+            [[c for c, _ in s.guesses] for s in strategies], integers
+        )
+        columns[f"{name}/boxes"] = column(
+            [[v for _, box in s.guesses for v in box] for s in strategies], integers
+        )
+        columns[f"{name}/gt_known"] = column([s.gt_known for s in strategies], integers)
+    return pa.table(columns)
+
+
+def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
+    strategies = {}
+    for name in manifest["strategies"]:
+        classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
+        boxes_N20 = _padded(table, f"{name}/boxes", 4 * MAX_GUESSES, PAD)
+        strategies[name] = StrategyTable(
+            classes_N5=classes_N5,
+            boxes_N54=boxes_N20.reshape(-1, MAX_GUESSES, 4),
+            gt_known_N4=_padded(table, f"{name}/gt_known", 4, PAD),
+        )
+    gt_values, gt_lengths_N = _ragged(table, "gt_boxes")
+    return PredictionTable(
+        ids=table["id"].to_pylist(),
+        widths_N=table["width"].to_numpy(),
+        heights_N=table["height"].to_numpy(),
+        labels_N=table["label"].to_numpy(),
+        gt_boxes_T4=gt_values.reshape(-1, 4),
+        gt_offsets=np.concatenate([[0], np.cumsum(gt_lengths_N // 4)]),
+        classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
+        probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
+        strategies=strategies,
+        manifest=manifest,
+    )
+
+
+def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A list column as all its values one after another and the length of each list (null: 0)."""
+    column = table[name]
+    lengths_N = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    return pc.list_flatten(column).to_numpy(), lengths_N
+
+
+def _padded(table: pa.Table, name: str, width: int, fill: int) -> np.ndarray:
+    """A list column as an array (N, width), short lists filled up."""
+    values, lengths_N = _ragged(table, name)
+    if lengths_N.max(initial=0) > width:
+        raise ValueError(f"{name} holds more than {width} values")
+    padded_NW = np.full((len(lengths_N), width), fill, values.dtype)
+    padded_NW[np.arange(width) < lengths_N[:, None]] = values
+    return padded_NW

@@ -1,0 +1,33 @@
+"""Where results lie: ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEFAULT_VIEW = "squash"
+"""The view that folder names leave out."""
+
+
+def train_folder(runs: Path | str, data: str, model: str) -> Path:
+    """Folder of a training run: checkpoints, log, curves, manifest."""
+    return Path(runs) / data / model / "train"
+
+
+def eval_folder(
+    runs: Path | str, data: str, model: str, split: str, saliency: str, view: str
+) -> Path:
+    """Folder of one scored pass over a split."""
+    suffix = "" if view == DEFAULT_VIEW else f"-{view}"
+    return Path(runs) / data / model / "eval" / f"{split}-{saliency}{suffix}"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the run in ``folder`` ended: the manifest is what a run writes last."""
+    return (folder / "manifest.json").is_file()
+
+
+def trained_models(runs: Path | str, data: str) -> list[str]:
+    """Names of the models with a complete training run on the data set, sorted."""
+    return sorted(
+        path.parents[1].name for path in (Path(runs) / data).glob("*/train/manifest.json")
+    )

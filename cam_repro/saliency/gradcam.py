@@ -1,0 +1,34 @@
+"""Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cam_repro.models.base import CamNetwork
+from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classes
+
+
+class GradCam(Saliency):
+    """ReLU(sum_k alpha_k^c A_k), alpha_k^c = mean over (x, y) of d S_c / d A_k.
+
+    Works on every network, fully connected heads included; on a GAP network it equals
+    ReLU(CAM) / (h w).
+    """
+
+    name = "gradcam"
+
+    def explain(
+        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+    ) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            A_NKhw = model.forward_features(x_NCHW)
+        with torch.enable_grad():
+            A_NKhw = A_NKhw.detach().requires_grad_()
+            logits_NC = model.forward_head(A_NKhw)
+            classes_NR = select(logits_NC.detach())
+            gradients_NRKhw = gradients_of_classes(logits_NC, classes_NR, A_NKhw)
+        with torch.no_grad():
+            alpha_NRK = gradients_NRKhw.float().mean((3, 4))
+            maps_NRhw = torch.einsum("nrk,nkhw->nrhw", alpha_NRK, A_NKhw.float()).relu()
+        return logits_NC.detach().float(), maps_NRhw

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from cam_repro.errors import UserError
+from cam_repro.metrics.scores import score
+from cam_repro.predictions import PredictionTable, StrategyTable
+
+RIGHT, WRONG, NONE = (0, 0, 9, 9), (10, 10, 19, 19), (-1, -1, -1, -1)
+
+
+def table(labels):
+    """Three images of label 7: right at once; right class second; no true box."""
+    boxes = np.array([[RIGHT] + [NONE] * 4, [WRONG, RIGHT] + [NONE] * 3, [RIGHT] + [NONE] * 4])
+    loose = np.array([[WRONG, RIGHT] + [NONE] * 3] * 3)
+    return PredictionTable(
+        ids=["a", "b", "c"],
+        widths_N=np.full(3, 20),
+        heights_N=np.full(3, 20),
+        labels_N=np.array(labels),
+        gt_boxes_T4=np.array([RIGHT, RIGHT]),
+        gt_offsets=np.array([0, 1, 2, 2]),
+        classes_N5=np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [7, 1, 2, 3, 4]]),
+        probabilities_N5=np.full((3, 5), 0.2),
+        strategies={
+            "threshold": StrategyTable(
+                np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [7, 1, 2, 3, 4]]),
+                boxes,
+                np.array([RIGHT, RIGHT, RIGHT]),
+            ),
+            "heuristic": StrategyTable(
+                np.array([[7, 7, 1, 1, 2]] * 3), loose, np.array([RIGHT, WRONG, NONE])
+            ),
+        },
+        manifest={},
+    )
+
+
+def test_literal_scores(caplog):
+    third, two_thirds = pytest.approx(100 / 3), pytest.approx(200 / 3)
+    assert score(table([7, 7, 7])) == {
+        "n_images": 3,
+        "cls": {"top1": third, "top5": 0},
+        "loc": {
+            "threshold": {"top1": two_thirds, "top5": third, "gt_known": third},
+            "heuristic": {"top1": 100, "top5": third, "gt_known": two_thirds},
+        },
+    }
+    assert "1 of 3 images have no true box" in caplog.text
+
+
+def test_a_split_without_labels_is_refused():
+    with pytest.raises(UserError, match="no labels to score against"):
+        score(table([7, -1, 7]))

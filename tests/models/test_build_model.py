@@ -1,0 +1,118 @@
+"""From YAML to a network, and what is refused on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from model_helpers import MODEL_CONFIGS, NAMES, build, config
+from omegaconf import OmegaConf
+
+from cam_repro.errors import UserError
+from cam_repro.models import CamNetwork, build_model
+from cam_repro.models.layers import scale_channels
+
+ROWS = {
+    "alexnet": "AlexNet",
+    "alexnet_gap": "AlexNet-GAP",
+    "alexnet_star_gap": "AlexNet*-GAP",
+    "vgg": "VGGnet",
+    "vgg_gap": "VGGnet-GAP",
+    "googlenet": "GoogLeNet",
+    "googlenet_gap": "GoogLeNet-GAP",
+    "googlenet_gmp": "GoogLeNet-GMP",
+    "nin": "NIN",
+}
+
+
+@pytest.mark.parametrize("path", MODEL_CONFIGS, ids=lambda path: path.stem)
+def test_every_yaml_builds(path: Any) -> None:
+    cfg = OmegaConf.load(path)
+    assert cfg.name == path.stem
+    assert cfg.plain is None or cfg.plain in NAMES
+    assert cfg.row == ROWS.get(cfg.name, cfg.row)
+    cfg.width = 0.125
+    model = build_model(OmegaConf.create({"model": cfg}).model, num_classes=7)
+    assert isinstance(model, CamNetwork)
+    assert cfg.input_size >= model.minimum_input
+    with torch.no_grad():
+        assert model.eval()(torch.zeros(1, 3, 80, 80)).shape == (1, 7)
+
+
+def test_a_plain_dict_builds_too() -> None:
+    cfg = OmegaConf.to_container(config("nin", width=0.125))
+    assert isinstance(cfg, dict)
+    before = dict(cfg)
+    build_model(cfg, 3)
+    assert cfg == before
+
+
+@pytest.mark.parametrize("classes", [1, 2, 1000])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_number_of_classes(name: str, classes: int) -> None:
+    model = build(name, num_classes=classes, width=0.0625)
+    assert model.get_submodule(model.class_layer_name).weight.shape[0] == classes
+
+
+def test_width_scales_everything_but_the_classes() -> None:
+    assert [scale_channels(64, width) for width in (1, 0.5, 0.25, 0.01, 2, 1.5)] == [
+        64,
+        32,
+        16,
+        8,
+        128,
+        96,
+    ]
+    half = build("vgg", num_classes=10, width=0.5)
+    assert half.state_dict()["features.0.weight"].shape == (32, 3, 3, 3)
+    assert half.state_dict()["classifier.0.weight"].shape == (2048, 256 * 49)
+    assert half.state_dict()["classifier.6.weight"].shape == (10, 2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "key"),
+    [
+        ("vgg_gap", {"width": 0}, "width"),
+        ("vgg_gap", {"width": -1.0}, "width"),
+        ("vgg_gap", {"width": "wide"}, "width"),
+        ("vgg_gap", {"width": float("nan")}, "width"),
+        ("vgg_gap", {"width": float("inf")}, "width"),
+        ("vgg_gap", {"norm": "foo"}, "norm"),
+        ("vgg_gap", {"norm": None}, "norm"),
+        ("vgg_gap", {"dropout": 1.0}, "dropout"),
+        ("vgg_gap", {"dropout": -0.1}, "dropout"),
+        ("vgg_gap", {"dropout": True}, "dropout"),
+        ("vgg_gap", {"groups": 3}, "groups"),
+        ("vgg_gap", {"groups": 0}, "groups"),
+        ("vgg_gap", {"groups": 2.0}, "groups"),
+        ("googlenet_gap", {"groups": 5}, "groups"),
+        ("googlenet_gap", {"pool": "median"}, "pool"),
+        ("alexnet_star_gap", {"conv5": 0}, "conv5"),
+        ("alexnet_star_gap", {"groups": 7}, "groups"),
+        ("resnet18", {"norm": "none"}, "norm"),
+        ("vgg_gap", {"group": 2}, "group"),
+        ("vgg", {"groups": 2}, "groups"),
+        ("vgg_gap", {"num_classes": 4}, "num_classes"),
+        ("vgg_gap", {"input_size": 15}, "input_size"),
+        ("vgg_gap", {"input_size": 224.5}, "input_size"),
+        ("vgg_gap", {"resize_size": 128}, "resize_size"),
+        ("vgg_gap", {"_target_": "cam_repro.models.vgg.VggGpa"}, "_target_"),
+        ("vgg_gap", {"_target_": "collections.OrderedDict"}, "_target_"),
+        ("vgg_gap", {"_target_": None}, "_target_"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=rf"^model\.{key}\b") as caught:
+        build(name, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_classes_are_refused() -> None:
+    with pytest.raises(UserError, match="one class or more"):
+        build("nin", num_classes=0)
+
+
+def test_a_small_input_size_names_the_smallest() -> None:
+    with pytest.raises(UserError, match=r"model\.input_size=62 .* 63 pixels or more"):
+        build("alexnet_star_gap", input_size=62)

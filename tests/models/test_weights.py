@@ -1,0 +1,378 @@
+"""Loading: torchvision's form exactly, folding, what is taken and what is left, bad files."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from model_helpers import SHARED, build, randomise_norms
+from safetensors.torch import save_file
+from torch import nn
+
+from cam_repro.errors import UserError
+from cam_repro.models import CamNetwork, load_weights
+from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD
+from cam_repro.models.weights import fold_batch_norm, read_state
+
+REAL_SQUEEZENET = SHARED / "data" / "squeezenet1_0_imagenet_fp16.safetensors"
+
+# our network, settings, torchvision's, its settings
+TWINS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
+    ("alexnet", {}, "alexnet", {}),
+    ("vgg", {}, "vgg16", {"init_weights": False}),
+    ("googlenet", {"norm": "batch"}, "googlenet", {"init_weights": False}),
+    ("googlenet", {"norm": "none"}, "googlenet", {"init_weights": False}),
+    ("squeezenet", {}, "squeezenet1_0", {}),
+    ("resnet18", {}, "resnet18", {}),
+    ("resnet50", {}, "resnet50", {}),
+]
+
+
+def _images(side: int = 72, n: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+def _imagenet(images_N3HW: torch.Tensor) -> torch.Tensor:
+    """The input as torchvision's networks want it, by torchvision's own function."""
+    x_NCHW: torch.Tensor = torchvision.transforms.functional.normalize(
+        images_N3HW.float() / 255, IMAGENET_MEAN, IMAGENET_STD
+    )
+    return x_NCHW
+
+
+def _save(model: nn.Module, path: Path) -> str:
+    torch.save(model.state_dict(), path)
+    return str(path)
+
+
+def _initial(model: CamNetwork) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(model.state_dict())
+
+
+def _same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, two[key]) for key, tensor in one.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "twin", "twin_settings"),
+    TWINS,
+    ids=["-".join([name, *settings.values()]) for name, settings, _, _ in TWINS],
+)
+def test_torchvision_weights_give_torchvision_outputs(
+    name: str, settings: dict[str, Any], twin: str, twin_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(2)
+    theirs = torchvision.models.get_model(twin, weights=None, num_classes=11, **twin_settings)
+    randomise_norms(theirs)
+    if twin == "googlenet":
+        theirs.transform_input = True  # as torchvision does with its own weights
+    theirs.eval()
+    model = build(name, num_classes=11, width=1.0, **settings)
+    report = load_weights(model, _save(theirs, tmp_path / "w.pt"), name=name, strict=True)
+    assert report.left == []
+    assert report.mismatched == []
+    assert all(key.startswith(("aux1.", "aux2.")) for key in report.unused)
+    assert bool(report.unused) == (twin == "googlenet")
+    images_N3HW = _images()
+    with torch.no_grad():
+        expected_NC = theirs(_imagenet(images_N3HW))
+        logits_NC = model(model.normalize(images_N3HW))
+    assert expected_NC.std() > 0
+    torch.testing.assert_close(logits_NC, expected_NC, rtol=1e-5, atol=1e-5)
+    if not settings.get("norm") == "none":
+        own = sum(p.numel() for p in model.parameters())
+        aux = sum(p.numel() for key, p in theirs.named_parameters() if key.startswith("aux"))
+        assert own == sum(p.numel() for p in theirs.parameters()) - aux
+
+
+def test_vgg_with_batch_norm_has_the_names_of_vgg16_bn() -> None:
+    with torch.device("meta"):
+        theirs = torchvision.models.vgg16_bn(weights=None)
+    own = build("vgg", num_classes=1000, norm="batch", width=0.0625).state_dict()
+    assert set(own) - {"pixel_mean", "pixel_std"} == set(theirs.state_dict())
+
+
+def test_torchvision_source_is_matched_as_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The download replaced by weights of torchvision's form."""
+    theirs = torchvision.models.resnet18(weights=None)
+    asked: list[str] = []
+
+    def state(entry: Any, *_: object, **__: object) -> dict[str, torch.Tensor]:
+        asked.append(str(entry))
+        weights: dict[str, torch.Tensor] = theirs.state_dict()
+        return weights
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", state)
+    model = build("resnet18", num_classes=1000, width=1.0)
+    report = load_weights(model, "torchvision", name="resnet18", strict=True)
+    assert asked == ["ResNet18_Weights.IMAGENET1K_V1"]
+    assert report.source == "torchvision"
+    assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], theirs.layer4[1].conv2.weight)
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", fail)
+    with pytest.raises(UserError, match=r"no route to host.*https://.*model\.weights=FILE"):
+        load_weights(build("alexnet"), "torchvision", name="alexnet")
+
+
+@pytest.mark.parametrize("name", ["nin", "resnet18b"])
+def test_rows_that_torchvision_lacks_say_so(name: str) -> None:
+    with pytest.raises(UserError, match=f"torchvision has none for {name}"):
+        load_weights(build(name), "torchvision", name=name)
+
+
+def test_null_leaves_the_random_values() -> None:
+    model = build("squeezenet")
+    before = _initial(model)
+    report = load_weights(model, None, strict=True)
+    assert report.taken == []
+    assert report.left[0] == "features.0"
+    assert len(report.left) == 26
+    assert _same(before, model.state_dict())
+
+
+@pytest.mark.skipif(not REAL_SQUEEZENET.is_file(), reason="the shared weights are not here")
+def test_real_half_precision_safetensors() -> None:
+    model = build("squeezenet", num_classes=1000, width=1.0)
+    report = load_weights(model, str(REAL_SQUEEZENET), name="squeezenet", strict=True)
+    assert len(report.taken) == 26
+    weight = model.state_dict()["classifier.1.weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, read_state(REAL_SQUEEZENET)["classifier.1.weight"])
+
+
+def test_folding_is_exact() -> None:
+    with_norm = build("googlenet_gap", norm="batch", groups=2)
+    randomise_norms(with_norm)
+    state, folded = fold_batch_norm(with_norm.state_dict())
+    without = build("googlenet_gap", norm="none", groups=2, seed=5)
+    without.load_state_dict(state)
+    assert len(folded) == 3 + 7 * 6 + 1
+    x_NCHW = with_norm.normalize(_images())
+    with torch.no_grad():
+        expected_NKhw = with_norm.forward_features(x_NCHW)
+        A_NKhw = without.forward_features(x_NCHW)
+    assert expected_NKhw.max() > 0.01
+    torch.testing.assert_close(A_NKhw, expected_NKhw, rtol=1e-4, atol=1e-6)
+
+
+def test_folding_one_block_by_hand() -> None:
+    """gamma 2, beta 1, mean 3, variance 0.999 + eps 0.001: y = 2 (w x - 3) + 1."""
+    state = {
+        "a.conv.weight": torch.full((1, 1, 1, 1), 5.0),
+        "a.bn.weight": torch.tensor([2.0]),
+        "a.bn.bias": torch.tensor([1.0]),
+        "a.bn.running_mean": torch.tensor([3.0]),
+        "a.bn.running_var": torch.tensor([0.999]),
+        "a.bn.num_batches_tracked": torch.tensor(9),
+        "fc.weight": torch.ones(2, 1),
+    }
+    folded, blocks = fold_batch_norm(state)
+    assert blocks == ["a"]
+    assert set(folded) == {"a.conv.weight", "a.conv.bias", "fc.weight"}
+    assert folded["a.conv.weight"].item() == pytest.approx(10.0, rel=1e-6)
+    assert folded["a.conv.bias"].item() == pytest.approx(-5.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("plain", "gap", "taken", "left"),
+    [
+        ("alexnet", "alexnet_gap", 5, {"cam_conv.conv", "cam_fc"}),
+        ("vgg", "vgg_gap", 13, {"cam_conv.conv", "cam_fc"}),
+        ("googlenet", "googlenet_gap", 3 + 7 * 6, {"cam_conv.conv", "cam_fc"}),
+        ("googlenet", "googlenet_gmp", 3 + 7 * 6, {"cam_conv.conv", "cam_fc"}),
+        ("alexnet", "alexnet_star_gap", 4, {"cam_conv6.conv", "cam_conv7.conv", "cam_fc"}),
+    ],
+)
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_gap_network_takes_the_layers_of_its_plain_one(
+    plain: str, gap: str, taken: int, left: set[str], norm: str, tmp_path: Path
+) -> None:
+    source = build(plain, norm=norm, seed=1)
+    randomise_norms(source)
+    with torch.no_grad():
+        source.pixel_mean.fill_(0.25)
+    model = build(gap, norm=norm)
+    before = _initial(model)
+    report = load_weights(model, _save(source, tmp_path / "plain.pt"), name=gap)
+    after, theirs = model.state_dict(), source.state_dict()
+    convs = [layer for layer in report.taken if after[f"{layer}.weight"].dim() == 4]
+    assert len(convs) == taken
+    assert {layer for layer in report.left if ".bn" not in layer} - left == set()
+    assert left - set(report.left) == set()
+    unfit = {key.rpartition(".")[0] for key, _, _ in report.mismatched}
+    for key in before:
+        layer = key.rpartition(".")[0]
+        if layer in report.taken:
+            assert torch.equal(after[key], theirs[key]), key
+        elif layer:
+            assert layer in {*report.left, *unfit}
+            assert torch.equal(after[key], before[key]), key
+    assert model.pixel_mean.flatten().tolist() == [0.25] * 3
+    if gap == "alexnet_star_gap":
+        assert ("features.10.weight", (32, 32, 3, 3), (48, 32, 3, 3)) in report.mismatched
+    else:
+        assert report.mismatched == []
+    assert all(key.startswith(("classifier.", "inception5", "fc.")) for key in report.unused)
+
+
+def test_each_layer_is_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = _save(build("alexnet", seed=1), tmp_path / "plain.pt")
+    with caplog.at_level(logging.INFO):
+        load_weights(build("alexnet_star_gap"), path, name="alexnet_star_gap")
+    lines = [" ".join(record.getMessage().split()) for record in caplog.records]
+    assert lines[0].startswith(f"weights {path}: 4 layers taken, 3 not in the file and 1 of")
+    assert "taken features.0" in lines
+    assert "left cam_conv6.conv (not in the file)" in lines
+    assert "left features.10 (weight: 32x32x3x3 in the file, 48x32x3x3 in the network)" in lines
+    assert "not used classifier.6 (in the file)" in lines
+
+
+def _without(state: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key not in keys}
+
+
+@pytest.mark.parametrize("form", ["flat", "model", "state_dict", "module", "half", "safetensors"])
+def test_every_form_of_file(form: str, tmp_path: Path) -> None:
+    source = build("squeezenet", seed=1)
+    state = source.state_dict()
+    path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
+    if form == "safetensors":
+        save_file(state, path)
+    elif form in {"model", "state_dict"}:
+        torch.save({form: state, "model_config": {"width": 0.125}, "classes": ["n1"]}, path)
+    elif form == "module":
+        torch.save({f"module.{key}": tensor for key, tensor in state.items()}, path)
+    elif form == "half":
+        torch.save({key: tensor.half() for key, tensor in state.items()}, path)
+    else:
+        torch.save(state, path)
+    model = build("squeezenet")
+    load_weights(model, str(path), name="squeezenet", strict=True)
+    for key, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        expected = state[key].half().float() if form == "half" else state[key]
+        assert torch.equal(tensor, expected)
+
+
+def test_strict_names_what_is_missing_or_too_much(tmp_path: Path) -> None:
+    state = build("alexnet_gap", seed=1).state_dict()
+    path = tmp_path / "w.pt"
+    cases: list[tuple[dict[str, torch.Tensor], str]] = [
+        (_without(state, "features.3.weight", "features.3.bias"), "not in the file: features.3"),
+        (_without(state, "features.3.bias"), r"features\.3\.bias is missing in the file"),
+        ({**state, "extra.weight": torch.ones(1)}, r"without a place: extra\.weight"),
+        ({**state, "features.3.other": torch.ones(1)}, r"features\.3\.other is 1 in the file"),
+    ]
+    for content, message in cases:
+        torch.save(content, path)
+        model = build("alexnet_gap")
+        before = _initial(model)
+        with pytest.raises(UserError, match=message):
+            load_weights(model, str(path), name="alexnet_gap", strict=True)
+        assert _same(before, model.state_dict()), "half loaded"
+
+
+@pytest.mark.parametrize("name", ["vgg_gap", "squeezenet", "resnet18", "alexnet"])
+def test_another_class_count_is_said_in_those_words(name: str, tmp_path: Path) -> None:
+    path = _save(build(name, num_classes=1000, seed=1, width=0.0625), tmp_path / "w.pt")
+    model = build(name, num_classes=40, width=0.0625)
+    with pytest.raises(UserError, match="has 1000 classes, the data set has 40"):
+        load_weights(model, path, name=name, strict=True)
+    before = _initial(model)
+    report = load_weights(model, path, name=name, strict=False)
+    layer = model.class_layer_name
+    assert {key.rpartition(".")[0] for key, _, _ in report.mismatched} == {layer}
+    assert torch.equal(before[f"{layer}.weight"], model.state_dict()[f"{layer}.weight"])
+
+
+def test_a_layer_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    """VGG-16's file numbers clash with those of its batch-norm form; biases alone would fit."""
+    path = _save(build("vgg", seed=1), tmp_path / "w.pt")
+    model = build("vgg_gap", norm="batch")
+    before = _initial(model)
+    report = load_weights(model, path, name="vgg_gap")
+    for key, tensor in model.state_dict().items():
+        if key.rpartition(".")[0] not in [*report.taken, ""]:
+            assert torch.equal(tensor, before[key]), key
+    with pytest.raises(UserError):
+        load_weights(model, path, name="vgg_gap", strict=True)
+
+
+@pytest.mark.parametrize(("plain", "gap"), [("alexnet", "alexnet_gap"), ("vgg", "vgg_gap")])
+def test_batch_norm_weights_for_a_network_without_are_refused(
+    plain: str, gap: str, tmp_path: Path
+) -> None:
+    path = _save(build(plain, norm="batch", seed=1), tmp_path / "w.pt")
+    with pytest.raises(UserError, match=r"trained with batch norm.*set model\.norm=batch"):
+        load_weights(build(gap), path, name=gap)
+
+
+def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
+    path = _save(build("resnet18", seed=1), tmp_path / "w.pt")
+    model = build("vgg_gap", norm="batch")
+    before = _initial(model)
+    with pytest.raises(UserError, match="do not fit vgg_gap: no layer"):
+        load_weights(model, path, name="vgg_gap")
+    assert _same(before, model.state_dict())
+    wide = build("vgg_gap", width=0.25)
+    with pytest.raises(UserError, match="no layer has the same name and shapes"):
+        load_weights(wide, _save(build("vgg_gap"), tmp_path / "n.pt"), name="vgg_gap")
+
+
+def test_old_files_without_batch_counters_are_whole(tmp_path: Path) -> None:
+    state = build("resnet18", seed=1).state_dict()
+    path = tmp_path / "w.pt"
+    torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
+    report = load_weights(build("resnet18"), str(path), name="resnet18", strict=True)
+    assert "layer1.0.bn1" in report.taken
+
+
+def test_normalisation_of_a_file_without_one(tmp_path: Path) -> None:
+    for name, mean in (("googlenet", (0.5, 0.5, 0.5)), ("resnet18", IMAGENET_MEAN)):
+        state = _without(build(name, seed=1).state_dict(), "pixel_mean", "pixel_std")
+        torch.save(state, tmp_path / "w.pt")
+        model = build(name)
+        load_weights(model, str(tmp_path / "w.pt"), name=name, strict=True)
+        assert model.pixel_mean.flatten().tolist() == pytest.approx(mean)
+
+
+class _Code:
+    """A class that a pickle would have to import."""
+
+
+def test_bad_files_are_one_line(tmp_path: Path) -> None:
+    good = tmp_path / "good.pt"
+    torch.save(build("squeezenet").state_dict(), good)
+    contents: dict[str, bytes] = {
+        "truncated.pt": good.read_bytes()[:-1000],
+        "empty.pt": b"",
+        "text.pt": b"<html>not found</html>",
+        "code.pt": pickle.dumps(_Code()),
+        "text.safetensors": b"<html>not found</html>",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    torch.save(_Code(), tmp_path / "object.pt")
+    torch.save(torch.ones(3), tmp_path / "tensor.pt")
+    torch.save({"a": "b"}, tmp_path / "words.pt")
+    torch.save({}, tmp_path / "nothing.pt")
+    model = build("squeezenet")
+    before = _initial(model)
+    bad = [*contents, "object.pt", "tensor.pt", "words.pt", "nothing.pt", "absent.pt"]
+    for name in bad:
+        with pytest.raises(UserError, match=name) as caught:
+            load_weights(model, str(tmp_path / name), name="squeezenet")
+        assert "\n" not in str(caught.value)
+    assert _same(before, model.state_dict())

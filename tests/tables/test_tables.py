@@ -1,0 +1,192 @@
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from cam_repro.errors import UserError
+from cam_repro.tables import build_tables, csv_text, find_runs, markdown, write_tables
+from cam_repro.tables.paper import TABLES
+
+HEADERS = [
+    "Networks,top-1 val. error,top-5 val. error",
+    "Method,top-1 val.error,top-5 val. error",
+    "Method,supervision,top-5 test error",
+]
+
+
+def csvs(tmp_path, data="demo", view="squash"):
+    runs = find_runs(tmp_path / "runs", view)[data]
+    return [csv_text(table) for table in build_tables(runs)]
+
+
+def row(text, name):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{name},")]
+    return line
+
+
+def test_the_papers_rows_and_numbers():
+    assert [
+        " · ".join(f"{row.name} {' '.join(map(str, row.paper))}" for row in table.rows)
+        for table in TABLES
+    ] == [
+        "VGGnet-GAP 33.4 12.2 · GoogLeNet-GAP 35.0 13.2 · AlexNet*-GAP 44.9 20.9 · "
+        "AlexNet-GAP 51.1 26.3 · GoogLeNet 31.9 11.3 · VGGnet 31.2 11.4 · AlexNet 42.6 19.5 · "
+        "NIN 41.9 19.6 · GoogLeNet-GMP 35.6 13.9",
+        "GoogLeNet-GAP 56.4 43.0 · VGGnet-GAP 57.2 45.14 · GoogLeNet 60.09 49.34 · "
+        "AlexNet*-GAP 63.75 49.53 · AlexNet-GAP 67.19 52.16 · NIN 65.47 54.19 · "
+        "Backprop on GoogLeNet 61.31 50.55 · Backprop on VGGnet 61.12 51.46 · "
+        "Backprop on AlexNet 65.17 52.64 · GoogLeNet-GMP 57.78 45.26",
+        "GoogLeNet-GAP (heuristics) 37.1 · GoogLeNet-GAP 42.9 · Backprop 46.4 · "
+        "GoogLeNet 26.7 · OverFeat 29.9 · AlexNet 34.2",
+    ]
+
+
+def test_literal_csv_of_a_small_data_set(make_run, tmp_path):
+    # every image right or every image wrong: the intervals are points
+    make_run("vgg_gap", cls_right=4, loc_right=4)
+    make_run("googlenet_gap", cls_right=4, loc_right=0)
+    make_run("vgg", "backprop", strategies=("threshold",))
+    table1, table2, table3 = csvs(tmp_path)
+    assert table1 == (
+        "Networks,top-1 val. error,top-5 val. error,paper (ILSVRC val) top-1,"
+        "paper (ILSVRC val) top-5,difference top-1,difference top-5,top-1 95% low,top-1 95% high,"
+        "top-5 95% low,top-5 95% high,n,data,view,run\n"
+        "VGGnet-GAP,0.00,0.00,33.40,12.20,,,0.00,0.00,0.00,0.00,4,demo,squash,"
+        "demo/vgg_gap/eval/val-cam\n"
+        "GoogLeNet-GAP,0.00,0.00,35.00,13.20,,,0.00,0.00,0.00,0.00,4,demo,squash,"
+        "demo/googlenet_gap/eval/val-cam\n"
+        "AlexNet*-GAP,,,44.90,20.90,,,,,,,,,,\n"
+        "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,\n"
+        "GoogLeNet,,,31.90,11.30,,,,,,,,,,\n"
+        "VGGnet,100.00,100.00,31.20,11.40,,,100.00,100.00,100.00,100.00,4,demo,squash,"
+        "demo/vgg/eval/val-backprop\n"
+        "AlexNet,,,42.60,19.50,,,,,,,,,,\n"
+        "NIN,,,41.90,19.60,,,,,,,,,,\n"
+        "GoogLeNet-GMP,,,35.60,13.90,,,,,,,,,,\n"
+    )
+    assert row(table2, "VGGnet-GAP").startswith("VGGnet-GAP,0.00,0.00,57.20,45.14,,,")
+    assert row(table2, "GoogLeNet-GAP").startswith("GoogLeNet-GAP,100.00,100.00,56.40,43.00,,,")
+    assert row(table2, "Backprop on VGGnet").endswith("demo/vgg/eval/val-backprop")
+    assert table3 == (
+        "Method,supervision,top-5 test error,paper (ILSVRC test) top-5,difference top-5,"
+        "top-5 95% low,top-5 95% high,n,data,view,split,run,note\n"
+        "GoogLeNet-GAP (heuristics),weakly,100.00,37.10,,100.00,100.00,4,demo,squash,val,"
+        "demo/googlenet_gap/eval/val-cam,\n"
+        "GoogLeNet-GAP,weakly,100.00,42.90,,100.00,100.00,4,demo,squash,val,"
+        "demo/googlenet_gap/eval/val-cam,\n"
+        "Backprop,weakly,100.00,46.40,,100.00,100.00,4,demo,squash,val,"
+        "demo/vgg/eval/val-backprop,"
+        "our vgg network; the paper's number is of Simonyan et al.'s own network\n"
+        "GoogLeNet,full,,26.70,,,,,,,,,"
+        "cited by the paper; fully supervised; nothing here trains it\n"
+        "OverFeat,full,,29.90,,,,,,,,,"
+        "cited by the paper; fully supervised; nothing here trains it\n"
+        "AlexNet,full,,34.20,,,,,,,,,"
+        "cited by the paper; fully supervised; nothing here trains it\n"
+    )
+
+
+def test_on_ilsvrc_the_difference_is_given(make_run, tmp_path):
+    make_run("nin", n=1000, cls_right=581, loc_right=346, data="ilsvrc", is_ilsvrc=True)
+    table1, table2, _ = csvs(tmp_path, "ilsvrc")
+    assert table1.startswith(f"{HEADERS[0]},paper top-1,paper top-5,difference top-1,")
+    assert row(table1, "NIN").startswith("NIN,41.90,41.90,41.90,19.60,+0.00,+22.30,")
+    assert row(table2, "NIN").startswith("NIN,65.40,65.40,65.47,54.19,-0.07,+11.21,")
+    low, high = map(float, row(table1, "NIN").split(",")[7:9])
+    assert low == pytest.approx(41.9 - 3.06, abs=0.3)
+    assert high == pytest.approx(41.9 + 3.06, abs=0.3)
+
+
+def test_table1_prefers_the_cam_run_and_rows_take_their_own_saliency(make_run, tmp_path):
+    make_run("googlenet", cls_right=4, loc_right=4)
+    make_run("googlenet", "backprop", cls_right=0)
+    table1, table2, _ = csvs(tmp_path)
+    assert row(table1, "GoogLeNet").startswith("GoogLeNet,0.00,0.00,")
+    assert row(table2, "GoogLeNet").startswith("GoogLeNet,0.00,0.00,")
+    assert row(table2, "Backprop on GoogLeNet").startswith("Backprop on GoogLeNet,100.00,100.00,")
+
+
+def test_table3_takes_the_test_split_only_where_it_has_labels(make_run, tmp_path):
+    make_run("googlenet_gap", cls_right=4, loc_right=4)
+    make_run("googlenet_gap", split="test", has_labels=False)
+    _, _, table3 = csvs(tmp_path)
+    assert ",val,demo/googlenet_gap/eval/val-cam," in row(table3, "GoogLeNet-GAP")
+    make_run("googlenet_gap", split="test")
+    table1, _, table3 = csvs(tmp_path)
+    assert ",test,demo/googlenet_gap/eval/test-cam," in row(table3, "GoogLeNet-GAP")
+    assert row(table1, "GoogLeNet-GAP").endswith("val-cam")
+
+
+def test_the_newest_of_equal_runs_counts_and_the_log_says_so(make_run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    make_run("nin", created="2025-03-01T00:00:00Z", folder="b")
+    make_run("nin", cls_right=4, created="2025-02-01T00:00:00Z", folder="c")
+    make_run("resnet18")
+    assert row(csvs(tmp_path)[0], "NIN").endswith("demo/nin/eval/b")
+    assert caplog.messages == [
+        "demo/nin/eval/c is left out: demo/nin/eval/b is the same, newer",
+        "demo/resnet18/eval/val-cam fills no row of the tables",
+    ]
+
+
+def test_other_images_under_the_same_name_never_meet_in_a_table(make_run, tmp_path, caplog):
+    make_run("nin")
+    make_run("vgg_gap")
+    make_run("alexnet_gap", fingerprint="other", created="2026-01-01T00:00:00Z")
+    table1, _, _ = csvs(tmp_path)
+    assert row(table1, "AlexNet-GAP") == "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,"
+    assert "demo/alexnet_gap/eval/val-cam is left out: it scored other images" in caplog.text
+
+
+def test_views_and_data_sets_are_kept_apart(make_run, tmp_path):
+    make_run("nin", cls_right=4)
+    make_run("nin", view="ten")
+    make_run("nin", data="other")
+    runs = tmp_path / "runs"
+    assert {name: len(found) for name, found in find_runs(runs).items()} == {"demo": 1, "other": 1}
+    assert list(find_runs(runs, "ten")) == ["demo"]
+    assert list(find_runs(runs, data="other")) == ["other"]
+    assert row(csvs(tmp_path, view="ten")[0], "NIN").startswith("NIN,100.00,")
+    with pytest.raises(UserError, match=r"view=center .* views there: squash, ten"):
+        find_runs(runs, "center")
+    with pytest.raises(UserError, match=r"no scored runs of data=foo .* there: demo, other"):
+        find_runs(runs, data="foo")
+
+
+def test_a_broken_run_is_one_clear_line(make_run, tmp_path):
+    path = make_run("nin") / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
+    with pytest.raises(UserError, match=r"nin/eval/val-cam/manifest.json has schema 99"):
+        find_runs(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("is_ilsvrc", [True, False])
+def test_markdown_fits_the_terminal_and_says_whose_numbers_stand_there(
+    make_run, tmp_path, is_ilsvrc
+):
+    for i, (model, right) in enumerate({"googlenet_gap": 0, "vgg_gap": 500, "nin": 1}.items()):
+        make_run(model, n=600 + i, cls_right=right, loc_right=right, is_ilsvrc=is_ilsvrc)
+    tables = build_tables(find_runs(tmp_path / "runs")["demo"])
+    text = markdown(tables)
+    assert max(map(len, text.splitlines())) <= 100
+    assert ("not comparable with ours" in text.replace("\n", " ")) == (not is_ilsvrc)
+    assert ("diff" in text) == is_ilsvrc
+    assert "n = 600 to 602" in text.replace("\n", " ")
+    write_tables(tables, tmp_path / "out")
+    names = ["table1.csv", "table2.csv", "table3.csv", "tables.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    for name, header in zip(names, HEADERS, strict=False):
+        assert (tmp_path / "out" / name).read_text().startswith(f"{header},")
+    assert (tmp_path / "out" / "tables.md").read_text() == text
+
+
+def test_importing_the_tables_imports_neither_torch_nor_opencv():
+    code = (
+        "import sys, cam_repro.tables, cam_repro.metrics.scores, cam_repro.cli.tables\n"
+        "import cam_repro.cli.score, cam_repro.geometry\n"
+        "print([m for m in ('torch', 'torchvision', 'cv2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

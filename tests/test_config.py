@@ -1,0 +1,48 @@
+from dataclasses import dataclass
+
+import pytest
+from omegaconf import MISSING, OmegaConf
+
+from cam_repro.config import validate
+from cam_repro.errors import UserError
+
+
+@dataclass
+class Schema:
+    path: str = MISSING
+    n: int = 3
+    share: float = 0.2
+    name: str | None = None
+
+    def __post_init__(self):
+        if not 0 < self.share < 1:
+            raise UserError(f"share={self.share}: must lie between 0 and 1")
+
+
+def test_values_and_interpolations_arrive_in_the_object():
+    cfg = OmegaConf.create({"path": "a/${name}", "n": 4, "share": 0.5, "name": "b"})
+    assert validate(cfg, Schema) == Schema("a/b", 4, 0.5, "b")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "path not given: add path=VALUE"),
+        ({"path": "???"}, "path not given"),
+        ({"path": "a", "n": "many"}, "n: Value 'many' .* could not be converted to Integer"),
+        ({"path": "a", "nn": 1}, "nn: Key 'nn' not in 'Schema'"),
+        ({"path": "a", "share": 2}, "share=2.0: must lie between 0 and 1"),
+        ({"path": "${nowhere}"}, "path: Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(values, message):
+    with pytest.raises(UserError, match=message) as error:
+        validate(OmegaConf.create(values), Schema)
+    assert "\n" not in str(error.value)
+
+
+def test_prefix_is_part_of_the_key():
+    with pytest.raises(UserError, match=r"^box\.n: "):
+        validate(OmegaConf.create({"path": "a", "n": "x"}), Schema, "box")
+    with pytest.raises(UserError, match=r"^box\.path not given: add box\.path=VALUE"):
+        validate(OmegaConf.create({}), Schema, "box")
