@@ -1,4 +1,4 @@
-"""Files that matter are written to a temporary name and renamed: a reader never sees half of one."""
+"""Files that matter are written to a temporary name, then renamed: nobody reads half of one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -46,5 +46,5 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

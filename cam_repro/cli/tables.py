@@ -5,10 +5,11 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from cam_repro.cli.app import command
-from cam_repro.jobs.tables import run_tables
+from cam_repro.config import validate
+from cam_repro.jobs.tables import TablesSettings, run_tables
 
 
 @command("tables", groups=False)
 def main(cfg: DictConfig) -> None:
     """Write table1.csv, table2.csv, table3.csv and tables.md, and print them."""
-    run_tables(cfg)
+    run_tables(validate(cfg, TablesSettings))

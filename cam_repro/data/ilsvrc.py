@@ -298,7 +298,7 @@ def read_solution_csv(path: Path) -> dict[str, list[tuple[str, tuple[int, int, i
                             int(words[i + 3]),
                             int(words[i + 4]),
                         ),
-                    )  # noqa: E501
+                    )
                     for i in range(0, len(words), 5)
                 ]
             except (KeyError, IndexError, ValueError, AttributeError):

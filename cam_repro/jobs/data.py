@@ -50,7 +50,7 @@ def run_data(cfg: DictConfig) -> None:
     report: dict[str, Any] = {}
     for split in SPLITS:
         try:
-            images, loading = open_data(settings.data, Processes(), split, with_boxes=True)
+            images, _ = open_data(settings.data, Processes(), split, with_boxes=True)
         except UserError as error:
             if split == "val":  # nothing can be scored without it
                 raise

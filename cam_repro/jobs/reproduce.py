@@ -25,7 +25,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import sha256
 from cam_repro.jobs.common import open_data
 from cam_repro.jobs.evaluate import run_evaluation
-from cam_repro.jobs.tables import run_tables
+from cam_repro.jobs.tables import TablesSettings, run_tables
 from cam_repro.jobs.train import run_training
 from cam_repro.runs import eval_folder, is_complete, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
@@ -111,9 +111,7 @@ def run_reproduce(cfg: DictConfig) -> None:
         else:
             run_evaluation(compose("eval", step.arguments), step.arguments)
     log.info("")
-    run_tables(
-        compose("tables", [f"runs={runs}", f"data={images.name}", f"view={settings.experiment.views[0]}"])
-    )
+    run_tables(TablesSettings(runs, images.name, view=settings.experiment.views[0]))
     _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
@@ -123,7 +121,7 @@ def _chosen(settings: ReproduceSettings) -> dict[str, Network]:
         return networks
     for name in settings.models:
         if name not in networks:
-            raise UserError(f"models: {name} is not in the experiment; it has {', '.join(networks)}")
+            raise UserError(f"models: the experiment has no {name}, only {', '.join(networks)}")
     return {name: network for name, network in networks.items() if name in settings.models}
 
 

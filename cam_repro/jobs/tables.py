@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from cam_repro.config import validate
 from cam_repro.tables import build_tables, find_runs, markdown, write_tables
 
 
@@ -21,17 +18,16 @@ class TablesSettings:
     output: str | None = None
 
 
-def run_tables(cfg: DictConfig) -> None:
+def run_tables(settings: TablesSettings) -> None:
     """Write table1.csv, table2.csv, table3.csv and tables.md of each data set, and print them."""
-    settings = validate(cfg, TablesSettings)
-    runs_dir = Path(settings.runs)
-    groups = find_runs(runs_dir, settings.view, settings.data)
+    runs_dir, view = Path(settings.runs), settings.view
+    groups = find_runs(runs_dir, view, settings.data)
     for data, runs in groups.items():
         if settings.output is None:
             folder = runs_dir / data / "tables"
         else:
             folder = Path(settings.output) / (data if len(groups) > 1 else "")
-        print(f"data set: {data} ({len(runs)} scored runs under {runs_dir}, view {settings.view})\n")
+        print(f"data set: {data} ({len(runs)} scored runs under {runs_dir}, view {view})\n")
         tables = build_tables(runs)
         write_tables(tables, folder)
         print(markdown(tables))

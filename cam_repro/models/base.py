@@ -175,4 +175,5 @@ class ClassMapNetwork(CamNetwork):
 
     def class_weights(self) -> torch.Tensor:
         """The identity (C,C)."""
-        return torch.eye(self.num_classes, device=self.pixel_mean.device)
+        like = self.pixel_mean
+        return torch.eye(self.num_classes, device=like.device, dtype=like.dtype)

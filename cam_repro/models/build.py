@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.errors import UserError
@@ -53,11 +53,12 @@ def _plain(cfg_model: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
 def _network_class(target: object) -> type[CamNetwork]:
     if not isinstance(target, str):
         raise UserError(f"model.{TARGET}={target!r}: give the dotted name of a network's class")
+    module, _, name = target.rpartition(".")
     try:
-        network = get_class(target)
-    except Exception as error:  # Hydra turns failures of the import into several kinds
+        network = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model.{TARGET}={target}: cannot be imported ({error})") from error
-    if not issubclass(network, CamNetwork):
+    if not (isinstance(network, type) and issubclass(network, CamNetwork)):
         raise UserError(f"model.{TARGET}={target}: is not a CamNetwork")
     return network
 

@@ -155,12 +155,14 @@ def fold_batch_norm(state: State) -> tuple[State, list[str]]:
         weight = state.get(f"{block}.conv.weight")
         if weight is None or any(part is None for part in norm.values()):
             continue  # not a whole block: the matching will say so
-        # In double precision, for the rounding not to add up over sixty layers.
+        # In double precision, so that nothing but the last rounding is lost.
         gamma, beta, mean, variance = (part.double() for part in norm.values() if part is not None)
         scale = gamma / torch.sqrt(variance + BLOCK_EPS)
-        folded[f"{block}.conv.weight"] = (weight.double() * scale[:, None, None, None]).float()
+        folded[f"{block}.conv.weight"] = (weight.double() * scale[:, None, None, None]).to(
+            weight.dtype
+        )
         bias = state.get(f"{block}.conv.bias", torch.zeros_like(mean))
-        folded[f"{block}.conv.bias"] = (beta + (bias - mean) * scale).float()
+        folded[f"{block}.conv.bias"] = (beta + (bias - mean) * scale).to(weight.dtype)
         for part in (*norm, "num_batches_tracked"):
             folded.pop(f"{block}.bn.{part}", None)
         done.append(block)

@@ -93,12 +93,13 @@ def test_width_scales_everything_but_the_classes() -> None:
         ("resnet18", {"norm": "none"}, "norm"),
         ("vgg_gap", {"group": 2}, "group"),
         ("vgg", {"groups": 2}, "groups"),
-        ("vgg_gap", {"num_classes": 4}, "num_classes"),
         ("vgg_gap", {"input_size": 15}, "input_size"),
         ("vgg_gap", {"input_size": 224.5}, "input_size"),
         ("vgg_gap", {"resize_size": 128}, "resize_size"),
         ("vgg_gap", {"_target_": "cam_repro.models.vgg.VggGpa"}, "_target_"),
         ("vgg_gap", {"_target_": "collections.OrderedDict"}, "_target_"),
+        ("vgg_gap", {"_target_": "VggGap"}, "_target_"),
+        ("vgg_gap", {"_target_": "cam_repro.models.build.build_model"}, "_target_"),
         ("vgg_gap", {"_target_": None}, "_target_"),
     ],
 )
@@ -106,6 +107,11 @@ def test_a_bad_setting_is_named(name: str, settings: dict[str, Any], key: str) -
     with pytest.raises(UserError, match=rf"^model\.{key}\b") as caught:
         build(name, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_class_count_is_no_setting() -> None:
+    with pytest.raises(UserError, match=r"^model\.num_classes: VggGap has no such setting"):
+        build_model(config("vgg_gap", num_classes=4), 5)
 
 
 def test_no_classes_are_refused() -> None:

@@ -64,15 +64,15 @@ def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
     """Paper, section 2: sum_xy M_c(x,y) = S_c, here with means, plus the bias where there is one."""
     if norm == "none" and name.startswith("resnet"):
         pytest.skip("a residual network always has batch norm")
-    model = build(name, norm=norm)
+    model = build(name, norm=norm).double()
     if getattr(model, "pool", "avg") == "max":
         pytest.skip("the identity is average pooling's")
     class_layer = model.get_submodule(model.class_layer_name)
-    bias_C = torch.zeros(5)
+    bias_C = torch.zeros(5).double()
     if class_layer.bias is not None and isinstance(model, PooledNetwork):
         with torch.no_grad():
             bias_C = class_layer.bias.copy_(torch.arange(5.0))
-    x_NCHW = _input()
+    x_NCHW = _input().double()
     with torch.no_grad():
         A_NKhw = model.forward_features(x_NCHW)
         w_CK = model.class_weights()
@@ -80,7 +80,7 @@ def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
         cam_NChw = torch.einsum("ck,nkhw->nchw", w_CK, A_NKhw)
         logits_NC = model(x_NCHW)
         assert torch.equal(model.forward_head(A_NKhw), logits_NC)
-    torch.testing.assert_close(cam_NChw.mean((2, 3)) + bias_C, logits_NC, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cam_NChw.mean((2, 3)) + bias_C, logits_NC, rtol=1e-10, atol=1e-12)
     assert (A_NKhw >= 0).all()
     assert A_NKhw.any()
 
@@ -132,9 +132,7 @@ def test_normalize_is_that_of_the_weights() -> None:
     model = build("nin")
     images_N3HW = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     values = [0.0, 128 / 255, 1.0]
-    expected = [
-        (v - m) / s for v, m, s in zip(values, IMAGENET_MEAN, IMAGENET_STD, strict=True)
-    ]
+    expected = [(v - m) / s for v, m, s in zip(values, IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     x_NCHW = model.normalize(images_N3HW)
     assert x_NCHW.dtype == torch.float32
     assert x_NCHW.flatten().tolist() == pytest.approx(expected, rel=1e-6)
@@ -231,7 +229,7 @@ def test_smallest_input_is_right_and_a_smaller_one_is_refused(name: str) -> None
             with pytest.raises(UserError, match=rf"too small.* {smallest}x{smallest} or more"):
                 model(_input(smallest - 1))
             with pytest.raises((RuntimeError, ValueError)):
-                model._extract(_input(smallest - 1, n=1))
+                model.forward_head(model._extract(_input(smallest - 1, n=1)))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,22 @@
+# Sourced by the other scripts: makes the virtual environment .venv once, with pinned versions,
+# and leaves its programs on PATH. CAM_REPRO_VENV names another place for it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+venv="${CAM_REPRO_VENV:-$PWD/.venv}"
+# Made anew when the requirements change: the stamp holds what was installed.
+stamp="$venv/.cam_repro-installed"
+wanted="$(cat pyproject.toml constraints.txt | cksum)"
+if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+  echo "installing into $venv (torch and what it needs are several GB, once)" >&2
+  python="${PYTHON:-}"
+  for candidate in python3.11 python3.12 python3.13 python3; do
+    [ -n "$python" ] || ! command -v "$candidate" >/dev/null || python="$candidate"
+  done
+  "$python" -c 'import sys; sys.exit("python 3.11 or newer is needed: set PYTHON" if sys.version_info < (3, 11) else 0)'
+  "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint constraints.txt --editable '.[dev,tensorboard]'
+  echo "$wanted" >"$stamp"
+fi
+export PATH="$venv/bin:$PATH"
