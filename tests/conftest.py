@@ -1,11 +1,20 @@
 """Fixtures that several folders of tests share."""
 
+import colorsys
+import importlib
+import logging
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
+from omegaconf import DictConfig
+from PIL import Image
 
+from cam_repro.cli.app import config_dir
 from cam_repro.predictions import write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 
@@ -75,5 +84,155 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / "runs" / data / model / "eval" / name
         write_predictions(path, predictions, manifest)
         return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_tree(
+    make_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """``make_tree``'s tree, for reading only: 12 train, 6 val and 2 test images of 3 classes."""
+    return make_tree(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@dataclass
+class Finished:
+    """How a command ended: exit status, what it wrote to either stream, and the error lines."""
+
+    status: object
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error:")]
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Finished]:
+    """Runs ``cam-NAME arguments`` in this process, in ``tmp_path``: quicker than a new one."""
+
+    def run(name: str, *arguments: str) -> Finished:
+        module = importlib.import_module(f"cam_repro.cli.{name}")
+        monkeypatch.setattr(sys, "argv", [f"cam-{name}", *arguments])
+        monkeypatch.chdir(tmp_path)
+        root = logging.getLogger()
+        before, root.handlers = root.handlers, []  # commands replace them; pytest wants its own
+        capsys.readouterr()
+        status: object = 0
+        try:
+            module.main()
+        except SystemExit as stop:
+            status = stop.code
+        finally:
+            root.handlers = before
+        out, err = capsys.readouterr()
+        return Finished(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def compose_config() -> Callable[..., DictConfig]:
+    """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
+
+    def compose(name: str, *overrides: str) -> DictConfig:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return hydra.compose(name, list(overrides))
+
+    return compose
+
+
+@pytest.fixture
+def tiny_run(tiny_tree: Path) -> list[str]:
+    """Words for ``cam-train`` that train a network of some thousand weights in a second."""
+    return [
+        "model=alexnet_gap",
+        "model.width=0.05",
+        "model.input_size=64",
+        "model.resize_size=72",
+        "data=ilsvrc",
+        f"data.root={tiny_tree}",
+        "data.workers=0",
+        "optim.iterations=6",
+        "optim.batch_size=4",
+        "optim.lr=0.01",
+        "device=cpu",
+        "tensorboard=false",
+    ]
+
+
+@pytest.fixture(scope="session")
+def make_tree() -> Callable[..., Path]:
+    """Writes a small ILSVRC tree in the Kaggle layout.
+
+    Classes ``n00001000``, ``n00001010`` ... called ``class 0``, ``class 1`` ...; ``train`` and
+    ``val`` images a class, ``test`` images in all, of ``size`` (width, height). An image is grey
+    but for a rectangle of its class's hue, its true box, a quarter of the image: at
+    (3 i mod W/2, 2 i mod H/2) for image i of its class (train) or of the split (val, test).
+    Classes take turns in val and test. Val lists and solutions are not in file-name order.
+    """
+
+    def make(
+        root: Path,
+        classes: int = 3,
+        train: int = 4,
+        val: int = 2,
+        test: int = 2,
+        size: tuple[int, int] = (32, 24),
+    ) -> Path:
+        width, height = size
+        wnids = [f"n{1000 + 10 * c:08d}" for c in range(classes)]
+        inner = root / "ILSVRC"
+        parts = {part: inner / part / "CLS-LOC" for part in ("Data", "Annotations", "ImageSets")}
+
+        def write(folder: str, name: str, c: int, i: int) -> str:
+            """One image and its annotation; returns what a solution says of it."""
+            x, y = 3 * i % (width // 2), 2 * i % (height // 2)
+            box = (x, y, x + width // 2 - 1, y + height // 2 - 1)
+            pixels = np.full((height, width, 3), 128, np.uint8)
+            hue = colorsys.hsv_to_rgb(c / classes, 1, 1)
+            pixels[y : y + height // 2, x : x + width // 2] = np.multiply(hue, 255)
+            image = parts["Data"] / folder / f"{name}.JPEG"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(image, quality=95, subsampling=0)
+            if not folder.startswith("test"):
+                corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+                xml = parts["Annotations"] / folder / f"{name}.xml"
+                xml.parent.mkdir(parents=True, exist_ok=True)
+                xml.write_text(
+                    f"<annotation><size><width>{width}</width><height>{height}</height></size>"
+                    f"<object><name>{wnids[c]}</name><bndbox>"
+                    + "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
+                    + "</bndbox></object></annotation>"
+                )
+            return f"{name},{wnids[c]} {' '.join(map(str, box))} "
+
+        lists: dict[str, list[str]] = {"train_cls": [], "val": [], "test": []}
+        solutions: dict[str, list[str]] = {"train": [], "val": []}
+        for c, wnid in enumerate(wnids):
+            for i in range(train):
+                lists["train_cls"].append(f"{wnid}/{wnid}_{i}")
+                solutions["train"].append(write(f"train/{wnid}", f"{wnid}_{i}", c, i))
+        for split, count in (("val", classes * val), ("test", test)):
+            for i in reversed(range(count)):
+                name = f"ILSVRC2012_{split}_{i + 1:08d}"
+                lists[split].append(name)
+                line = write(split, name, i % classes, i)
+                solutions.setdefault(split, []).append(line)
+
+        parts["ImageSets"].mkdir(parents=True)
+        for name, entries in lists.items():
+            lines = [f"{entry} {number}\n" for number, entry in enumerate(entries, start=1)]
+            (parts["ImageSets"] / f"{name}.txt").write_text("".join(lines))
+        for split in ("train", "val"):
+            lines = ["ImageId,PredictionString", *solutions[split]]
+            (root / f"LOC_{split}_solution.csv").write_text("\n".join(lines) + "\n")
+        mapping = [f"{wnid} class {c}, also kind {c}\n" for c, wnid in enumerate(wnids)]
+        (root / "LOC_synset_mapping.txt").write_text("".join(mapping))
+        return root
 
     return make

@@ -22,10 +22,14 @@ def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
     peak = float(map_HW.max())
     if not (np.isfinite(peak) and peak > 0):
         return whole_image(width, height)
-    mask_HW = (map_HW > threshold * peak).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    x, y, w, h = (int(value) for value in stats[largest, :4])
+    # The peak always counts, also where threshold x peak rounds up to it.
+    mask_HW = ((map_HW > threshold * peak) | (map_HW == peak)).astype(np.uint8)
+    _, labels_HW, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    largest = 1 + np.flatnonzero(areas == areas.max())
+    if len(largest) > 1:  # OpenCV numbers components by blocks of pixels, not in reading order
+        largest = labels_HW[np.isin(labels_HW, largest)]
+    x, y, w, h = (int(value) for value in stats[largest[0], :4])
     return x, y, x + w - 1, y + h - 1
 
 

@@ -93,6 +93,10 @@ def command(
                     raise
                 # Hydra wraps what a constructor raises; the cause is what the user can mend.
                 fail(error.__cause__ if isinstance(error.__cause__, UserError) else error)
+            except OSError as error:
+                if traceback_wanted or error.filename is None:
+                    raise
+                fail(f"{error.filename}: {error.strerror}")  # a folder that cannot be made, ...
             except KeyboardInterrupt:
                 fail("stopped; the same command goes on from the last checkpoint or image")
 

@@ -22,3 +22,7 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1].isidentifier():
         sys.argv[1] = f"action={sys.argv[1]}"
     _run()
+
+
+if __name__ == "__main__":
+    main()

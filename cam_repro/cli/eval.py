@@ -14,3 +14,7 @@ def main(cfg: DictConfig) -> None:
     from cam_repro.jobs.evaluate import run_evaluation  # torch, which --help can do without
 
     run_evaluation(cfg, HydraConfig.get().overrides.task)
+
+
+if __name__ == "__main__":
+    main()

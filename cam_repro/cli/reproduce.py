@@ -13,3 +13,7 @@ def main(cfg: DictConfig) -> None:
     from cam_repro.jobs.reproduce import run_reproduce  # torch, which --help can do without
 
     run_reproduce(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,3 +57,7 @@ def main(cfg: DictConfig) -> None:
     print(json.dumps(result, indent=2))
     if config.output:
         write_json(config.output, result)
+
+
+if __name__ == "__main__":
+    main()

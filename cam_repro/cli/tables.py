@@ -13,3 +13,7 @@ from cam_repro.jobs.tables import TablesSettings, run_tables
 def main(cfg: DictConfig) -> None:
     """Write table1.csv, table2.csv, table3.csv and tables.md, and print them."""
     run_tables(validate(cfg, TablesSettings))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,3 +13,7 @@ def main(cfg: DictConfig) -> None:
     from cam_repro.jobs.train import run_training  # torch, which --help can do without
 
     run_training(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from cam_repro.errors import UserError
@@ -17,10 +18,12 @@ def read_image(path: Path) -> Image.Image:
     """Decode a file to an RGB image, whatever it holds: grey, CMYK, palette, a PNG named .JPEG.
 
     EXIF rotation is ignored: the boxes of ILSVRC refer to the pixels as stored.
-    Raises UnreadableImage, naming the file.
+    Of 16 bits the high 8 are kept. Raises UnreadableImage, naming the file.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except FileNotFoundError:
         raise UnreadableImage(f"{path}: the image is listed but missing") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +96,10 @@ class RandomResizedCrop(Augmentation):
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
-AUGMENTATIONS = {"squash_crop": SquashCrop, "random_resized_crop": RandomResizedCrop}
+AUGMENTATIONS: dict[str, Callable[[int, int], Augmentation]] = {
+    "squash_crop": SquashCrop,
+    "random_resized_crop": RandomResizedCrop,
+}
 
 
 class PreparedImages(Dataset):

@@ -318,13 +318,13 @@ def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece
     short = min(height, width) * QUARTER
     chance = dice.roll(1, 100)
     count = 1 if chance <= 70 else 2 if chance <= 90 else 3
-    largest = {1: 96, 2: 52, 3: 44}[count]
+    smallest, largest = {1: (60, 96), 2: (46, 60), 3: (42, 50)}[count]
     leaves = dice.roll(1, 8) == 1
     placed: list[_Piece] = []
     taken: list[tuple[int, int, int, int]] = []
     for _ in range(count):
         # The sides of the box, in hundredths of the short side of the image.
-        side = dice.roll(38, largest) * short // 100
+        side = dice.roll(smallest, largest) * short // 100
         radii = (1000 * dice.roll(85, 115) // 100, 1000)
         angle = dice.roll(-4, 4) % TURN
         reach = _reach(kind.shape, radii, angle)

@@ -104,6 +104,13 @@ class Ten(View):
         middle = far // 2
         self.corners_yx = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
 
+    @property
+    def covered(self) -> float:
+        seen = np.zeros((self.resize_size, self.resize_size), bool)
+        for y, x in self.corners_yx:
+            seen[y : y + self.input_size, x : x + self.input_size] = True
+        return float(seen.mean())
+
     def crops(self, image: Image.Image) -> np.ndarray:
         frame = squash(image, self.resize_size)
         size = self.input_size

@@ -84,7 +84,7 @@ def evaluate(
         world=group.world,
     )
     policy = ErrorPolicy(loading.on_error)
-    model.to(device=device, memory_format=memory_format)
+    model.to(device).to(memory_format=memory_format)
     found: list[tuple[Prediction, np.ndarray | None]] = []
     started = time.perf_counter()
     bar = tqdm(

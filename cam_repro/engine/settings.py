@@ -89,6 +89,7 @@ class TrainSettings:
     output: str | None = None
 
     def __post_init__(self) -> None:
+        _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
         _one_of("augment", self.augment, ("squash_crop", "random_resized_crop"))
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")

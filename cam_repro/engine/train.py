@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cam_repro.data.ilsvrc import ImageSet
@@ -29,7 +30,7 @@ from cam_repro.data.pipeline import (
     ValidationImages,
     collate_labelled,
 )
-from cam_repro.data.views import Center, Squash, View
+from cam_repro.data.views import Center, Squash
 from cam_repro.engine.checkpoint import load_checkpoint, save_checkpoint
 from cam_repro.engine.device import (
     Processes,
@@ -49,6 +50,11 @@ from cam_repro.files import atomic_path, sha256, write_json
 from cam_repro.models.base import CamNetwork
 
 log = logging.getLogger(__name__)
+
+CHECK_EVERY = 50
+"""Iterations between looks at the loss: each look waits for the GPU."""
+
+VALIDATION_BATCH = 128
 
 NOT_PART_OF_A_RUN = ("device", "checkpoint_every", "tensorboard", "overwrite", "runs", "output")
 """Settings that may differ when a run is resumed: they do not change what it computes."""
@@ -74,7 +80,9 @@ def make_optimizer(model: nn.Module, optim: OptimSettings) -> torch.optim.SGD:
     Scales of normalisation layers, which their networks do not have, are not decayed either.
     Each group's ``scale`` multiplies the scheduled learning rate.
     """
-    weights, scales, biases = [], [], []
+    weights: list[nn.Parameter] = []
+    scales: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             biases.append(parameter)
@@ -88,12 +96,6 @@ def make_optimizer(model: nn.Module, optim: OptimSettings) -> torch.optim.SGD:
     return torch.optim.SGD(
         [group for group in groups if group["params"]], lr=optim.lr, momentum=optim.momentum
     )
-
-
-def validation_view(settings: TrainSettings) -> View:
-    """One crop that matches what training showed: the centre of the squash, or the whole image."""
-    kind = Center if settings.augment == "squash_crop" else Squash
-    return kind(settings.model["input_size"], settings.model["resize_size"])
 
 
 class StopRequest:
@@ -157,6 +159,20 @@ def _first_difference(old: Any, new: Any, key: str = "") -> str:
     return f"{key}: {old} there, {new} now"
 
 
+@dataclass
+class Progress:
+    """How far a run has come: all that a checkpoint holds besides the network and its solver.
+
+    iteration: how many are done. records: the lines of log.csv. sums: loss, wrong guesses and
+    images of the epoch so far, float64 (3,). best_error: lowest validation top-1 error, percent.
+    """
+
+    iteration: int = 0
+    records: list[dict[str, float]] = field(default_factory=list)
+    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+    best_error: float = math.inf
+
+
 def train(
     settings: TrainSettings,
     loading: LoaderSettings,
@@ -165,12 +181,12 @@ def train(
     val_set: ImageSet,
     folder: Path,
     group: Processes,
-    progress: dict[str, Any] | None = None,
+    earlier: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train ``model`` and leave checkpoints, log and curves in ``folder``; returns the manifest.
 
-    progress: an unfinished start of this run (``find_progress``), to go on from exactly as if it
-    had never stopped. The batch size is that of all processes together.
+    earlier: the checkpoint of an unfinished start of this run (``find_progress``), to go on from
+    exactly as if it had never stopped. The batch size is that of all processes together.
     """
     optim = settings.optim
     if optim.batch_size % (group.world * optim.accumulate):
@@ -182,58 +198,46 @@ def train(
     precision = pick_precision(settings.precision, device)
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     batch_size = min(optim.batch_size, len(train_set))
-
-    augmentation = AUGMENTATIONS[settings.augment](
-        settings.model["input_size"], settings.model["resize_size"]
-    )
-    per_epoch = max(1, len(train_set) // batch_size)
+    per_epoch = len(train_set) // batch_size
     iterations = optim.iterations or max(1, round((optim.epochs or 0) * per_epoch))
 
-    if group.is_main and settings.overwrite:
+    model.to(device).to(memory_format=memory_format)
+    optimizer = make_optimizer(model, optim)
+    progress = Progress()
+    if earlier is not None:
+        model.load_state_dict(earlier["model"])
+        optimizer.load_state_dict(earlier["optimizer"])
+        progress = Progress(**earlier["progress"])
+        log.info("goes on from iteration %d of %d in %s", progress.iteration, iterations, folder)
+    elif group.is_main:
         for stale in ("manifest.json", "last.pt", "best.pt"):
             (folder / stale).unlink(missing_ok=True)
-    model.to(device=device, memory_format=memory_format)
-    optimizer = make_optimizer(model, optim)
-    start, records, sums, best_error = 0, [], [0.0, 0, 0], math.inf
-    if progress is not None:
-        model.load_state_dict(progress["model"])
-        optimizer.load_state_dict(progress["optimizer"])
-        start, records, sums = progress["iteration"], progress["records"], progress["sums"]
-        best_error = progress["best_error"]
-        log.info("goes on from iteration %d of %d in %s", start, iterations, folder)
+    progress.sums = progress.sums.to(device)
 
     order = TrainingOrder(
-        len(train_set), batch_size, iterations, settings.seed, start, group.rank, group.world
+        n_images=len(train_set),
+        batch_size=batch_size,
+        iterations=iterations,
+        seed=settings.seed,
+        start=progress.iteration,
+        rank=group.rank,
+        world=group.world,
     )
-    options = {
-        "workers": workers_for(loading.workers, device),
-        "collate_fn": collate_labelled,
-        "pin_memory": device.type == "cuda",
-    }
-    preload = loading.preload
-    train_batches = TrainImages(train_set, augmentation, settings.seed, preload).loader(
-        batch_sampler=order, **options
+    train_batches, val_batches = _batches(
+        settings, loading, train_set, val_set, order, group, device
     )
-    val_batches = ValidationImages(val_set, validation_view(settings), preload).loader(
-        sampler=range(group.rank, len(val_set), group.world), batch_size=128, **options
-    )
-    network: nn.Module = model
-    if group.world > 1:
-        network = DistributedDataParallel(model)
+    network: nn.Module = DistributedDataParallel(model) if group.world > 1 else model
     policy = ErrorPolicy(loading.on_error)
-    writer = tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
+    writer = _tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
 
-    def save(name: str, iteration: int) -> None:
+    def save(name: str) -> None:
         if group.is_main:
             save_checkpoint(
                 folder / name,
                 {
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "iteration": iteration,
-                    "records": records,
-                    "sums": sums,
-                    "best_error": best_error,
+                    "progress": vars(progress),
                     "identity": json.dumps(run_identity(settings, train_set)),
                     "model_config": settings.model,
                     "classes": train_set.wnids,
@@ -241,10 +245,10 @@ def train(
             )
 
     started = epoch_started = time.perf_counter()
-    images_seen = 0
+    epoch_first = progress.iteration
     bar = tqdm(
         total=iterations * batch_size,
-        initial=start * batch_size,
+        initial=progress.iteration * batch_size,
         desc=f"train {settings.model['name']}",
         unit=" images",
         disable=not group.is_main,
@@ -252,7 +256,7 @@ def train(
     )
     model.train()
     with StopRequest().listening() as stop, bar:
-        for iteration, batch in enumerate(train_batches, start=start):
+        for iteration, batch in enumerate(train_batches, start=progress.iteration):
             policy.handle(batch.unreadable)
             if not len(batch.labels_N):
                 raise UserError(f"no image of a whole batch could be read: {batch.unreadable[0]}")
@@ -265,9 +269,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             images = batch.images_N3HW.to(device, non_blocking=True)
             labels = batch.labels_N.to(device, non_blocking=True)
-            chunks = list(
-                zip(images.chunk(optim.accumulate), labels.chunk(optim.accumulate), strict=True)
-            )
+            parts = optim.accumulate
+            chunks = list(zip(images.chunk(parts), labels.chunk(parts), strict=True))
             for number, (images_N3HW, labels_N) in enumerate(chunks, start=1):
                 x_NCHW = model.normalize(images_N3HW).contiguous(memory_format=memory_format)
                 # Gradients are exchanged between processes once, with the last part of a batch.
@@ -277,57 +280,43 @@ def train(
                         logits_NC = network(x_NCHW).float()
                     loss = cross_entropy(logits_NC, labels_N, label_smoothing=optim.label_smoothing)
                     (loss * (len(labels_N) / len(labels))).backward()
-                sums[0] += loss.detach() * len(labels_N)
-                sums[1] += (logits_NC.argmax(1) != labels_N).sum()
-                sums[2] += len(labels_N)
+                count = torch.tensor(len(labels_N), device=device)
+                wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
+                progress.sums += torch.stack([loss.detach() * count, wrong, count])
             optimizer.step()
 
-            done = iteration + 1
-            images_seen += batch_size
+            progress.iteration = done = iteration + 1
             bar.update(batch_size)
+            if done % CHECK_EVERY == 0:
+                bar.set_postfix_str(f"loss {_finite_loss(progress, optim):.3f}")
             if done % per_epoch == 0 or done == iterations:
-                totals = _add_up(sums, group, device)
-                if not math.isfinite(totals[0]):
-                    raise UserError(
-                        f"the loss is no longer a number at iteration {done}; "
-                        f"lower optim.lr (now {optim.lr}) or add optim.warmup"
-                    )
                 errors = classification_errors(model, val_batches, policy, device, precision, group)
-                epoch_seconds = time.perf_counter() - epoch_started
-                record = {
-                    "epoch": done / per_epoch,
-                    "iteration": done,
-                    "lr": rate,
-                    "train_loss": totals[0] / totals[2],
-                    "train_top1_error": 100 * totals[1] / totals[2],
-                    **errors,
-                    "images_per_second": images_seen / epoch_seconds,
-                }
-                records.append(record)
-                sums, images_seen = [0.0, 0, 0], 0
-                is_best = errors["val_top1_error"] < best_error
-                best_error = min(best_error, errors["val_top1_error"])
+                seconds, epoch_started = time.perf_counter() - epoch_started, time.perf_counter()
+                speed, epoch_first = (done - epoch_first) * batch_size / seconds, done
+                progress.records.append(
+                    {
+                        "epoch": done / per_epoch,
+                        "iteration": done,
+                        "lr": rate,
+                        **_training_means(progress, optim, group),
+                        **errors,
+                        "images_per_second": speed,
+                    }
+                )
+                is_best = errors["val_top1_error"] < progress.best_error
+                progress.best_error = min(progress.best_error, errors["val_top1_error"])
+                progress.sums.zero_()
+                save("last.pt")
+                if is_best:
+                    save("best.pt")
                 if group.is_main:
-                    write_log(folder, records)
-                    save("last.pt", done)
-                    if is_best:
-                        save("best.pt", done)
-                    if writer is not None:
-                        for key in record.keys() - {"epoch", "iteration"}:
-                            writer.add_scalar(key, record[key], done)
-                    bar.set_postfix_str(
-                        f"loss {record['train_loss']:.3f}, "
-                        f"val top-1 error {record['val_top1_error']:.1f} %"
-                    )
-                epoch_started = time.perf_counter()
+                    _write_log(folder, progress.records, writer)
+                bar.set_postfix_str(f"val top-1 error {errors['val_top1_error']:.1f} %")
             elif done % settings.checkpoint_every == 0 or stop.made:
-                sums = _as_numbers(sums)
-                save("last.pt", done)
+                save("last.pt")
             if stop.made and done < iterations:
                 raise KeyboardInterrupt
 
-    group.wait()
-    seconds = time.perf_counter() - started
     manifest = {
         "model": settings.model["name"],
         "data": {
@@ -339,10 +328,10 @@ def train(
         },
         "iterations": iterations,
         "epochs": iterations / per_epoch,
-        "final": records[-1],
+        "final": progress.records[-1],
         "parameters": sum(p.numel() for p in model.parameters()),
         "skipped": policy.skipped,
-        "seconds": round(seconds, 1),
+        "seconds": round(time.perf_counter() - started, 1),
         "device": device_name(device),
         "precision": precision,
         "processes": group.world,
@@ -350,32 +339,73 @@ def train(
         **provenance(),
     }
     if group.is_main:
-        draw_curves(folder / "curves.png", pd.DataFrame(records), settings.model["row"])
+        draw_curves(folder / "curves.png", pd.DataFrame(progress.records), settings.model["row"])
         manifest["checkpoint"] = {"path": "last.pt", "sha256": sha256(folder / "last.pt")}
         write_json(folder / "manifest.json", manifest)  # last: a run with a manifest is complete
     group.wait()
     return manifest
 
 
-def _as_numbers(sums: list[Any]) -> list[float]:
-    return [float(value) for value in sums]
+def _batches(
+    settings: TrainSettings,
+    loading: LoaderSettings,
+    train_set: ImageSet,
+    val_set: ImageSet,
+    order: TrainingOrder,
+    group: Processes,
+    device: torch.device,
+) -> tuple[DataLoader, DataLoader]:
+    """Loaders of this process's training batches and of its share of the validation images."""
+    sizes = settings.model["input_size"], settings.model["resize_size"]
+    augmentation = AUGMENTATIONS[settings.augment](*sizes)
+    # Validation shows one crop as training did: the centre of the squash, or the whole image.
+    view = (Center if settings.augment == "squash_crop" else Squash)(*sizes)
+    options: dict[str, Any] = {
+        "workers": workers_for(loading.workers, device),
+        "collate_fn": collate_labelled,
+        "pin_memory": device.type == "cuda",
+    }
+    train_images = TrainImages(train_set, augmentation, settings.seed, loading.preload)
+    val_images = ValidationImages(val_set, view, loading.preload)
+    share = range(group.rank, len(val_set), group.world)
+    return (
+        train_images.loader(batch_sampler=order, **options),
+        val_images.loader(sampler=share, batch_size=VALIDATION_BATCH, **options),
+    )
 
 
-def _add_up(sums: list[Any], group: Processes, device: torch.device) -> list[float]:
-    """Sums over all processes."""
-    totals = torch.tensor(_as_numbers(sums), dtype=torch.float64, device=device)
+def _finite_loss(progress: Progress, optim: OptimSettings) -> float:
+    """Mean training loss of the epoch so far in this process; a UserError where it is no number."""
+    loss_sum, _, count = progress.sums.tolist()
+    if not math.isfinite(loss_sum):
+        raise UserError(
+            f"the loss is no longer a number at iteration {progress.iteration}: "
+            f"lower optim.lr (now {optim.lr}) or add optim.warmup"
+        )
+    return loss_sum / count
+
+
+def _training_means(progress: Progress, optim: OptimSettings, group: Processes) -> dict[str, float]:
+    """Mean loss and top-1 error (percent) of the epoch, over all processes."""
+    _finite_loss(progress, optim)
+    totals = progress.sums.clone()
     if group.world > 1:
         torch.distributed.all_reduce(totals)
-    return totals.tolist()
+    loss_sum, wrong, count = totals.tolist()
+    return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
 
 
-def write_log(folder: Path, records: list[dict[str, float]]) -> None:
-    """One line an epoch, as CSV."""
+def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
+    """One line an epoch as CSV, and the last one to TensorBoard."""
     with atomic_path(folder / "log.csv") as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
+    if writer is not None:
+        for key, value in records[-1].items():
+            if key not in ("epoch", "iteration"):
+                writer.add_scalar(key, value, records[-1]["iteration"])
 
 
-def tensorboard_writer(folder: Path) -> Any | None:
+def _tensorboard_writer(folder: Path) -> Any | None:
     """A TensorBoard writer where the package is installed, else None."""
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -37,8 +38,8 @@ def draw_contact_sheet(
     alone is, red where neither counts.
     """
     rows = -(-len(predictions) // COLUMNS)
-    figure = Figure(figsize=(4.4 * COLUMNS, 2.62 * rows + 0.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)
+    figure = Figure(figsize=(4.4 * COLUMNS, 2.62 * rows + 0.5), layout=layout)
     cells = figure.subplots(rows, 2 * COLUMNS, squeeze=False).ravel()
     for axes in cells:
         axes.axis("off")

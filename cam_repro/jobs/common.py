@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -15,6 +16,7 @@ from cam_repro.config import validate
 from cam_repro.data.ilsvrc import ImageSet
 from cam_repro.engine.device import Processes
 from cam_repro.engine.settings import LoaderSettings
+from cam_repro.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,12 @@ def open_data(
     loading = validate(OmegaConf.create({k: data[k] for k in loading_keys}), LoaderSettings, "data")
     if not group.is_main:
         group.wait()
-    images = instantiate(source, split=split, with_boxes=with_boxes)
+    try:
+        images = instantiate(source, split=split, with_boxes=with_boxes)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # Hydra wraps what a function raises
+            raise error.__cause__ from None
+        raise
     if group.is_main:
         group.wait()
     return images, loading
@@ -56,7 +63,7 @@ def log_file(path: Path, group: Processes) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

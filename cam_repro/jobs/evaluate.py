@@ -116,9 +116,11 @@ def _network_config(
     if weights is None:
         return _checkpoint_config(settings, images, name, overrides)
     if str(weights).endswith(".pt") and Path(weights).is_file():
+        stored = None
         with contextlib.suppress(UserError):  # a state dict of another program
             stored = load_checkpoint(Path(weights))
-            return _merge(stored, Path(weights), settings.model["name"], images, overrides)
+        if stored is not None:
+            return _merge(stored, Path(weights), name, images, overrides)
     return settings.model
 
 

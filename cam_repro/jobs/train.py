@@ -36,18 +36,18 @@ def run_training(cfg: DictConfig) -> Path:
             return folder
         seed_everything(settings.seed)
         model = build_model(settings.model, len(train_set.wnids))
-        load_weights(model, settings.model["weights"], name=name, strict=False)
         with log_file(folder / "train.log", group):
+            load_weights(model, settings.model["weights"], name=name, strict=False)
             manifest = train(settings, loading, model, train_set, val_set, folder, group, progress)
-        final = manifest["final"]
-        log.info(
-            "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
-            name,
-            final["val_top1_error"],
-            final["val_top5_error"],
-            manifest["iterations"],
-            manifest["seconds"],
-            folder / "last.pt",
-            folder / "curves.png",
-        )
+            final = manifest["final"]
+            log.info(
+                "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
+                name,
+                final["val_top1_error"],
+                final["val_top5_error"],
+                manifest["iterations"],
+                manifest["seconds"],
+                folder / "last.pt",
+                folder / "curves.png",
+            )
     return folder

@@ -38,6 +38,7 @@ class Backprop(Saliency):
         maps_NRHW = gradients_NRCHW.abs().amax(2).float()
         if self.blur:
             sigma = self.blur * x_NCHW.shape[-1]
-            radius = max(1, round(3 * sigma))
-            maps_NRHW = gaussian_blur(maps_NRHW, [2 * radius + 1] * 2, [sigma, sigma])
+            radius = min(max(1, round(3 * sigma)), min(x_NCHW.shape[-2:]) - 1)
+            with torch.autocast(x_NCHW.device.type, enabled=False):  # the maps stay in float32
+                maps_NRHW = gaussian_blur(maps_NRHW, [2 * radius + 1] * 2, [sigma, sigma])
         return logits_NC.detach().float(), maps_NRHW

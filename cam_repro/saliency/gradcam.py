@@ -28,7 +28,8 @@ class GradCam(Saliency):
             logits_NC = model.forward_head(A_NKhw)
             classes_NR = select(logits_NC.detach())
             gradients_NRKhw = gradients_of_classes(logits_NC, classes_NR, A_NKhw)
-        with torch.no_grad():
+        # The maps stay in float32, whatever the network computes in.
+        with torch.no_grad(), torch.autocast(x_NCHW.device.type, enabled=False):
             alpha_NRK = gradients_NRKhw.float().mean((3, 4))
             maps_NRhw = torch.einsum("nrk,nkhw->nrhw", alpha_NRK, A_NKhw.float()).relu()
         return logits_NC.detach().float(), maps_NRhw

@@ -61,7 +61,7 @@ def test_resnet18b_makes_14x14_of_the_size_it_was_made_for() -> None:
 @pytest.mark.parametrize("name", WITH_CAM)
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
-    """Paper, section 2: sum_xy M_c(x,y) = S_c, here with means, plus the bias where there is one."""
+    """Paper, section 2: the sum of M_c over (x,y) is S_c; here means, plus a bias."""
     if norm == "none" and name.startswith("resnet"):
         pytest.skip("a residual network always has batch norm")
     model = build(name, norm=norm).double()

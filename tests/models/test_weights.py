@@ -86,7 +86,7 @@ def test_torchvision_weights_give_torchvision_outputs(
         logits_NC = model(model.normalize(images_N3HW))
     assert expected_NC.std() > 0
     torch.testing.assert_close(logits_NC, expected_NC, rtol=1e-5, atol=1e-5)
-    if not settings.get("norm") == "none":
+    if settings.get("norm") != "none":
         own = sum(p.numel() for p in model.parameters())
         aux = sum(p.numel() for key, p in theirs.named_parameters() if key.startswith("aux"))
         assert own == sum(p.numel() for p in theirs.parameters()) - aux

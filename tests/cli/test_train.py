@@ -1,0 +1,74 @@
+import logging
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def plain(command, tiny_run, tmp_path):
+    """A trained AlexNet at ``runs/tiny/alexnet``."""
+    done = command("train", *tiny_run, "model=alexnet", "optim.iterations=1")
+    assert done.status == 0, done.err
+    return tmp_path / "runs" / "tiny" / "alexnet" / "train" / "last.pt"
+
+
+def test_results_go_to_the_data_sets_folder_and_are_named(command, tiny_run, tmp_path):
+    done = command("train", *tiny_run, "optim.iterations=1")
+    assert done.status == 0, done.err
+    folder = tmp_path / "runs" / "tiny" / "alexnet_gap" / "train"
+    assert (folder / "manifest.json").is_file()
+    assert "  runs/tiny/alexnet_gap/train/last.pt" in done.err.splitlines()
+    assert "  runs/tiny/alexnet_gap/train/curves.png" in done.err.splitlines()
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert done.out == ""
+
+
+def test_the_log_lists_every_layer_taken_and_left(command, tiny_run, plain):
+    done = command("train", *tiny_run, f"model.weights={plain}", "optim.lr=1e-30")
+    assert done.status == 0, done.err
+    assert f"weights {plain}: 5 layers taken, 2 not in the file" in done.err
+    before, after = (
+        torch.load(path, weights_only=True)["model"]
+        for path in (plain, plain.parents[2] / "alexnet_gap" / "train" / "last.pt")
+    )
+    for number in (0, 3, 6, 8, 10):
+        assert f"  taken      features.{number}" in done.err.splitlines()
+        for part in ("weight", "bias"):
+            name = f"features.{number}.{part}"
+            assert torch.equal(before[name], after[name])
+    assert "  left       cam_conv.conv (not in the file)" in done.err.splitlines()
+    assert "  not used   classifier.6 (in the file)" in done.err.splitlines()
+
+
+def test_layers_of_another_shape_are_left_with_a_word(command, tiny_run):
+    # conv5 of AlexNet*-GAP has half as many units again as that of AlexNet.
+    words = [*tiny_run, "model.width=0.25", "optim.iterations=1"]
+    assert command("train", *words, "model=alexnet", "output=plain").status == 0
+    done = command("train", *words, "model=alexnet_star_gap", "model.weights=plain/last.pt")
+    assert done.status == 0, done.err
+    assert "4 layers taken, 3 not in the file and 1 of another shape" in done.err
+    left = "  left       features.10.weight (64x64x3x3 in the file, 96x64x3x3 in the network)"
+    assert left in done.err.splitlines()
+
+
+def test_the_recipe_is_that_of_the_data_set_unless_given(compose_config):
+    demo = compose_config("train", "model=vgg_gap")
+    assert (demo.model.width, demo.model.norm, demo.model.input_size) == (0.25, "batch", 112)
+    assert demo.optim.schedule == "cosine"
+    real = compose_config("train", "model=vgg_gap", "data=ilsvrc")
+    assert (real.model.width, real.model.norm, real.model.input_size) == (1.0, "none", 224)
+    assert (real.optim.schedule, real.optim.lr, real.optim.step) == ("step", 0.001, 40000)
+    assert (real.optim.iterations, real.optim.batch_size, real.optim.bias_lr) == (160000, 64, 2.0)
+    mixed = compose_config("train", "model=vgg_gap", "recipe=ilsvrc", "model.width=0.5")
+    assert (mixed.model.width, mixed.optim.schedule) == (0.5, "step")
+    # A word of the user's wins over the recipe.
+    assert compose_config("train", "model=vgg_gap", "model.width=0.5").model.width == 0.5
+
+
+def test_root_logger_is_left_alone_by_the_fixture(command):
+    """The fixture that runs commands here must not take pytest's log handlers away."""
+    before = list(logging.getLogger().handlers)
+    assert command("train").status == 1
+    assert logging.getLogger().handlers == before

@@ -1,0 +1,121 @@
+"""Every kind of file that ILSVRC holds is decoded to the same RGB; bad files are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cam_repro.data.images import UnreadableImage, read_image
+from cam_repro.errors import UserError
+
+ORIENTATION = 0x0112  # EXIF tag
+
+# Two halves, 16 x 16 each, so that JPEG keeps their colours apart.
+LEFT, RIGHT = (200, 40, 90), (30, 160, 220)
+
+
+def halves(left: int | tuple[int, ...], right: int | tuple[int, ...], dtype=np.uint8) -> np.ndarray:
+    pixels = np.zeros((16, 32, *np.shape(left)), dtype)
+    pixels[:, :16], pixels[:, 16:] = left, right
+    return pixels
+
+
+def check(image: Image.Image, left, right, tolerance: int = 0) -> None:
+    """Both halves have their colour, everywhere, and the image its size."""
+    assert image.mode == "RGB"
+    assert image.size == (32, 16)
+    expected = halves(left, right).astype(int)
+    assert abs(np.asarray(image).astype(int) - expected).max() <= tolerance
+
+
+def test_rgb_jpeg(tmp_path):
+    path = tmp_path / "a.JPEG"
+    Image.fromarray(halves(LEFT, RIGHT)).save(path, quality=95, subsampling=0)
+    check(read_image(path), LEFT, RIGHT, 3)
+
+
+def test_grey_jpeg(tmp_path):
+    path = tmp_path / "a.JPEG"
+    Image.fromarray(halves(40, 200)).save(path, quality=95)
+    assert Image.open(path).mode == "L"
+    check(read_image(path), (40, 40, 40), (200, 200, 200), 1)
+
+
+def test_cmyk_jpeg(tmp_path):
+    path = tmp_path / "a.JPEG"
+    # Ink: no cyan and all of magenta and yellow is red; all cyan and half black is a dark cyan.
+    pixels = halves((0, 255, 255, 0), (255, 0, 0, 127))
+    Image.fromarray(pixels, mode="CMYK").save(path, quality=95, subsampling=0)
+    assert Image.open(path).mode == "CMYK"
+    check(read_image(path), (255, 0, 0), (0, 128, 128), 4)
+
+
+def test_palette_png(tmp_path):
+    path = tmp_path / "a.png"
+    image = Image.fromarray(halves(0, 1), mode="P")
+    image.putpalette([*LEFT, *RIGHT])
+    image.save(path)
+    assert Image.open(path).mode == "P"
+    check(read_image(path), LEFT, RIGHT)
+
+
+def test_png_named_jpeg(tmp_path):
+    path = tmp_path / "n02105855_2933.JPEG"
+    Image.fromarray(halves(LEFT, RIGHT)).save(path, format="png")
+    check(read_image(path), LEFT, RIGHT)
+
+
+def test_the_alpha_channel_is_dropped(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(halves((*LEFT, 0), (*RIGHT, 255))).save(path)
+    check(read_image(path), LEFT, RIGHT)
+
+
+def test_grey_of_16_bits_keeps_its_high_byte(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(halves(0x28FF, 0xC800, np.uint16)).save(path)
+    assert Image.open(path).mode.startswith("I")
+    check(read_image(path), (0x28,) * 3, (0xC8,) * 3)
+
+
+def test_exif_orientation_is_ignored(tmp_path):
+    path = tmp_path / "a.JPEG"
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # a viewer turns it by 90 degrees
+    Image.fromarray(halves(LEFT, RIGHT)).save(path, quality=95, subsampling=0, exif=exif)
+    assert Image.open(path).getexif()[ORIENTATION] == 6
+    check(read_image(path), LEFT, RIGHT, 3)
+
+
+def _truncated(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _text(path: Path) -> None:
+    path.write_text("<html>404 not found</html>")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_truncated, "not a readable image"),
+        (_text, "not a readable image"),
+        (lambda path: path.write_bytes(b""), "not a readable image"),
+        (lambda path: path.mkdir(), "not a readable image"),
+        (lambda path: None, "listed but missing"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, write, words):
+    path = tmp_path / "n01440764_1.JPEG"
+    write(path)
+    with pytest.raises(UnreadableImage) as caught:
+        read_image(path)
+    assert isinstance(caught.value, UserError)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,273 @@
+"""One pass over a split by a network whose weights are set by hand: every value is literal."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from cam_repro.boxes.heuristic import HeuristicBoxes
+from cam_repro.boxes.threshold import ThresholdBox
+from cam_repro.data.ilsvrc import load_image_set
+from cam_repro.data.pipeline import LabelledBatch
+from cam_repro.data.pipeline import ErrorPolicy
+from cam_repro.data.views import Squash, Ten
+from cam_repro.engine.device import Processes
+from cam_repro.engine.evaluate import classification_errors, evaluate
+from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.errors import UserError
+from cam_repro.models.base import PooledNetwork
+from cam_repro.saliency.backprop import Backprop
+from cam_repro.saliency.cam import Cam
+
+torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
+RED, GREEN, BLUE = 0, 1, 2
+WNIDS = ["n00000001", "n00000002", "n00000003"]
+
+
+class ColourNet(PooledNetwork):
+    """Score of class c: 16 x the mean of colour c. A: the colours, averaged over 8x8 pixels."""
+
+    minimum_input = 8
+    class_layer_name = "fc"
+
+    def __init__(self):
+        super().__init__(3, 1.0, "none", 0.0)
+        self.pool = "avg"
+        self.cells = nn.AvgPool2d(8)
+        self.fc = nn.Linear(3, 3, bias=False)
+        with torch.no_grad():
+            self.fc.weight.copy_(16 * torch.eye(3))
+            self.pixel_mean.zero_()
+            self.pixel_std.fill_(1)
+
+    def _extract(self, x_NCHW):
+        return self.cells(x_NCHW)
+
+
+@pytest.fixture
+def image_set(tmp_path):
+    """Makes a val split from ``{name: (pixels HW3, label, box)}``, losslessly."""
+
+    def make(images):
+        folder = tmp_path / "set" / "Data" / "CLS-LOC" / "val"
+        folder.mkdir(parents=True)
+        lines = ["ImageId,PredictionString"]
+        for name, (pixels, label, box) in images.items():
+            Image.fromarray(pixels).save(folder / f"{name}.JPEG", "PNG")
+            lines.append(f"{name},{WNIDS[label]} {' '.join(map(str, box))} ")
+        root = tmp_path / "set"
+        (root / "LOC_val_solution.csv").write_text("\n".join(lines) + "\n")
+        (root / "LOC_synset_mapping.txt").write_text("".join(f"{w} {w}\n" for w in WNIDS))
+        return load_image_set(root, "val")
+
+    return make
+
+
+def blocks(height, width, *rectangles):
+    """A black image with rectangles (colour, x0, y0, x1, y1), inclusive, of full intensity."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for colour, x0, y0, x1, y1 in rectangles:
+        pixels[y0 : y1 + 1, x0 : x1 + 1, colour] = 255
+    return pixels
+
+
+def run(images, view=None, saliency=None, on_error="stop", group=None, **more):
+    return evaluate(
+        ColourNet(),
+        images,
+        saliency or Cam(),
+        view or Squash(32, 40),
+        {"threshold": ThresholdBox(0.2), "heuristic": HeuristicBoxes(0.2, 0.4)},
+        EvalSettings(batch_size=2, contact_sheet=0),
+        LoaderSettings(on_error=on_error, workers=0),
+        CPU,
+        "fp32",
+        group or Processes(),
+        **more,
+    )
+
+
+# Four cells of red in the middle of 4x4 cells, two of green in the left upper corner.
+MIDDLE = blocks(32, 32, (RED, 8, 8, 23, 23), (GREEN, 0, 0, 15, 7))
+
+
+def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
+    # The same picture twice as wide: it is squashed, and its boxes come back twice as wide.
+    wide = MIDDLE.repeat(2, axis=1)
+    images = image_set({"a": (MIDDLE, GREEN, (0, 0, 15, 7)), "b": (wide, RED, (16, 8, 47, 23))})
+    square, double = run(images).predictions
+
+    assert (square.id, square.width, square.height, square.label) == ("a", 32, 32, GREEN)
+    assert (double.id, double.width, double.height, double.label) == ("b", 64, 32, RED)
+    assert double.gt_boxes_M4.tolist() == [[16, 8, 47, 23]]
+    # Means: 4, 2 and 0 of 16 cells, times 16.
+    total = math.exp(4) + math.exp(2) + math.exp(0)
+    for prediction in (square, double):
+        assert prediction.classes == [RED, GREEN, BLUE]
+        expected = [math.exp(4) / total, math.exp(2) / total, 1 / total]
+        assert prediction.probabilities == pytest.approx(expected, abs=1e-6)
+
+    # Of the red cells' map the plateau lies between pixels 12 and 20 and falls to 0 over 8 pixels:
+    # it exceeds 20 % for 6 pixels to each side. The green one's starts at the border; its row is
+    # at the border too. Blue has no map: the whole image.
+    guesses = square.strategies["threshold"].guesses
+    assert guesses == [(RED, (6, 6, 25, 25)), (GREEN, (0, 0, 17, 9)), (BLUE, (0, 0, 31, 31))]
+    assert square.strategies["threshold"].gt_known == (0, 0, 17, 9)
+    guesses = double.strategies["threshold"].guesses
+    assert guesses == [(RED, (11, 6, 52, 25)), (GREEN, (0, 0, 36, 9)), (BLUE, (0, 0, 63, 31))]
+    assert double.strategies["threshold"].gt_known == (11, 6, 52, 25)
+    # Above 40 % it is 5 pixels instead of 6.
+    assert square.strategies["heuristic"].guesses == [
+        (RED, (6, 6, 25, 25)),
+        (RED, (7, 7, 24, 24)),
+        (GREEN, (0, 0, 17, 9)),
+        (GREEN, (0, 0, 16, 8)),
+        (BLUE, (0, 0, 31, 31)),
+    ]
+    assert square.strategies["heuristic"].gt_known == (0, 0, 17, 9)
+
+
+def test_backprop_boxes_what_the_score_depends_on(image_set):
+    # The gradient of a colour's mean is the same everywhere: the box is the whole image.
+    found = run(image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))}), saliency=Backprop())
+    (prediction,) = found.predictions
+    assert prediction.classes == [RED, GREEN, BLUE]
+    assert {box for _, box in prediction.strategies["threshold"].guesses} == {(0, 0, 31, 31)}
+
+
+def test_equal_probabilities_come_in_the_order_of_the_classes(image_set):
+    found = run(image_set({"a": (blocks(32, 32), BLUE, (0, 0, 1, 1))}))
+    assert found.predictions[0].classes == [0, 1, 2]
+    assert found.predictions[0].probabilities == pytest.approx([1 / 3] * 3, abs=1e-7)
+
+
+def seven(image_set):
+    """Seven images, each of one colour by its number."""
+    full = (0, 0, 31, 31)
+    return image_set(
+        {f"{i}": (blocks(32, 32, (i % 3, *full)), i % 3, full) for i in range(7)}
+    )
+
+
+def test_every_image_once_in_order_whatever_the_batch(image_set):
+    found = run(seven(image_set))  # 2 + 2 + 2 + 1
+    assert [p.id for p in found.predictions] == list("0123456")
+    assert [p.classes[0] for p in found.predictions] == [0, 1, 2, 0, 1, 2, 0]
+    assert found.skipped == []
+    assert found.seconds > 0
+
+
+def test_processes_share_the_images_and_the_first_returns_all(image_set, monkeypatch):
+    images = seven(image_set)
+    shares = []
+
+    def gather(group, value):
+        shares.append(value)
+        return shares if group.is_main else []
+
+    monkeypatch.setattr(Processes, "gather", gather)
+    other = run(images, group=Processes(rank=1, world=2, local_rank=1))
+    main = run(images, group=Processes(rank=0, world=2, local_rank=0))
+    assert other.predictions == []
+    assert [len(found) for found, _ in shares] == [3, 4]
+    assert [p.id for p in main.predictions] == list("0123456")
+
+
+def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
+    images = seven(image_set)
+    path = Path(images.folder) / "3.JPEG"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"3\.JPEG: not a readable image .* data\.on_error=skip"):
+        run(images)
+    found = run(images, on_error="skip")
+    assert [p.id for p in found.predictions] == list("012456")
+    assert [p.classes[0] for p in found.predictions] == [0, 1, 2, 1, 2, 0]
+    assert len(found.skipped) == 1
+    assert str(path) in found.skipped[0]
+
+
+def test_frames_are_kept_of_the_images_asked_for_only(image_set):
+    images = image_set({n: (MIDDLE, RED, (8, 8, 23, 23)) for n in "abc"})
+    found = run(images, keep_frames_of=frozenset({"b"}))
+    assert list(found.frames) == ["b"]
+    expected = np.zeros((4, 4))
+    expected[1:3, 1:3] = 16
+    np.testing.assert_allclose(found.frames["b"], expected, atol=1e-5)
+    assert run(images).frames == {}
+
+
+def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_set):
+    # A red square near the left upper corner of the 40x40 frame, doubled to 80x80 pixels: of the
+    # 32-pixel crops (corners 0 and 8, centre 4) each sees another part of it.
+    frame = blocks(40, 40, (RED, 0, 0, 15, 15), (GREEN, 24, 32, 39, 39))
+    image = frame.repeat(2, axis=0).repeat(2, axis=1)
+    images = image_set({"a": (image, RED, (0, 0, 31, 31))})
+    found = run(images, view=Ten(32, 40), keep_frames_of=frozenset({"a"}))
+    (prediction,) = found.predictions
+
+    seen = np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BILINEAR)) / 255
+    corners = [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
+    mean = np.zeros(3)
+    for y, x in corners:  # a mirror has the same means of colours
+        scores = 16 * seen[y : y + 32, x : x + 32].mean((0, 1))
+        mean += np.exp(scores) / np.exp(scores).sum() / 5
+    assert prediction.classes == [RED, GREEN, BLUE]
+    assert prediction.probabilities == pytest.approx(mean.tolist(), abs=1e-5)
+    # It is a mean of probabilities: that of the scores would give another number.
+    scores = np.mean([16 * seen[y : y + 32, x : x + 32].mean((0, 1)) for y, x in corners], axis=0)
+    assert abs(np.exp(scores[0]) / np.exp(scores).sum() - mean[0]) > 1e-3
+
+    kept = found.frames["a"]
+    assert kept.shape == (40, 40)
+    assert kept.max() == 1
+    assert kept[20:, 20:].max() < 0.05  # nothing of class red there
+    x0, y0, x1, y1 = prediction.strategies["threshold"].guesses[0][1]
+    assert (x0, y0) == (0, 0)
+    assert 24 <= x1 <= 40
+    assert 24 <= y1 <= 40
+
+
+def test_the_network_is_left_as_it_was(image_set):
+    images = image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))})
+    model = ColourNet().train()
+    model.fc.weight.requires_grad_(True)
+    model.cells.requires_grad_(False)
+    evaluate(
+        model,
+        images,
+        Backprop(),
+        Squash(32, 40),
+        {"threshold": ThresholdBox()},
+        EvalSettings(),
+        LoaderSettings(workers=0),
+        CPU,
+        "fp32",
+        Processes(),
+    )
+    assert model.training
+    assert model.fc.weight.requires_grad
+    assert model.fc.weight.grad is None
+
+
+def test_classification_errors_are_over_all_batches():
+    red, green = (np.transpose(blocks(8, 8, (c, 0, 0, 7, 7)), (2, 0, 1)) for c in (RED, GREEN))
+
+    def batch(*pairs):
+        pixels = torch.from_numpy(np.stack([image for image, _ in pairs]))
+        return LabelledBatch(pixels, torch.tensor([label for _, label in pairs]), [])
+
+    # Right, wrong, right; with three classes the first five are always right.
+    batches = [batch((red, RED), (red, GREEN)), batch((green, GREEN))]
+    errors = classification_errors(
+        ColourNet(), batches, ErrorPolicy("stop"), CPU, "fp32", Processes()
+    )
+    log_total = math.log(math.exp(16) + 2)
+    assert errors["val_loss"] == pytest.approx((3 * log_total - 32) / 3, abs=1e-5)
+    assert errors["val_top1_error"] == pytest.approx(100 / 3, abs=1e-9)
+    assert errors["val_top5_error"] == pytest.approx(0, abs=1e-9)

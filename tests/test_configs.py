@@ -1,0 +1,251 @@
+"""Every YAML composes, is valid, and builds what it names."""
+
+import re
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+
+from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.cli.app import config_dir
+from cam_repro.cli.score import ScoreConfig
+from cam_repro.config import validate
+from cam_repro.data.views import View
+from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
+from cam_repro.jobs.data import DataCommandSettings
+from cam_repro.jobs.reproduce import FROM_PLAIN, ReproduceSettings, _steps
+from cam_repro.jobs.tables import TablesSettings
+from cam_repro.models import build_model
+from cam_repro.models.base import CamNetwork
+from cam_repro.saliency.base import Saliency
+from cam_repro.tables.paper import TABLES
+
+torch.set_num_threads(1)
+
+SCHEMAS = {
+    "train": TrainSettings,
+    "eval": EvalSettings,
+    "reproduce": ReproduceSettings,
+    "data_command": DataCommandSettings,
+    "tables": TablesSettings,
+    "score": ScoreConfig,
+}
+COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
+
+
+def names(group):
+    found = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    assert found, f"no configs/{group}"
+    return found
+
+
+@pytest.fixture
+def valid(compose_config):
+    """Composes a command's configuration and checks it as the command does."""
+
+    def valid(command, *words):
+        return validate(compose_config(command, *words), SCHEMAS[command])
+
+    return valid
+
+
+def test_every_file_is_covered_here():
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    assert groups == {"model", "data", "optim", "recipe", "saliency", "view", "box", "experiment"}
+    assert set(COMMANDS) == set(SCHEMAS)
+
+
+# --- networks
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_model(valid, name):
+    for words in (["data=demo"], ["data=ilsvrc"]):
+        model = valid("train", f"model={name}", *words).model
+        assert model["name"] == name
+        assert model["input_size"] <= model["resize_size"]
+        assert {model["weights"]} == {None}
+        narrow = build_model({**model, "width": 0.05}, 3)
+        assert isinstance(narrow, CamNetwork)
+        assert narrow.norm == model["norm"]
+        size = model["input_size"]
+        with torch.no_grad():
+            logits = narrow.eval()(narrow.normalize(torch.zeros(1, 3, size, size).byte()))
+        assert logits.shape == (1, 3)
+        assert logits.isfinite().all()
+    assert valid("eval", f"model={name}").model["name"] == name
+    if model["plain"] is not None:
+        assert model["plain"] in names("model")
+
+
+def test_rows_of_the_tables_have_their_networks():
+    rows = {name: OmegaConf.load(config_dir() / "model" / f"{name}.yaml") for name in names("model")}
+    assert len({row.row for row in rows.values()}) == len(rows)
+    wanted = {source.model for table in TABLES for row in table.rows for source in row.sources}
+    assert wanted <= rows.keys()
+    for row in TABLES[0].rows:
+        assert rows[row.sources[0].model].row == row.name
+
+
+# --- choices
+
+
+@pytest.mark.parametrize("name", names("data"))
+@pytest.mark.parametrize("command", ["train", "eval", "data_command"])
+def test_data(valid, name, command):
+    words = [f"data={name}", *(["model=nin"] if command == "train" else [])]
+    data = valid(command, *words).data
+    assert callable(get_object(data["_target_"]))
+    loading = {key: data[key] for key in LoaderSettings.__dataclass_fields__}
+    assert validate(OmegaConf.create(loading), LoaderSettings) == LoaderSettings()
+    if command == "train":
+        assert name in names("recipe"), "train.yaml takes the recipe of the data set's name"
+
+
+@pytest.mark.parametrize("name", names("optim"))
+def test_optim(valid, name):
+    optim = valid("train", "model=nin", "data=ilsvrc", f"optim={name}").optim
+    assert (optim.epochs is None) != (optim.iterations is None)
+    expected = OmegaConf.load(config_dir() / "optim" / f"{name}.yaml")
+    assert optim.schedule == expected.schedule
+    assert optim.lr == expected.lr
+
+
+@pytest.mark.parametrize("name", names("recipe"))
+@pytest.mark.parametrize("data", names("data"))
+def test_recipe(valid, name, data):
+    for model in names("model"):
+        settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
+        build_model({**settings.model, "width": 0.05}, 3)
+
+
+@pytest.mark.parametrize("name", names("saliency"))
+def test_saliency(valid, name):
+    saliency = instantiate(valid("eval", f"saliency={name}").saliency)
+    assert isinstance(saliency, Saliency)
+    assert saliency.name == name
+
+
+@pytest.mark.parametrize("name", names("view"))
+def test_view(valid, name):
+    settings = valid("eval", f"view={name}").view
+    assert settings.pop("name") == name
+    view = instantiate(settings, input_size=4, resize_size=6)
+    assert isinstance(view, View)
+    assert view.name == name
+    assert view.merge(np.ones((view.n_crops, 2, 4, 4), np.float32)).shape[0] == 2
+
+
+@pytest.mark.parametrize("name", names("box"))
+def test_box(valid, name):
+    strategies = instantiate(OmegaConf.create(valid("eval", f"box=[{name}]").box))["strategies"]
+    assert list(strategies) == [name]
+    assert isinstance(strategies[name], BoxStrategy)
+    map_HW = np.zeros((20, 30), np.float32)
+    map_HW[5:12, 6:24] = 1
+    guesses = strategies[name](RankedMaps([7], map_HW[None], 30, 20))
+    assert guesses[0] == (7, (6, 5, 23, 11))
+
+
+def test_all_boxes_in_one_pass(valid):
+    every = ",".join(names("box"))
+    box = valid("eval", f"box=[{every}]").box
+    assert list(instantiate(OmegaConf.create(box))["strategies"]) == names("box")
+    assert list(valid("eval").box["strategies"]) == ["threshold", "heuristic"]
+    changed = instantiate(OmegaConf.create(valid("eval", "box.threshold=0.3").box))["strategies"]
+    assert changed["threshold"].threshold == 0.3
+
+
+# --- experiments
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_experiment(name):
+    words = [f"experiment={name}", "data.root=/data"] if name != "demo" else []
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        settings = validate(hydra.compose("reproduce", words), ReproduceSettings)
+        experiment = settings.experiment
+        assert experiment.data in names("data")
+        assert set(experiment.networks) <= set(names("model"))
+        assert set(experiment.views) <= set(names("view"))
+        steps = list(_steps(settings, experiment.networks, "runs", "set"))
+        trained = []
+        for step in steps:
+            cfg = hydra.compose(step.command, step.arguments)
+            line = validate(cfg, SCHEMAS[step.command])
+            assert line.model["name"] == step.network
+            assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
+            if step.command == "train":
+                build_model({**line.model, "width": 0.05}, 3)
+                if experiment.networks[step.network].weights == FROM_PLAIN:
+                    # Its plain network comes first, and lies where it is looked for.
+                    assert line.model["plain"] in trained
+                    assert line.model["weights"] == f"runs/set/{line.model['plain']}/train/last.pt"
+                trained.append(step.network)
+            else:
+                assert step.network in trained or line.model["weights"] is not None
+        scored = {step.network for step in steps if step.command == "eval"}
+        assert scored == set(experiment.networks)
+
+
+def test_the_demo_fills_every_row_that_something_here_can_run():
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        settings = validate(hydra.compose("reproduce"), ReproduceSettings)
+        steps = list(_steps(settings, settings.experiment.networks, "runs", "demo"))
+    scored = {step.folder for step in steps if step.command == "eval"}
+    for table in TABLES:
+        for row in table.rows:
+            folders = {
+                Path("runs", "demo", source.model, "eval", f"val-{source.saliency}")
+                for source in row.sources
+            }
+            assert not folders or folders & scored, row.name
+
+
+# --- commands
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_defaults(valid, command):
+    needed = {
+        "train": ["model=nin"],
+        "score": ["submission=a", "ground_truth=b"],
+    }
+    settings = valid(command, *needed.get(command, []))
+    assert settings.output is None
+    assert getattr(settings, "runs", "runs") == "runs"
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "reproduce", "data_command"])
+def test_every_key_is_explained(command):
+    text = (config_dir() / f"{command}.yaml").read_text().split("\nhydra:")[0]
+    lines = [line for line in text.splitlines() if re.match(r"(\w|  - )", line)]
+    keys = [line for line in lines if not re.match(r"(defaults:|  - (base|_self_)$)", line)]
+    assert len(keys) > 3
+    for line in keys:
+        assert re.search(r"\s# \w", line), f"configs/{command}.yaml: {line}"
+
+
+@pytest.mark.parametrize("group", ["model", "data", "optim"])
+def test_every_key_of_a_group_is_explained(group):
+    for name in names(group):
+        if group == "optim" and name != "step":
+            continue  # the others change values of step's
+        lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
+        assert lines[0].startswith("# ")
+        for line in lines:
+            plain = re.match(r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line)
+            if re.match(r"\w+:", line) and not plain:
+                assert re.search(r"\s# \w", line), f"configs/{group}/{name}.yaml: {line}"
+
+
+@pytest.mark.parametrize(
+    ("command", "group"), [("train", "model"), ("train", "recipe"), ("reproduce", "experiment")]
+)
+def test_help_lists_the_choices(command, group):
+    header = OmegaConf.load(config_dir() / f"{command}.yaml").hydra.help.header
+    assert set(names(group)) <= set(re.findall(r"\w+", header))
