@@ -89,9 +89,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_tree(
-    make_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def tiny_tree(make_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``make_tree``'s tree, for reading only: 12 train, 6 val and 2 test images of 3 classes."""
     return make_tree(tmp_path_factory.mktemp("data") / "tiny")
 

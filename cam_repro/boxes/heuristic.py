@@ -12,10 +12,10 @@ class HeuristicBoxes(BoxStrategy):
     """Class 1 loose, class 1 tight, class 2 loose, class 2 tight, class 3 loose.
 
     loose, tight: shares of the map's maximum, loose < tight. The paper gives neither; loose is
-    its 20 %, and tight by default the middle threshold of the authors' program (100 of 255).
+    its 20 %, and tight by default the middle threshold of the authors' program, 100 of 255.
     """
 
-    def __init__(self, loose: float = 0.2, tight: float = 100 / 255) -> None:
+    def __init__(self, loose: float = 0.2, tight: float = 0.392) -> None:
         self.loose = check_threshold("box.loose", loose)
         self.tight = check_threshold("box.tight", tight)
         if loose >= tight:

@@ -198,7 +198,7 @@ def _list_files(layout: Layout, split: str) -> list[str]:
         files = [
             path.relative_to(folder).as_posix()
             for path in folder.glob(pattern)
-            if path.suffix.lower() in IMAGE_SUFFIXES
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
         ]
     if not files:
         raise UserError(f"{folder}: holds no images for split={split}")

@@ -204,6 +204,13 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(images, augmentation
     assert len(set(draws)) > 8
 
 
+def test_images_of_a_batch_are_not_all_varied_alike(images):
+    for index in range(12):
+        Image.fromarray(noise(20, 20)).save(images[index].path)
+    train = TrainImages(images, SquashCrop(12, 20), 0, "no")
+    assert len({train[(0, index)][0].tobytes() for index in range(12)}) > 8
+
+
 def test_training_images_know_their_labels(images):
     train = TrainImages(images, SquashCrop(12, 12), 0, "no")
     assert [train[(0, index)][1] for index in range(12)] == [0] * 4 + [1] * 4 + [2] * 4

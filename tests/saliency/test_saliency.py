@@ -356,3 +356,11 @@ def test_maps_stay_in_float32_under_mixed_precision(method: Saliency):
         logits_NC, maps_NRhw = method.explain(model, x_NCHW, lambda _: classes_NR)
     assert maps_NRhw.dtype == logits_NC.dtype == torch.float32
     torch.testing.assert_close(maps_NRhw, expected)
+
+
+def test_blur_stays_in_float32_under_mixed_precision():
+    model, method = Linear(impulse(20, 9, 10)), Backprop(blur=0.1)
+    arguments = model, inputs(1, 20), torch.tensor([[0]])
+    expected = method(*arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(method(*arguments), expected)
