@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+from cam_repro.files import sha256
 
 DEFAULT_VIEW = "squash"
 """The view that folder names leave out."""
@@ -24,6 +27,20 @@ def eval_folder(
 def is_complete(folder: Path) -> bool:
     """Whether the run in ``folder`` ended: the manifest is what a run writes last."""
     return (folder / "manifest.json").is_file()
+
+
+def is_scored(folder: Path, checkpoint: Path | None) -> bool:
+    """Whether ``folder`` holds complete results, of the checkpoint as it is now.
+
+    checkpoint: None where the network was not trained here; any complete result counts then.
+    """
+    if not is_complete(folder):
+        return False
+    if checkpoint is None:
+        return True
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    scored = (manifest.get("checkpoint") or {}).get("sha256")
+    return checkpoint.is_file() and scored == sha256(checkpoint)
 
 
 def trained_models(runs: Path | str, data: str) -> list[str]:

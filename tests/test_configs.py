@@ -83,7 +83,9 @@ def test_model(valid, name):
 
 
 def test_rows_of_the_tables_have_their_networks():
-    rows = {name: OmegaConf.load(config_dir() / "model" / f"{name}.yaml") for name in names("model")}
+    rows = {
+        name: OmegaConf.load(config_dir() / "model" / f"{name}.yaml") for name in names("model")
+    }
     assert len({row.row for row in rows.values()}) == len(rows)
     wanted = {source.model for table in TABLES for row in table.rows for source in row.sources}
     assert wanted <= rows.keys()
@@ -238,7 +240,9 @@ def test_every_key_of_a_group_is_explained(group):
         lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
         assert lines[0].startswith("# ")
         for line in lines:
-            plain = re.match(r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line)
+            plain = re.match(
+                r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
+            )
             if re.match(r"\w+:", line) and not plain:
                 assert re.search(r"\s# \w", line), f"configs/{group}/{name}.yaml: {line}"
 

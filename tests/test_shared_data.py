@@ -104,7 +104,8 @@ def tiny_imagenet(unpack):
 
 
 @pytest.mark.parametrize(
-    ("split", "count", "per_class"), [("train", 19000, 475), ("val", 2000, 50), ("test", 1000, None)]
+    ("split", "count", "per_class"),
+    [("train", 19000, 475), ("val", 2000, 50), ("test", 1000, None)],
 )
 def test_tiny_imagenet_counts(tiny_imagenet, split, count, per_class):
     images = load_image_set(tiny_imagenet, split)

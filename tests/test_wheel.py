@@ -54,7 +54,7 @@ def python(site, tmp_path):
 def test_the_wheel_carries_its_configuration(python, site):
     done = python(
         "-c",
-        "import cam_repro, cam_repro.cli.app as app; print(cam_repro.__file__); print(app.config_dir())",
+        "import cam_repro, cam_repro.cli.app as app\nprint(cam_repro.__file__, app.config_dir())",
     )
     assert done.stdout.split() == [
         str(site / "cam_repro" / "__init__.py"),
@@ -77,7 +77,8 @@ def test_every_command_is_installed(site):
 def test_help_is_quick_and_about_the_command(python, name, tmp_path):
     code = (
         "import atexit, sys\n"
-        "atexit.register(lambda: print('heavy:', [m for m in ('torch', 'cv2') if m in sys.modules]))\n"
+        "heavy = lambda: [name for name in ('torch', 'cv2') if name in sys.modules]\n"
+        "atexit.register(lambda: print('heavy:', heavy()))\n"
         f"sys.argv[0] = 'cam-{name}'\n"
         f"from cam_repro.cli.{name} import main\n"
         "main()"

@@ -115,6 +115,11 @@ class PreparedImages(Dataset):
         if preload == "yes" or (preload == "auto" and self._bytes_needed() < PRELOAD_LIMIT_BYTES):
             self.kept = self._read_all()
 
+    @property
+    def unreadable(self) -> list[UnreadableImage]:
+        """What is known by now not to be readable: all of it where images are kept in memory."""
+        return [image for image in self.kept or [] if isinstance(image, UnreadableImage)]
+
     def prepare(self, image: Image.Image) -> np.ndarray:
         """The part that never changes."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,12 +77,20 @@ class Processes:
 
 @contextlib.contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun started: nccl on GPUs, gloo on CPUs."""
+    """Join the processes that torchrun started: nccl on GPUs, gloo on CPUs. May be nested.
+
+    Only the main process goes on saying what it does in the log.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Processes()
         return
     group = Processes(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
+    if not group.is_main:
+        logging.getLogger().setLevel(logging.WARNING)
+    if dist.is_initialized():
+        yield group
+        return
     on_gpu = pick_device(device, group.local_rank).type == "cuda"
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:

@@ -228,6 +228,8 @@ def train(
     )
     network: nn.Module = DistributedDataParallel(model) if group.world > 1 else model
     policy = ErrorPolicy(loading.on_error)
+    for batches in (train_batches, val_batches):
+        policy.handle(batches.dataset.unreadable)
     writer = _tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
 
     def save(name: str) -> None:

@@ -36,7 +36,7 @@ from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_model
 from cam_repro.models.weights import load_weights
 from cam_repro.predictions import read_predictions, write_predictions
-from cam_repro.runs import eval_folder, is_complete, train_folder, trained_models
+from cam_repro.runs import eval_folder, is_scored, train_folder, trained_models
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.cam import Cam
@@ -54,8 +54,6 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
     with processes(settings.device) as group:
-        if not group.is_main:
-            logging.getLogger().setLevel(logging.WARNING)
         images, loading = open_data(settings.data, group, settings.split, with_boxes=True)
         announce(images)
         folders = []
@@ -85,9 +83,8 @@ def _what_to_score(
         for saliency in methods:
             probe = build_model({**config, "weights": None}, len(images.wnids))
             method = saliency or default_saliency(probe)
-            if method.supports(probe) and not is_complete(
-                _result_folder(settings, images, name, method)
-            ):
+            folder = _result_folder(settings, images, name, method)
+            if method.supports(probe) and not is_scored(folder, Path(config["weights"])):
                 nothing_left = False
                 yield config, method
     if nothing_left:

@@ -20,14 +20,13 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from cam_repro.config import validate
-from cam_repro.engine.device import Processes
+from cam_repro.engine.device import processes
 from cam_repro.errors import UserError
-from cam_repro.files import sha256
 from cam_repro.jobs.common import open_data
 from cam_repro.jobs.evaluate import run_evaluation
 from cam_repro.jobs.tables import TablesSettings, run_tables
 from cam_repro.jobs.train import run_training
-from cam_repro.runs import eval_folder, is_complete, train_folder
+from cam_repro.runs import eval_folder, is_scored, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class Step:
     arguments: list[str]
     network: str
     folder: Path
-    weights: Path | None = None
+    checkpoint: Path | None = None
 
     def __str__(self) -> str:
         return shlex.join([f"cam-{self.command}", *self.arguments])
@@ -94,25 +93,23 @@ def run_reproduce(cfg: DictConfig) -> None:
     settings = validate(cfg, ReproduceSettings)
     networks = _chosen(settings)
     runs = settings.output or settings.runs
-    images, _ = open_data(
-        compose("eval", [f"data={settings.experiment.data}", *_passed_on(settings)[0]]).data,
-        Processes(),
-        "val",
-        with_boxes=False,
-    )
-    steps = list(_steps(settings, networks, runs, images.name))
     started = time.perf_counter()
-    for number, step in enumerate(steps, start=1):
-        log.info("\n[%d/%d] %s", number, len(steps), step)
-        if _is_done(step):
-            log.info("done already: %s", step.folder)
-        elif step.command == "train":
-            run_training(compose("train", step.arguments))
-        else:
-            run_evaluation(compose("eval", step.arguments), step.arguments)
-    log.info("")
-    run_tables(TablesSettings(runs, images.name, view=settings.experiment.views[0]))
-    _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
+    with processes(settings.device) as group:
+        data_config = compose("eval", _about_data(settings)).data
+        images, _ = open_data(data_config, group, "val", with_boxes=False)
+        steps = list(_steps(settings, networks, runs, images.name))
+        for number, step in enumerate(steps, start=1):
+            log.info("\n[%d/%d] %s", number, len(steps), step)
+            if step.command == "train":  # which knows a finished run, and refuses another one
+                run_training(compose("train", step.arguments))
+            elif is_scored(step.folder, step.checkpoint):
+                log.info("scored already: %s", step.folder)
+            else:
+                run_evaluation(compose("eval", step.arguments), step.arguments)
+        if group.is_main:
+            log.info("")
+            run_tables(TablesSettings(runs, images.name, view=settings.experiment.views[0]))
+            _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
 def _chosen(settings: ReproduceSettings) -> dict[str, Network]:
@@ -125,18 +122,24 @@ def _chosen(settings: ReproduceSettings) -> dict[str, Network]:
     return {name: network for name, network in networks.items() if name in settings.models}
 
 
-def _passed_on(settings: ReproduceSettings) -> tuple[list[str], list[str]]:
-    """What the user set here that every command is given: (of the data set, of the rest)."""
-    data = [f"data.{key}={value}" for key, value in settings.data.items() if value is not None]
-    return data, [f"device={settings.device}", f"precision={settings.precision}"]
+def _about_data(settings: ReproduceSettings) -> list[str]:
+    """Arguments of every command that name the data set."""
+    given = [f"data.{key}={value}" for key, value in settings.data.items() if value is not None]
+    return [f"data={settings.experiment.data}", *given]
+
+
+def _about_machine(settings: ReproduceSettings, runs: str) -> list[str]:
+    """Arguments of every command that say where to compute and where to write, if not the usual."""
+    given = {"device": settings.device, "precision": settings.precision, "runs": runs}
+    usual = ReproduceSettings()
+    return [f"{key}={value}" for key, value in given.items() if value != getattr(usual, key)]
 
 
 def _steps(
     settings: ReproduceSettings, networks: dict[str, Network], runs: str, data: str
 ) -> Iterator[Step]:
     experiment = settings.experiment
-    about_data, about_machine = _passed_on(settings)
-    common = [f"data={experiment.data}", *about_data, *about_machine, f"runs={runs}"]
+    common = [*_about_data(settings), *_about_machine(settings, runs)]
     for name, network in networks.items():
         model = compose("eval", [f"model={name}"]).model
         trained = train_folder(runs, data, name)
@@ -158,21 +161,6 @@ def _steps(
                 arguments += [*experiment.eval, *network.eval]
                 folder = eval_folder(runs, data, name, "val", saliency, view)
                 yield Step("eval", arguments, name, folder, checkpoint)
-
-
-def _is_done(step: Step) -> bool:
-    """Whether a result is there and stems from the checkpoint that is there now.
-
-    Training steps always go through ``run_training``, which knows a finished run and refuses one
-    with other settings.
-    """
-    if step.command == "train" or not is_complete(step.folder):
-        return False
-    if step.weights is None:
-        return True
-    manifest = json.loads((step.folder / "manifest.json").read_text(encoding="utf-8"))
-    scored = (manifest.get("checkpoint") or {}).get("sha256")
-    return step.weights.is_file() and scored == sha256(step.weights)
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:

@@ -23,8 +23,6 @@ def run_training(cfg: DictConfig) -> Path:
     """Train as ``cam-train`` does; returns the run's folder. A finished run is left as it is."""
     settings = validate(cfg, TrainSettings)
     with processes(settings.device) as group:
-        if not group.is_main:
-            logging.getLogger().setLevel(logging.WARNING)
         train_set, loading = open_data(settings.data, group, "train", with_boxes=False)
         val_set, _ = open_data(settings.data, group, "val", with_boxes=False)
         announce(train_set)
@@ -37,11 +35,13 @@ def run_training(cfg: DictConfig) -> Path:
         seed_everything(settings.seed)
         model = build_model(settings.model, len(train_set.wnids))
         with log_file(folder / "train.log", group):
-            load_weights(model, settings.model["weights"], name=name, strict=False)
+            if progress is None:  # a run that goes on has its own
+                load_weights(model, settings.model["weights"], name=name, strict=False)
             manifest = train(settings, loading, model, train_set, val_set, folder, group, progress)
             final = manifest["final"]
             log.info(
-                "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
+                "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s"
+                "\n  %s\n  %s",
                 name,
                 final["val_top1_error"],
                 final["val_top5_error"],

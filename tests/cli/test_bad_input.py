@@ -1,4 +1,4 @@
-"""Mistakes end in one line that names the thing, a status that is not 0, and nothing half-written."""
+"""Mistakes end in one line that names the thing, a status not 0, and nothing half-written."""
 
 import json
 import shutil

@@ -194,9 +194,7 @@ def test_tables_hold_the_scores(place, gap):
     for key, column in (("top1", "top-1 val.error"), ("top5", "top-5 val. error")):
         ours = scores["loc"]["threshold"][key]
         assert table2.loc["AlexNet-GAP", column] == pytest.approx(ours, abs=0.005)
-    backprop = json.loads(
-        (place / "runs/tiny/alexnet/eval/val-backprop/scores.json").read_text()
-    )
+    backprop = json.loads((place / "runs/tiny/alexnet/eval/val-backprop/scores.json").read_text())
     assert table2.loc["Backprop on AlexNet", "top-1 val.error"] == pytest.approx(
         backprop["loc"]["threshold"]["top1"], abs=0.005
     )

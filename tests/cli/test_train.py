@@ -2,6 +2,9 @@ import logging
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+
+from cam_repro.cli.app import config_dir
 
 torch.set_num_threads(1)
 
@@ -55,8 +58,10 @@ def test_layers_of_another_shape_are_left_with_a_word(command, tiny_run):
 
 def test_the_recipe_is_that_of_the_data_set_unless_given(compose_config):
     demo = compose_config("train", "model=vgg_gap")
-    assert (demo.model.width, demo.model.norm, demo.model.input_size) == (0.25, "batch", 112)
-    assert demo.optim.schedule == "cosine"
+    recipe = OmegaConf.load(config_dir() / "recipe" / "demo.yaml")
+    for group in ("model", "optim"):
+        assert {key: demo[group][key] for key in recipe[group]} == recipe[group]
+    assert demo.model.width < 1
     real = compose_config("train", "model=vgg_gap", "data=ilsvrc")
     assert (real.model.width, real.model.norm, real.model.input_size) == (1.0, "none", 224)
     assert (real.optim.schedule, real.optim.lr, real.optim.step) == ("step", 0.001, 40000)

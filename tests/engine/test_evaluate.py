@@ -12,8 +12,7 @@ from torch import nn
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox
 from cam_repro.data.ilsvrc import load_image_set
-from cam_repro.data.pipeline import LabelledBatch
-from cam_repro.data.pipeline import ErrorPolicy
+from cam_repro.data.pipeline import ErrorPolicy, LabelledBatch
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.device import Processes
 from cam_repro.engine.evaluate import classification_errors, evaluate
@@ -150,9 +149,7 @@ def test_equal_probabilities_come_in_the_order_of_the_classes(image_set):
 def seven(image_set):
     """Seven images, each of one colour by its number."""
     full = (0, 0, 31, 31)
-    return image_set(
-        {f"{i}": (blocks(32, 32, (i % 3, *full)), i % 3, full) for i in range(7)}
-    )
+    return image_set({f"{i}": (blocks(32, 32, (i % 3, *full)), i % 3, full) for i in range(7)})
 
 
 def test_every_image_once_in_order_whatever_the_batch(image_set):

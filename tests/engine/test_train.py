@@ -110,7 +110,9 @@ def assert_same_run(one, two):
     for key, value in a["model"].items():
         assert torch.equal(value, b["model"][key]), key
     for slot, state in a["optimizer"]["state"].items():
-        assert torch.equal(state["momentum_buffer"], b["optimizer"]["state"][slot]["momentum_buffer"])
+        assert torch.equal(
+            state["momentum_buffer"], b["optimizer"]["state"][slot]["momentum_buffer"]
+        )
     pd.testing.assert_frame_equal(
         records(one).drop(columns=TIME_COLUMNS),
         records(two).drop(columns=TIME_COLUMNS),
@@ -232,7 +234,9 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(start):
     assert losses[0].tolist() == pytest.approx(losses[1].tolist(), abs=1e-5)
     # The weights have moved by far more than the tolerance.
     fresh = start("fresh", *quiet, "optim.lr=1e-12")
-    moved = tensors(whole)["model"]["features.0.weight"] - tensors(fresh)["model"]["features.0.weight"]
+    moved = (
+        tensors(whole)["model"]["features.0.weight"] - tensors(fresh)["model"]["features.0.weight"]
+    )
     assert moved.abs().max() > 1e-4
 
 
@@ -250,7 +254,9 @@ def test_best_is_the_checkpoint_of_the_lowest_validation_error(start, monkeypatc
 
 
 def test_a_run_learns_and_its_files_agree(start, tiny_tree):
-    folder = start("run", "model.norm=batch", "optim.iterations=45", "optim.lr=0.03", "optim.schedule=cosine")
+    folder = start(
+        "run", "model.norm=batch", "optim.iterations=45", "optim.lr=0.03", "optim.schedule=cosine"
+    )
     log = records(folder)
     assert log["epoch"].tolist() == list(range(1, 16))
     assert log["train_loss"].iloc[-1] < 0.5 * log["train_loss"].iloc[0]

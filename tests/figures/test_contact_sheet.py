@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from PIL import Image
+from PIL import Image, ImageColor
 
 from cam_repro.figures import contact_sheet
 from cam_repro.figures.contact_sheet import draw_contact_sheet
@@ -41,7 +41,7 @@ def draw(path, *predictions):
 
 
 def near(pixels, colour, tolerance=12):
-    return (abs(pixels - np.array(colour)).max(-1) <= tolerance)
+    return abs(pixels - np.array(colour)).max(-1) <= tolerance
 
 
 def extent(mask):
@@ -125,8 +125,8 @@ def test_captions(tmp_path, monkeypatch):
 
 
 def test_colours_are_those_named_in_the_title():
-    assert contact_sheet.TRUE == "#{:02x}{:02x}{:02x}".format(*GREEN)
-    assert contact_sheet.GUESSED == "#{:02x}{:02x}{:02x}".format(*RED)
+    assert ImageColor.getrgb(contact_sheet.TRUE) == GREEN
+    assert ImageColor.getrgb(contact_sheet.GUESSED) == RED
 
 
 def test_an_odd_map_is_drawn_all_the_same(tmp_path):
@@ -141,4 +141,6 @@ def test_an_odd_map_is_drawn_all_the_same(tmp_path):
             "threshold",
             "t",
         )
-        assert near(np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int), RED).any()
+        assert near(
+            np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int), RED
+        ).any()

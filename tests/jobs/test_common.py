@@ -38,7 +38,10 @@ def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
         "cam_repro.jobs.common.instantiate", lambda source, **more: told.append("open")
     )
     data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
-    for group, order in ((Processes(0, 2), ["open", "wait"]), (Processes(1, 2, 1), ["wait", "open"])):
+    for group, order in (
+        (Processes(0, 2), ["open", "wait"]),
+        (Processes(1, 2, 1), ["wait", "open"]),
+    ):
         told.clear()
         open_data(data, group, "val", with_boxes=True)
         assert told == order
