@@ -33,6 +33,9 @@ from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, StrategyGuesses
 
 log = logging.getLogger(__name__)
 
+BATCH_SIZE = {False: 16, True: 64}
+"""Crops at a time unless set, by whether a GPU computes: on a CPU small batches stay in cache."""
+
 BATCHES_IN_FLIGHT = 4
 """How many batches' maps may wait for their boxes: bounds memory when boxes are slower."""
 
@@ -77,7 +80,7 @@ def evaluate(
     loader = view_loader(
         images,
         view,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or BATCH_SIZE[device.type == "cuda"],
         workers=workers_for(loading.workers, device),
         pin=device.type == "cuda",
         rank=group.rank,

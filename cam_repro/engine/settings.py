@@ -106,7 +106,7 @@ class EvalSettings:
     box: dict[str, Any] = field(default_factory=dict)
     split: str = "val"
     checkpoint: str = "last"
-    batch_size: int = 64
+    batch_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
     channels_last: bool = True
@@ -118,5 +118,5 @@ class EvalSettings:
         _one_of("split", self.split, ("train", "val", "test"))
         _one_of("checkpoint", self.checkpoint, ("last", "best"))
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
-        _require(self.batch_size > 0, "batch_size: must be over 0")
+        _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
         _require(self.contact_sheet >= 0, "contact_sheet: must be 0 or more images")

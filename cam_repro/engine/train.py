@@ -54,8 +54,6 @@ log = logging.getLogger(__name__)
 CHECK_EVERY = 50
 """Iterations between looks at the loss: each look waits for the GPU."""
 
-VALIDATION_BATCH = 128
-
 NOT_PART_OF_A_RUN = ("device", "checkpoint_every", "tensorboard", "overwrite", "runs", "output")
 """Settings that may differ when a run is resumed: they do not change what it computes."""
 
@@ -223,13 +221,11 @@ def train(
         rank=group.rank,
         world=group.world,
     )
+    policy = ErrorPolicy(loading.on_error)
     train_batches, val_batches = _batches(
-        settings, loading, train_set, val_set, order, group, device
+        settings, loading, train_set, val_set, order, policy, group, device
     )
     network: nn.Module = DistributedDataParallel(model) if group.world > 1 else model
-    policy = ErrorPolicy(loading.on_error)
-    for batches in (train_batches, val_batches):
-        policy.handle(batches.dataset.unreadable)
     writer = _tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
 
     def save(name: str) -> None:
@@ -354,6 +350,7 @@ def _batches(
     train_set: ImageSet,
     val_set: ImageSet,
     order: TrainingOrder,
+    policy: ErrorPolicy,
     group: Processes,
     device: torch.device,
 ) -> tuple[DataLoader, DataLoader]:
@@ -369,10 +366,11 @@ def _batches(
     }
     train_images = TrainImages(train_set, augmentation, settings.seed, loading.preload)
     val_images = ValidationImages(val_set, view, loading.preload)
+    policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(group.rank, len(val_set), group.world)
     return (
         train_images.loader(batch_sampler=order, **options),
-        val_images.loader(sampler=share, batch_size=VALIDATION_BATCH, **options),
+        val_images.loader(sampler=share, batch_size=order.batch_size, **options),
     )
 
 

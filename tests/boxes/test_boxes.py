@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
+from cam_repro.boxes.whole_image import WholeImage
 from cam_repro.errors import UserError
 
 
@@ -312,3 +313,8 @@ def test_maps_may_be_views_of_other_arrays():
     plain = RankedMaps([0, 1, 2], np.ascontiguousarray(strided.maps_Rhw), 17, 11)
     assert ThresholdBox(0.6)(strided) == ThresholdBox(0.6)(plain)
     assert len({box for _, box in ThresholdBox(0.6)(plain)}) > 1
+
+
+def test_whole_image_guesses_it_for_the_five_best_whatever_the_maps_say():
+    maps = RankedMaps([4, 2, 9, 0, 7, 5], np.full((6, 2, 2), np.nan, np.float32), 12, 5)
+    assert WholeImage()(maps) == [(c, (0, 0, 11, 4)) for c in (4, 2, 9, 0, 7)]

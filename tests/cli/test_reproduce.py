@@ -99,7 +99,7 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert written(runs) == results
     assert commands_in(second.err) == commands_in(first.err)
     assert second.err.count("is trained already") == 2
-    assert second.err.count("done already") == 2
+    assert second.err.count("scored already") == 2
     assert second.out == first.out  # the tables again
 
 
