@@ -98,7 +98,7 @@ def command(
                     raise
                 fail(f"{error.filename}: {error.strerror}")  # a folder that cannot be made, ...
             except KeyboardInterrupt:
-                fail("stopped; the same command goes on from the last checkpoint or image")
+                fail("stopped; the same command goes on, training from its last checkpoint")
 
         def task(cfg: DictConfig) -> None:
             logging.basicConfig(

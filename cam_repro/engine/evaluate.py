@@ -191,8 +191,8 @@ def _box_batch(
         best, true_class = maps.first(n_best), maps.only(n_best)
         guesses = {}
         for name, strategy in strategies.items():
-            gt_known = strategy(true_class)[0][1] if sample.label != NO_LABEL else None
-            guesses[name] = StrategyGuesses(strategy(best), gt_known)
+            known = strategy(true_class) if sample.label != NO_LABEL else []
+            guesses[name] = StrategyGuesses(strategy(best), known[0][1] if known else None)
         prediction = Prediction(
             id=sample.id,
             width=width,
