@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.metrics.official import hits, overlaps, wrong
+from cam_repro.metrics.official import hits, overlaps, percent, wrong
 from cam_repro.predictions import PredictionTable
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def score(table: PredictionTable) -> dict[str, Any]:
 
 
 def _percent(outcomes: dict[str, np.ndarray]) -> dict[str, float]:
-    return {name: 100 * float(wrong_N.mean()) for name, wrong_N in outcomes.items()}
+    return {name: percent(wrong_N) for name, wrong_N in outcomes.items()}
 
 
 def _check_labels(table: PredictionTable) -> None:
