@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from cam_repro.models.base import CamNetwork, PooledNetwork
+from cam_repro.models.base import FullyConnectedNetwork, PooledNetwork
 from cam_repro.models.layers import (
     ConvBlock,
     activation,
@@ -40,7 +40,7 @@ def _features(width: float, norm: str, conv5: int) -> nn.Sequential:
     )
 
 
-class AlexNet(CamNetwork):
+class AlexNet(FullyConnectedNetwork):
     """Krizhevsky et al.'s network as torchvision has it, three fully connected layers: no CAM.
 
     A: conv5 after its ReLU, (N, 256, 13, 13) at 224 and 227 pixels; pool5 belongs to the head.
@@ -72,19 +72,6 @@ class AlexNet(CamNetwork):
     def torchvision_name(self) -> str:
         """torchvision's ``alexnet``."""
         return "alexnet"
-
-    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        A_NKhw: torch.Tensor = self.features(x_NCHW)
-        return A_NKhw
-
-    def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """Pool to 6x6, then the fully connected layers."""
-        logits_NC: torch.Tensor = self.classifier(self.avgpool(self.pool5(A_NKhw)).flatten(1))
-        return logits_NC
-
-    def class_weights(self) -> None:
-        """None: the head is not linear in A."""
-        return None
 
 
 class AlexNetGap(PooledNetwork):

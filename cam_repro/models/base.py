@@ -129,6 +129,31 @@ class CamNetwork(nn.Module, ABC):
             nn.init.constant_(bias, self.class_bias)
 
 
+class FullyConnectedNetwork(CamNetwork):
+    """A network with fully connected layers, AlexNet and VGG as published: it has no CAM.
+
+    A: the last convolution after its ReLU; the pooling behind it belongs to the head.
+    """
+
+    features: nn.Sequential
+    pool5: nn.MaxPool2d
+    avgpool: nn.AdaptiveAvgPool2d
+    classifier: nn.Sequential
+
+    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        A_NKhw: torch.Tensor = self.features(x_NCHW)
+        return A_NKhw
+
+    def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
+        """Pool to the size that the first fully connected layer takes, then those layers."""
+        logits_NC: torch.Tensor = self.classifier(self.avgpool(self.pool5(A_NKhw)).flatten(1))
+        return logits_NC
+
+    def class_weights(self) -> None:
+        """None: the head is not linear in A."""
+        return None
+
+
 class PooledNetwork(CamNetwork):
     """Global pooling of A, dropout, one linear layer: the paper's head (section 2).
 

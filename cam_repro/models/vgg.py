@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from cam_repro.models.base import CamNetwork, PooledNetwork
+from cam_repro.models.base import FullyConnectedNetwork, PooledNetwork
 from cam_repro.models.layers import ConvBlock, check_groups, scale_channels
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -31,7 +31,7 @@ def _torchvision_name(norm: str) -> str:
     return "vgg16_bn" if norm == "batch" else "vgg16"
 
 
-class Vgg(CamNetwork):
+class Vgg(FullyConnectedNetwork):
     """Simonyan and Zisserman's VGG-16, unmodified: three fully connected layers, no CAM.
 
     A: conv5_3 after its ReLU, (N, 512, 14, 14) at 224 pixels; pool5 belongs to the head.
@@ -63,19 +63,6 @@ class Vgg(CamNetwork):
     def torchvision_name(self) -> str:
         """torchvision's ``vgg16`` or ``vgg16_bn``."""
         return _torchvision_name(self.norm)
-
-    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        A_NKhw: torch.Tensor = self.features(x_NCHW)
-        return A_NKhw
-
-    def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """Pool to 7x7, then the fully connected layers."""
-        logits_NC: torch.Tensor = self.classifier(self.avgpool(self.pool5(A_NKhw)).flatten(1))
-        return logits_NC
-
-    def class_weights(self) -> None:
-        """None: the head is not linear in A."""
-        return None
 
 
 class VggGap(PooledNetwork):
