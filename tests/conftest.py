@@ -3,6 +3,7 @@
 import colorsys
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -234,3 +235,22 @@ def make_tree() -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_file() -> Callable[[str], Path]:
+    """Path of one of the real files beside the project; a test that needs it skips without it.
+
+    Where CAM_REPRO_REQUIRE_SHARED is set, as in CI, it fails instead.
+    """
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CAM_REPRO_SHARED", folder))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.is_file():
+            miss = pytest.fail if os.environ.get("CAM_REPRO_REQUIRE_SHARED") else pytest.skip
+            miss(f"{path} is not there")
+        return path
+
+    return find

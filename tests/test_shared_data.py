@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,24 +21,13 @@ from cam_repro.geometry import clip, paired_iou
 from cam_repro.jobs.evaluate import run_evaluation
 from cam_repro.metrics.official import errors, hits
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("CAM_REPRO_SHARED", ROOT.parent / "shared"))
-DATA = SHARED / "data"
-
-
-def need(name):
-    path = DATA / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    return path
-
 
 @pytest.fixture(scope="module")
-def unpack(tmp_path_factory):
+def unpack(tmp_path_factory, shared_file):
     """Unpacks one of the archives; returns the root of its tree."""
 
     def unpack(name):
-        archive = need(f"{name}.tar.gz")
+        archive = shared_file(f"{name}.tar.gz")
         folder = tmp_path_factory.mktemp(name)
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
@@ -48,9 +36,9 @@ def unpack(tmp_path_factory):
     return unpack
 
 
-def test_squeezenet_on_a_thousand_real_images(unpack, compose_config, tmp_path):
+def test_squeezenet_on_a_thousand_real_images(unpack, shared_file, compose_config, tmp_path):
     """The whole way, against what an independent script measured."""
-    weights = need("squeezenet1_0_imagenet_fp16.safetensors")
+    weights = shared_file("squeezenet1_0_imagenet_fp16.safetensors")
     words = [
         *("model=squeezenet", f"model.weights={weights}", "data=ilsvrc", "split=val"),
         *(f"data.root={unpack('ilsvrc-val1000-227')}", "view=squash", "device=cpu"),
@@ -75,10 +63,10 @@ def test_squeezenet_on_a_thousand_real_images(unpack, compose_config, tmp_path):
     assert manifest["data"]["is_ilsvrc"] is False
 
 
-def test_boxes_lie_in_the_images_as_decoded(unpack):
+def test_boxes_lie_in_the_images_as_decoded(unpack, official_boxes):
     images = load_image_set(unpack("ilsvrc-val60"), "val")
     assert (len(images), len(images.wnids)) == (60, 1000)
-    truth = official_boxes()
+    truth = official_boxes
     for index in range(len(images)):
         sample = images[index]
         decoded = read_image(sample.path)
@@ -123,9 +111,10 @@ def test_tiny_imagenet_counts(tiny_imagenet, split, count, per_class):
     assert sample.id not in {images[count // 2 - 1].id, images[count // 2 + 1].id}
 
 
-def official_boxes():
+@pytest.fixture(scope="module")
+def official_boxes(shared_file):
     """(size, label, boxes) by image of all 50,000 val images."""
-    path = need("ilsvrc2012_val_groundtruth.csv.gz")
+    path = shared_file("ilsvrc2012_val_groundtruth.csv.gz")
     with gzip.open(path, "rt", newline="") as file:
         return {
             row["image"]: (
@@ -137,9 +126,9 @@ def official_boxes():
         }
 
 
-def test_whole_image_boxes_on_all_of_val():
+def test_whole_image_boxes_on_all_of_val(official_boxes):
     """The box of the whole image is right on 40.70 % of the val images: a floor for any method."""
-    truth = official_boxes().values()
+    truth = official_boxes.values()
     assert len(truth) == 50_000
     whole_N4 = np.array([[0, 0, width - 1, height - 1] for (width, height), _, _ in truth])
     labels_N = np.array([label for _, label, _ in truth])

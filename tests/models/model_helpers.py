@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from cam_repro.models import CamNetwork, build_model
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_CONFIGS = sorted((ROOT / "configs" / "model").glob("*.yaml"))
 NAMES = [path.stem for path in MODEL_CONFIGS]
-SHARED = Path(os.environ.get("CAM_REPRO_SHARED", ROOT.parent / "shared"))
 
 
 def config(name: str, **settings: Any) -> DictConfig:

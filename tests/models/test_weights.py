@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torchvision
-from model_helpers import SHARED, build, randomise_norms
+from model_helpers import build, randomise_norms
 from safetensors.torch import save_file
 from torch import nn
 
@@ -19,8 +20,6 @@ from cam_repro.errors import UserError
 from cam_repro.models import CamNetwork, load_weights
 from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD
 from cam_repro.models.weights import fold_batch_norm, read_state
-
-REAL_SQUEEZENET = SHARED / "data" / "squeezenet1_0_imagenet_fp16.safetensors"
 
 # our network, settings, torchvision's, its settings
 TWINS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
@@ -142,14 +141,14 @@ def test_null_leaves_the_random_values() -> None:
     assert _same(before, model.state_dict())
 
 
-@pytest.mark.skipif(not REAL_SQUEEZENET.is_file(), reason="the shared weights are not here")
-def test_real_half_precision_safetensors() -> None:
+def test_real_half_precision_safetensors(shared_file: Callable[[str], Path]) -> None:
+    path = shared_file("squeezenet1_0_imagenet_fp16.safetensors")
     model = build("squeezenet", num_classes=1000, width=1.0)
-    report = load_weights(model, str(REAL_SQUEEZENET), name="squeezenet", strict=True)
+    report = load_weights(model, str(path), name="squeezenet", strict=True)
     assert len(report.taken) == 26
     weight = model.state_dict()["classifier.1.weight"]
     assert weight.dtype == torch.float32
-    assert torch.equal(weight, read_state(REAL_SQUEEZENET)["classifier.1.weight"])
+    assert torch.equal(weight, read_state(path)["classifier.1.weight"])
 
 
 def test_folding_is_exact() -> None:
