@@ -13,7 +13,10 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   for candidate in python3.11 python3.12 python3.13 python3; do
     [ -n "$python" ] || ! command -v "$candidate" >/dev/null || python="$candidate"
   done
-  "$python" -c 'import sys; sys.exit("python 3.11 or newer is needed: set PYTHON" if sys.version_info < (3, 11) else 0)'
+  if ! "${python:-false}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3" >&2
+    exit 1
+  fi
   "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt --editable '.[dev,tensorboard]'
