@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cam_repro.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -31,6 +33,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path | str) -> None:
+    """Raise UserError where files could not be written to ``folder``, which need not exist yet."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        reason = "is read-only" if place.is_dir() else "is a file"
+        raise UserError(f"{folder}: cannot be written ({place} {reason}); choose another output=")
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -16,6 +16,7 @@ A run folder holds
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def write_predictions(
     predictions: list[Prediction],
     manifest: dict[str, Any],
     submission_labels: np.ndarray | None = None,
+    missing: Sequence[str] = (),
 ) -> None:
     """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
 
@@ -102,6 +104,8 @@ def write_predictions(
     has, ``counts.images`` is their number.
     submission_labels: label to write to the submissions for each class index (ILSVRC ids);
     index + 1 where None.
+    missing: ids of images without a prediction: an empty line each in the submissions, which must
+    have a line for every image of the split.
     """
     folder = Path(folder)
     manifest = {**manifest, "schema": SCHEMA}
@@ -115,9 +119,12 @@ def write_predictions(
 
     with atomic_path(folder / PARQUET) as path:
         pq.write_table(_to_arrow(predictions, names), path)
+    for stale in folder.glob("submission_*.txt"):
+        stale.unlink()
     for name in names:
-        guesses = [prediction.strategies[name].guesses for prediction in predictions]
-        write_submission(folder / f"submission_{name}.txt", guesses, submission_labels)
+        guesses = {p.id: p.strategies[name].guesses for p in predictions}
+        lines = [guesses.get(image_id, []) for image_id in sorted([*guesses, *missing])]
+        write_submission(folder / f"submission_{name}.txt", lines, submission_labels)
     write_json(folder / MANIFEST, manifest)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from cam_repro.files import sha256
 
@@ -29,12 +30,38 @@ def is_complete(folder: Path) -> bool:
     return (folder / "manifest.json").is_file()
 
 
-def is_scored(folder: Path, checkpoint: Path | None) -> bool:
-    """Whether ``folder`` holds complete results, of the checkpoint as it is now.
+SCORING = ("saliency", "view", "box")
+"""The groups of settings that decide what a scored pass finds, besides the weights."""
 
-    checkpoint: None where the network was not trained here; any complete result counts then.
+
+def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Which of the groups ``SCORING`` differ between the results in ``folder`` and ``config``.
+
+    Empty where there are no complete results. A saliency that was left open differs from none,
+    and boxes differ only where a strategy of ``config`` is missing or was set otherwise.
     """
     if not is_complete(folder):
+        return []
+    before = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("config", {})
+
+    def differs(group: str) -> bool:
+        there, wanted = before.get(group), config.get(group)
+        if there is None or wanted is None:
+            return False
+        if group == "box":
+            there, wanted = there["strategies"], wanted["strategies"]
+            return any(there.get(name) != strategy for name, strategy in wanted.items())
+        return bool(there != wanted)
+
+    return [group for group in SCORING if differs(group)]
+
+
+def is_scored(folder: Path, checkpoint: Path | None, config: dict[str, Any]) -> bool:
+    """Whether ``folder`` holds complete results by these settings, of the checkpoint as it is now.
+
+    checkpoint: None where the network was not trained here; the weights are not compared then.
+    """
+    if not is_complete(folder) or other_settings(folder, config):
         return False
     if checkpoint is None:
         return True

@@ -181,3 +181,28 @@ def test_our_own_mistakes_are_not_written(tmp_path, rows):
     with pytest.raises(AssertionError):
         write_predictions(tmp_path, rows, manifest(len(rows)))
     assert not (tmp_path / "manifest.json").exists()
+
+
+def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
+    folder = make_run("vgg", cls_right=2, n=2)
+    table = read_predictions(folder)
+    predictions = [
+        Prediction(
+            id=image_id,
+            width=20,
+            height=20,
+            label=0,
+            gt_boxes_M4=np.zeros((0, 4), np.int32),
+            classes=[0],
+            probabilities=[1.0],
+            strategies={"threshold": StrategyGuesses([(0, (1, 2, 3, 4))])},
+        )
+        for image_id in ("b", "d")
+    ]
+    manifest = {**table.manifest, "strategies": ["threshold"]}
+
+    write_predictions(folder, predictions, manifest, missing=["c", "a"])
+
+    text = (folder / "submission_threshold.txt").read_text()
+    assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]
+    assert not (folder / "submission_heuristic.txt").exists(), "left over from the run before"

@@ -35,7 +35,7 @@ def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
 
 def check_threshold(name: str, value: float) -> float:
     """``value`` if it is a share of the maximum, 0 <= value < 1; else a UserError."""
-    if not 0 <= value < 1:
+    if not isinstance(value, int | float) or not 0 <= value < 1:
         raise UserError(
             f"{name}={value}: is a share of the map's maximum, from 0 up to but not including 1"
         )

@@ -37,6 +37,7 @@ def fail(error: object) -> NoReturn:
         message = f"there is no setting {unknown[1]!r}: --help lists them"
     elif isinstance(error, OverrideParseException):
         message = f"the argument {error.override!r} cannot be read: quote its value ({message})"
+    message = message.partition("Config search path")[0]  # Hydra's own innards
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(1)
 
@@ -98,7 +99,7 @@ def command(
                     raise
                 fail(f"{error.filename}: {error.strerror}")  # a folder that cannot be made, ...
             except KeyboardInterrupt:
-                fail("stopped; the same command goes on, training from its last checkpoint")
+                fail("stopped; the same command goes on (training: from its last checkpoint)")
 
         def task(cfg: DictConfig) -> None:
             logging.basicConfig(

@@ -63,7 +63,8 @@ class OptimSettings:
         _require(self.warmup >= 0, "optim.warmup: must be 0 or more")
         _require(
             (self.epochs is None) != (self.iterations is None),
-            "give optim.epochs or optim.iterations, and null for the other",
+            "optim.epochs and optim.iterations: give one, and set the other to null "
+            "(optim.epochs=10 optim.iterations=null)",
         )
         for key in ("epochs", "iterations"):
             value = getattr(self, key)

@@ -123,6 +123,9 @@ class StopRequest:
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
     """What decides the outcome of a run; resuming needs all of it unchanged."""
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
+    weights = settings.model.get("weights")
+    if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
+        identity["model"] = {**identity["model"], "weights": sha256(weights)}
     return {**identity, "data": {"name": train_set.name, "fingerprint": train_set.fingerprint}}
 
 

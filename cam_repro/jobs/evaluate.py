@@ -29,14 +29,14 @@ from cam_repro.engine.provenance import provenance
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
-from cam_repro.files import sha256, write_json
+from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.jobs.common import announce, open_data
 from cam_repro.metrics.scores import score
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_model
 from cam_repro.models.weights import load_weights
 from cam_repro.predictions import read_predictions, write_predictions
-from cam_repro.runs import eval_folder, is_scored, train_folder, trained_models
+from cam_repro.runs import eval_folder, is_scored, other_settings, train_folder, trained_models
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.cam import Cam
@@ -84,7 +84,9 @@ def _what_to_score(
             probe = build_model({**config, "weights": None}, len(images.wnids))
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
-            if method.supports(probe) and not is_scored(folder, Path(config["weights"])):
+            if method.supports(probe) and not is_scored(
+                folder, Path(config["weights"]), asdict(settings)
+            ):
                 nothing_left = False
                 yield config, method
     if nothing_left:
@@ -140,7 +142,7 @@ def _merge(
     config = stored["model_config"]
     if config["name"] != name:
         raise UserError(
-            f"{path} holds a {config['name']}, not a {name}: name model={config['name']}"
+            f"{path} holds the network {config['name']}, not {name}: use model={config['name']}"
         )
     if len(stored["classes"]) != len(images.wnids):
         raise UserError(
@@ -194,6 +196,9 @@ def _score_model(
     )
     strategies = instantiate(OmegaConf.create(settings.box))["strategies"]
     folder = _result_folder(settings, images, name, saliency)
+    check_writable(folder)
+    for group_name in other_settings(folder, asdict(settings)):
+        log.warning("results with other settings of %s are replaced: %s", group_name, folder)
 
     shown = _spread(images, settings.contact_sheet)
     found = evaluate(
@@ -241,7 +246,9 @@ def _score_model(
         "config": {**asdict(settings), "model": model_config},
         **provenance(),
     }
-    write_predictions(folder, found.predictions, manifest, images.submission_labels_C)
+    predicted = {prediction.id for prediction in found.predictions}
+    missing = [images[i].id for i in range(len(images)) if images[i].id not in predicted]
+    write_predictions(folder, found.predictions, manifest, images.submission_labels_C, missing)
     _summarise(folder, images, found, model_config, shown, list(strategies))
     return folder
 

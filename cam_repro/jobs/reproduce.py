@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.config import validate
 from cam_repro.engine.device import processes
@@ -26,7 +26,7 @@ from cam_repro.jobs.common import open_data
 from cam_repro.jobs.evaluate import run_evaluation
 from cam_repro.jobs.tables import TablesSettings, run_tables
 from cam_repro.jobs.train import run_training
-from cam_repro.runs import eval_folder, is_scored, train_folder
+from cam_repro.runs import SCORING, eval_folder, is_scored, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
 
 log = logging.getLogger(__name__)
@@ -102,10 +102,15 @@ def run_reproduce(cfg: DictConfig) -> None:
             log.info("\n[%d/%d] %s", number, len(steps), step)
             if step.command == "train":  # which knows a finished run, and refuses another one
                 run_training(compose("train", step.arguments))
-            elif is_scored(step.folder, step.checkpoint):
+                continue
+            config = compose("eval", step.arguments)
+            wanted = {
+                group: OmegaConf.to_container(config[group], resolve=True) for group in SCORING
+            }
+            if is_scored(step.folder, step.checkpoint, wanted):
                 log.info("scored already: %s", step.folder)
             else:
-                run_evaluation(compose("eval", step.arguments), step.arguments)
+                run_evaluation(config, step.arguments)
         if group.is_main:
             log.info("")
             run_tables(TablesSettings(runs, images.name, view=settings.experiment.views[0]))

@@ -17,12 +17,13 @@ class Backprop(Saliency):
     S_c is the class score before the softmax, as in the source.
 
     blur: standard deviation of a Gaussian that smooths the map, as a share of the input's side;
-        0 leaves the gradient as it is.
+        0 leaves the gradient as it is, speckled, and a threshold then finds specks. The paper is
+        silent on how it made boxes of these maps.
     """
 
     name = "backprop"
 
-    def __init__(self, blur: float = 0.0) -> None:
+    def __init__(self, blur: float = 0.03) -> None:
         if not 0 <= blur < 0.5:
             raise UserError(f"saliency.blur={blur}: must be at least 0 and under 0.5")
         self.blur = blur

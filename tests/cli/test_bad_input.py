@@ -64,7 +64,7 @@ def trained(tiny_run, compose_config, tmp_path):
         ("train", ["model=vgg", "optim.lr=-1"], ["optim.lr=-1.0: must be over 0"]),
         ("train", ["model=vgg", "optim.lr=fast"], ["optim.lr: Value 'fast'"]),
         ("train", ["model=vgg", "optim.schedule=stpe"], ["optim.schedule=stpe: choose one of"]),
-        ("train", ["model=vgg", "optim.epochs=1", "optim.iterations=1"], ["optim.epochs or"]),
+        ("train", ["model=vgg", "optim.epochs=1", "optim.iterations=1"], ["optim.epochs and"]),
         ("train", ["model=vgg", "optim.momentum=1"], ["optim.momentum=1.0"]),
         ("train", ["model=vgg", "optim.batchsize=8"], ["no setting 'optim.batchsize'"]),
         ("train", ["model=vgg", "sede=1"], ["no setting 'sede'"]),
@@ -127,7 +127,10 @@ def test_words_that_only_the_network_or_the_machine_can_judge(
         (["saliency=backprop", "saliency.blur=1"], "saliency.blur=1"),
         (["+view.zoom=2"], "zoom"),
         (["model=vgg"], "no trained vgg for the data set tiny"),
-        (["model=squeezenet", "model.weights={weights}"], "holds a alexnet_gap, not a squeezenet"),
+        (
+            ["model=squeezenet", "model.weights={weights}"],
+            "holds the network alexnet_gap, not squeezenet",
+        ),
         (["model.input_size=16"], "model.input_size=16 is too small"),
     ],
 )

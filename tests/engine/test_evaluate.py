@@ -134,7 +134,7 @@ def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
 
 def test_backprop_boxes_what_the_score_depends_on(image_set):
     # The gradient of a colour's mean is the same everywhere: the box is the whole image.
-    found = run(image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))}), saliency=Backprop())
+    found = run(image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))}), saliency=Backprop(blur=0.0))
     (prediction,) = found.predictions
     assert prediction.classes == [RED, GREEN, BLUE]
     assert {box for _, box in prediction.strategies["threshold"].guesses} == {(0, 0, 31, 31)}
@@ -238,7 +238,7 @@ def test_the_network_is_left_as_it_was(image_set):
     evaluate(
         model,
         images,
-        Backprop(),
+        Backprop(blur=0.0),
         Squash(32, 40),
         {"threshold": ThresholdBox()},
         EvalSettings(),

@@ -18,7 +18,7 @@ from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.cam import Cam, class_activation_maps
 from cam_repro.saliency.gradcam import GradCam
 
-METHODS = [Cam(), GradCam(), Backprop(), Backprop(blur=0.1)]
+METHODS = [Cam(), GradCam(), Backprop(blur=0.0), Backprop(blur=0.1)]
 IDS = ["cam", "gradcam", "backprop", "backprop-blur"]
 
 
@@ -174,7 +174,7 @@ def test_cam_refuses_a_network_without_class_weights():
     assert not Cam().supports(model)
     assert Cam().supports(seeded(Small))
     assert GradCam().supports(model)
-    assert Backprop().supports(model)
+    assert Backprop(blur=0.0).supports(model)
     with pytest.raises(UserError) as caught:
         Cam()(model, inputs(), CLASSES_NR)
     assert "FullyConnected" in str(caught.value)
@@ -230,7 +230,7 @@ def test_backprop_literal_on_a_linear_network():
     V_CCHW[0, :, 0, 0] = torch.tensor([1.0, -5, 2])  # the strongest is negative
     V_CCHW[0, 2, 1, 0] = 3
     V_CCHW[1, :, 0, 1] = torch.tensor([-1.0, -1, 0.5])
-    maps_NRhw = Backprop()(Linear(V_CCHW), inputs(2, 2), torch.tensor([[0, 1], [1, 1]]))
+    maps_NRhw = Backprop(blur=0.0)(Linear(V_CCHW), inputs(2, 2), torch.tensor([[0, 1], [1, 1]]))
     first, second = [[5, 0], [3, 0]], [[0, 1], [0, 0]]
     assert maps_NRhw.tolist() == [[first, second], [second, second]]
 
