@@ -104,9 +104,7 @@ def run_reproduce(cfg: DictConfig) -> None:
                 run_training(compose("train", step.arguments))
                 continue
             config = compose("eval", step.arguments)
-            wanted = {
-                group: OmegaConf.to_container(config[group], resolve=True) for group in SCORING
-            }
+            wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
             if is_scored(step.folder, step.checkpoint, wanted):
                 log.info("scored already: %s", step.folder)
             else:
