@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,13 @@ from omegaconf.errors import OmegaConfBaseException
 from cam_repro.errors import UserError
 
 Schema = TypeVar("Schema")
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: inside an installed wheel, beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed, checkout = package / "configs", package.parent / "configs"
+    return installed if installed.is_dir() else checkout
 
 
 def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:

@@ -1,18 +1,21 @@
-"""The text files of the ILSVRC development kit: submissions, blacklists, and ground truth as CSV.
+"""Submissions as text: the ILSVRC development kit's form and Kaggle's, and blacklists.
 
-A submission has one line an image, in file-name order, with up to five times
-``label xmin ymin xmax ymax``. Line i of it belongs to row i of the ground truth.
+A submission of the development kit has one line an image, in file-name order, with up to five
+times ``label xmin ymin xmax ymax``. Kaggle's is a CSV ``ImageId,PredictionString`` with WordNet
+ids for labels. Guesses after the fifth are left out in both, as the official program does.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -23,19 +26,10 @@ from cam_repro.types import MAX_GUESSES, Guess
 PAD = -1
 """Fills the places of guesses that were not made; never a label, never a coordinate."""
 
+KAGGLE_HEADER = ("ImageId", "PredictionString")
 
-@dataclass
-class GroundTruth:
-    """What a submission is scored against.
 
-    images: names. labels_N: int64 >= 0. gt_boxes_T4: int64, all true boxes one after another;
-    those of image i are ``gt_boxes_T4[gt_offsets[i]:gt_offsets[i + 1]]``, possibly none.
-    """
-
-    images: list[str]
-    labels_N: np.ndarray
-    gt_boxes_T4: np.ndarray
-    gt_offsets: np.ndarray
+# --- writing -------------------------------------------------------------------------------------
 
 
 def write_submission(
@@ -56,76 +50,140 @@ def write_submission(
     write_text(path, "".join(" ".join(map(words, line)) + "\n" for line in guesses))
 
 
+def write_kaggle_submission(
+    path: Path | str,
+    ids: Sequence[str],
+    guesses: Sequence[Sequence[Guess]],
+    wnids: Sequence[str],
+) -> None:
+    """Write Kaggle's CSV: the guesses of every image named, an empty string where there is none.
+
+    wnids: WordNet id of each class index.
+    """
+
+    def words(guess: Guess) -> str:
+        index, box = guess
+        return " ".join([wnids[index], *(str(int(value)) for value in box)])
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(KAGGLE_HEADER)
+    writer.writerows(
+        (image_id, " ".join(map(words, line))) for image_id, line in zip(ids, guesses, strict=True)
+    )
+    write_text(path, text.getvalue())
+
+
+def check_submission(
+    path: Path | str,
+    guesses: Sequence[Sequence[Guess]],
+    submission_labels: np.ndarray | None = None,
+) -> None:
+    """Read back what ``write_submission`` wrote with these arguments.
+
+    Raises UserError naming the first line that is not what was to be written.
+    """
+    if submission_labels is None:
+        labels = [index + 1 for line in guesses for index, _ in line]
+    else:
+        labels = [int(submission_labels[index]) for line in guesses for index, _ in line]
+    _check_read_back(Path(path), 1, guesses, labels, *read_submission(path))
+
+
+def check_kaggle_submission(
+    path: Path | str,
+    ids: Sequence[str],
+    guesses: Sequence[Sequence[Guess]],
+    wnids: Sequence[str],
+) -> None:
+    """Read back what ``write_kaggle_submission`` wrote with these arguments.
+
+    Raises UserError naming the first line that is not what was to be written.
+    """
+    found_ids, labels_N5, boxes_N54 = read_kaggle_submission(path)
+    for row, (found, wanted) in enumerate(zip(found_ids, ids, strict=False)):
+        if found != wanted:
+            raise UserError(f"{path}, line {row + 2}: image {found}, should be {wanted}; {_AGAIN}")
+    labels = [wnids[index] for line in guesses for index, _ in line]
+    _check_read_back(Path(path), 2, guesses, labels, labels_N5, boxes_N54)
+
+
+_AGAIN = "the file was changed or the disk is faulty: write it again"
+
+
+def _check_read_back(
+    path: Path,
+    first_line: int,
+    guesses: Sequence[Sequence[Guess]],
+    labels: Sequence[int | str],
+    labels_N5: np.ndarray,
+    boxes_N54: np.ndarray,
+) -> None:
+    """UserError unless the arrays hold these guesses. labels: of all guesses, one after another."""
+    if len(labels_N5) != len(guesses):
+        raise UserError(f"{path}: holds {len(labels_N5)} images, not {len(guesses)}; {_AGAIN}")
+    made_N5 = np.arange(MAX_GUESSES) < np.array([len(line) for line in guesses], int)[:, None]
+    wanted_labels_N5 = np.full_like(labels_N5, "" if labels_N5.dtype == object else PAD)
+    wanted_labels_N5[made_N5] = labels
+    wanted_boxes_N54 = np.full_like(boxes_N54, PAD)
+    boxes = [box for line in guesses for _, box in line]
+    wanted_boxes_N54[made_N5] = np.array(boxes, np.int64).reshape(-1, 4)
+    same_N = (labels_N5 == wanted_labels_N5).all(1) & (boxes_N54 == wanted_boxes_N54).all((1, 2))
+    if not same_N.all():
+        line = int(np.flatnonzero(~same_N)[0]) + first_line
+        raise UserError(f"{path}, line {line}: does not hold the guesses written; {_AGAIN}")
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
 def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Read a submission: labels (N, 5) and boxes (N, 5, 4), int64, ``PAD`` where there is no guess.
 
-    Guesses after the fifth are left out, as the official program does; numbers may be written as
-    floats if they are whole. A line that is none of this is a UserError with file and line.
+    Numbers may be written as floats if they are whole. A line that is none of this is a UserError
+    with file and line.
     """
     path = Path(path)
-    lines = _read_lines(path, "submission")
-    table_NG5 = np.full((len(lines), MAX_GUESSES, 5), PAD, np.int64)
-    for row, line in enumerate(lines):
-        words = line.split()
-        if len(words) % 5:
-            raise UserError(
-                f"{path}, line {row + 1}: {len(words)} numbers; "
-                "each guess is five, label xmin ymin xmax ymax"
-            )
-        numbers = [_integer(word, path, row + 1) for word in words[: 5 * MAX_GUESSES]]
-        table_NG5[row].flat[: len(numbers)] = numbers
+    lines = [line.split() for line in _read_text(path, "submission").splitlines()]
+    words, kept_NG, place = _words_of_guesses(lines, path, range(1, len(lines) + 1))
+    table_NG5 = np.full((*kept_NG.shape, 5), PAD, np.int64)
+    table_NG5[kept_NG] = whole_numbers(words, place).reshape(-1, 5)
     return table_NG5[:, :, 0], table_NG5[:, :, 1:]
 
 
-def read_ground_truth(path: Path | str) -> GroundTruth:
-    """Read a CSV (also .csv.gz) with the columns ``image,width,height,label,boxes``.
+def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Read Kaggle's CSV: image ids, labels (N, 5), boxes (N, 5, 4) int64 with ``PAD``.
 
-    boxes: ``x0 y0 x1 y1;x0 y0 x1 y1``, or empty. Width and height are not needed to score and may
-    be left out. Raises UserError with file and line.
+    Labels are text as it stands there, usually WordNet ids, "" where there is no guess. Raises
+    UserError with file and line; an image that comes twice is one of the errors.
     """
     path = Path(path)
-    images: list[str] = []
-    labels: list[int] = []
-    boxes: list[list[int]] = []
-    counts: list[int] = []
-    with _open(path, "ground truth") as file:
-        reader = csv.DictReader(file)
-        missing = {"image", "label", "boxes"} - set(reader.fieldnames or ())
-        if missing:
-            raise UserError(
-                f"{path}: no column {', '.join(sorted(missing))}; "
-                "the first line must be image,width,height,label,boxes"
-            )
-        for row in reader:
-            number = reader.line_num
-            label = _integer(row["label"] or "", path, number)
-            if label < 0:
-                raise UserError(f"{path}, line {number}: label {label}; a label is 0 or more")
-            groups = [group.split() for group in (row["boxes"] or "").split(";") if group.strip()]
-            if any(len(group) != 4 for group in groups):
-                raise UserError(
-                    f"{path}, line {number}: a box is four numbers x0 y0 x1 y1, boxes parted by ';'"
-                )
-            images.append(row["image"])
-            labels.append(label)
-            boxes += [[_integer(word, path, number) for word in group] for group in groups]
-            counts.append(len(groups))
-    return GroundTruth(
-        images=images,
-        labels_N=np.array(labels, np.int64),
-        gt_boxes_T4=np.array(boxes, np.int64).reshape(-1, 4),
-        gt_offsets=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-    )
+    rows, numbers = read_csv_rows(path, "submission", KAGGLE_HEADER)
+    ids = [row[0] for row in rows]
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        for image_id, number in zip(ids, numbers, strict=True):
+            if image_id in seen:
+                raise UserError(f"{path}, line {number}: image {image_id} comes a second time")
+            seen.add(image_id)
+    lines = [row[1].split() for row in rows]
+    words, kept_NG, place = _words_of_guesses(lines, path, numbers)
+    labels_N5 = np.full(kept_NG.shape, "", object)
+    labels_N5[kept_NG] = words[::5]
+    words[::5] = ["0"] * len(words[::5])
+    table_NG5 = np.full((*kept_NG.shape, 5), PAD, np.int64)
+    table_NG5[kept_NG] = whole_numbers(words, place).reshape(-1, 5)
+    return ids, labels_N5, table_NG5[:, :, 1:]
 
 
 def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
     """Read 1-based image numbers, one a line, as a mask (n_images,), True where blacklisted."""
     path = Path(path)
     blacklisted_N = np.zeros(n_images, bool)
-    for row, line in enumerate(_read_lines(path, "blacklist")):
+    for row, line in enumerate(_read_text(path, "blacklist").splitlines()):
         if not line.strip():
             continue
-        number = _integer(line.strip(), path, row + 1)
+        number = _integer(line.strip(), f"{path}, line {row + 1}")
         if not 1 <= number <= n_images:
             raise UserError(
                 f"{path}, line {row + 1}: image {number}; the images are 1 to {n_images}"
@@ -134,28 +192,111 @@ def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
     return blacklisted_N
 
 
-def _open(path: Path, what: str) -> TextIO:
+def read_csv_rows(
+    path: Path, what: str, columns: Sequence[str], expected: str = ""
+) -> tuple[list[list[str]], list[int]]:
+    """Rows of a CSV (also .csv.gz) with these columns, and the line where each ends.
+
+    Empty lines are passed over. columns: names that the header must have; the rows hold these
+    columns alone, in this order. expected: what to advise where one is missing.
+    """
+    reader = csv.reader(io.StringIO(_read_text(path, what), newline=""))
+    header = next(reader, [])
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; the first line must be "
+            f"{expected or ','.join(columns)}"
+        )
+    places = [header.index(name) for name in columns]
+    rows, numbers = [], []
+    try:
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise UserError(
+                    f"{path}, line {reader.line_num}: {len(row)} columns, the first line has "
+                    f"{len(header)}"
+                )
+            rows.append([row[place] for place in places])
+            numbers.append(reader.line_num)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    return rows, numbers
+
+
+def read_header(path: Path, what: str) -> str:
+    """The first line of a text file (also .gz); UserError where it is missing or not text."""
+    return _read_text(path, what, first_line=True).strip()
+
+
+def whole_numbers(words: Sequence[str], place: Callable[[int], str]) -> np.ndarray:
+    """Words as int64; they may be written as floats if they are whole.
+
+    place: says where the word of an index stands (``F, line 3``), for the UserError that names
+    the first word which is no whole number below 2^31.
+    """
+    try:
+        numbers = np.array(list(map(float, words)), np.float64)
+    except ValueError:
+        numbers = np.array([math.nan])
+    # Float64 is exact here, and areas of such boxes still fit into 64 bits. NaN fails this too.
+    if not ((np.abs(numbers) < 2**31) & (numbers == np.floor(numbers))).all():
+        for index, word in enumerate(words):
+            _integer(word, place(index))
+    return numbers.astype(np.int64)
+
+
+def _words_of_guesses(
+    lines: list[list[str]], path: Path, numbers: Sequence[int]
+) -> tuple[list[str], np.ndarray, Callable[[int], str]]:
+    """The words of the first five guesses of all lines, five each, one after another.
+
+    numbers: the line of the file that each of ``lines`` stands in.
+    Returns them, which places of (N, 5) they fill, and ``place`` for ``whole_numbers``.
+    """
+    counts_N = np.array([len(line) for line in lines], np.int64)
+    ragged = np.flatnonzero(counts_N % 5)
+    if len(ragged):
+        row = int(ragged[0])
+        raise UserError(
+            f"{path}, line {numbers[row]}: {counts_N[row]} numbers; "
+            "each guess is five, label xmin ymin xmax ymax"
+        )
+    kept_NG = np.arange(MAX_GUESSES) < counts_N[:, None] // 5
+    ends_N = np.cumsum(5 * kept_NG.sum(axis=1))
+
+    def place(word: int) -> str:
+        return f"{path}, line {numbers[int(np.searchsorted(ends_N, word, side='right'))]}"
+
+    words = list(chain.from_iterable(line[: 5 * MAX_GUESSES] for line in lines))
+    return words, kept_NG, place
+
+
+def _open(path: Path, what: str) -> BinaryIO:
     if not path.is_file():
         raise UserError(f"no {what} file {path}")
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return path.open("rb")
 
 
-def _read_lines(path: Path, what: str) -> list[str]:
+def _read_text(path: Path, what: str, first_line: bool = False) -> str:
     with _open(path, what) as file:
         try:
-            return file.read().splitlines()
+            return (file.readline() if first_line else file.read()).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not a text file: give the {what} as text") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path} cannot be unpacked ({error}): give it whole") from error
 
 
-def _integer(word: str, path: Path, line: int) -> int:
+def _integer(word: str, place: str) -> int:
     try:
         number = float(word)
     except ValueError:
         number = math.nan
-    # Float64 is exact here, and areas of such boxes still fit into 64 bits.
     if not number.is_integer() or abs(number) >= 2**31:
-        raise UserError(f"{path}, line {line}: {word!r} is not a whole number below 2^31")
+        raise UserError(f"{place}: {word!r} is not a whole number below 2^31")
     return int(number)

@@ -8,7 +8,9 @@ A run folder holds
     best five, best first), and for each strategy ``<strategy>/classes`` and ``<strategy>/boxes``
     (up to five guesses, boxes flat) and ``<strategy>/gt_known`` (one box, or null).
 ``submission_<strategy>.txt``
-    the same guesses in the development kit's format.
+    the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
+``maps/<id>.npy``
+    the true class's maps, where they were asked for.
 ``manifest.json``
     where it all came from. Written last: a folder with a manifest is complete.
 """
@@ -16,6 +18,7 @@ A run folder holds
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +29,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cam_repro.devkit import PAD, write_submission
+from cam_repro.classes import ClassTable
+from cam_repro.devkit import (
+    PAD,
+    check_kaggle_submission,
+    check_submission,
+    write_kaggle_submission,
+    write_submission,
+)
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path, write_json
-from cam_repro.types import MAX_GUESSES, Prediction
+from cam_repro.types import MAX_GUESSES, Guess, Prediction
 
 SCHEMA = 1
 """Version of the folder's layout; a reader refuses any other."""
 
 MANIFEST = "manifest.json"
 PARQUET = "predictions.parquet"
+SCORES = "scores.json"
+MAPS = "maps"
 
 # Keys without which the tables cannot place a run, and their types.
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
@@ -95,17 +107,18 @@ def write_predictions(
     folder: Path | str,
     predictions: list[Prediction],
     manifest: dict[str, Any],
-    submission_labels: np.ndarray | None = None,
+    classes: ClassTable | None = None,
     missing: Sequence[str] = (),
+    maps: Path | None = None,
 ) -> None:
     """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
 
     manifest: all of it but ``schema``; ``strategies`` names the strategies that every prediction
     has, ``counts.images`` is their number.
-    submission_labels: label to write to the submissions for each class index (ILSVRC ids);
-    index + 1 where None.
+    classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
     missing: ids of images without a prediction: an empty line each in the submissions, which must
     have a line for every image of the split.
+    maps: a folder of the images' maps, on the same disk, which becomes the run's.
     """
     folder = Path(folder)
     manifest = {**manifest, "schema": SCHEMA}
@@ -115,17 +128,47 @@ def write_predictions(
     assert manifest["counts"]["images"] == len(predictions), "manifest counts other images"
     # An older run's manifest must not vouch for half of a new one.
     folder.mkdir(parents=True, exist_ok=True)
+    replaces_run = (folder / MANIFEST).is_file()
     (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / SCORES).unlink(missing_ok=True)
+    if replaces_run:  # without a manifest they are not ours to take away
+        shutil.rmtree(folder / MAPS, ignore_errors=True)
+    if maps is not None:
+        maps.replace(folder / MAPS)
 
     with atomic_path(folder / PARQUET) as path:
         pq.write_table(_to_arrow(predictions, names), path)
-    for stale in folder.glob("submission_*.txt"):
-        stale.unlink()
-    for name in names:
-        guesses = {p.id: p.strategies[name].guesses for p in predictions}
-        lines = [guesses.get(image_id, []) for image_id in sorted([*guesses, *missing])]
-        write_submission(folder / f"submission_{name}.txt", lines, submission_labels)
+    for suffix in ("txt", "csv"):
+        for stale in folder.glob(f"submission_*.{suffix}"):
+            stale.unlink()
+    if manifest.get("classifies", True):
+        for name in names:
+            guesses = {p.id: p.strategies[name].guesses for p in predictions}
+            _write_submissions(folder, name, guesses, missing, manifest, classes)
     write_json(folder / MANIFEST, manifest)
+
+
+def _write_submissions(
+    folder: Path,
+    strategy: str,
+    guesses: dict[str, list[Guess]],
+    missing: Sequence[str],
+    manifest: dict[str, Any],
+    classes: ClassTable | None,
+) -> None:
+    """A text file for the development kit and, of the test split, a CSV for Kaggle.
+
+    What goes to a server is read back first: there are few tries, and no labels to notice by.
+    """
+    ids = sorted([*guesses, *missing])
+    lines = [guesses.get(image_id, []) for image_id in ids]
+    labels_C = None if classes is None else classes.submission_labels_C
+    text, table = (folder / f"submission_{strategy}.{suffix}" for suffix in ("txt", "csv"))
+    write_submission(text, lines, labels_C)
+    if manifest["split"] == "test" and classes is not None:
+        write_kaggle_submission(table, ids, lines, classes.wnids)
+        check_submission(text, lines, labels_C)
+        check_kaggle_submission(table, ids, lines, classes.wnids)
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:

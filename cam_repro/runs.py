@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ from cam_repro.files import sha256
 
 DEFAULT_VIEW = "squash"
 """The view that folder names leave out."""
+
+DEFAULT_VARIANT = "torchvision"
+"""The variant of a network that names leave out."""
+
+NO_MODEL = "none"
+"""``model=none``: boxes without a network."""
 
 
 def train_folder(runs: Path | str, data: str, model: str) -> Path:
@@ -23,6 +30,22 @@ def eval_folder(
     """Folder of one scored pass over a split."""
     suffix = "" if view == DEFAULT_VIEW else f"-{view}"
     return Path(runs) / data / model / "eval" / f"{split}-{saliency}{suffix}"
+
+
+def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
+    """Folder of the boxes that need no model (``model=none``)."""
+    return Path(runs) / data / NO_MODEL / "eval" / split
+
+
+def run_name(model_config: Mapping[str, Any]) -> str:
+    """What folders of runs and manifests call a network: its name, and its variant if not usual.
+
+    ``vgg_gap`` as torchvision builds it, ``vgg_gap_caffe`` as Caffe does: two networks, whose
+    weights do not fit each other.
+    """
+    variant = model_config.get("variant", DEFAULT_VARIANT)
+    name = str(model_config["name"])
+    return name if variant == DEFAULT_VARIANT else f"{name}_{variant}"
 
 
 def is_complete(folder: Path) -> bool:
@@ -56,16 +79,24 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
     return [group for group in SCORING if differs(group)]
 
 
-def is_scored(folder: Path, checkpoint: Path | None, config: dict[str, Any]) -> bool:
+def is_scored(
+    folder: Path, checkpoint: Path | None, config: dict[str, Any], fingerprint: str
+) -> bool:
     """Whether ``folder`` holds complete results by these settings, of the checkpoint as it is now.
 
     checkpoint: None where the network was not trained here; the weights are not compared then.
+    fingerprint: of the images to be scored. Results without maps are not those of a pass that is
+    to save them.
     """
     if not is_complete(folder) or other_settings(folder, config):
         return False
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["data"].get("fingerprint") != fingerprint:
+        return False
+    if config.get("save_maps") and not manifest.get("maps"):
+        return False
     if checkpoint is None:
         return True
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     scored = (manifest.get("checkpoint") or {}).get("sha256")
     return checkpoint.is_file() and scored == sha256(checkpoint)
 

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from cam_repro.cli.app import config_dir
+from cam_repro.config import config_dir
 from cam_repro.predictions import write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 

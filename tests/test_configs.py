@@ -1,28 +1,31 @@
 """Every YAML composes, is valid, and builds what it names."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pytest
 import torch
+from hydra.errors import MissingConfigException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
-from cam_repro.cli.app import config_dir
-from cam_repro.cli.score import ScoreConfig
-from cam_repro.config import validate
+from cam_repro.config import config_dir, validate
 from cam_repro.data.views import View
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
 from cam_repro.jobs.data import DataCommandSettings
 from cam_repro.jobs.reproduce import FROM_PLAIN, ReproduceSettings, _steps
+from cam_repro.jobs.score import ScoreSettings
 from cam_repro.jobs.tables import TablesSettings
 from cam_repro.models import build_model
 from cam_repro.models.base import CamNetwork
+from cam_repro.runs import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
 from cam_repro.tables.paper import TABLES
+from cam_repro.tables.readings import READINGS
 
 torch.set_num_threads(1)
 
@@ -32,8 +35,9 @@ SCHEMAS = {
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
-    "score": ScoreConfig,
+    "score": ScoreSettings,
 }
+LOADING = LoaderSettings.__dataclass_fields__.keys()
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
 
@@ -41,6 +45,12 @@ def names(group):
     found = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     assert found, f"no configs/{group}"
     return found
+
+
+NETWORKS = [name for name in names("model") if name != NO_MODEL]
+WITHOUT_IMAGES = ["ground_truth"]
+"""Data sets of labels, sizes and boxes alone, which nothing can be trained on."""
+TRAINABLE = [name for name in names("data") if name not in WITHOUT_IMAGES]
 
 
 @pytest.fixture
@@ -62,7 +72,7 @@ def test_every_file_is_covered_here():
 # --- networks
 
 
-@pytest.mark.parametrize("name", names("model"))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_model(valid, name):
     for words in (["data=demo"], ["data=ilsvrc"]):
         model = valid("train", f"model={name}", *words).model
@@ -79,7 +89,15 @@ def test_model(valid, name):
         assert logits.isfinite().all()
     assert valid("eval", f"model={name}").model["name"] == name
     if model["plain"] is not None:
-        assert model["plain"] in names("model")
+        assert model["plain"] in NETWORKS
+
+
+def test_no_model_has_a_name_alone(valid):
+    assert set(names("model")) - set(NETWORKS) == {"none"}
+    for words in (["data=demo"], ["data=ilsvrc"], ["data=ground_truth"]):
+        model = valid("eval", "model=none", *words).model
+        assert model == {"name": "none", "row": "no model"}
+        assert run_name(model) == NO_MODEL
 
 
 def test_rows_of_the_tables_have_their_networks():
@@ -100,9 +118,13 @@ def test_rows_of_the_tables_have_their_networks():
 @pytest.mark.parametrize("command", ["train", "eval", "data_command"])
 def test_data(valid, name, command):
     words = [f"data={name}", *(["model=nin"] if command == "train" else [])]
+    if command == "train" and name in WITHOUT_IMAGES:
+        with pytest.raises(MissingConfigException, match=f"recipe/{name}"):
+            valid(command, *words)
+        return
     data = valid(command, *words).data
     assert callable(get_object(data["_target_"]))
-    loading = {key: data[key] for key in LoaderSettings.__dataclass_fields__}
+    loading = {key: data[key] for key in LOADING}
     assert validate(OmegaConf.create(loading), LoaderSettings) == LoaderSettings()
     if command == "train":
         assert name in names("recipe"), "train.yaml takes the recipe of the data set's name"
@@ -118,9 +140,9 @@ def test_optim(valid, name):
 
 
 @pytest.mark.parametrize("name", names("recipe"))
-@pytest.mark.parametrize("data", names("data"))
+@pytest.mark.parametrize("data", TRAINABLE)
 def test_recipe(valid, name, data):
-    for model in names("model"):
+    for model in NETWORKS:
         settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
         build_model({**settings.model, "width": 0.05}, 3)
 
@@ -142,15 +164,28 @@ def test_view(valid, name):
     assert view.merge(np.ones((view.n_crops, 2, 4, 4), np.float32)).shape[0] == 2
 
 
+EXPECTED_BOXES = {
+    "threshold": (8, 8, 23, 15),
+    "heuristic": (8, 8, 23, 15),
+    "graphcut": (8, 8, 23, 15),
+    "dt_box": (8, 8, 24, 16),  # x + width, y + height, as the authors' script writes them
+    "dt_box_heuristic": (8, 8, 24, 16),
+    "whole_image": (0, 0, 31, 23),
+    "center": (4, 3, 28, 21),
+}
+
+
 @pytest.mark.parametrize("name", names("box"))
 def test_box(valid, name):
     strategies = instantiate(OmegaConf.create(valid("eval", f"box=[{name}]").box))["strategies"]
     assert list(strategies) == [name]
     assert isinstance(strategies[name], BoxStrategy)
-    map_HW = np.zeros((20, 30), np.float32)
-    map_HW[5:12, 6:24] = 1
-    guesses = strategies[name](RankedMaps([7], map_HW[None], 30, 20))
-    assert guesses[0] == (7, (0, 0, 29, 19) if name == "whole_image" else (6, 5, 23, 11))
+    map_HW = np.zeros((24, 32), np.float32)
+    map_HW[8:16, 8:24] = 1  # whole blocks of 8 pixels: the same after dt_box's JPEG
+    image_HW3 = np.zeros((24, 32, 3), np.uint8)
+    image_HW3[8:16, 8:24] = (255, 128, 0)
+    guesses = strategies[name](RankedMaps([7], map_HW[None], 32, 24, image_HW3))
+    assert guesses[0] == (7, EXPECTED_BOXES[name])
 
 
 def test_all_boxes_in_one_pass(valid):
@@ -168,12 +203,15 @@ def test_all_boxes_in_one_pass(valid):
 @pytest.mark.parametrize("name", names("experiment"))
 def test_experiment(name):
     words = [f"experiment={name}", "data.root=/data"] if name != "demo" else []
+    words.append("experiment.weights=/weights")
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         settings = validate(hydra.compose("reproduce", words), ReproduceSettings)
         experiment = settings.experiment
         assert experiment.data in names("data")
-        assert set(experiment.networks) <= set(names("model"))
-        assert set(experiment.views) <= set(names("view"))
+        assert set(experiment.networks) <= set(NETWORKS)
+        assert experiment.readings
+        assert set(experiment.readings) <= READINGS.keys()
+        assert set(experiment.boxes) <= set(names("box"))
         steps = list(_steps(settings, experiment.networks, "runs", "set"))
         trained = []
         for step in steps:
@@ -183,13 +221,20 @@ def test_experiment(name):
             assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
             if step.command == "train":
                 build_model({**line.model, "width": 0.05}, 3)
-                if experiment.networks[step.network].weights == FROM_PLAIN:
+                weights = experiment.networks[step.network].weights
+                if weights == FROM_PLAIN:
                     # Its plain network comes first, and lies where it is looked for.
                     assert line.model["plain"] in trained
                     assert line.model["weights"] == f"runs/set/{line.model['plain']}/train/last.pt"
+                elif weights not in (None, "torchvision"):
+                    assert line.model["weights"] == f"/weights/{weights}"
                 trained.append(step.network)
             else:
                 assert step.network in trained or line.model["weights"] is not None
+                assert line.view["name"] in {READINGS[r].view for r in experiment.readings}
+                assert set(line.box["strategies"]) <= set(names("box"))
+                parts = step.folder.parts
+                assert parts[:4] == ("runs", "set", run_name(line.model), "eval")
         scored = {step.network for step in steps if step.command == "eval"}
         assert scored == set(experiment.networks)
 
@@ -239,17 +284,26 @@ def test_every_key_of_a_group_is_explained(group):
             continue  # the others change values of step's
         lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
         assert lines[0].startswith("# ")
-        for line in lines:
+        for before, line in pairwise(lines):
+            if before.endswith(", ..."):
+                continue  # one comment goes on over several keys
             plain = re.match(
                 r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
             )
-            if re.match(r"\w+:", line) and not plain:
-                assert re.search(r"\s# \w", line), f"configs/{group}/{name}.yaml: {line}"
+            # One comment says of all its keys for reading images that they have no effect.
+            unused = name in WITHOUT_IMAGES and line.split(":")[0] in LOADING
+            if re.match(r"\w+:", line) and not plain and not unused:
+                assert re.search(r"\s# (\.\.\. )?\w", line), f"configs/{group}/{name}.yaml: {line}"
 
 
 @pytest.mark.parametrize(
-    ("command", "group"), [("train", "model"), ("train", "recipe"), ("reproduce", "experiment")]
+    ("command", "group"),
+    [
+        *(("train", "model"), ("train", "recipe"), ("reproduce", "experiment")),
+        *(("eval", "saliency"), ("eval", "view"), ("eval", "box")),
+    ],
 )
 def test_help_lists_the_choices(command, group):
     header = OmegaConf.load(config_dir() / f"{command}.yaml").hydra.help.header
-    assert set(names(group)) <= set(re.findall(r"\w+", header))
+    choices = NETWORKS if group == "model" else names(group)
+    assert set(choices) <= set(re.findall(r"\w+", header))

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cam_repro import predictions as seam
+from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
 from cam_repro.predictions import read_manifest, read_predictions, write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
@@ -54,10 +56,91 @@ def test_literal_row_padded_and_sorted_by_id(tmp_path):
     assert (tmp_path / "submission_threshold.txt").read_text() == "\n5 0 0 9 4 5 1 1 1 1\n"
 
 
+WNIDS = tuple(f"n{number:08d}" for number in range(1, 6))
+FIVE = ClassTable(WNIDS, ("a", "b", "c", "d", "e"), np.array([9, 8, 7, 6, 490], np.int32), "a kit")
+
+
 def test_submission_labels_are_mapped(tmp_path):
-    write_predictions(tmp_path, [prediction()], manifest(1), np.array([9, 8, 7, 6, 490]))
+    write_predictions(tmp_path, [prediction()], manifest(1), FIVE)
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text == "490 0 0 9 4 490 1 1 1 1\n"
+    assert not (tmp_path / "submission_threshold.csv").exists(), "Kaggle scores the test split"
+    without_ids = ClassTable(WNIDS, FIVE.names, None, NO_IDS)
+    write_predictions(tmp_path, [prediction()], manifest(1), without_ids)
+    text = (tmp_path / "submission_threshold.txt").read_text()
+    assert text == "5 0 0 9 4 5 1 1 1 1\n"
+
+
+def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
+    rows = [prediction("b"), prediction("a", (), None), prediction("d", [(0, (2, 3, 4, 5))])]
+    write_predictions(tmp_path, rows, {**manifest(3), "split": "test"}, FIVE, missing=["c"])
+    text = (tmp_path / "submission_threshold.txt").read_text()
+    assert text == "\n490 0 0 9 4 490 1 1 1 1\n\n9 2 3 4 5\n"
+    table = (tmp_path / "submission_threshold.csv").read_text()
+    assert table.splitlines() == [
+        "ImageId,PredictionString",
+        "a,",
+        "b,n00000005 0 0 9 4 n00000005 1 1 1 1",
+        "c,",
+        "d,n00000001 2 3 4 5",
+    ]
+    # Scored again as another split, no submission for Kaggle is left over.
+    write_predictions(tmp_path, rows, manifest(3), FIVE, missing=["c"])
+    assert not (tmp_path / "submission_threshold.csv").exists()
+    assert (tmp_path / "submission_threshold.txt").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["write_submission", "write_kaggle_submission"])
+def test_a_submission_that_does_not_read_back_is_no_result(tmp_path, monkeypatch, name):
+    real = getattr(seam, name)
+
+    def damages(path, *rest):
+        real(path, *rest)
+        path.write_text(path.read_text().replace(" 0 0 9 4", " 0 0 9 5", 1))
+
+    monkeypatch.setattr(seam, name, damages)
+    with pytest.raises(UserError, match=r"submission_threshold.*, line \d: does not hold"):
+        write_predictions(tmp_path, [prediction()], {**manifest(1), "split": "test"}, FIVE)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
+    write_predictions(tmp_path, [prediction()], manifest(1), FIVE)
+    assert (tmp_path / "submission_threshold.txt").exists()
+    boxes_alone = prediction(guesses=())
+    boxes_alone.classes, boxes_alone.probabilities = [], []
+    write_predictions(tmp_path, [boxes_alone], {**manifest(1), "classifies": False}, FIVE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "manifest.json",
+        "predictions.parquet",
+    ]
+    table = read_predictions(tmp_path)
+    assert table.classes_N5.tolist() == [[-1] * 5]
+    assert table.strategies["threshold"].classes_N5.tolist() == [[-1] * 5]
+    assert table.strategies["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
+
+
+def test_maps_become_the_runs_and_go_with_it(tmp_path):
+    run, maps = tmp_path / "run", tmp_path / "run" / ".maps"
+    for value in (1, 2):
+        maps.mkdir(parents=True)
+        np.save(maps / f"{value}.npy", value)
+        write_predictions(run, [prediction()], manifest(1), maps=maps)
+        assert [path.name for path in (run / "maps").iterdir()] == [f"{value}.npy"]
+        assert not maps.exists()
+    (run / "scores.json").write_text("{}")
+    write_predictions(run, [prediction()], manifest(1))
+    assert not (run / "maps").exists()
+    assert not (run / "scores.json").exists(), "of the predictions that were replaced"
+
+
+def test_what_is_nobodys_result_is_left_alone(tmp_path):
+    for name in ("maps/mine.npy", "submission_mine/a.txt", "submission_notes.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    write_predictions(tmp_path, [prediction()], manifest(1))
+    for name in ("maps/mine.npy", "submission_mine/a.txt", "submission_notes.md"):
+        assert (tmp_path / name).read_text() == "mine"
 
 
 @st.composite

@@ -65,7 +65,7 @@ def test_squeezenet_on_a_thousand_real_images(unpack, shared_file, compose_confi
 
 def test_boxes_lie_in_the_images_as_decoded(unpack, official_boxes):
     images = load_image_set(unpack("ilsvrc-val60"), "val")
-    assert (len(images), len(images.wnids)) == (60, 1000)
+    assert (len(images), len(images.classes)) == (60, 1000)
     truth = official_boxes
     for index in range(len(images)):
         sample = images[index]
@@ -97,7 +97,7 @@ def tiny_imagenet(unpack):
 )
 def test_tiny_imagenet_counts(tiny_imagenet, split, count, per_class):
     images = load_image_set(tiny_imagenet, split)
-    assert (images.name, len(images), len(images.wnids)) == ("tinyimagenet40", count, 40)
+    assert (images.name, len(images), len(images.classes)) == ("tinyimagenet40", count, 40)
     assert images.has_labels == (split != "test")
     if per_class:
         labels, counts = np.unique(images.labels_N, return_counts=True)

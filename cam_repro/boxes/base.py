@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar, TypeVar
 
-import cv2
 import numpy as np
 
+from cam_repro.resample import resize
 from cam_repro.types import Guess
+
+Found = TypeVar("Found")
 
 
 class RankedMaps:
@@ -17,48 +20,66 @@ class RankedMaps:
     classes: class indices, (R,).
     maps_Rhw: float32, each covering the whole image, at the resolution that the view gave.
     width, height: the image's own size in pixels.
+    interpolation: how the maps are resized to that size.
+    image_HW3: its pixels, uint8 RGB, where a strategy of the pass asks for them (``needs_image``).
     """
 
     def __init__(
-        self, classes: Sequence[int], maps_Rhw: np.ndarray, width: int, height: int
+        self,
+        classes: Sequence[int],
+        maps_Rhw: np.ndarray,
+        width: int,
+        height: int,
+        image_HW3: np.ndarray | None = None,
+        interpolation: str = "linear",
     ) -> None:
         assert len(classes) == len(maps_Rhw)
         self.classes = list(classes)
         self.maps_Rhw = maps_Rhw
         self.width = width
         self.height = height
-        self._resized: dict[int, np.ndarray] = {}
+        self.image_HW3 = image_HW3
+        self.interpolation = interpolation
+        self._found: list[dict[Hashable, Any]] = [{} for _ in self.classes]
 
     def __len__(self) -> int:
         return len(self.classes)
 
     def only(self, rank: int) -> RankedMaps:
-        """The maps of one class alone, sharing what has been resized already."""
-        alone = RankedMaps(
-            self.classes[rank : rank + 1],
-            self.maps_Rhw[rank : rank + 1],
-            self.width,
-            self.height,
-        )
-        if rank in self._resized:
-            alone._resized[0] = self._resized[rank]
-        return alone
+        """The maps of one class alone, sharing what has been found out already."""
+        return self._part(slice(rank, rank + 1))
 
     def first(self, count: int) -> RankedMaps:
-        """The best ``count`` classes, sharing what has been resized already."""
-        best = RankedMaps(self.classes[:count], self.maps_Rhw[:count], self.width, self.height)
-        best._resized = self._resized
-        return best
+        """The best ``count`` classes, sharing what has been found out already."""
+        return self._part(slice(count))
+
+    def _part(self, ranks: slice) -> RankedMaps:
+        part = RankedMaps(
+            self.classes[ranks],
+            self.maps_Rhw[ranks],
+            self.width,
+            self.height,
+            self.image_HW3,
+            self.interpolation,
+        )
+        part._found = self._found[ranks]
+        return part
+
+    def once(self, rank: int, key: Hashable, find: Callable[[], Found]) -> Found:
+        """What ``find`` returns for this class's map, called once for all strategies of a pass."""
+        found = self._found[rank]
+        if key not in found:
+            found[key] = find()
+        value: Found = found[key]
+        return value
 
     def at_image_size(self, rank: int) -> np.ndarray:
-        """The map of one class resized bilinearly to the image, float32 (height, width)."""
-        if rank not in self._resized:
-            self._resized[rank] = cv2.resize(
-                np.ascontiguousarray(self.maps_Rhw[rank], np.float32),
-                (self.width, self.height),
-                interpolation=cv2.INTER_LINEAR,
-            )
-        return self._resized[rank]
+        """The map of one class resized to the image, float32 (height, width)."""
+        return self.once(
+            rank,
+            "at_image_size",
+            lambda: resize(self.maps_Rhw[rank], self.width, self.height, self.interpolation),
+        )
 
 
 class BoxStrategy(ABC):
@@ -66,7 +87,14 @@ class BoxStrategy(ABC):
 
     Deterministic. A map that has nothing to box (constant 0, all negative, NaN) is answered by
     the box of the whole image, never by an exception: one odd map must not end a long run.
+
+    needs_maps: False for a rule that looks at the image's size alone, which ``model=none`` can use.
+    needs_image: True for a rule that looks at the pixels too; each image is then kept until its
+    boxes are found.
     """
+
+    needs_maps: ClassVar[bool] = True
+    needs_image: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, maps: RankedMaps) -> list[Guess]:

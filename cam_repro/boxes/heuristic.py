@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
-from cam_repro.boxes.threshold import check_threshold, largest_component_box
+from cam_repro.boxes.threshold import box_at, check_threshold
 from cam_repro.errors import UserError
 from cam_repro.types import Guess
 
@@ -24,7 +24,7 @@ class HeuristicBoxes(BoxStrategy):
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [
-            (maps.classes[rank], largest_component_box(maps.at_image_size(rank), threshold))
+            (maps.classes[rank], box_at(maps, rank, threshold))
             for rank, threshold in self.order
             if rank < len(maps)
         ]

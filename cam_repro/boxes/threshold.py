@@ -33,6 +33,15 @@ def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
     return x, y, x + w - 1, y + h - 1
 
 
+def box_at(maps: RankedMaps, rank: int, threshold: float) -> Box:
+    """``largest_component_box`` of one class's map at the image's size."""
+    return maps.once(
+        rank,
+        ("largest_component_box", threshold),
+        lambda: largest_component_box(maps.at_image_size(rank), threshold),
+    )
+
+
 def check_threshold(name: str, value: float) -> float:
     """``value`` if it is a share of the maximum, 0 <= value < 1; else a UserError."""
     if not isinstance(value, int | float) or not 0 <= value < 1:
@@ -53,6 +62,6 @@ class ThresholdBox(BoxStrategy):
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [
-            (maps.classes[rank], largest_component_box(maps.at_image_size(rank), self.threshold))
+            (maps.classes[rank], box_at(maps, rank, self.threshold))
             for rank in range(min(len(maps), MAX_GUESSES))
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.geometry import whole_image
 from cam_repro.types import MAX_GUESSES, Guess
@@ -9,6 +11,8 @@ from cam_repro.types import MAX_GUESSES, Guess
 
 class WholeImage(BoxStrategy):
     """One box for each of the five best classes, whatever the maps say."""
+
+    needs_maps: ClassVar[bool] = False
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         box = whole_image(maps.width, maps.height)

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -17,16 +16,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cam_repro.config import config_dir
 from cam_repro.errors import UserError
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
-
-
-def config_dir() -> Path:
-    """The folder of YAML files: inside an installed wheel, beside the package in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed, checkout = package / "configs", package.parent / "configs"
-    return installed if installed.is_dir() else checkout
 
 
 def fail(error: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``cam-data make|check``: make the built-in data set, or check a tree."""
+"""``cam-data make|check|unpack``: make the built-in data set, check a tree, unpack archives."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from cam_repro.cli.app import command
 
 @command("data_command")
 def _run(cfg: DictConfig) -> None:
-    """Make the built-in data set, or check a tree and exit with 1 where it has faults."""
-    from cam_repro.jobs.data import run_data  # torch, which --help can do without
+    """Make the built-in data set, check a tree, or unpack the official archives."""
+    from cam_repro.jobs.data import run_data
 
-    run_data(cfg)
+    status = run_data(cfg)
+    if status:
+        raise SystemExit(status)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from cam_repro.jobs.tables import TablesSettings, run_tables
 
 @command("tables", groups=False)
 def main(cfg: DictConfig) -> None:
-    """Write table1.csv, table2.csv, table3.csv and tables.md, and print them."""
+    """Write the tables of each data set, and print them."""
     run_tables(validate(cfg, TablesSettings))
 
 

@@ -29,3 +29,14 @@ def read_image(path: Path) -> Image.Image:
         raise UnreadableImage(f"{path}: the image is listed but missing") from None
     except Exception as error:  # Pillow raises many kinds for files cut short or not images
         raise UnreadableImage(f"{path}: not a readable image ({error})") from None
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as stored, from its header alone. Raises UnreadableImage."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise UnreadableImage(f"{path}: the image is listed but missing") from None
+    except Exception as error:  # Pillow raises many kinds for files that are not images
+        raise UnreadableImage(f"{path}: not a readable image ({error})") from None

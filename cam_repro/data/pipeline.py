@@ -259,43 +259,58 @@ class ValidationImages(PreparedImages):
         return pixels, int(self.images.labels_N[index])
 
 
-class ViewImages(Dataset):
-    """The crops of each image under a view: (index, uint8 (V, S, S, 3), (width, height))."""
+@dataclass
+class SeenImage:
+    """One image under a view.
 
-    def __init__(self, images: ImageSet, view: View) -> None:
+    index: its place in the split. size: (width, height) as stored. pixels_HW3: uint8 at that size,
+    where they were asked for.
+    """
+
+    index: int
+    size: tuple[int, int]
+    pixels_HW3: np.ndarray | None
+
+
+class ViewImages(Dataset):
+    """Each image, and its crops under a view, uint8 (V, S, S, 3).
+
+    keep_pixels: hand on the image itself too.
+    """
+
+    def __init__(self, images: ImageSet, view: View, keep_pixels: bool) -> None:
         self.images = images
         self.view = view
+        self.keep_pixels = keep_pixels
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[int, np.ndarray, tuple[int, int]] | UnreadableImage:
+    def __getitem__(self, index: int) -> tuple[SeenImage, np.ndarray] | UnreadableImage:
         try:
             image = read_image(self.images[index].path)
         except UnreadableImage as error:
             return error
-        return index, self.view.crops(image), image.size
+        pixels = np.asarray(image) if self.keep_pixels else None
+        return SeenImage(index, image.size, pixels), self.view.crops(image)
 
 
 @dataclass
 class ViewBatch:
-    """crops_NV3HW: uint8; indices, sizes (width, height): one an image; unreadable: what failed."""
+    """crops_NV3HW: uint8, of the images ``seen``, in their order; unreadable: what failed."""
 
     crops_NV3HW: torch.Tensor
-    indices: list[int]
-    sizes: list[tuple[int, int]]
+    seen: list[SeenImage]
     unreadable: list[UnreadableImage]
 
 
-def collate_views(items: list) -> ViewBatch:
+def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -> ViewBatch:
+    """A batch of what could be read; it may be empty."""
     good = [item for item in items if not isinstance(item, UnreadableImage)]
     bad = [item for item in items if isinstance(item, UnreadableImage)]
-    crops = np.stack([c for _, c, _ in good]) if good else np.zeros((0, 1, 1, 1, 3), np.uint8)
+    crops = np.stack([c for _, c in good]) if good else np.zeros((0, 1, 1, 1, 3), np.uint8)
     return ViewBatch(
-        torch.from_numpy(crops).permute(0, 1, 4, 2, 3),
-        [index for index, _, _ in good],
-        [size for _, _, size in good],
-        bad,
+        torch.from_numpy(crops).permute(0, 1, 4, 2, 3), [seen for seen, _ in good], bad
     )
 
 
@@ -308,10 +323,11 @@ def view_loader(
     pin: bool,
     rank: int = 0,
     world: int = 1,
+    keep_pixels: bool = False,
 ) -> DataLoader:
     """Every image of this process exactly once, in order; ``batch_size`` counts crops."""
     return DataLoader(
-        ViewImages(images, view),
+        ViewImages(images, view, keep_pixels),
         batch_size=max(1, batch_size // view.n_crops),
         sampler=range(rank, len(images), world),
         num_workers=workers,

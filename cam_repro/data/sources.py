@@ -5,11 +5,35 @@ Each takes ``split`` and ``with_boxes`` besides the keys of its YAML, and return
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from cam_repro.data.ilsvrc import ImageSet, load_image_set
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from cam_repro.data.ilsvrc import ImageSet, ground_truth_set, load_image_set
+from cam_repro.data.layouts import Places
 from cam_repro.data.synthetic import demo_root
 from cam_repro.errors import UserError
+from cam_repro.ground_truth import read_ground_truth
+
+
+def open_image_set(source: Mapping[str, Any], split: str, with_boxes: bool) -> ImageSet:
+    """One split of the data set whose function ``_target_`` names, with its keys as arguments."""
+    try:
+        images: ImageSet = instantiate(dict(source), split=split, with_boxes=with_boxes)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # Hydra wraps what a function raises
+            raise error.__cause__ from None
+        raise
+    return images
+
+
+def places_of(data: Mapping[str, Any]) -> Places:
+    """The parts of a tree that the keys of a data set's YAML name."""
+    return Places(**{field.name: data.get(field.name) for field in fields(Places)})
 
 
 def open_demo(
@@ -21,9 +45,36 @@ def open_demo(
 
 
 def open_ilsvrc(
-    *, split: str, with_boxes: bool, root: str | None = None, name: str | None = None
+    *,
+    split: str,
+    with_boxes: bool,
+    root: str | None = None,
+    name: str | None = None,
+    classes: str | None = None,
+    cache: str | None = None,
+    **places: str | None,
 ) -> ImageSet:
-    """ILSVRC, or any set in one of its layouts, at ``root``."""
+    """ILSVRC, or any set in one of its layouts, at ``root``; ``places`` are those of Places."""
     if root is None:
         raise UserError("data.root is not given: add data.root=DIR, the folder with the images")
-    return load_image_set(Path(root), split, name=name, with_boxes=with_boxes)
+    return load_image_set(
+        root,
+        split,
+        name=name,
+        with_boxes=with_boxes,
+        places=Places(**places),
+        classes=classes,
+        cache=None if cache is None else Path(cache),
+    )
+
+
+def open_ground_truth(
+    *, split: str, with_boxes: bool, file: str | None = None, name: str | None = None
+) -> ImageSet:
+    """Labels, sizes and boxes from whatever ``cam-score`` takes as ground truth, no images."""
+    if file is None:
+        raise UserError("data.file is not given: add data.file=F, the labels, sizes and boxes")
+    truth = read_ground_truth(Path(file).expanduser())
+    if truth.sizes_N2 is None:
+        raise UserError(f"{file}: does not say how large the images are; give one that does")
+    return ground_truth_set(truth, Path(file).expanduser(), split, name)

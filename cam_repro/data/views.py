@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import cv2
 import numpy as np
 from PIL import Image
+
+from cam_repro.resample import check_interpolation, enlarge
 
 
 def squash(image: Image.Image, size: int) -> np.ndarray:
@@ -28,10 +29,12 @@ class View(ABC):
     input_size: side of a crop in pixels, what the network is given.
     resize_size: side of the squashed image that crops are cut from.
     covered: share of the image that some crop sees, 0 to 1.
+    interpolation: how its maps are resized, to the frame and then to the image.
     """
 
     name: str
     n_crops: int = 1
+    interpolation: str = "linear"
 
     def __init__(self, input_size: int, resize_size: int) -> None:
         self.input_size = input_size
@@ -81,7 +84,7 @@ class Center(View):
         start = (self.resize_size - self.input_size) // 2
         end = start + self.input_size
         frames = np.zeros((maps_VRhw.shape[1], self.resize_size, self.resize_size), np.float32)
-        frames[:, start:end, start:end] = upsample(maps_VRhw[0], self.input_size)
+        frames[:, start:end, start:end] = enlarge(maps_VRhw[0], self.input_size, self.interpolation)
         return frames
 
 
@@ -91,14 +94,21 @@ class Ten(View):
     Maps are merged as the authors' released code does: each is upsampled to the crop, mirrored
     ones are flipped back, absolute values are summed over the frame and divided by the maximum.
     The sum is not divided by how many crops cover a pixel, which favours the middle; with
-    ``divide_by_coverage`` it is.
+    ``divide_by_coverage`` it is. Their imresize is bicubic, which is the default here too.
     """
 
     name = "ten"
     n_crops = 10
 
-    def __init__(self, input_size: int, resize_size: int, divide_by_coverage: bool = False) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        resize_size: int,
+        divide_by_coverage: bool = False,
+        interpolation: str = "cubic",
+    ) -> None:
         super().__init__(input_size, resize_size)
+        self.interpolation = check_interpolation("view.interpolation", interpolation)
         self.divide_by_coverage = divide_by_coverage
         far = resize_size - input_size
         middle = far // 2
@@ -121,19 +131,14 @@ class Ten(View):
         size, n_classes = self.input_size, maps_VRhw.shape[1]
         frames = np.zeros((n_classes, self.resize_size, self.resize_size), np.float32)
         coverage = np.zeros((self.resize_size, self.resize_size), np.float32)
-        for crop, maps_Rhw in enumerate(maps_VRhw):
-            y, x = self.corners_yx[crop % 5]
-            maps_RHW = np.abs(upsample(maps_Rhw, size))
-            if crop >= 5:
-                maps_RHW = maps_RHW[:, :, ::-1]
-            frames[:, y : y + size, x : x + size] += maps_RHW
-            coverage[y : y + size, x : x + size] += 1
+        crops_VRHW = np.abs(enlarge(maps_VRhw, size, self.interpolation))
+        crops_VRHW[5:] = crops_VRHW[5:, ..., ::-1].copy()
+        for (y, x), maps_RHW, mirrored_RHW in zip(
+            self.corners_yx, crops_VRHW[:5], crops_VRHW[5:], strict=True
+        ):
+            frames[:, y : y + size, x : x + size] += maps_RHW + mirrored_RHW
+            coverage[y : y + size, x : x + size] += 2
         if self.divide_by_coverage:
             frames /= np.maximum(coverage, 1)
         peaks = frames.max((1, 2), keepdims=True)
         return np.divide(frames, peaks, out=frames, where=peaks > 0)
-
-
-def upsample(maps_Rhw: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear resize of each map to (R, size, size), pixel centres aligned as for images."""
-    return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps_Rhw])

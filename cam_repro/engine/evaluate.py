@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,13 @@ from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.pipeline import ErrorPolicy, LabelledBatch, ViewBatch, view_loader
+from cam_repro.data.pipeline import (
+    ErrorPolicy,
+    LabelledBatch,
+    SeenImage,
+    ViewBatch,
+    view_loader,
+)
 from cam_repro.data.views import View
 from cam_repro.engine.device import (
     Processes,
@@ -67,8 +74,12 @@ def evaluate(
     precision: str,
     group: Processes,
     keep_frames_of: frozenset[str] = frozenset(),
+    maps_folder: Path | None = None,
 ) -> Evaluation:
     """Predict classes and boxes for every image of ``images``.
+
+    maps_folder: save the true class's map of each image there (the best class's where the label
+    is not known), ``<id>.npy``, float32 (h, w) over the whole image as the view merged it.
 
     Class probabilities are averaged over the crops of the view, and the five best come from the
     mean. Maps are made for those five and for the true class (for the GT-known protocol) from
@@ -85,7 +96,9 @@ def evaluate(
         pin=device.type == "cuda",
         rank=group.rank,
         world=group.world,
+        keep_pixels=any(strategy.needs_image for strategy in strategies.values()),
     )
+    boxes = BoxSearch(images, view, strategies, keep_frames_of, maps_folder)
     policy = ErrorPolicy(loading.on_error)
     model.to(device).to(memory_format=memory_format)
     found: list[tuple[Prediction, np.ndarray | None]] = []
@@ -101,18 +114,14 @@ def evaluate(
         waiting: deque[Future] = deque()
         for batch in loader:
             policy.handle(batch.unreadable)
-            if batch.indices:
+            if batch.seen:
                 top, maps_NVRhw = _classify_and_explain(
                     model, saliency, batch, images, device, precision, memory_format
                 )
-                waiting.append(
-                    pool.submit(
-                        _box_batch, batch, top, maps_NVRhw, images, view, strategies, keep_frames_of
-                    )
-                )
+                waiting.append(pool.submit(boxes.of_batch, batch.seen, top, maps_NVRhw))
             if len(waiting) > BATCHES_IN_FLIGHT:
                 found.extend(waiting.popleft().result())
-            bar.update(len(batch.indices) + len(batch.unreadable))
+            bar.update(len(batch.seen) + len(batch.unreadable))
         for future in waiting:
             found.extend(future.result())
     seconds = time.perf_counter() - started
@@ -150,7 +159,9 @@ def _classify_and_explain(
     """The best classes of each image, and maps_NVRhw of them and of the true class."""
     crops_NV3HW = batch.crops_NV3HW.to(device, non_blocking=True)
     n_images, n_crops = crops_NV3HW.shape[:2]
-    labels_N1 = torch.from_numpy(images.labels_N[batch.indices].clip(0)).long()[:, None]
+    labels_N1 = torch.from_numpy(
+        images.labels_N[[image.index for image in batch.seen]].clip(0)
+    ).long()[:, None]
     top: list[Tensor] = []
 
     def select(logits_NC: Tensor) -> Tensor:
@@ -170,29 +181,48 @@ def _classify_and_explain(
     return TopClasses(top[0].cpu().numpy(), top[1].cpu().numpy()), maps_NVRhw
 
 
-def _box_batch(
-    batch: ViewBatch,
-    top: TopClasses,
-    maps_NVRhw: np.ndarray,
-    images: ImageSet,
-    view: View,
-    strategies: Mapping[str, BoxStrategy],
-    keep_frames_of: frozenset[str],
-) -> list[tuple[Prediction, np.ndarray | None]]:
-    """The predictions of one batch, with the best class's frame where it is asked for."""
-    results = []
-    for position, index in enumerate(batch.indices):
-        sample = images[index]
-        frames = view.merge(maps_NVRhw[position])
-        width, height = batch.sizes[position]
-        classes = top.classes_NR[position].tolist()
-        maps = RankedMaps(classes, frames, width, height)
+@dataclass(frozen=True)
+class BoxSearch:
+    """What is done with the maps of a batch, while the device works on the next one."""
+
+    images: ImageSet
+    view: View
+    strategies: Mapping[str, BoxStrategy]
+    keep_frames_of: frozenset[str]
+    maps_folder: Path | None
+
+    def of_batch(
+        self, seen: list[SeenImage], top: TopClasses, maps_NVRhw: np.ndarray
+    ) -> list[tuple[Prediction, np.ndarray | None]]:
+        """The predictions of a batch, with the best class's frame where it is asked for."""
+        return [
+            self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
+            for image, classes, probabilities, maps_VRhw in zip(
+                seen,
+                top.classes_NR.tolist(),
+                top.probabilities_NR.tolist(),
+                maps_NVRhw,
+                strict=True,
+            )
+        ]
+
+    def _of_image(
+        self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
+    ) -> tuple[Prediction, np.ndarray | None]:
+        """classes: the best ones, then the true one; frames: theirs."""
+        sample = self.images[image.index]
+        width, height = image.size
+        maps = RankedMaps(classes, frames, width, height, image.pixels_HW3, self.view.interpolation)
         n_best = len(classes) - 1
-        best, true_class = maps.first(n_best), maps.only(n_best)
+        # Where the true class is among the best its boxes are found but once.
+        best, true_class = maps.first(n_best), maps.only(classes.index(classes[n_best]))
+        is_known = sample.label != NO_LABEL
         guesses = {}
-        for name, strategy in strategies.items():
-            known = strategy(true_class) if sample.label != NO_LABEL else []
+        for name, strategy in self.strategies.items():
+            known = strategy(true_class) if is_known else []
             guesses[name] = StrategyGuesses(strategy(best), known[0][1] if known else None)
+        if self.maps_folder is not None:
+            _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
         prediction = Prediction(
             id=sample.id,
             width=width,
@@ -200,11 +230,16 @@ def _box_batch(
             label=sample.label,
             gt_boxes_M4=sample.boxes_M4,
             classes=classes[:n_best],
-            probabilities=top.probabilities_NR[position].tolist(),
+            probabilities=probabilities,
             strategies=guesses,
         )
-        results.append((prediction, frames[0] if sample.id in keep_frames_of else None))
-    return results
+        return prediction, frames[0] if sample.id in self.keep_frames_of else None
+
+
+def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
+    path = folder / f"{image_id}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, map_hw.astype(np.float32))
 
 
 def classification_errors(

@@ -112,6 +112,7 @@ class EvalSettings:
     precision: str = "auto"
     channels_last: bool = True
     contact_sheet: int = 24
+    save_maps: bool = False
     runs: str = "runs"
     output: str | None = None
 

@@ -241,7 +241,7 @@ def train(
                     "progress": vars(progress),
                     "identity": json.dumps(run_identity(settings, train_set)),
                     "model_config": settings.model,
-                    "classes": train_set.wnids,
+                    "classes": list(train_set.classes.wnids),
                 },
             )
 
@@ -324,7 +324,7 @@ def train(
             "name": train_set.name,
             "n_train": len(train_set),
             "n_val": len(val_set),
-            "n_classes": len(train_set.wnids),
+            "n_classes": len(train_set.classes),
             "fingerprint": train_set.fingerprint,
         },
         "iterations": iterations,

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from cam_repro.config import validate
 from cam_repro.data.ilsvrc import ImageSet
+from cam_repro.data.sources import open_image_set
 from cam_repro.engine.device import Processes
 from cam_repro.engine.settings import LoaderSettings
-from cam_repro.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +31,7 @@ def open_data(
     loading = validate(OmegaConf.create({k: data[k] for k in loading_keys}), LoaderSettings, "data")
     if not group.is_main:
         group.wait()
-    try:
-        images = instantiate(source, split=split, with_boxes=with_boxes)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):  # Hydra wraps what a function raises
-            raise error.__cause__ from None
-        raise
+    images = open_image_set(source, split, with_boxes)
     if group.is_main:
         group.wait()
     return images, loading
@@ -47,13 +40,27 @@ def open_data(
 def announce(images: ImageSet) -> None:
     """The first line of every command: which data set its numbers are of."""
     log.info(
-        "data set %s: %d classes, %d %s images in %s",
+        "data set %s: %d classes, %d %s images in %s (%s)",
         images.name,
-        len(images.wnids),
+        len(images.classes),
         len(images),
         images.split,
         images.folder,
+        images.described,
     )
+
+
+def describe_data(images: ImageSet) -> dict[str, Any]:
+    """What a manifest says of the data set."""
+    return {
+        "name": images.name,
+        "is_ilsvrc": images.is_ilsvrc,
+        "n_classes": len(images.classes),
+        "fingerprint": images.fingerprint,
+        "has_labels": images.has_labels,
+        "has_boxes": images.has_boxes,
+        "layout": images.described,
+    }
 
 
 @contextlib.contextmanager

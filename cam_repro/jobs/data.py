@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from cam_repro.config import validate
-from cam_repro.data.ilsvrc import SPLITS, ImageSet
-from cam_repro.data.images import UnreadableImage, read_image
-from cam_repro.engine.device import Processes
+from cam_repro.data.check import FAULTS, NOTES, SplitReport, TreeReport, check_tree, some_of
+from cam_repro.data.layouts import SPLITS, find_layout
+from cam_repro.data.sources import places_of
+from cam_repro.data.synthetic import demo_root
+from cam_repro.data.unpack import unpack
 from cam_repro.errors import UserError
 from cam_repro.files import write_json
-from cam_repro.jobs.common import open_data
 
 log = logging.getLogger(__name__)
 
-SHOWN = 5
-"""How many of the images with a fault are named."""
+ACTIONS = ("make", "check", "unpack")
+
+ONLY_EVAL, ONLY_TRAIN = 2, 3
+"""Exit statuses of check; 0: cam-train and cam-eval can run, 1: neither can."""
 
 
 @dataclass
@@ -33,95 +33,109 @@ class DataCommandSettings:
     action: str = "check"
     data: dict[str, Any] = field(default_factory=dict)
     decode: bool = True
+    tars: str | None = None
+    splits: list[str] = field(default_factory=lambda: list(SPLITS))
+    verify: bool = True
+    runs: str = "runs"
     output: str | None = None
 
     def __post_init__(self) -> None:
-        if self.action not in ("make", "check"):
-            raise UserError(f"cam-data {self.action}: the actions are make and check")
+        if self.action not in ACTIONS:
+            raise UserError(f"cam-data {self.action}: the actions are {', '.join(ACTIONS)}")
+        for split in self.splits:
+            if split not in SPLITS:
+                raise UserError(f"splits={split}: choose among {', '.join(SPLITS)}")
 
 
-def run_data(cfg: DictConfig) -> None:
-    """Make the built-in set, or check a tree; UserError where the tree has faults."""
+def run_data(cfg: DictConfig) -> int:
+    """Make the built-in set, check a tree, or unpack archives; returns the exit status."""
     settings = validate(cfg, DataCommandSettings)
+    if settings.action == "unpack":
+        _unpack(settings)
+        return 0
     if settings.action == "make":
-        images, _ = open_data(settings.data, Processes(), "val", with_boxes=False)
-        log.info("data set %s is in %s", images.name, images.folder.parents[2])
-        return
-    report: dict[str, Any] = {}
-    for split in SPLITS:
-        try:
-            images, _ = open_data(settings.data, Processes(), split, with_boxes=True)
-        except UserError as error:
-            if split == "val":  # nothing can be scored without it
-                raise
-            log.info("%-5s  %s", split, error)
-            report[split] = {"missing": str(error)}
-            continue
-        report[split] = check_split(images, settings.decode)
-        _say(images, report[split])
-    if settings.output:
-        write_json(Path(settings.output), report)
-    faults = sum(len(r.get(kind, ())) for r in report.values() for kind in FAULTS)
-    if faults:
-        raise UserError(f"{faults} faults in the data set, named above; mend or remove those files")
+        log.info("data set demo is in %s", _root(settings))
+        return 0
+    return _check(settings)
 
 
-FAULTS = {"unreadable": "unreadable images", "boxes_outside": "images with a box outside them"}
+def _root(settings: DataCommandSettings) -> Path:
+    """The folder of the data set; the built-in one is made if it is not there."""
+    data = settings.data
+    if "n_train" in data:
+        return demo_root(seed=data["seed"], n_train=data["n_train"], n_val=data["n_val"])
+    if settings.action == "make":
+        raise UserError("cam-data make: makes the built-in set alone (data=demo)")
+    if "root" not in data:
+        raise UserError("cam-data check: looks at images: data=demo or data=ilsvrc data.root=DIR")
+    if data["root"] is None:
+        raise UserError("data.root is not given: add data.root=DIR, the folder with the images")
+    return Path(data["root"]).expanduser()
 
 
-def check_split(images: ImageSet, decode: bool) -> dict[str, Any]:
-    """Counts of one split, and its faults. decode: read every pixel, to find broken files."""
-    labels, counts = np.unique(images.labels_N, return_counts=True)
-    n_boxes = np.diff(images.box_offsets)
-    report: dict[str, Any] = {
-        "images": len(images),
-        "classes": int((labels >= 0).sum()),
-        "images_per_class": [int(counts.min()), int(counts.max())],
-        "boxes": int(n_boxes.sum()),
-        "images_without_boxes": int((n_boxes == 0).sum()),
-        "complete_ilsvrc": images.is_ilsvrc,
-        "unreadable": [],
-        "boxes_outside": [],
-    }
-    if not decode:
-        return report
-
-    def look(index: int) -> tuple[str, str] | None:
-        sample = images[index]
-        try:
-            width, height = read_image(sample.path).size
-        except UnreadableImage as error:
-            return "unreadable", str(error)
-        boxes = sample.boxes_M4
-        if len(boxes) and (
-            boxes[:, :2].min() < 0 or boxes[:, 2].max() >= width or boxes[:, 3].max() >= height
-        ):
-            return "boxes_outside", f"{sample.path} ({width}x{height}): {boxes.tolist()}"
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        looks = pool.map(look, range(len(images)))
-        for fault in tqdm(looks, total=len(images), desc=images.split, unit=" images", leave=False):
-            if fault is not None:
-                report[fault[0]].append(fault[1])
-    return report
+def _unpack(settings: DataCommandSettings) -> None:
+    if settings.tars is None or settings.output is None:
+        raise UserError("cam-data unpack: add tars=DIR, the archives, and output=DIR, the new tree")
+    unpack(settings.tars, settings.output, settings.splits, verify=settings.verify)
+    log.info("the tree is in %s: cam-data check data=ilsvrc data.root=%s", *2 * [settings.output])
 
 
-def _say(images: ImageSet, report: dict[str, Any]) -> None:
-    low, high = report["images_per_class"]
-    log.info(
-        "%-5s  %d images, %d classes (%d to %d images each), %d boxes, %d images without a box%s",
-        images.split,
-        report["images"],
-        report["classes"],
-        low,
-        high,
-        report["boxes"],
-        report["images_without_boxes"],
-        ", the complete ILSVRC split" if report["complete_ilsvrc"] else "",
+def _check(settings: DataCommandSettings) -> int:
+    data = settings.data
+    layout = find_layout(_root(settings), places_of(data))
+    cache = data.get("cache")
+    report = check_tree(
+        layout, data.get("classes"), settings.decode, None if cache is None else Path(cache)
     )
-    for kind, name in FAULTS.items():
-        faults = report[kind]
-        if faults:
-            more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            log.info("       %d %s: %s%s", len(faults), name, "; ".join(faults[:SHOWN]), more)
+    log.info("%s: layout %s", report.root, report.layout)
+    if report.problem:
+        log.info("FAULT %s", report.problem)
+    log.info("%s, in submissions by %s", report.classes, report.labels)
+    for split in report.splits.values():
+        _say(split, report)
+    _say_conclusions(report)
+    if settings.output:
+        write_json(Path(settings.output), report.as_json())
+    if report.can_train is None:
+        return 0 if report.can_eval is None else ONLY_TRAIN
+    return ONLY_EVAL if report.can_eval is None else 1
+
+
+def _say(split: SplitReport, report: TreeReport) -> None:
+    if not (split.images or split.faults):
+        log.info("%-6s none: %s", split.split, split.problem)
+        return
+    of_complete = f" of {split.complete:,}" if report.is_ilsvrc else ""
+    words = [f"{split.images:,}{of_complete} images"]
+    counts = [count for count in split.images_by_class.values() if count]
+    if counts:
+        low, high = min(counts), max(counts)
+        each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        words.append(f"{len(counts):,} of {report.n_classes:,} classes, {each} in each")
+        words.append(f"labels from {split.labels}")
+    log.info("%-6s %s", split.split, "; ".join(words))
+    if split.annotations:
+        log.info(
+            "       %s boxes from %s (version %s); %s images without a box",
+            f"{split.boxes:,}",
+            split.annotations,
+            (split.annotation_version or "")[:12],
+            f"{split.images_without_boxes:,}",
+        )
+    elif split.images and split.split != "test":
+        log.info("       no boxes")
+    if split.problem:
+        log.info("       %s", split.problem)
+    for names, found in ((FAULTS, split.faults), (NOTES, split.notes)):
+        mark = "FAULT" if names is FAULTS else "note:"
+        for kind, items in found.items():
+            log.info("       %s %s (%s): %s", mark, names[kind], f"{len(items):,}", some_of(items))
+
+
+def _say_conclusions(report: TreeReport) -> None:
+    if not report.is_ilsvrc:
+        log.info("not ILSVRC's classes: tables can be made, but none compares with the paper's")
+    for table, missing in report.tables.items():
+        log.info("%s   %s", table, "lacks " + "; ".join(missing) if missing else "lacks nothing")
+    for command, why_not in (("cam-train", report.can_train), ("cam-eval", report.can_eval)):
+        log.info("%-9s %s", command, "ready" if why_not is None else f"not ready: {why_not}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,17 +31,29 @@ from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
-from cam_repro.jobs.common import announce, open_data
+from cam_repro.jobs.baseline import score_baseline
+from cam_repro.jobs.common import announce, describe_data, open_data
 from cam_repro.metrics.scores import score
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_model
 from cam_repro.models.weights import load_weights
-from cam_repro.predictions import read_predictions, write_predictions
-from cam_repro.runs import eval_folder, is_scored, other_settings, train_folder, trained_models
+from cam_repro.predictions import MAPS, SCORES, read_predictions, write_predictions
+from cam_repro.runs import (
+    DEFAULT_VARIANT,
+    NO_MODEL,
+    eval_folder,
+    is_complete,
+    is_scored,
+    other_settings,
+    run_name,
+    train_folder,
+    trained_models,
+)
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.cam import Cam
 from cam_repro.tables.paper import runs_of_the_tables
+from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +69,13 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     with processes(settings.device) as group:
         images, loading = open_data(settings.data, group, settings.split, with_boxes=True)
         announce(images)
+        if settings.model is not None and settings.model["name"] == NO_MODEL:
+            return [score_baseline(settings, loading, images, group)]
+        if not images.has_images:
+            raise UserError(
+                f"{images.folder}: has no images for a network to see: name a data set with "
+                "images, or model=none"
+            )
         folders = []
         for model_config, saliency in _what_to_score(settings, images, model_overrides):
             folders.append(_score_model(settings, loading, model_config, saliency, images, group))
@@ -79,13 +99,13 @@ def _what_to_score(
     nothing_left = True
     for name in trained:
         config = _checkpoint_config(settings, images, name)
-        methods = [wanted] if wanted else _table_methods(name)
+        methods = [wanted] if wanted else _table_methods(config["name"])
         for saliency in methods:
-            probe = build_model({**config, "weights": None}, len(images.wnids))
+            probe = build_model({**config, "weights": None}, len(images.classes))
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
             if method.supports(probe) and not is_scored(
-                folder, Path(config["weights"]), asdict(settings)
+                folder, Path(config["weights"]), asdict(settings), images.fingerprint
             ):
                 nothing_left = False
                 yield config, method
@@ -111,7 +131,7 @@ def _network_config(
     """Settings of the network named, from the checkpoint where that is one of ours."""
     assert settings.model is not None
     weights = settings.model["weights"]
-    name = settings.model["name"]
+    name = run_name(settings.model)
     if weights is None:
         return _checkpoint_config(settings, images, name, overrides)
     if str(weights).endswith(".pt") and Path(weights).is_file():
@@ -130,8 +150,8 @@ def _checkpoint_config(
     path = folder / f"{settings.checkpoint}.pt"
     if not path.is_file():
         raise UserError(
-            f"no trained {name} for the data set {images.name} ({path} is not there): run "
-            f"cam-train model={name}, or give model.weights=FILE or model.weights=torchvision"
+            f"no trained {name} for the data set {images.name} ({path} is not there): train it "
+            f"with cam-train, or give model.weights=FILE or model.weights=torchvision"
         )
     return _merge(load_checkpoint(path), path, name, images, overrides)
 
@@ -140,16 +160,19 @@ def _merge(
     stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
 ) -> dict[str, Any]:
     config = stored["model_config"]
-    if config["name"] != name:
+    if run_name(config) != name:
+        variant = config.get("variant", DEFAULT_VARIANT)
+        more = "" if variant == DEFAULT_VARIANT else f" model.variant={variant}"
         raise UserError(
-            f"{path} holds the network {config['name']}, not {name}: use model={config['name']}"
+            f"{path} holds the network {run_name(config)}, not {name}: use "
+            f"model={config['name']}{more}"
         )
-    if len(stored["classes"]) != len(images.wnids):
+    if len(stored["classes"]) != len(images.classes):
         raise UserError(
             f"{path} has {len(stored['classes'])} classes, the data set {images.name} has "
-            f"{len(images.wnids)}: give a checkpoint trained on it"
+            f"{len(images.classes)}: give a checkpoint trained on it"
         )
-    if stored["classes"] != images.wnids:
+    if stored["classes"] != list(images.classes.wnids):
         raise UserError(f"{path} was trained on other classes than those of {images.name}")
     over = OmegaConf.from_dotlist([word.lstrip("+") for word in overrides])
     merged = OmegaConf.merge(config, over.get("model") or {}, {"weights": str(path)})
@@ -180,8 +203,8 @@ def _score_model(
     """One network, one pass: predictions, manifest, scores and contact sheet in its folder."""
     device = pick_device(settings.device, group.local_rank)
     precision = pick_precision(settings.precision, device)
-    name, weights = model_config["name"], model_config["weights"]
-    model = build_model(model_config, len(images.wnids))
+    name, weights = run_name(model_config), model_config["weights"]
+    model = build_model(model_config, len(images.classes))
     load_weights(model, weights, name=name, strict=True)
     saliency = saliency or default_saliency(model)
     if not saliency.supports(model):
@@ -201,56 +224,75 @@ def _score_model(
         log.warning("results with other settings of %s are replaced: %s", group_name, folder)
 
     shown = _spread(images, settings.contact_sheet)
-    found = evaluate(
-        model,
-        images,
-        saliency,
-        view,
-        strategies,
-        settings,
-        loading,
-        device,
-        precision,
-        group,
-        keep_frames_of=frozenset(shown),
-    )
-    if not group.is_main:
-        return folder
-    if not found.predictions:
-        raise UserError(f"no image of {images.folder} could be read; nothing is written")
-    manifest = {
-        "model": name,
-        "saliency": saliency.name,
-        "view": view.name,
-        "covered": round(view.covered, 4),
-        "split": images.split,
-        "strategies": list(strategies),
-        "data": {
-            "name": images.name,
-            "is_ilsvrc": images.is_ilsvrc,
-            "n_classes": len(images.wnids),
-            "fingerprint": images.fingerprint,
-            "has_labels": images.has_labels,
-        },
-        "counts": {"images": len(found.predictions), "skipped": len(found.skipped)},
-        "skipped": found.skipped,
-        "submission_labels": "class index + 1"
-        if images.submission_labels_C is None
-        else "ILSVRC2012_ID of the development kit",
-        "checkpoint": _describe_weights(weights),
-        "seconds": round(found.seconds, 2),
-        "images_per_second": round(len(found.predictions) / found.seconds, 2),
-        "device": device_name(device),
-        "precision": precision,
-        "processes": group.world,
-        "config": {**asdict(settings), "model": model_config},
-        **provenance(),
-    }
-    predicted = {prediction.id for prediction in found.predictions}
-    missing = [images[i].id for i in range(len(images)) if images[i].id not in predicted]
-    write_predictions(folder, found.predictions, manifest, images.submission_labels_C, missing)
+    with _maps_folder(folder, settings.save_maps, group) as maps_folder:
+        found = evaluate(
+            model,
+            images,
+            saliency,
+            view,
+            strategies,
+            settings,
+            loading,
+            device,
+            precision,
+            group,
+            keep_frames_of=frozenset(sample.id for sample in shown),
+            maps_folder=maps_folder,
+        )
+        if not group.is_main:
+            return folder
+        if not found.predictions:
+            raise UserError(f"no image of {images.folder} could be read; nothing is written")
+        manifest = {
+            "model": name,
+            "saliency": saliency.name,
+            "view": view.name,
+            "covered": round(view.covered, 4),
+            "split": images.split,
+            "strategies": list(strategies),
+            "data": describe_data(images),
+            "counts": {"images": len(found.predictions), "skipped": len(found.skipped)},
+            "skipped": found.skipped,
+            "submission_labels": images.classes.labels_are,
+            "maps": settings.save_maps,
+            "checkpoint": _describe_weights(weights),
+            "seconds": round(found.seconds, 2),
+            "images_per_second": round(len(found.predictions) / found.seconds, 2),
+            "device": device_name(device),
+            "precision": precision,
+            "processes": group.world,
+            "config": {**asdict(settings), "model": model_config},
+            **provenance(),
+        }
+        missing = sorted(set(images.ids) - {prediction.id for prediction in found.predictions})
+        write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
     _summarise(folder, images, found, model_config, shown, list(strategies))
     return folder
+
+
+@contextlib.contextmanager
+def _maps_folder(folder: Path, wanted: bool, group: Processes) -> Iterator[Path | None]:
+    """Where the maps of a pass are collected, if they are wanted.
+
+    Beside those of an older run, which stay valid until the pass is through.
+    """
+    if not wanted:
+        yield None
+        return
+    if (folder / MAPS).exists() and not is_complete(folder):
+        raise UserError(
+            f"{folder / MAPS}: is there already, but is no run's: take it away, or choose another "
+            "output="
+        )
+    collected = folder / f".{MAPS}"
+    if group.is_main:
+        shutil.rmtree(collected, ignore_errors=True)
+    group.wait()
+    try:
+        yield collected
+    finally:
+        if group.is_main:
+            shutil.rmtree(collected, ignore_errors=True)
 
 
 def _describe_weights(weights: str | None) -> dict[str, str] | None:
@@ -260,10 +302,10 @@ def _describe_weights(weights: str | None) -> dict[str, str] | None:
     return {"path": str(weights), **({"sha256": sha256(path)} if path.is_file() else {})}
 
 
-def _spread(images: ImageSet, count: int) -> list[str]:
-    """Ids of ``count`` images spread evenly over the split."""
+def _spread(images: ImageSet, count: int) -> list[Sample]:
+    """``count`` images spread evenly over the split."""
     count = min(count, len(images))
-    return [images[i * len(images) // count].id for i in range(count)]
+    return [images[i * len(images) // count] for i in range(count)]
 
 
 def _summarise(
@@ -271,7 +313,7 @@ def _summarise(
     images: ImageSet,
     found: Evaluation,
     model_config: dict[str, Any],
-    shown: list[str],
+    shown: list[Sample],
     strategies: list[str],
 ) -> None:
     """scores.json (where there are labels), the contact sheet, and a few lines on the terminal."""
@@ -285,13 +327,13 @@ def _summarise(
     )
     if images.has_labels:
         scores = score(read_predictions(folder))
-        write_json(folder / "scores.json", scores)
+        write_json(folder / SCORES, scores)
         log.info(
             "  classification error, top-1/top-5: %.2f / %.2f %%",
             scores["cls"]["top1"],
             scores["cls"]["top5"],
         )
-        for strategy, errors in scores["loc"].items():
+        for strategy, errors in scores.get("loc", {}).items():
             log.info(
                 "  localization error, %s, top-1/top-5/GT-known: %.2f / %.2f / %.2f %%",
                 strategy,
@@ -299,18 +341,19 @@ def _summarise(
                 errors["top5"],
                 errors["gt_known"],
             )
+        if "loc" not in scores:
+            log.info("  no true boxes in this split: no localization errors")
     else:
         log.info("  no labels in this split: predictions and submissions only")
     by_id = {p.id: p for p in found.predictions}
-    drawn = [by_id[image_id] for image_id in shown if image_id in by_id]
+    drawn = [sample for sample in shown if sample.id in by_id]
     if drawn:
-        paths = {images[i].id: images[i].path for i in range(len(images))}
         draw_contact_sheet(
             folder / "contact_sheet.png",
-            drawn,
-            {p.id: read_image(paths[p.id]) for p in drawn},
+            [by_id[sample.id] for sample in drawn],
+            {sample.id: read_image(sample.path) for sample in drawn},
             found.frames,
-            images.class_names,
+            images.classes.names,
             strategies[0],
             f"{model_config['row']} on {images.name}, {images.split}",
         )

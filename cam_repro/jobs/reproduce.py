@@ -1,13 +1,12 @@
 """Every row of the tables: what ``cam-reproduce`` does.
 
 An experiment (configs/experiment/*.yaml) lists networks in order. Each becomes a ``cam-train``
-and then the ``cam-eval`` that the tables want, as command lines that are printed and can be run
+and then every ``cam-eval`` that the tables want, as command lines that are printed and can be run
 alone; here they run in one process, which saves the start-up of each.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import time
@@ -24,15 +23,19 @@ from cam_repro.engine.device import processes
 from cam_repro.errors import UserError
 from cam_repro.jobs.common import open_data
 from cam_repro.jobs.evaluate import run_evaluation
-from cam_repro.jobs.tables import TablesSettings, run_tables
+from cam_repro.jobs.tables import BOTH, TablesSettings, run_tables
 from cam_repro.jobs.train import run_training
-from cam_repro.runs import SCORING, eval_folder, is_scored, train_folder
+from cam_repro.runs import SCORING, eval_folder, is_scored, run_name, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
+from cam_repro.tables.readings import READINGS, TEXT
 
 log = logging.getLogger(__name__)
 
 FROM_PLAIN = "plain"
 """``weights: plain`` starts a network from the trained run of its plain one."""
+
+LAST = "last.pt"
+"""The checkpoint that is scored, and that other networks start from."""
 
 
 @dataclass
@@ -48,16 +51,39 @@ class Network:
     train: list[str] = field(default_factory=list)
     eval: list[str] = field(default_factory=list)
 
+    @property
+    def has_file(self) -> bool:
+        """Whether its weights are a file."""
+        return self.weights not in (None, "torchvision", FROM_PLAIN)
+
 
 @dataclass
 class Experiment:
-    """configs/experiment/*.yaml"""
+    """configs/experiment/*.yaml; what one leaves out is in configs/reproduce.yaml.
+
+    readings: each network is scored once for each, in its view and with its boxes.
+    """
 
     data: str = "???"
+    readings: list[str] = field(default_factory=lambda: [TEXT.name])
+    boxes: list[str] = field(default_factory=list)
+    variant: str | None = None
+    weights: str | None = None
     train: list[str] = field(default_factory=list)
     eval: list[str] = field(default_factory=list)
-    views: list[str] = field(default_factory=lambda: ["squash"])
     networks: dict[str, Network] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.readings:
+            if name not in READINGS:
+                raise UserError(
+                    f"experiment.readings: there is no {name}, only {', '.join(READINGS)}"
+                )
+
+    def file(self, network: Network) -> Path:
+        """Where the file of a network's weights lies."""
+        assert network.weights is not None
+        return Path(self.weights or "", network.weights)
 
 
 @dataclass
@@ -92,11 +118,12 @@ def run_reproduce(cfg: DictConfig) -> None:
     """Train and score every network of the experiment, write the tables, and sum up."""
     settings = validate(cfg, ReproduceSettings)
     networks = _chosen(settings)
+    _check_weights(settings.experiment, networks)
     runs = settings.output or settings.runs
     started = time.perf_counter()
     with processes(settings.device) as group:
-        data_config = compose("eval", _about_data(settings)).data
-        images, _ = open_data(data_config, group, "val", with_boxes=False)
+        data_config = compose("eval", _common(settings, runs)).data
+        images, _ = open_data(data_config, group, "val", with_boxes=True)
         steps = list(_steps(settings, networks, runs, images.name))
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
@@ -105,13 +132,13 @@ def run_reproduce(cfg: DictConfig) -> None:
                 continue
             config = compose("eval", step.arguments)
             wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
-            if is_scored(step.folder, step.checkpoint, wanted):
+            if is_scored(step.folder, step.checkpoint, wanted, images.fingerprint):
                 log.info("scored already: %s", step.folder)
             else:
                 run_evaluation(config, step.arguments)
         if group.is_main:
             log.info("")
-            run_tables(TablesSettings(runs, images.name, view=settings.experiment.views[0]))
+            run_tables(TablesSettings(runs, images.name, reading=BOTH))
             _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
@@ -125,66 +152,70 @@ def _chosen(settings: ReproduceSettings) -> dict[str, Network]:
     return {name: network for name, network in networks.items() if name in settings.models}
 
 
-def _about_data(settings: ReproduceSettings) -> list[str]:
-    """Arguments of every command that name the data set."""
-    given = [f"data.{key}={value}" for key, value in settings.data.items() if value is not None]
-    return [f"data={settings.experiment.data}", *given]
+def _check_weights(experiment: Experiment, networks: dict[str, Network]) -> None:
+    """Refuse files of weights that are not there, all in one line, before anything is done."""
+    files = {name: experiment.file(net) for name, net in networks.items() if net.has_file}
+    missing = {name: file for name, file in files.items() if not file.is_file()}
+    if missing:
+        names = ", ".join(f"{file} ({name})" for name, file in missing.items())
+        others = [name for name in networks if name not in missing] or ["NAME", "..."]
+        raise UserError(
+            f"no such weights: {names}; name their folder (experiment.weights=DIR), or only the "
+            f"other rows (models=[{','.join(others)}])"
+        )
 
 
-def _about_machine(settings: ReproduceSettings, runs: str) -> list[str]:
-    """Arguments of every command that say where to compute and where to write, if not the usual."""
-    given = {"device": settings.device, "precision": settings.precision, "runs": runs}
+def _common(settings: ReproduceSettings, runs: str) -> list[str]:
+    """Arguments of every command: the data set, where to compute and where to write.
+
+    The last two only where they are not the usual.
+    """
+    data = {f"data.{key}": value for key, value in settings.data.items() if value is not None}
+    machine = {"device": settings.device, "precision": settings.precision, "runs": runs}
     usual = ReproduceSettings()
-    return [f"{key}={value}" for key, value in given.items() if value != getattr(usual, key)]
+    unusual = {key: value for key, value in machine.items() if value != getattr(usual, key)}
+    given = [f"{key}={value}" for key, value in {**data, **unusual}.items()]
+    return [f"data={settings.experiment.data}", *given]
 
 
 def _steps(
     settings: ReproduceSettings, networks: dict[str, Network], runs: str, data: str
 ) -> Iterator[Step]:
     experiment = settings.experiment
-    common = [*_about_data(settings), *_about_machine(settings, runs)]
+    common = _common(settings, runs)
     for name, network in networks.items():
-        model = compose("eval", [f"model={name}"]).model
-        trained = train_folder(runs, data, name)
-        weights = network.weights
+        named = [f"model={name}"]
+        if experiment.variant is not None:
+            named.append(f"model.variant={experiment.variant}")
+        model = compose("eval", named).model
+        run = run_name(model)
+        trained = train_folder(runs, data, run)
+        weights, checkpoint = network.weights, None
         if weights == FROM_PLAIN:
-            weights = str(train_folder(runs, data, model.plain) / "last.pt")
+            weights = str(train_folder(runs, data, run_name({**model, "name": model.plain})) / LAST)
+        elif network.has_file:
+            checkpoint = experiment.file(network)
+            weights = str(checkpoint)
         start = [] if weights is None else [f"model.weights={weights}"]
         if network.trained:
-            arguments = [f"model={name}", *common, f"seed={settings.seed}", *start]
+            arguments = [*named, *common, f"seed={settings.seed}", *start]
             arguments += [*experiment.train, *network.train]
             yield Step("train", arguments, name, trained)
-            start = []  # the run's own checkpoint
-        checkpoint = trained / "last.pt" if network.trained else None
+            start, checkpoint = [], trained / LAST  # what cam-eval takes unless told otherwise
         wanted = [s for m, s in runs_of_the_tables() if m == name] or ["cam"]
         for saliency in wanted:
-            for view in experiment.views:
-                arguments = [f"model={name}", *common, *start]
-                arguments += [f"saliency={saliency}", f"view={view}", "split=val"]
+            for reading in (READINGS[reading] for reading in experiment.readings):
+                boxes = ",".join([*reading.strategies.values(), *experiment.boxes])
+                arguments = [*named, *common, *start, f"saliency={saliency}"]
+                arguments += [f"view={reading.view}", f"box=[{boxes}]", "split=val"]
                 arguments += [*experiment.eval, *network.eval]
-                folder = eval_folder(runs, data, name, "val", saliency, view)
+                folder = eval_folder(runs, data, run, "val", saliency, reading.view)
                 yield Step("eval", arguments, name, folder, checkpoint)
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
-    """One line a scored run, then where to look."""
-    log.info("\n%-18s %-9s %15s %15s", "network", "maps", "cls top-1/top-5", "loc top-1/top-5")
-    for step in steps:
-        scores_file = step.folder / "scores.json"
-        if step.command == "eval" and scores_file.is_file():
-            scores = json.loads(scores_file.read_text(encoding="utf-8"))
-            boxes = next(iter(scores["loc"].values()))
-            saliency = step.folder.name.partition("-")[2]
-            log.info(
-                "%-18s %-9s %7.2f / %5.2f %7.2f / %5.2f",
-                step.network,
-                saliency,
-                scores["cls"]["top1"],
-                scores["cls"]["top5"],
-                boxes["top1"],
-                boxes["top5"],
-            )
-    log.info("errors in percent; all in %d min %02d s", seconds // 60, seconds % 60)
+    """How long it took, and where to look."""
+    log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
     pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]
     curves = [s.folder / "curves.png" for s in steps if s.command == "train"]

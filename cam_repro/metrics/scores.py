@@ -39,10 +39,13 @@ def loc_outcomes(table: PredictionTable, strategy: str) -> dict[str, np.ndarray]
 def score(table: PredictionTable) -> dict[str, Any]:
     """All errors of a run in percent, as written to ``scores.json``.
 
-    ``{"n_images": .., "cls": {"top1", "top5"}, "loc": {strategy: {"top1", "top5", "gt_known"}}}``
+    ``{"n_images": .., "cls": {"top1", "top5"}, "loc": {strategy: {"top1", "top5", "gt_known"}}}``,
+    without ``loc`` where no image has a true box.
     Raises UserError where the labels are not known (split=test).
     """
     cls = cls_outcomes(table)
+    if not len(table.gt_boxes_T4):
+        return {"n_images": len(table), "cls": _percent(cls)}
     without_box = int((np.diff(table.gt_offsets) == 0).sum())
     if without_box:
         log.warning(

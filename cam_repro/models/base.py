@@ -7,13 +7,24 @@ size of the input; ``x_NCHW`` is a normalised input (its C is the 3 colours).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.errors import UserError
-from cam_repro.models.layers import NORMS, POOLS, check_choice, check_number
+from cam_repro.models.layers import (
+    NORMS,
+    POOLS,
+    TORCHVISION,
+    VARIANTS,
+    ConvBlock,
+    check_choice,
+    check_groups,
+    check_number,
+    scale_channels,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,11 +41,13 @@ class CamNetwork(nn.Module, ABC):
     ``pixel_mean`` and ``pixel_std`` (3,1,1), for values in [0, 1].
 
     num_classes: C, 1 or more. width: multiplies every channel count but that of the class layer,
-    above 0. norm: ``none`` or ``batch``. dropout: probability in [0, 1).
+    above 0. norm: ``none`` or ``batch``. dropout: probability in [0, 1). variant: one of
+    ``variants``; all but ``torchvision`` are Caffe's networks, for ``.caffemodel`` weights (see
+    caffe.py), and have no batch norm.
     Errors: ``UserError`` naming ``model.<key>`` for a setting out of range.
     """
 
-    minimum_input: ClassVar[int]
+    minimum_input: int
     """The smallest height and width that the network can take, pixels."""
     class_layer_name: ClassVar[str]
     """The layer with one output a class; its first dimension is C."""
@@ -45,11 +58,28 @@ class CamNetwork(nn.Module, ABC):
     """Beginnings of names that files of this network hold and that it has no use for."""
     class_bias: ClassVar[float] = 0.0
     """Initial bias of the class layer."""
+    variants: ClassVar[tuple[str, ...]] = VARIANTS
+    """The values that ``variant`` can have."""
+    caffe_pixel_mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
+    """Red, green and blue, 0 to 255, that were subtracted before Caffe saw an image."""
+    is_alike_in_caffe: ClassVar[bool] = False
+    """Whether the torchvision variant, too, has the layers of Caffe's network."""
+    caffe_orders: ClassVar[Mapping[tuple[str, ...], str]] = {}
+    """For networks that differ in nothing but the order of layers without weights: the variants by
+    the order of those layers in their caffemodels."""
 
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
-    def __init__(self, num_classes: int, width: float, norm: str, dropout: float) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        width: float,
+        norm: str,
+        dropout: float,
+        *,
+        variant: str = TORCHVISION,
+    ) -> None:
         super().__init__()
         if num_classes < 1:
             raise UserError(f"a network needs one class or more, not {num_classes}")
@@ -58,6 +88,12 @@ class CamNetwork(nn.Module, ABC):
             raise UserError("model.width=0: give a number above 0")
         self.norm = check_choice("norm", norm, NORMS)
         check_number("dropout", dropout, 0, 1)
+        self.variant = check_choice("variant", variant, self.variants)
+        if self.is_caffe and norm != "none":
+            raise UserError(
+                f"model.norm={norm}: Caffe's networks have none; set model.norm=none, or"
+                f" model.variant={TORCHVISION}"
+            )
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
 
@@ -65,6 +101,20 @@ class CamNetwork(nn.Module, ABC):
     def torchvision_name(self) -> str | None:
         """torchvision's network whose weights fit this one by name, None where there is none."""
         return None
+
+    @property
+    def is_caffe(self) -> bool:
+        """Whether the network is built as Caffe's."""
+        return self.variant != TORCHVISION
+
+    @property
+    def caffe_layers(self) -> Mapping[str, str]:
+        """Caffe's names of this family's layers to ours, the one that sees the colours first.
+
+        Ours may be layers that only another network of the family has. Empty: Caffe has no such
+        network.
+        """
+        return {}
 
     def normalize(self, images_N3HW: torch.Tensor) -> torch.Tensor:
         """RGB uint8 images (N,3,H,W), 0 to 255, to the network's float32 input, on their device."""
@@ -161,11 +211,39 @@ class PooledNetwork(CamNetwork):
     """
 
     def __init__(
-        self, num_classes: int, width: float, norm: str, dropout: float, pool: str = "avg"
+        self,
+        num_classes: int,
+        width: float,
+        norm: str,
+        dropout: float,
+        pool: str = "avg",
+        *,
+        variant: str = TORCHVISION,
     ) -> None:
-        super().__init__(num_classes, width, norm, dropout)
+        super().__init__(num_classes, width, norm, dropout, variant=variant)
         self.pool = check_choice("pool", pool, POOLS)
         self.dropout = nn.Dropout(dropout)
+
+    def _cam_groups(self, groups: int | None, *channels: int) -> int:
+        """Groups of added convolutions between so many channels.
+
+        None: 1, the paper names none; under Caffe 2, which the authors' released models have.
+        """
+        if groups is None:
+            groups = 2 if self.is_caffe else 1
+        return check_groups(groups, channels)
+
+    def _cam_layers(
+        self, channels: int, width: float, groups: int | None
+    ) -> tuple[ConvBlock, nn.Linear]:
+        """What the paper puts behind a cut network: 3x3 convolution of 1024 units, linear layer."""
+        units = scale_channels(1024, width)
+        groups = self._cam_groups(groups, channels, units)
+        return ConvBlock(channels, units, 3, groups=groups, norm=self.norm), self._cam_fc(units)
+
+    def _cam_fc(self, units: int) -> nn.Linear:
+        """The added linear layer. The paper ignores the bias; the authors' models have one."""
+        return nn.Linear(units, self.num_classes, bias=self.is_caffe)
 
     @property
     def class_layer(self) -> nn.Linear:

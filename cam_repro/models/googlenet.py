@@ -2,7 +2,9 @@
 
 Named and built as torchvision's GoogLeNet (3x3 where Szegedy et al. have 5x5, sizes rounded up in
 pools), so that its weights load. With ``norm=none`` the convolutions have a bias and no batch norm,
-as the published network; batch-norm weights are folded into that (see weights.py).
+as the published network; batch-norm weights are folded into that (see weights.py). The variant
+``caffe`` is the published network as ``bvlc_googlenet`` and the authors' ``imagenet_googlenetCAM``
+have it: 5x5 convolutions, local response normalisation beside the first two pools, a 3x3 pool4.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import PooledNetwork
-from cam_repro.models.layers import ConvBlock, ceil_max_pool, check_groups, scale_channels
+from cam_repro.models.layers import (
+    TORCHVISION,
+    ConvBlock,
+    caffe_lrn,
+    ceil_max_pool,
+    scale_channels,
+)
 
 # Units of an inception module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool.
 UNITS = {
@@ -30,9 +38,14 @@ UNITS = {
 
 
 class Inception(nn.Module):
-    """Four branches side by side, joined over channels; the size stays."""
+    """Four branches side by side, joined over channels; the size stays.
 
-    def __init__(self, in_channels: int, units: tuple[int, ...], width: float, norm: str) -> None:
+    kernel5: of the second convolution of the third branch: 5 as published, torchvision has 3.
+    """
+
+    def __init__(
+        self, in_channels: int, units: tuple[int, ...], width: float, norm: str, kernel5: int
+    ) -> None:
         super().__init__()
         one, reduce3, three, reduce5, five, pooled = (scale_channels(u, width) for u in units)
         self.branch1 = ConvBlock(in_channels, one, 1, norm=norm)
@@ -40,7 +53,8 @@ class Inception(nn.Module):
             ConvBlock(in_channels, reduce3, 1, norm=norm), ConvBlock(reduce3, three, 3, norm=norm)
         )
         self.branch3 = nn.Sequential(
-            ConvBlock(in_channels, reduce5, 1, norm=norm), ConvBlock(reduce5, five, 3, norm=norm)
+            ConvBlock(in_channels, reduce5, 1, norm=norm),
+            ConvBlock(reduce5, five, kernel5, norm=norm),
         )
         self.branch4 = nn.Sequential(
             nn.MaxPool2d(3, stride=1, padding=1), ConvBlock(in_channels, pooled, 1, norm=norm)
@@ -60,32 +74,71 @@ class _GoogLeNetTrunk(PooledNetwork):
     # code does in a step named transform_input.
     file_pixel_mean: ClassVar = (0.5, 0.5, 0.5)
     file_pixel_std: ClassVar = (0.5, 0.5, 0.5)
-    # The auxiliary classifiers of training.
-    ignored_in_files: ClassVar = ("aux1.", "aux2.")
+    # The auxiliary classifiers of training, torchvision's and Caffe's.
+    ignored_in_files: ClassVar = ("aux1.", "aux2.", "loss1/", "loss2/")
+    caffe_pixel_mean: ClassVar = (123.0, 117.0, 104.0)
 
     def __init__(
-        self, num_classes: int, width: float, norm: str, dropout: float, pool: str = "avg"
+        self,
+        num_classes: int,
+        width: float,
+        norm: str,
+        dropout: float,
+        pool: str = "avg",
+        *,
+        variant: str,
     ) -> None:
-        super().__init__(num_classes, width, norm, dropout, pool)
+        super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
         c1, c2, c3 = (scale_channels(c, width) for c in (64, 64, 192))
         self.conv1 = ConvBlock(3, c1, 7, stride=2, norm=norm)
-        self.maxpool1 = ceil_max_pool()
+        self.maxpool1: nn.Module = ceil_max_pool()
         self.conv2 = ConvBlock(c1, c2, 1, norm=norm)
         self.conv3 = ConvBlock(c2, c3, 3, norm=norm)
-        self.maxpool2 = ceil_max_pool()
-        self.inception3a = Inception(c3, UNITS["3a"], width, norm)
-        self.inception3b = Inception(self.inception3a.out_channels, UNITS["3b"], width, norm)
+        self.maxpool2: nn.Module = ceil_max_pool()
+        if self.is_caffe:
+            self.maxpool1 = nn.Sequential(self.maxpool1, caffe_lrn())
+            self.maxpool2 = nn.Sequential(caffe_lrn(), self.maxpool2)
+        self.inception3a = self._inception("3a", c3, width)
+        self.inception3b = self._inception("3b", self.inception3a.out_channels, width)
         self.maxpool3 = ceil_max_pool()
-        self.inception4a = Inception(self.inception3b.out_channels, UNITS["4a"], width, norm)
-        self.inception4b = Inception(self.inception4a.out_channels, UNITS["4b"], width, norm)
-        self.inception4c = Inception(self.inception4b.out_channels, UNITS["4c"], width, norm)
-        self.inception4d = Inception(self.inception4c.out_channels, UNITS["4d"], width, norm)
-        self.inception4e = Inception(self.inception4d.out_channels, UNITS["4e"], width, norm)
+        self.inception4a = self._inception("4a", self.inception3b.out_channels, width)
+        self.inception4b = self._inception("4b", self.inception4a.out_channels, width)
+        self.inception4c = self._inception("4c", self.inception4b.out_channels, width)
+        self.inception4d = self._inception("4d", self.inception4c.out_channels, width)
+        self.inception4e = self._inception("4e", self.inception4d.out_channels, width)
+
+    def _inception(self, name: str, in_channels: int, width: float) -> Inception:
+        return Inception(in_channels, UNITS[name], width, self.norm, 5 if self.is_caffe else 3)
 
     @property
-    def torchvision_name(self) -> str:
-        """torchvision's ``googlenet``."""
-        return "googlenet"
+    def torchvision_name(self) -> str | None:
+        """torchvision's ``googlenet``; None for Caffe's, whose layers differ."""
+        return None if self.is_caffe else "googlenet"
+
+    @property
+    def caffe_layers(self) -> dict[str, str]:
+        """The layers of ``bvlc_googlenet`` and of the authors' ``imagenet_googlenetCAM``."""
+        branches = {
+            "1x1": "branch1",
+            "3x3_reduce": "branch2.0",
+            "3x3": "branch2.1",
+            "5x5_reduce": "branch3.0",
+            "5x5": "branch3.1",
+            "pool_proj": "branch4.1",
+        }
+        return {
+            "conv1/7x7_s2": "conv1.conv",
+            "conv2/3x3_reduce": "conv2.conv",
+            "conv2/3x3": "conv3.conv",
+            **{
+                f"inception_{module}/{theirs}": f"inception{module}.{ours}.conv"
+                for module in UNITS
+                for theirs, ours in branches.items()
+            },
+            "loss3/classifier": "fc",
+            "CAM_conv": "cam_conv.conv",
+            "CAM_fc": "cam_fc",
+        }
 
     def _trunk(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """Maps of inception4e, (N,K,h,w)."""
@@ -107,12 +160,20 @@ class GoogLeNet(_GoogLeNetTrunk):
     class_layer_name = "fc"
 
     def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "none", dropout: float = 0.4
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "none",
+        dropout: float = 0.4,
+        variant: str = TORCHVISION,
     ) -> None:
-        super().__init__(num_classes, width, norm, dropout)
-        self.maxpool4 = ceil_max_pool(2)
-        self.inception5a = Inception(self.inception4e.out_channels, UNITS["5a"], width, norm)
-        self.inception5b = Inception(self.inception5a.out_channels, UNITS["5b"], width, norm)
+        super().__init__(num_classes, width, norm, dropout, variant=variant)
+        if self.is_caffe:
+            self.minimum_input = 31
+        self.maxpool4 = ceil_max_pool(3 if self.is_caffe else 2)
+        self.inception5a = self._inception("5a", self.inception4e.out_channels, width)
+        self.inception5b = self._inception("5b", self.inception5a.out_channels, width)
         self.fc = nn.Linear(self.inception5b.out_channels, num_classes)
         self._initialise()
 
@@ -126,8 +187,9 @@ class GoogLeNetGap(_GoogLeNetTrunk):
     """GoogLeNet cut after inception4e, 3x3 convolution of 1024 units, GAP or GMP, linear, no bias.
 
     A: (N, 1024, 14, 14) at 224 pixels. pool: ``avg`` is GoogLeNet-GAP, ``max`` GoogLeNet-GMP
-    (section 3.2). The rows have no dropout. groups: of the added convolution; the paper names
-    none, the authors' released model has 2.
+    (section 3.2). The rows have no dropout. groups: of the added convolution; None: 1, the paper
+    names none, 2 for the caffe variant, the authors' released ``imagenet_googlenetCAM``; its linear
+    layer has a bias.
     """
 
     minimum_input = 15
@@ -140,14 +202,12 @@ class GoogLeNetGap(_GoogLeNetTrunk):
         width: float = 1.0,
         norm: str = "none",
         dropout: float = 0.0,
-        groups: int = 1,
+        groups: int | None = None,
         pool: str = "avg",
+        variant: str = TORCHVISION,
     ) -> None:
-        super().__init__(num_classes, width, norm, dropout, pool)
-        maps, units = self.inception4e.out_channels, scale_channels(1024, width)
-        groups = check_groups(groups, (maps, units))
-        self.cam_conv = ConvBlock(maps, units, 3, groups=groups, norm=norm)
-        self.cam_fc = nn.Linear(units, num_classes, bias=False)
+        super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
+        self.cam_conv, self.cam_fc = self._cam_layers(self.inception4e.out_channels, width, groups)
         self._initialise()
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,10 @@ from cam_repro.errors import UserError
 
 NORMS = ("none", "batch")
 POOLS = ("avg", "max")
+TORCHVISION = "torchvision"
+CAFFE = "caffe"
+VARIANTS = (TORCHVISION, CAFFE)
+"""Whose construction of a network: torchvision's, or that which Caffe's released weights want."""
 
 BLOCK_EPS = 0.001
 """Epsilon of the batch norm in a ``ConvBlock``: torchvision's GoogLeNet has this one."""
@@ -104,3 +108,12 @@ class ConvBlock(nn.Module):
 def ceil_max_pool(kernel: int = 3) -> nn.MaxPool2d:
     """Max pool of stride 2 that rounds sizes up, as Caffe does."""
     return nn.MaxPool2d(kernel, stride=2, ceil_mode=True)
+
+
+def caffe_lrn() -> nn.LocalResponseNorm:
+    """Local response normalisation as all of Caffe's networks here have it.
+
+    y_c = x_c / (1 + alpha / 5 * sum of x_d^2 over the channels d from c - 2 to c + 2) ^ beta with
+    alpha 0.0001, beta 0.75; channels beyond the ends count as 0. Both programs divide alpha by 5.
+    """
+    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)

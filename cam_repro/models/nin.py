@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.models.base import ClassMapNetwork
-from cam_repro.models.layers import activation, ceil_max_pool, scale_channels
+from cam_repro.models.layers import TORCHVISION, activation, ceil_max_pool, scale_channels
 
 
 class Nin(ClassMapNetwork):
     """Four convolutions, each with two 1x1 ones behind it; the last of all has one map a class.
 
     A: the class maps after their ReLU, (N, C, 6, 6) at 224 and 227 pixels. Batch norm, where asked
-    for, is behind every convolution but the last. Torchvision has no weights for it.
+    for, is behind every convolution but the last. Torchvision has no weights for it: both variants
+    are built as Caffe's ``nin_imagenet``.
     """
 
     minimum_input = 39
     class_layer_name = "features.cccp8"
+    # The channel means of Caffe's mean image of ILSVRC 2012.
+    caffe_pixel_mean: ClassVar = (122.67892, 116.66877, 104.00699)
+    is_alike_in_caffe: ClassVar = True
 
     def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "none", dropout: float = 0.5
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "none",
+        dropout: float = 0.5,
+        variant: str = TORCHVISION,
     ) -> None:
-        super().__init__(num_classes, width, norm, dropout)
+        super().__init__(num_classes, width, norm, dropout, variant=variant)
         c1, c2, c3, c4 = (scale_channels(c, width) for c in (96, 256, 384, 1024))
         layers: OrderedDict[str, nn.Module] = OrderedDict()
 
@@ -51,6 +62,15 @@ class Nin(ClassMapNetwork):
         layers["cccp8_relu"] = nn.ReLU()
         self.features = nn.Sequential(layers)
         self._initialise()
+
+    @property
+    def caffe_layers(self) -> dict[str, str]:
+        """The layers of ``nin_imagenet``, the last three of which have their units in the name."""
+        names = [
+            name for name, layer in self.features.named_children() if isinstance(layer, nn.Conv2d)
+        ]
+        wide = ("conv4", "cccp7", "cccp8")
+        return {f"{name}-1024" if name in wide else name: f"features.{name}" for name in names}
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         A_NChw: torch.Tensor = self.features(x_NCHW)

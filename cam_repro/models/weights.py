@@ -1,4 +1,4 @@
-"""Initial weights: torchvision's, a file's, or another run's, matched to a network by layer name.
+"""Initial weights: torchvision's, Caffe's, a file's, another run's, matched by layer name.
 
 A layer is what one module owns (``features.0`` = its weight and bias). It is taken whole or not at
 all: only where file and network have the same tensors of the same shapes under its name. Nothing
@@ -19,6 +19,7 @@ from torch import nn
 
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
+from cam_repro.models.caffe import SUFFIX, caffe_state
 from cam_repro.models.layers import BLOCK_EPS
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class LoadReport:
     initial values. mismatched: (tensor, its shape in the file, in the network) for layers that both
     have but that do not fit, kept at their initial values too; a shape is None where that side has
     no such tensor. unused: entries of the file without a place in the network. folded: batch norms
-    of the file worked into their convolutions.
+    of the file worked into their convolutions. names: what the file calls layers, where it is not
+    as here.
     """
 
     source: str = "random"
@@ -51,6 +53,12 @@ class LoadReport:
     mismatched: list[tuple[str, Shape | None, Shape | None]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     folded: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def called(self, name: str) -> str:
+        """A layer or tensor as messages have it: by the file's name too, where that is another."""
+        theirs = self.names.get(name) or self.names.get(_layer_of(name))
+        return f"{theirs} ({name})" if theirs else name
 
     def summary(self) -> str:
         """One line."""
@@ -68,9 +76,9 @@ def load_weights(
     """Fill ``model`` from ``weights``, in place, and say what became of every layer.
 
     weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file:
-    ``.safetensors``, else a torch file of tensors, flat or under ``model`` or ``state_dict``, a
-    run's checkpoint among them. Half precision becomes float32; a ``module.`` before the names
-    goes. A torch file is read without unpickling code.
+    ``.safetensors``, ``.caffemodel`` (see caffe.py), else a torch file of tensors, flat or under
+    ``model`` or ``state_dict``, a run's checkpoint among them. Half precision becomes float32; a
+    ``module.`` before the names goes. A torch file is read without unpickling code.
     name: the network's name in messages. strict: every layer has to come from the file and every
     entry has to have a place (scoring); otherwise what fits is taken (fine-tuning).
     Errors: ``UserError``, with the network untouched, for a file that cannot be read, under
@@ -78,8 +86,14 @@ def load_weights(
     """
     if weights is None:
         return LoadReport(left=list(_layers(model.state_dict())))
-    state = _torchvision_state(model, name) if weights == "torchvision" else read_state(weights)
     report = LoadReport(source=weights)
+    if weights == "torchvision":
+        state = _torchvision_state(model, name)
+    elif weights.endswith(SUFFIX):
+        state, report.names = caffe_state(model, weights, name)
+    else:
+        state = read_state(weights)
+    _refuse_unknown_colours(model, state, report)
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         state, report.folded = fold_batch_norm(state)
     _match(model, state, report)
@@ -173,7 +187,9 @@ def _torchvision_state(model: CamNetwork, name: str) -> State:
     """torchvision's ImageNet weights, always IMAGENET1K_V1: the plain recipe of each network."""
     if model.torchvision_name is None:
         raise UserError(
-            f"model.weights=torchvision: torchvision has none for {name}; give a file, or null"
+            f"model.weights=torchvision: torchvision has none for {name}"
+            + (f" with model.variant={model.variant}" if model.is_caffe else "")
+            + "; give a file, or null"
         )
     # Imported here: it takes a second that no other kind of weights needs.
     from torchvision.models import get_model_weights
@@ -246,19 +262,29 @@ def _refuse_foreign_norm(model: CamNetwork, report: LoadReport, name: str) -> No
         )
 
 
+def _refuse_unknown_colours(model: CamNetwork, state: State, report: LoadReport) -> None:
+    """Without a normalisation a file is taken for one like torchvision's, never for Caffe's."""
+    if model.is_caffe and not all(key in state for key in NORMALISATION):
+        raise UserError(
+            f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"
+            f" with model.variant={model.variant} give a {SUFFIX} or a checkpoint of such a run"
+        )
+
+
 def _refuse_difference(model: CamNetwork, report: LoadReport, name: str) -> None:
     """The errors of ``strict``, the most telling first."""
     for key, file_shape, shape in report.mismatched:
         is_class_layer = _layer_of(key) == model.class_layer_name
         if is_class_layer and file_shape and shape and file_shape[0] != shape[0]:
             raise UserError(
-                f"weights {report.source}: class layer {_layer_of(key)} has {file_shape[0]}"
-                f" classes, the data set has {shape[0]}"
+                f"weights {report.source}: class layer {report.called(_layer_of(key))} has"
+                f" {file_shape[0]} classes, the data set has {shape[0]}"
             )
     unused = [key for key in report.unused if not key.startswith(model.ignored_in_files)]
     if report.mismatched or report.left or unused:
+        remedy = "; set model.variant=caffe" if report.names and not model.is_caffe else ""
         raise UserError(
-            f"weights {report.source} are not those of {name}: {_first_difference(report)}"
+            f"weights {report.source} are not those of {name}: {_first_difference(report)}{remedy}"
         )
 
 
@@ -266,10 +292,11 @@ def _first_difference(report: LoadReport) -> str:
     """The first names of each kind of difference."""
     kinds = {
         "other shapes": [
-            f"{key} is {_written(theirs)} in the file, {_written(own)} in the network"
+            f"{report.called(key)} is {_written(theirs)} in the file,"
+            f" {_written(own)} in the network"
             for key, theirs, own in report.mismatched
         ],
-        "not in the file": report.left,
+        "not in the file": [report.called(layer) for layer in report.left],
         "without a place": report.unused,
     }
     return "; ".join(
@@ -299,13 +326,13 @@ def _log_report(report: LoadReport) -> None:
     for block in report.folded:
         log.debug("  folded %s", block)
     for layer in report.taken:
-        log.info("  taken      %s", layer)
+        log.info("  taken      %s", report.called(layer))
     for layer in report.left:
-        log.info("  left       %s (not in the file)", layer)
+        log.info("  left       %s (not in the file)", report.called(layer))
     for key, theirs, own in report.mismatched:
         log.warning(
             "  left       %s (%s in the file, %s in the network)",
-            key,
+            report.called(key),
             _written(theirs),
             _written(own),
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,23 @@ from cam_repro.metrics.intervals import bootstrap_interval
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
 from cam_repro.predictions import MANIFEST, PredictionTable, read_manifest, read_predictions
 from cam_repro.tables.paper import TABLES, PaperTable, Row, Source
+from cam_repro.tables.readings import Reading, run_of
+from cam_repro.tables.settings import changed_settings
 
 log = logging.getLogger(__name__)
-
-_KIND = ("model", "saliency", "split")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A scored run: its folder, its name (the folder relative to the runs folder), its manifest."""
+    """A scored run: its name (the folder relative to the runs folder) and its predictions."""
 
-    folder: Path
     name: str
-    manifest: dict[str, Any]
+    table: PredictionTable
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Where it came from."""
+        return self.table.manifest
 
     @property
     def data(self) -> str:
@@ -38,6 +40,25 @@ class Run:
     def split(self) -> str:
         """Split that it scored."""
         return self.manifest["split"]
+
+    @property
+    def view(self) -> str:
+        """View in which its network saw the images."""
+        return self.manifest["view"]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it has classification errors: there are labels, and a network."""
+        return self._has_labels and self.manifest.get("classifies", True)
+
+    @property
+    def localizes(self) -> bool:
+        """Whether it has localization errors: there are labels and true boxes."""
+        return self._has_labels and self.manifest["data"].get("has_boxes", True)
+
+    @property
+    def _has_labels(self) -> bool:
+        return self.manifest["data"]["has_labels"] and len(self.table) > 0
 
 
 @dataclass(frozen=True)
@@ -51,87 +72,89 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table, and what fills it; ``run`` None and no numbers where nothing does."""
+    """A row of a table, and what fills it; ``run`` None and no numbers where nothing does.
+
+    settings: what of the run is not as the reading or the defaults have it.
+    """
 
     row: Row
     run: Run | None = None
     numbers: tuple[Number, ...] = ()
-    n: int = 0
+    settings: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of images scored."""
+        return len(self.run.table) if self.run else 0
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper filled for one data set and view.
+    """A table of the paper filled for one data set under one reading.
 
     is_ilsvrc: whether our numbers and the paper's are of the same data set.
     """
 
     paper: PaperTable
+    reading: Reading
     data: str
-    view: str
     is_ilsvrc: bool
     lines: tuple[Line, ...]
 
 
-def find_runs(
-    runs_dir: Path | str, view: str = "squash", data: str | None = None
-) -> dict[str, list[Run]]:
-    """The finished runs of one view, by data set, under ``<runs>/<data>/<model>/eval/<run>/``.
+def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[Run]]:
+    """The scored runs by data set, in the order of their names.
 
-    data: one data set, or None for each that has such runs. What a run is stands in its manifest;
-    folder names do not count. Raises UserError where there are none, or a manifest is broken.
+    They lie in ``<runs>/<data>/<model>/eval/<run>/``; what a run is stands in its manifest, and
+    folder names do not count. What cannot be read is left out with a warning, and so are runs of
+    another version of the data set (other images under the same name): the version most runs
+    have counts.
+
+    data: one data set, or None for each that has runs. Raises UserError where nothing is left.
     """
     runs_dir = Path(runs_dir)
     folders = sorted(path.parent for path in runs_dir.glob(f"*/*/eval/*/{MANIFEST}"))
-    runs = [
-        Run(folder, folder.relative_to(runs_dir).as_posix(), read_manifest(folder))
-        for folder in folders
-    ]
-    if not runs:
+    if not folders:
         raise UserError(f"no scored runs under {runs_dir}: run cam-reproduce or cam-eval first")
-    names = sorted({run.data for run in runs})
-    if data is not None and data not in names:
-        raise UserError(
-            f"no scored runs of data={data} under {runs_dir}; there: {', '.join(names)}"
-        )
+    there = set()
     groups: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        if data in (None, run.data) and run.manifest["view"] == view:
-            groups[run.data].append(run)
-    if not groups:
-        views = sorted({run.manifest["view"] for run in runs if data in (None, run.data)})
+    for folder in folders:
+        try:
+            name = read_manifest(folder)["data"]["name"]
+            there.add(name)
+            if data in (None, name):
+                run = Run(folder.relative_to(runs_dir).as_posix(), read_predictions(folder))
+                groups[name].append(run)
+        except UserError as error:
+            log.warning("left out: %s", error)
+    if data is not None and there and data not in there:
         raise UserError(
-            f"no scored runs with view={view} under {runs_dir}; views there: {', '.join(views)}"
+            f"no scored runs of data={data} under {runs_dir}; there: {', '.join(sorted(there))}"
         )
-    return dict(sorted(groups.items()))
+    if not groups:
+        raise UserError(f"no scored run under {runs_dir} can be read")
+    return {name: _of_one_version(runs) for name, runs in sorted(groups.items())}
 
 
-def build_tables(runs: list[Run]) -> list[Table]:
-    """Tables 1 to 3 from the runs of one data set and one view.
-
-    A row is filled by the newest run that fits it. Runs of another version of the data set (other
-    images under the same name) are left out with a warning: the version most runs have counts.
-    """
-    assert len({(run.data, run.manifest["view"]) for run in runs}) == 1
-    runs = _without_superseded(_of_one_version(runs))
-    is_ilsvrc = all(run.manifest["data"]["is_ilsvrc"] for run in runs)
-    view = runs[0].manifest["view"]
-    read = cache(lambda run: read_predictions(run.folder))
-    tables = [
+def build_tables(runs: list[Run], reading: Reading) -> list[Table]:
+    """Tables 1 to 3 from the runs of one data set, each row from the newest run that fits it."""
+    assert len({run.data for run in runs}) == 1
+    return [
         Table(
             paper=paper,
+            reading=reading,
             data=runs[0].data,
-            view=view,
-            is_ilsvrc=is_ilsvrc,
-            lines=tuple(_line(paper, row, runs, read) for row in paper.rows),
+            is_ilsvrc=all(run.manifest["data"]["is_ilsvrc"] for run in runs),
+            lines=tuple(_line(paper, row, runs, reading) for row in paper.rows),
         )
         for paper in TABLES
     ]
-    used = {line.run for table in tables for line in table.lines}
-    for run in runs:
-        if run not in used:
-            log.info("%s fills no row of the tables", run.name)
-    return tables
+
+
+def has_runs(reading: Reading, runs: list[Run]) -> bool:
+    """Whether some run has the view and a box strategy of the reading."""
+    own = set(reading.strategies.values())
+    return any(run.view == reading.view and own & set(run.table.strategies) for run in runs)
 
 
 def _of_one_version(runs: list[Run]) -> list[Run]:
@@ -155,66 +178,57 @@ def _of_one_version(runs: list[Run]) -> list[Run]:
                     run.data,
                     split,
                 )
-    return kept
-
-
-def _without_superseded(runs: list[Run]) -> list[Run]:
-    """The runs without those that a newer run of the same kind can stand for."""
-    kept: list[Run] = []
-    for run in sorted(runs, key=_age, reverse=True):
-        for newer in kept:
-            same = all(run.manifest[key] == newer.manifest[key] for key in _KIND)
-            if same and set(run.manifest["strategies"]) <= set(newer.manifest["strategies"]):
-                log.info("%s is left out: %s is the same, newer", run.name, newer.name)
-                break
-        else:
-            kept.append(run)
-    return kept
+    return sorted(kept, key=lambda run: run.name)
 
 
 def _fingerprint(run: Run) -> str:
     return str(run.manifest["data"].get("fingerprint"))
 
 
-def _line(
-    paper: PaperTable, row: Row, runs: list[Run], read: Callable[[Run], PredictionTable]
-) -> Line:
+def _line(paper: PaperTable, row: Row, runs: list[Run], reading: Reading) -> Line:
     for split in paper.splits:
-        for source in row.sources:
-            run = _newest([run for run in runs if _fits(run, source, split)])
-            if run is None:
-                continue
-            table = read(run)
-            outcomes = (
-                cls_outcomes(table)
-                if source.strategy is None
-                else loc_outcomes(table, source.strategy)
-            )
-            numbers = []
-            for column in paper.columns:
-                low, high = bootstrap_interval(outcomes[column])
-                error = float(outcomes[column].mean())
-                numbers.append(Number(100 * error, 100 * low, 100 * high))
-            return Line(row, run, tuple(numbers), len(table))
+        for source in reading.sources(row):
+            fitting = [
+                run
+                for run in runs
+                if run.split == split and run.view == reading.view and _fits(run, source)
+            ]
+            if fitting:
+                run = max(fitting, key=_age)
+                numbers = _numbers(run, source.strategy, paper.columns)
+                return Line(row, run, numbers, _settings(run, source, reading))
     return Line(row)
 
 
-def _fits(run: Run, source: Source, split: str) -> bool:
-    manifest = run.manifest
+def _fits(run: Run, source: Source) -> bool:
     return (
-        run.split == split
-        and manifest["data"]["has_labels"]
-        and manifest["counts"]["images"] > 0
-        and manifest["model"] == source.model
-        and manifest["saliency"] == source.saliency
-        and (source.strategy is None or source.strategy in manifest["strategies"])
+        run.manifest["model"] == run_of(source)
+        and run.manifest["saliency"] == source.saliency
+        and (
+            run.classifies
+            if source.strategy is None
+            else run.localizes and source.strategy in run.table.strategies
+        )
     )
-
-
-def _newest(runs: list[Run]) -> Run | None:
-    return max(runs, key=_age, default=None)
 
 
 def _age(run: Run) -> tuple[str, str]:
     """Sorts the newest last: ``created`` is ISO 8601 in UTC, where text order is time order."""
     return run.manifest["created"], run.name
+
+
+def _numbers(run: Run, strategy: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
+    outcomes = cls_outcomes(run.table) if strategy is None else loc_outcomes(run.table, strategy)
+    numbers = []
+    for column in columns:
+        low, high = bootstrap_interval(outcomes[column])
+        numbers.append(Number(100 * float(outcomes[column].mean()), 100 * low, 100 * high))
+    return tuple(numbers)
+
+
+def _settings(run: Run, source: Source, reading: Reading) -> tuple[str, ...]:
+    stand_in = source.variant != reading.variants[0]
+    return (
+        *([f"model.variant={source.variant}"] if stand_in else []),
+        *(changed_settings(run.manifest, source.strategy) if source.strategy else []),
+    )

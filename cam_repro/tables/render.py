@@ -1,54 +1,39 @@
-"""Filled tables as CSV (everything) and Markdown (narrow enough for a terminal of 100 columns)."""
+"""The paper's tables as sheets: one reading alone, or both side by side."""
 
 from __future__ import annotations
 
-import csv
-import io
-import textwrap
-from pathlib import Path
-
-from cam_repro.files import write_text
 from cam_repro.tables.build import Line, Table
-
-WIDTH = 100
+from cam_repro.tables.readings import TEXT
+from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, short
 
 _SHORT = {"top1": "top-1", "top5": "top-5"}
 
 
-def write_tables(tables: list[Table], folder: Path | str) -> None:
-    """Write ``table1.csv`` .. ``table3.csv`` and ``tables.md``, each whole or not at all."""
-    folder = Path(folder)
-    for table in tables:
-        write_text(folder / f"{table.paper.stem}.csv", csv_text(table))
-    write_text(folder / "tables.md", markdown(tables))
+def paper_sheet(table: Table) -> Sheet:
+    """A table under one reading: ``table1.csv``, and ``table1_code.csv`` for the authors' code.
 
-
-def csv_text(table: Table) -> str:
-    """The table as CSV, percent with two decimals.
-
-    First the paper's own columns with our numbers, then per number the paper's, the difference
-    (ours - paper, only where both are of ILSVRC) and the 95 % interval, then n and where from.
+    CSV, percent with two decimals: the paper's own columns with our numbers, then per number the
+    paper's, the difference (ours - paper, only where both are of ILSVRC) and the 95 % interval,
+    then n and where from.
     """
-    columns = [_SHORT[column] for column in table.paper.columns]
-    with_split = len(table.paper.splits) > 1
-    paper = "paper" if table.is_ilsvrc else f"paper (ILSVRC {table.paper.paper_split})"
+    paper, reading = table.paper, table.reading
+    columns = [_SHORT[column] for column in paper.columns]
+    with_split = len(paper.splits) > 1
     header = [
-        *table.paper.header,
-        *(f"{paper} {column}" for column in columns),
+        *paper.header,
+        *(f"{_papers(table)} {column}" for column in columns),
         *(f"difference {column}" for column in columns),
         *(f"{column} 95% {end}" for column in columns for end in ("low", "high")),
         *("n", "data", "view"),
         *(["split"] if with_split else []),
-        "run",
+        *("settings", "run"),
         *(["note"] if with_split else []),
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    rows = []
     for line in table.lines:
         row, run, empty = line.row, line.run, [""] * len(columns)
         intervals = [end for number in line.numbers for end in (number.low, number.high)]
-        writer.writerow(
+        rows.append(
             [
                 row.name,
                 *([row.supervision] if row.supervision else []),
@@ -56,21 +41,18 @@ def csv_text(table: Table) -> str:
                 *(f"{value:.2f}" for value in row.paper),
                 *(_differences(table, line) or empty),
                 *([f"{end:.2f}" for end in intervals] or 2 * empty),
-                *([line.n, table.data, table.view] if run else ["", "", ""]),
+                *([str(line.n), table.data, reading.view] if run else ["", "", ""]),
                 *([run.split if run else ""] if with_split else []),
+                " ".join(line.settings),
                 run.name if run else "",
                 *([row.note] if with_split else []),
             ]
         )
-    return text.getvalue()
+    stem = paper.stem if reading is TEXT else f"{paper.stem}_{reading.name}"
+    return Sheet(stem, header, rows, _paper_text(table))
 
 
-def markdown(tables: list[Table]) -> str:
-    """The tables as Markdown with captions, lines of at most 100 characters."""
-    return "\n".join(_markdown(table) for table in tables)
-
-
-def _markdown(table: Table) -> str:
+def _paper_text(table: Table) -> str:
     names = [_SHORT[column] for column in table.paper.columns]
     paper = "paper" if table.is_ilsvrc else "paper: ILSVRC"
     with_split = len(table.paper.splits) > 1
@@ -79,17 +61,16 @@ def _markdown(table: Table) -> str:
         head += [name, "95 %", paper, *(["diff"] if table.is_ilsvrc else [])]
     if with_split:
         head.append("split")
+    notes = Footnotes()
     body = []
     for line in table.lines:
-        cells = [line.row.name, *([line.row.supervision] if line.row.supervision else [])]
+        name = line.row.name + notes.mark(line.settings)
+        cells = [name, *([line.row.supervision] if line.row.supervision else [])]
         differences = _differences(table, line)
         for i, value in enumerate(line.row.paper):
             if line.numbers:
                 number = line.numbers[i]
-                cells += [
-                    f"{number.error:.2f}"[:5],
-                    f"{_short(number.low)}-{_short(number.high)}",
-                ]
+                cells += [f"{number.error:.2f}"[:5], f"{short(number.low)}-{short(number.high)}"]
             else:
                 cells += ["", ""]
             cells.append(f"{value:.2f}")
@@ -98,30 +79,114 @@ def _markdown(table: Table) -> str:
         if with_split:
             cells.append(line.run.split if line.run else "")
         body.append(cells)
-    caption = "\n".join(textwrap.wrap(_caption(table), WIDTH, break_on_hyphens=False))
-    return f"{caption}\n\n{_grid(head, body, left=len(table.paper.header) - len(names))}\n"
+    left = len(table.paper.header) - len(names)
+    return f"{_caption(table)}\n\n{grid(head, body, left)}\n{notes.text()}"
 
 
 def _caption(table: Table) -> str:
-    counts = sorted({line.n for line in table.lines if line.run})
-    if not counts:
-        n = "no run yet"
-    elif len(counts) == 1:
-        n = f"n = {counts[0]}"
-    else:
-        n = f"n = {counts[0]} to {counts[-1]} (each row's is in the CSV)"
+    splits = _splits(table)
+    parts = [
+        f"**{table.paper.title} (%)**: data set {table.data}, split {' and '.join(splits)},",
+        f"reading {table.reading.name} (view {table.reading.view}), {_count(table)};",
+        "95 % bootstrap interval over images.",
+        _whose_numbers(table, splits, difference="diff = ours - paper"),
+        table.paper.caption.format(**table.reading.strategies),
+    ]
+    return paragraph(" ".join(parts))
+
+
+def readings_sheet(text: Table, code: Table) -> Sheet:
+    """A table under both readings, one line a number: ``table1_readings.csv``.
+
+    The difference is code - text in points, where both are of the same split. Citations, which
+    no run can fill, are left out.
+    """
+    assert text.paper is code.paper
+    compared = ["text", "code", "code - text"]
+    header = [
+        *(text.paper.header[0], "error", _papers(text), *compared),
+        *("text n", "code n", "data", "text split", "code split"),
+        *("text settings", "code settings", "text run", "code run"),
+    ]
+    notes = Footnotes()
+    rows, body = [], []
+    for ours in zip(text.lines, code.lines, strict=True):
+        row = ours[0].row
+        if not row.sources:
+            continue
+        mark = notes.mark(
+            f"{reading}: {', '.join(line.settings)}"
+            for reading, line in zip(compared, ours, strict=False)
+            if line.settings
+        )
+        for i, column in enumerate(text.paper.columns):
+            numbers = [f"{line.numbers[i].error:.2f}" if line.run else "" for line in ours]
+            cells = [_SHORT[column], f"{row.paper[i]:.2f}", *numbers, _points(*ours, i)]
+            rows.append(
+                [
+                    *(row.name, *cells),
+                    *(str(line.n) if line.run else "" for line in ours),
+                    text.data,
+                    *(line.run.split if line.run else "" for line in ours),
+                    *(" ".join(line.settings) for line in ours),
+                    *(line.run.name if line.run else "" for line in ours),
+                ]
+            )
+            body.append([row.name + mark, *cells])
+    head = [*header[:2], "paper" if text.is_ilsvrc else "paper: ILSVRC", *compared]
+    caption = [
+        f"**{text.paper.title}, the paper's text and the authors' code (%)**:",
+        f"data set {text.data};",
+        *(f"{_made(table)};" for table in (text, code)),
+        "code - text in points.",
+        _whose_numbers(text, sorted({*_splits(text), *_splits(code)})),
+    ]
+    markdown = f"{paragraph(' '.join(caption))}\n\n{grid(head, body, left=2)}\n{notes.text()}"
+    return Sheet(f"{text.paper.stem}_readings", header, rows, markdown)
+
+
+def _points(text: Line, code: Line, i: int) -> str:
+    """Code - text, both as printed; empty where one is missing or they are of different splits."""
+    if text.run is None or code.run is None or text.run.split != code.run.split:
+        return ""
+    return f"{round(code.numbers[i].error, 2) - round(text.numbers[i].error, 2):+.2f}"
+
+
+def _made(table: Table) -> str:
+    """How the rows of a reading were made."""
+    reading = table.reading
+    boxes = {s.strategy for row in table.paper.rows for s in reading.sources(row) if s.strategy}
+    names = " and ".join(f"`{name}`" for name in reading.strategies.values() if name in boxes)
+    boxed = f", boxes {names}" if names else ""
+    return (
+        f"{reading.name}: split {' and '.join(_splits(table))}, view {reading.view}{boxed}, "
+        f"{_count(table)}"
+    )
+
+
+def _count(table: Table) -> str:
+    return counted(line.n for line in table.lines if line.run)
+
+
+def _splits(table: Table) -> list[str]:
     splits = sorted({line.run.split for line in table.lines if line.run})
-    splits = splits or [table.paper.splits[-1]]
-    ours = f"data set {table.data}, split {' and '.join(splits)}, view {table.view}, {n}"
+    return splits or [table.paper.splits[-1]]
+
+
+def _papers(table: Table) -> str:
+    """Head of a CSV column with the paper's numbers."""
+    return "paper" if table.is_ilsvrc else f"paper (ILSVRC {table.paper.paper_split})"
+
+
+def _whose_numbers(table: Table, splits: list[str], difference: str = "") -> str:
+    """What the paper's numbers are of, and whether ours compare with them."""
     paper = f"ILSVRC {table.paper.paper_split}"
-    if table.is_ilsvrc and splits == [table.paper.paper_split]:
-        source = f"Paper: {paper}; diff = ours - paper."
-    elif table.is_ilsvrc:
-        source = f"Paper: {paper}, whose labels are not public; diff = ours - paper all the same."
-    else:
-        source = f"The paper's numbers are of another data set, {paper}: not comparable with ours."
-    parts = [f"**{table.paper.title} (%)**: {ours}; 95 % bootstrap interval over images."]
-    return " ".join([*parts, source, table.paper.caption]).strip()
+    if not table.is_ilsvrc:
+        return f"The paper's numbers are of another data set, {paper}: not comparable with ours."
+    if splits == [table.paper.paper_split]:
+        return f"Paper: {paper}{f'; {difference}' if difference else ''}."
+    all_the_same = f"; {difference} all the same" if difference else ""
+    return f"Paper: {paper}, whose labels are not public{all_the_same}."
 
 
 def _differences(table: Table, line: Line) -> list[str]:
@@ -132,22 +197,3 @@ def _differences(table: Table, line: Line) -> list[str]:
         f"{round(number.error, 2) - value:+.2f}"
         for number, value in zip(line.numbers, line.row.paper, strict=bool(line.numbers))
     ]
-
-
-def _short(percent: float) -> str:
-    return f"{percent:.1f}".replace("100.0", "100")
-
-
-def _grid(head: list[str], body: list[list[str]], left: int) -> str:
-    """A Markdown table with aligned columns, the first ``left`` of them to the left."""
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-
-    def line(cells: list[str]) -> str:
-        padded = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join([line(head), line(rule), *map(line, body)])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.center import Center
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.boxes.whole_image import WholeImage
@@ -313,6 +314,99 @@ def test_maps_may_be_views_of_other_arrays():
     plain = RankedMaps([0, 1, 2], np.ascontiguousarray(strided.maps_Rhw), 17, 11)
     assert ThresholdBox(0.6)(strided) == ThresholdBox(0.6)(plain)
     assert len({box for _, box in ThresholdBox(0.6)(plain)}) > 1
+
+
+def test_maps_are_resized_as_the_view_says():
+    values = np.array([[[0, 4]]], np.float32)
+    linear = RankedMaps([7], values, 4, 1)
+    np.testing.assert_allclose(linear.at_image_size(0), [[0, 1, 3, 4]])
+    cubic = RankedMaps([7], values, 4, 1, None, "cubic")
+    # Keys' kernel, a = -1/2, at distances 1/4, 3/4 and 5/4; what lies outside is left out.
+    near, far, beyond = 0.8671875, 0.2265625, -0.0703125
+    expected = [4 * beyond / (near + beyond), 4 * far / (near + far)]
+    expected += [4 * near / (near + far), 4 * near / (near + beyond)]
+    np.testing.assert_allclose(cubic.at_image_size(0), [expected], atol=1e-6)
+    for part in (cubic.only(0), cubic.first(1)):
+        np.testing.assert_allclose(part.at_image_size(0), [expected], atol=1e-6)
+
+
+def test_parts_see_the_same_image():
+    image = np.zeros((4, 6, 3), np.uint8)
+    maps = RankedMaps([5, 6], np.zeros((2, 2, 2), np.float32), 6, 4, image)
+    assert maps.first(1).image_HW3 is image
+    assert maps.only(1).image_HW3 is image
+
+
+def test_a_box_is_searched_once_for_all_strategies(monkeypatch):
+    searched = []
+
+    def search(map_HW, threshold):
+        searched.append((float(map_HW[0, 0]), threshold))
+        return largest_component_box(map_HW, threshold)
+
+    monkeypatch.setattr("cam_repro.boxes.threshold.largest_component_box", search)
+    maps = at_size(*(np.full((1, 2), value, np.float32) for value in (1, 2, 3)))
+    best, true_class = maps.first(2), maps.only(1)
+    threshold, heuristic = ThresholdBox(0.2), HeuristicBoxes(0.2, 0.5)
+    assert threshold(true_class) == [(1, (0, 0, 1, 0))]
+    assert threshold(best) == [(0, (0, 0, 1, 0)), (1, (0, 0, 1, 0))]
+    heuristic(best)
+    assert searched == [(2, 0.2), (1, 0.2), (1, 0.5), (2, 0.5)]
+
+
+def test_which_strategies_need_what():
+    assert not WholeImage.needs_maps
+    assert not Center.needs_maps
+    assert ThresholdBox.needs_maps
+    assert HeuristicBoxes.needs_maps
+    kinds = (WholeImage, Center, ThresholdBox, HeuristicBoxes)
+    assert not any(kind.needs_image for kind in kinds)
+
+
+# --- the centred box -----------------------------------------------------------------------------
+
+
+def centred_box(width, height, scale):
+    ((_, box),) = Center(scale)(RankedMaps([0], np.zeros((1, 1, 1), np.float32), width, height))
+    return box
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scale", "box"),
+    [
+        (101, 101, 0.1, (45, 45, 55, 55)),
+        (100, 50, 1, (0, 0, 99, 49)),
+        # Of 99: 24.75 to 74.25; of 49: 12.25 to 36.75. The first pixel to the nearest, the last up.
+        (100, 50, 0.5, (25, 12, 75, 37)),
+        (101, 51, 0.5, (25, 12, 75, 38)),  # of 50: 12.5, to the even, to 37.5
+        (500, 375, 0.75, (62, 47, 437, 328)),
+        (2, 1, 0.05, (0, 0, 1, 0)),
+        (1, 1, 0.75, (0, 0, 0, 0)),
+    ],
+)
+def test_literal_centred_boxes(width, height, scale, box):
+    assert centred_box(width, height, scale) == box
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.floats(1e-6, 1))
+def test_centred_boxes_are_in_the_middle_and_as_large_as_asked(width, height, scale):
+    x0, y0, x1, y1 = centred_box(width, height, scale)
+    for first, last, length in ((x0, x1, width), (y0, y1, height)):
+        assert 0 <= first <= last < length
+        assert abs(first - (length - 1 - last)) <= 1.5
+        assert abs((last - first) - scale * (length - 1)) <= 1.5 + 1e-9
+
+
+def test_center_guesses_one_box_for_the_five_best():
+    maps = RankedMaps([4, 2, 9, 0, 7, 5], np.full((6, 2, 2), np.nan, np.float32), 100, 50)
+    assert Center(0.5)(maps) == [(c, (25, 12, 75, 37)) for c in (4, 2, 9, 0, 7)]
+    assert Center().scale == 0.75
+
+
+@pytest.mark.parametrize("scale", [0, -0.5, 1.01, 75, float("nan"), "half"])
+def test_a_scale_is_a_share_of_the_sides(scale):
+    with pytest.raises(UserError, match=rf"^box\.scale={scale}: is a share"):
+        Center(scale)
 
 
 def test_whole_image_guesses_it_for_the_five_best_whatever_the_maps_say():

@@ -12,15 +12,19 @@ from cam_repro.jobs.train import run_training
 torch.set_num_threads(1)
 
 RESULTS = {"manifest.json", "last.pt", "best.pt", "log.csv", "curves.png", "contact_sheet.png"}
+RESULTS |= {"maps"}
 
 
 def results_in(folder):
-    """Files below ``folder`` that a run would leave, or leave half."""
+    """Files below ``folder`` that a run would leave, or leave half; cached tables do not count."""
     return [
         path
         for path in folder.rglob("*")
-        if path.name in RESULTS
-        or path.name.startswith((".", "submission", "scores", "predictions", "table"))
+        if ".cache" not in path.relative_to(folder).parts
+        and (
+            path.name in RESULTS
+            or path.name.startswith((".", "submission", "scores", "predictions", "table"))
+        )
     ]
 
 
@@ -47,7 +51,7 @@ def tree(tiny_tree, tmp_path):
 @pytest.fixture
 def trained(tiny_run, compose_config, tmp_path):
     """Folder of a finished run."""
-    words = [*tiny_run, "optim.iterations=1", f"output={tmp_path / 'trained'}"]
+    words = [*tiny_run, "data.cache=null", "optim.iterations=1", f"output={tmp_path / 'trained'}"]
     return run_training(compose_config("train", *words))
 
 
@@ -59,6 +63,7 @@ def trained(tiny_run, compose_config, tmp_path):
     [
         ("train", [], ["model is not given: add model=NAME"]),
         ("train", ["model=vgg_gpa"], ["'model/vgg_gpa'", "vgg_gap"]),
+        ("train", ["model=none"], ["model=none is no network"]),
         ("train", ["model=vgg", "data=ilsvrc"], ["data.root is not given: add data.root=DIR"]),
         ("train", ["model=vgg", "data=imagenet"], ["'data/imagenet'", "ilsvrc"]),
         ("train", ["model=vgg", "optim.lr=-1"], ["optim.lr=-1.0: must be over 0"]),
@@ -87,8 +92,10 @@ def trained(tiny_run, compose_config, tmp_path):
         ("reproduce", ["experiment=papper"], ["'experiment/papper'", "demo"]),
         ("reproduce", ["models=[vgg,vgg_gpa]"], ["no vgg_gpa", "vgg_gap"]),
         ("reproduce", ["modles=[vgg]"], ["no setting 'modles'"]),
-        ("reproduce", ["experiment=paper"], ["data.root is not given"]),
-        ("data", ["chekc"], ["chekc", "make and check"]),
+        ("eval", ["model=none", "data=ground_truth"], ["data.file is not given: add data.file=F"]),
+        ("eval", ["save_maps=maybe"], ["save_maps", "maybe"]),
+        ("reproduce", ["experiment=paper_text"], ["data.root is not given"]),
+        ("data", ["chekc"], ["chekc", "make, check, unpack"]),
         ("data", ["check", "data=ilsvrc"], ["data.root is not given"]),
     ],
 )
@@ -170,7 +177,7 @@ def test_a_root_that_is_not_there(command, tmp_path, name):
         "train": ["model=alexnet_gap", "data=ilsvrc"],
         "eval": ["data=ilsvrc"],
         "data": ["check", "data=ilsvrc"],
-        "reproduce": ["experiment=paper"],
+        "reproduce": ["experiment=paper_text"],
     }
     missing = tmp_path / "nowhere"
     done = command(name, *words[name], f"data.root={missing}")
@@ -184,7 +191,7 @@ def test_a_class_folder_that_the_mapping_lacks(command, tree, tiny_run, tmp_path
     mapping.write_text("".join(lines[:-1]))
     lost = lines[-1].split()[0]
     done = command("train", *tiny_run, f"data.root={tree}")
-    assert_one_line(done, lost, "class folder is not in", mapping)
+    assert_one_line(done, lost, "does not tell the class of", mapping)
     done = command("eval", "data=ilsvrc", f"data.root={tree}", "device=cpu")
     assert_one_line(done, lost, "is not in", mapping)
     assert results_in(tmp_path / "runs") == []

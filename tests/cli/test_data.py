@@ -1,60 +1,253 @@
+"""``cam-data``: the built-in set, what check says and with which status, archives to a tree."""
+
+import gzip
+import io
 import json
+import shutil
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import savemat
 
+from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.synthetic import CLASSES
 
-WORDS = ["data=ilsvrc", "data.workers=0"]
+CHECK = ["check", "data=ilsvrc", "data.root=tree"]
+IMAGES = "ILSVRC/Data/CLS-LOC"
+ANNOTATIONS = "ILSVRC/Annotations/CLS-LOC"
 
 
-def test_check_counts_what_is_there(command, make_tree, tmp_path):
-    make_tree(tmp_path / "tree", classes=4, train=3, val=2, test=5)
-    done = command("data", "check", *WORDS, "data.root=tree", "output=report.json")
+def said(done):
+    """What the command said, without the date and time of warnings."""
+    return done.err.splitlines()
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def test_what_check_says_of_a_good_tree(command, make_tree, tmp_path):
+    tree = make_tree(tmp_path / "tree", classes=4, train=3, val=2, test=5)
+    for number, path in enumerate(sorted(tree.rglob("*.JPEG"))):
+        Image.new("RGB", (32, 24), (9 * number, 0, 0)).save(path)
+    done = command("data", *CHECK, "output=report.json")
     assert (done.status, done.errors) == (0, []), done.err
     report = json.loads((tmp_path / "report.json").read_text())
-    counts = ("images", "classes", "boxes", "images_without_boxes", "unreadable", "boxes_outside")
-    assert {split: [report[split][key] for key in counts] for split in report} == {
-        "train": [12, 4, 12, 0, [], []],
-        "val": [8, 4, 8, 0, [], []],
-        "test": [5, 0, 0, 5, [], []],
+    versions = {s: report["splits"][s]["annotation_version"] for s in ("train", "val")}
+    assert {len(version) for version in versions.values()} == {64}
+    assert said(done) == [
+        "tree: layout Kaggle",
+        "the 4 classes of tree/LOC_synset_mapping.txt, in submissions by class index + 1",
+        "train  12 images; 4 of 4 classes, 3 in each; labels from class folders",
+        f"       12 boxes from {ANNOTATIONS}/train (version {versions['train'][:12]}); "
+        "0 images without a box",
+        f"val    8 images; 4 of 4 classes, 2 in each; labels from {ANNOTATIONS}/val",
+        f"       8 boxes from {ANNOTATIONS}/val (version {versions['val'][:12]}); "
+        "0 images without a box",
+        "test   5 images",
+        "not ILSVRC's classes: tables can be made, but none compares with the paper's",
+        "Table 1   lacks nothing",
+        "Table 2   lacks nothing",
+        "Table 3   lacks nothing",
+        "cam-train ready",
+        "cam-eval  ready",
+    ]
+    counts = ("images", "complete", "boxes", "images_without_boxes", "faults", "problem")
+    assert {name: [split[key] for key in counts] for name, split in report["splits"].items()} == {
+        "train": [12, 1_281_167, 12, 0, {}, None],
+        "val": [8, 50_000, 8, 0, {}, None],
+        "test": [5, 100_000, 0, 5, {}, None],
     }
-    assert report["train"]["images_per_class"] == [3, 3]
-    assert "train  12 images, 4 classes (3 to 3 images each), 12 boxes" in done.err
+    assert set(report["splits"]["train"]["images_by_class"].values()) == {3}
+    assert report["can_train"] is report["can_eval"] is None
+    # The tables of the annotations are kept beside the runs.
+    assert len(list((tmp_path / "runs/.cache").iterdir())) == 2
 
 
-def test_check_names_faults_and_fails(command, make_tree, tmp_path):
+def test_what_check_says_of_a_bad_tree(command, make_tree, tmp_path):
     inner = make_tree(tmp_path / "tree") / "ILSVRC"
-    images = sorted((inner / "Data" / "CLS-LOC" / "val").iterdir())
-    images[0].write_bytes(images[0].read_bytes()[:300])
-    xml = inner / "Annotations" / "CLS-LOC" / "val" / f"{images[1].stem}.xml"
-    assert "<xmax>18</xmax>" in xml.read_text()
-    xml.write_text(xml.read_text().replace("<xmax>18</xmax>", "<xmax>32</xmax>"))  # of 0 to 31
-    done = command("data", "check", *WORDS, "data.root=tree", "output=report.json")
+    images = sorted((inner / "Data/CLS-LOC/val").iterdir())
+    for image in images[:4]:
+        image.write_bytes(b"")
+    images[4].unlink()
+    xml = inner / f"Annotations/CLS-LOC/val/{images[5].stem}.xml"
+    assert "<xmax>30</xmax>" in xml.read_text()
+    xml.write_text(xml.read_text().replace("<xmax>30</xmax>", "<xmax>32</xmax>"))  # of 0 to 31
+    done = command("data", *CHECK, "output=report.json")
     assert done.status == 1
-    assert done.errors == [
-        "error: 2 faults in the data set, named above; mend or remove those files"
+    assert done.errors == [], "what was found is no error of the command"
+    lines = said(done)
+    assert lines[4].startswith("val    5 images; 3 of 3 classes, 1 to 2 in each; labels from")
+    name = "ILSVRC2012_val_0000000"
+    assert lines[6:12] == [
+        f"       FAULT files listed but not there (1): {name}5.JPEG",
+        f"       FAULT files of no bytes (4): {name}1.JPEG; {name}2.JPEG; {name}3.JPEG and 1 more",
+        "       FAULT images with a box that is empty or reaches beyond them (1): "
+        f"{name}6.JPEG (32x24): [[15, 10, 32, 21]]",
+        f"       note: annotations without an image (1): {name}5",
+        "       note: images whose boxes in XML differ from those in the solution file (1): "
+        f"{name}6.JPEG: XML n00001020 15 10 32 21, LOC_val_solution.csv n00001020 15 10 30 21",
+        "test   2 images",
+    ]
+    assert lines[-2:] == [
+        "cam-train not ready: val has files listed but not there, files of no bytes",
+        "cam-eval  not ready: val has files listed but not there, files of no bytes, images with a "
+        "box that is empty or reaches beyond them",
     ]
     report = json.loads((tmp_path / "report.json").read_text())
-    assert len(report["val"]["unreadable"]) == len(report["val"]["boxes_outside"]) == 1
-    assert images[0].name in report["val"]["unreadable"][0]
-    assert images[1].name in report["val"]["boxes_outside"][0]
-    assert images[0].name in done.err
-    assert report["train"]["unreadable"] == report["test"]["unreadable"] == []
+    assert report["splits"]["val"]["faults"]["empty"] == [f"{name}{i}.JPEG" for i in range(1, 5)]
+    assert report["can_eval"] == lines[-1].partition(": ")[2]
 
-    # Without decoding neither can be seen.
-    done = command("data", "check", *WORDS, "data.root=tree", "decode=false")
-    assert done.status == 0
+    done = command("data", *CHECK, "decode=false")
+    assert not any("no bytes" in line for line in said(done))
+    assert any("FAULT files listed but not there (1)" in line for line in said(done))
 
 
-def test_a_tree_without_training_images_can_still_be_scored(command, make_tree, tmp_path):
-    inner = make_tree(tmp_path / "tree") / "ILSVRC"
-    (inner / "Data" / "CLS-LOC" / "train").rename(tmp_path / "away")
-    done = command("data", "check", *WORDS, "data.root=tree", "output=report.json")
+def _nothing_wrong(tree: Path) -> None:
+    pass
+
+
+def _train_missing(tree: Path) -> None:
+    (tree / IMAGES / "train").rename(tree.parent / "away")
+
+
+def _train_image_empty(tree: Path) -> None:
+    next((tree / IMAGES / "train").rglob("*.JPEG")).write_bytes(b"")
+
+
+def _train_box_outside(tree: Path) -> None:
+    xml = next((tree / ANNOTATIONS / "train").rglob("*.xml"))
+    xml.write_text(
+        xml.read_text().replace("<xmin>0<", "<xmin>-1<").replace("<xmin>3<", "<xmin>-1<")
+    )
+
+
+def _val_box_outside(tree: Path) -> None:
+    xml = tree / ANNOTATIONS / "val/ILSVRC2012_val_00000001.xml"
+    xml.write_text(xml.read_text().replace("<xmin>0<", "<xmin>-1<"))
+
+
+def _val_missing(tree: Path) -> None:
+    (tree / IMAGES / "val").rename(tree.parent / "away")
+
+
+def _test_missing(tree: Path) -> None:
+    (tree / IMAGES / "test").rename(tree.parent / "away")
+
+
+def _mapping_broken(tree: Path) -> None:
+    (tree / "LOC_synset_mapping.txt").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (_nothing_wrong, 0),
+        (_train_box_outside, 0),
+        (_test_missing, 0),
+        (_train_missing, 2),
+        (_train_image_empty, 2),
+        (_val_box_outside, 3),
+        (_val_missing, 1),
+        (_mapping_broken, 1),
+    ],
+)
+def test_status_says_what_can_run(command, make_tree, tmp_path, spoil, status):
+    spoil(make_tree(tmp_path / "tree"))
+    done = command("data", *CHECK)
+    assert (done.status, done.errors) == (status, []), done.err
+    trains, evaluates = {0: (True, True), 1: (False, False), 2: (False, True), 3: (True, False)}[
+        status
+    ]
+    assert ("cam-train ready" in said(done)) is trains
+    assert ("cam-eval  ready" in said(done)) is evaluates
+
+
+def test_the_help_states_these_statuses(command):
+    done = command("data", "--help")
+    text = " ".join(done.out.split())
+    assert (
+        "exit status of check: 0 cam-train and cam-eval can run, 2 only cam-eval, 3 only "
+        "cam-train, 1 neither" in text
+    )
+
+
+def test_splits_that_are_not_there_say_how_to_name_them(command, make_tree, tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    _train_missing(tree)
+    done = command("data", *CHECK)
+    assert "train  none: no folder of train images (data.train=DIR names one)" in said(done)
+    done = command("data", *CHECK, "data.train=away")
     assert done.status == 0, done.err
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert "missing" in report["train"]
-    assert report["val"]["images"] == 6
+    assert "train  12 images; 3 of 3 classes, 4 in each; labels from class folders" in said(done)
+
+
+def test_boxes_and_classes_may_be_named(command, make_tree, tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    (tree / ANNOTATIONS).rename(tmp_path / "xml")
+    for split in ("train", "val"):
+        (tree / f"LOC_{split}_solution.csv").unlink()
+    (tree / "LOC_synset_mapping.txt").rename(tmp_path / "classes.txt")
+    assert command("data", *CHECK).status == 1  # val has no labels
+    done = command("data", *CHECK, "data.boxes=xml", "data.classes=classes.txt")
+    assert done.status == 0, done.err
+    assert said(done)[1].startswith("the 3 classes of classes.txt, ")
+    assert any(line.startswith("       6 boxes from xml/val (version ") for line in said(done))
+    done = command("data", *CHECK, "data.boxes=xml/val")
+    assert done.status == 0, done.err
+    assert "       no boxes" in said(done)  # of train
+
+
+def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp_path):
+    wnids = ilsvrc_classes().wnids[:2]
+    for number, wnid in enumerate((*wnids, wnids[0])):
+        path = tmp_path / f"tree/val/{wnid}/ILSVRC2012_val_{number + 1:08d}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (99 * number, 0, 0)).save(path)
+    done = command("data", *CHECK)
+    assert done.status == 2
+    assert said(done) == [
+        "tree: layout ImageFolder",
+        "ILSVRC's 1,000 classes, in submissions by ILSVRC2012_ID of the development kit",
+        "train  none: no folder of train images (data.train=DIR names one)",
+        "val    3 of 50,000 images; 2 of 1,000 classes, 1 to 2 in each; labels from class folders",
+        "       no boxes",
+        "test   none: no folder of test images (data.test=DIR names one)",
+        "Table 1   lacks 49,997 of 50,000 validation images",
+        "Table 2   lacks 49,997 of 50,000 validation images; boxes of the validation images",
+        "Table 3   lacks 49,997 of 50,000 validation images; boxes of the validation images; "
+        "the test images (the validation images stand in)",
+        "cam-train not ready: no folder of train images (data.train=DIR names one)",
+        "cam-eval  ready",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["check", "data=ilsvrc"], ["data.root is not given: add data.root=DIR"]),
+        (["check", "data=ilsvrc", "data.root=nowhere"], ["data.root=nowhere: no such folder"]),
+        (["check", "data=ground_truth"], ["looks at images: data=demo or data=ilsvrc"]),
+        (["make", "data=ilsvrc", "data.root=."], ["makes the built-in set alone"]),
+        (["chekc"], ["cam-data chekc: the actions are make, check, unpack"]),
+        (["unpack", "output=new"], ["add tars=DIR, the archives, and output=DIR"]),
+        (["unpack", "tars=."], ["add tars=DIR, the archives, and output=DIR"]),
+        (["unpack", "tars=.", "output=new"], ["found none of ILSVRC2012_devkit_t12.tar.gz"]),
+        (["unpack", "tars=.", "output=new", "splits=[vall]"], ["splits=vall: choose among train"]),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(command, tmp_path, monkeypatch, words, parts):
+    monkeypatch.delenv("CAM_REPRO_ILSVRC", raising=False)
+    done = command("data", *words)
+    assert done.status == 1
+    assert len(done.errors) == 1, done.err
+    for part in parts:
+        assert part in done.errors[0]
+
+
+# --- make ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", [["make"], ["check"]])
@@ -73,3 +266,110 @@ def test_the_built_in_set_is_made_once_in_the_cache(command, tmp_path, monkeypat
     before = {path: Path(path).stat().st_mtime_ns for path in images}
     assert command("data", *words).status == 0
     assert {path: Path(path).stat().st_mtime_ns for path in images} == before
+
+
+# --- unpack --------------------------------------------------------------------------------------
+
+TENCH, SNAKE = "n01440764", "n01751748"
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def jpeg(red: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12), (red, 0, 0)).save(buffer, "jpeg")
+    return buffer.getvalue()
+
+
+def xml(wnid: str) -> bytes:
+    return (
+        "<annotation><size><width>16</width><height>12</height></size>"
+        f"<object><name>{wnid}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax>"
+        "<ymax>8</ymax></bndbox></object></annotation>"
+    ).encode()
+
+
+@pytest.fixture
+def tars(tmp_path: Path) -> Path:
+    """All six archives, of four training, two validation and one test image."""
+    folder = tmp_path / "tars"
+    folder.mkdir()
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    classes = ilsvrc_classes()
+    assert classes.devkit_ids_C is not None
+    fields = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    rows = zip(classes.devkit_ids_C.tolist(), classes.wnids, classes.names, strict=True)
+    savemat(kit / "meta.mat", {"synsets": np.array(sorted(rows), fields)[:, None]})
+    inner = "ILSVRC2012_devkit_t12/data"
+    archives = {
+        "ILSVRC2012_img_train.tar": tar(
+            {
+                f"{wnid}.tar": tar({f"{wnid}_{i}.JPEG": jpeg(start + 40 * i) for i in (1, 2)})
+                for start, wnid in ((0, TENCH), (20, SNAKE))
+            }
+        ),
+        "ILSVRC2012_img_val.tar": tar(
+            {f"ILSVRC2012_val_{i:08d}.JPEG": jpeg(100 + 30 * i) for i in (1, 2)}
+        ),
+        "ILSVRC2012_img_test_v10102019.tar": tar({"test/ILSVRC2012_test_00000001.JPEG": jpeg(250)}),
+        "ILSVRC2012_bbox_train_v2.tar.gz": tar({f"{SNAKE}/{SNAKE}_2.xml": xml(SNAKE)}),
+        "ILSVRC2012_bbox_val_v3.tgz": tar(
+            {f"val/ILSVRC2012_val_{i:08d}.xml": xml(wnid) for i, wnid in ((1, SNAKE), (2, TENCH))}
+        ),
+        "ILSVRC2012_devkit_t12.tar.gz": tar(
+            {
+                f"{inner}/meta.mat": (kit / "meta.mat").read_bytes(),
+                f"{inner}/ILSVRC2012_validation_ground_truth.txt": b"490\n449\n",
+            }
+        ),
+    }
+    for name, content in archives.items():
+        (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    shutil.rmtree(kit)
+    return folder
+
+
+def test_archives_become_a_tree_that_check_understands(command, tars, tmp_path):
+    done = command("data", "unpack", "tars=tars", "output=tree", "verify=false")
+    assert (done.status, done.errors) == (0, []), done.err
+    assert said(done)[-1] == "the tree is in tree: cam-data check data=ilsvrc data.root=tree"
+
+    done = command("data", *CHECK, "output=report.json")
+    assert done.status == 0, done.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["layout"] == "official archives"
+    splits = report["splits"]
+    assert {name: (s["images"], s["boxes"], s["labels"]) for name, s in splits.items()} == {
+        "train": (4, 1, "class folders"),
+        "val": (2, 2, "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"),
+        "test": (1, 0, None),
+    }
+    assert splits["val"]["images_by_class"] == {TENCH: 1, SNAKE: 1}
+    assert all(not s["faults"] and not s["notes"] for s in splits.values())
+
+    # Run again, it finds all done; of a tree in the making check says what is there.
+    done = command("data", "unpack", "tars=tars", "output=tree", "verify=false")
+    assert done.status == 0, done.err
+    assert "finished before" in done.err
+    shutil.rmtree(tmp_path / "tree/train")
+    assert command("data", *CHECK).status == 2
+
+
+def test_splits_choose_among_the_archives(command, tars, tmp_path):
+    words = ["unpack", "tars=tars", "output=tree", "verify=false", "splits=[val]"]
+    done = command("data", *words)
+    assert done.status == 0, done.err
+    folders = {path.name for path in (tmp_path / "tree").iterdir() if path.name[0] != "."}
+    assert folders == {"val", "bbox", "ILSVRC2012_devkit_t12"}
+    done = command("data", *CHECK)
+    assert done.status == 2, done.err
+    assert "val    2 of 50,000 images; 2 of 1,000 classes, 1 in each; labels from " in done.err

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-DATA_KEYS = {"name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels"}
+DATA_KEYS = {"name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels", "has_boxes", "layout"}
 MANIFEST_KEYS = {
     *("schema", "config", "git", "checkpoint", "versions", "device", "precision", "counts"),
     *("seconds", "images_per_second", "processes", "command", "created", "skipped", "data"),
-    *("model", "saliency", "view", "covered", "split", "strategies", "submission_labels"),
+    *("model", "saliency", "view", "covered", "split", "strategies", "submission_labels", "maps"),
 }
 RUN_FILES = [
     "contact_sheet.png",
@@ -112,6 +114,9 @@ def test_manifest_says_where_it_came_from(place, gap):
     assert manifest["strategies"] == ["threshold", "heuristic"]
     assert manifest["counts"] == {"images": 6, "skipped": 0}
     assert manifest["command"].startswith("cam-eval split=val data=ilsvrc ")
+    assert (manifest["submission_labels"], manifest["maps"]) == ("class index + 1", False)
+    assert manifest["data"]["layout"].startswith("layout Kaggle, ")
+    assert "boxes" in manifest["data"]["layout"]
     assert manifest["config"]["model"]["width"] == 0.05  # from the checkpoint: no word said it
     checkpoint = place / manifest["checkpoint"]["path"]
     assert manifest["checkpoint"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
@@ -207,12 +212,18 @@ def test_the_test_split_has_predictions_but_no_scores(place, words, command, tmp
     assert done.status == 0, done.err
     assert "no labels in this split" in done.err
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == set(RUN_FILES) - {"scores.json"}
+    tables = {"submission_heuristic.csv", "submission_threshold.csv"}  # Kaggle's
+    assert names == set(RUN_FILES) - {"scores.json"} | tables
     rows = pd.read_parquet(tmp_path / "out" / "predictions.parquet").to_dict("records")
     assert [row["id"] for row in rows] == ["ILSVRC2012_test_00000001", "ILSVRC2012_test_00000002"]
     assert {row["label"] for row in rows} == {-1}
     assert all(row["threshold/gt_known"] is None for row in rows)
     submission = (tmp_path / "out" / "submission_threshold.txt").read_text().splitlines()
+    kaggle = pd.read_csv(tmp_path / "out" / "submission_threshold.csv")
+    assert kaggle["ImageId"].tolist() == [row["id"] for row in rows]
+    for line, other in zip(submission, kaggle["PredictionString"], strict=True):
+        numbers = re.sub(r"n0000(1\d\d0)", lambda m: str(int(m[1]) // 10 - 99), other)
+        assert numbers == line  # WordNet ids n00001000, n00001010 ... in place of 1, 2 ...
     for row, line in zip(rows, submission, strict=True):
         numbers = list(map(int, line.split()))
         assert numbers[0::5] == [label + 1 for label in row["threshold/classes"]]
@@ -241,6 +252,52 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     assert manifest["config"]["box"]["threshold"] == 0.5
     assert manifest["checkpoint"]["path"] == str(weights)
     assert json.loads((folder / "scores.json").read_text())["loc"].keys() == {"threshold"}
+
+
+def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
+    """cam-eval save_maps=true, then cam-score on its folder alone."""
+    runs = f"runs={place / 'runs'}"
+    eval_words = ["model=alexnet_gap", *words, runs, "save_maps=true", "contact_sheet=0"]
+    done = command("eval", *eval_words, "output=run")
+    assert done.status == 0, done.err
+    score_words = ["protocol=max_box_acc", "maps=run/maps", "ground_truth=run", "output=f.json"]
+    done = command("score", *score_words)
+    assert done.status == 0, done.err
+    result = json.loads(done.out)
+    assert json.loads((tmp_path / "f.json").read_text()) == result
+    assert result.keys() == {"max_box_acc", "mean", "best_threshold"}
+
+    # The same by brute force at every tenth threshold finds no more, and as much at the best.
+    rows = pd.read_parquet(tmp_path / "run" / "predictions.parquet").to_dict("records")
+
+    def accuracy(iou, threshold):
+        right = 0
+        for row in rows:
+            map_hw = np.load(tmp_path / "run" / "maps" / f"{row['id']}.npy").astype(np.float64)
+            map_HW = cv2.resize(map_hw, (224, 224), interpolation=cv2.INTER_CUBIC)
+            map_HW = (map_HW - map_HW.min()) / (map_HW.max() - map_HW.min())
+            grey_HW = (map_HW * 255).astype(np.uint8)
+            mask_HW = (grey_HW > int(threshold * grey_HW.max())).astype(np.uint8)
+            contours, _ = cv2.findContours(mask_HW, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+            x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
+            box = (x, y, min(x + w, 223), min(y + h, 223))
+            scale = 224 / np.array([32, 24, 32, 24])
+            truth = [tuple((np.array(t) * scale).astype(int)) for t in fours(row["gt_boxes"])]
+            right += max(overlap(box, t) for t in truth) >= iou
+        return 100 * right / len(rows)
+
+    for iou, best in result["max_box_acc"].items():
+        assert accuracy(float(iou), result["best_threshold"][iou]) == pytest.approx(best)
+    at_tenths = [accuracy(0.5, step / 10) for step in range(10)]
+    assert max(at_tenths) <= result["max_box_acc"]["0.5"] + 1e-9
+    assert result["mean"] == pytest.approx(np.mean(list(result["max_box_acc"].values())))
+
+    # The boxes of the true class, at IoU 0.5, are those of scores.json.
+    done = command("score", "protocol=gt_known", "submission=run")
+    assert done.status == 0, done.err
+    error = json.loads((tmp_path / "run" / "scores.json").read_text())["loc"]["threshold"]
+    known = json.loads(done.out)["gt_known"]
+    assert known["0.5"] == pytest.approx(100 - error["gt_known"])
 
 
 def test_contact_sheet_is_a_picture_of_every_image(gap):

@@ -3,9 +3,13 @@
 import json
 import shlex
 
+import hydra
 import pandas as pd
 import pytest
 import torch
+
+from cam_repro.config import config_dir, validate
+from cam_repro.jobs.reproduce import ReproduceSettings, _steps
 
 torch.set_num_threads(1)
 
@@ -14,6 +18,7 @@ data: ilsvrc
 train: [model.width=0.05, model.input_size=64, model.resize_size=72,
         optim.iterations=6, optim.batch_size=4, tensorboard=false]
 eval: [contact_sheet=2]
+boxes: [whole_image]
 networks:
   alexnet: {train: [optim.lr=0.01]}
   # A rate so small that nothing moves: what it ends with is what it started from.
@@ -68,14 +73,20 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
         ["cam-eval", "model=alexnet_gap"],
     ]
 
-    # The tables and the summary hold the scores.
+    # The tables hold the scores.
     scores = json.loads((runs / "alexnet_gap/eval/val-cam/scores.json").read_text())
     table = pd.read_csv(runs / "tables" / "table1.csv").set_index("Networks")
     top1 = scores["cls"]["top1"]
     assert table.loc["AlexNet-GAP", "top-1 val. error"] == pytest.approx(top1, abs=0.005)
     assert table["top-1 val. error"].notna().sum() == 2
-    summary = [line.split() for line in first.err.splitlines() if line.startswith("alexnet_gap  ")]
-    assert summary[-1][1:3] == ["cam", f"{top1:.2f}"]
+    every = pd.read_csv(runs / "tables" / "runs.csv")
+    assert every[["network", "maps", "view", "box"]].apply("-".join, axis=1).tolist() == [
+        *(f"alexnet-backprop-squash-{box}" for box in ("threshold", "heuristic", "whole_image")),
+        *(f"alexnet_gap-cam-squash-{box}" for box in ("threshold", "heuristic", "whole_image")),
+    ]
+    loc = scores["loc"]["heuristic"]["top5"]
+    assert every["loc top-5"][4] == pytest.approx(loc, abs=0.005)
+    assert "\n**All runs**: data set tiny, split val, n = 6." in first.out
     assert str(runs.relative_to(tmp_path) / "tables") in first.err
     assert "alexnet_gap/eval/val-cam/contact_sheet.png" in first.err
 
@@ -145,3 +156,138 @@ def test_other_settings_are_not_taken_for_done(reproduce):
     done = reproduce("models=[alexnet]", "seed=1")
     assert done.status == 1
     assert "seed: 0 there, 1 now" in done.errors[0]
+
+
+def test_both_readings_side_by_side(reproduce, tmp_path):
+    done = reproduce("models=[alexnet]", "experiment.readings=[text,code]")
+    assert done.status == 0, done.err
+    assert [line.partition(" saliency=")[2] for line in commands_in(done.err)[1:]] == [
+        "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val contact_sheet=2",
+        "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val contact_sheet=2",
+    ]
+    tables = tmp_path / "runs" / "tiny" / "tables"
+    side = pd.read_csv(tables / "table2_readings.csv").set_index("Method")
+    line = side.loc["Backprop on AlexNet"].iloc[0]
+    assert line["text run"] == "tiny/alexnet/eval/val-backprop"
+    assert line["code run"] == "tiny/alexnet/eval/val-backprop-ten"
+    assert line["code settings"] == "model.variant=torchvision"
+    assert line["code - text"] == pytest.approx(line["code"] - line["text"], abs=0.01)
+    assert (tables / "table2_code.csv").is_file()
+
+    # The text's results are done already; what is there of both is shown.
+    again = reproduce("models=[alexnet]")
+    assert again.status == 0, again.err
+    assert again.err.count("scored already") == 1
+    assert again.out == done.out
+
+
+def test_unknown_readings(reproduce):
+    done = reproduce("experiment.readings=[text,talk]")
+    assert done.errors == ["error: experiment.readings: there is no talk, only text, code"]
+
+
+def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):
+    done = reproduce("experiment.variant=caffe")
+    assert done.status == 0, done.err
+    runs = tmp_path / "runs" / "tiny"
+    names = {path.name for path in runs.iterdir()}
+    assert names == {"alexnet_caffe", "alexnet_gap_caffe", "tables"}
+    assert all("model.variant=caffe" in shlex.split(line) for line in commands_in(done.err))
+    assert sum("model.weights=" in line for line in commands_in(done.err)) == 1
+    weights = "model.weights=runs/tiny/alexnet_caffe/train/last.pt"
+    assert weights in shlex.split(commands_in(done.err)[2])
+    manifest = json.loads((runs / "alexnet_gap_caffe/eval/val-cam/manifest.json").read_text())
+    assert manifest["model"] == "alexnet_gap_caffe"
+    assert manifest["config"]["model"]["variant"] == "caffe"
+
+
+def test_weights_that_are_not_there_are_named_before_anything_is_done(command, tmp_path):
+    (tmp_path / "w").mkdir()
+    for name in ("bvlc_reference_caffenet", "bvlc_googlenet", "nin_imagenet"):
+        (tmp_path / "w" / f"{name}.caffemodel").touch()
+    words = ["reproduce", "experiment=paper_code", "data.root=/nowhere", "experiment.weights=w"]
+    done = command(*words)
+    assert (done.status, done.errors) == (
+        1,
+        [
+            "error: no such weights: w/VGG_ILSVRC_16_layers.caffemodel (vgg), "
+            "w/alexnetplusCAM_imagenet.caffemodel (alexnet_star_gap), "
+            "w/vgg16CAM_train_iter_90000.caffemodel (vgg_gap), "
+            "w/imagenet_googlenetCAM_train_iter_120000.caffemodel (googlenet_gap); name their "
+            "folder (experiment.weights=DIR), or only the other rows "
+            "(models=[alexnet,googlenet,nin,alexnet_gap,googlenet_gmp])"
+        ],
+    )
+    done = command(*words, "models=[alexnet,googlenet,nin,alexnet_gap,googlenet_gmp]")
+    assert "data.root=/nowhere: no such folder" in done.errors[0]
+    done = command(*words, "models=[vgg]")
+    assert done.errors[0].endswith("or only the other rows (models=[NAME,...])")
+
+
+def test_the_papers_two_experiments():
+    """What each trains, scores and starts from, as command lines."""
+
+    def lines(name):
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            words = [f"experiment={name}", "data.root=/d", "experiment.weights=/w"]
+            settings = validate(hydra.compose("reproduce", words), ReproduceSettings)
+            steps = list(_steps(settings, settings.experiment.networks, "runs", "ilsvrc"))
+        common = ("data=ilsvrc", "data.root=/d", "split=val", "seed=0", "recipe=ilsvrc")
+        return [
+            " ".join([step.command, *(word for word in step.arguments if word not in common)])
+            + f" -> {step.folder.relative_to('runs/ilsvrc')}"
+            for step in steps
+        ]
+
+    text, code = lines("paper_text"), lines("paper_code")
+    boxes = "view=squash box=[threshold,heuristic]"
+    assert [line for line in text if "vgg" in line] == [
+        f"eval model=vgg model.weights=torchvision saliency=backprop {boxes} -> "
+        "vgg/eval/val-backprop",
+        "train model=vgg_gap model.weights=torchvision -> vgg_gap/train",
+        f"eval model=vgg_gap saliency=cam {boxes} -> vgg_gap/eval/val-cam",
+    ]
+    caffe, boxes = "model.variant=caffe", "view=ten box=[dt_box,dt_box_heuristic]"
+    files = {
+        "alexnet": ("bvlc_reference_caffenet", ["backprop"]),
+        "vgg": ("VGG_ILSVRC_16_layers", ["backprop"]),
+        "googlenet": ("bvlc_googlenet", ["cam", "backprop"]),
+        "nin": ("nin_imagenet", ["cam"]),
+        "alexnet_star_gap": ("alexnetplusCAM_imagenet", ["cam"]),
+        "vgg_gap": ("vgg16CAM_train_iter_90000", ["cam"]),
+        "googlenet_gap": ("imagenet_googlenetCAM_train_iter_120000", ["cam"]),
+    }
+    expected = [
+        f"eval model={name} {caffe} model.weights=/w/{file}.caffemodel saliency={maps} {boxes} -> "
+        f"{name}_caffe/eval/val-{maps}-ten"
+        for name, (file, methods) in files.items()
+        for maps in methods
+    ]
+    released = {"alexnet_gap": "bvlc_reference_caffenet", "googlenet_gmp": "bvlc_googlenet"}
+    for name, file in released.items():
+        expected += [
+            f"train model={name} {caffe} model.weights=/w/{file}.caffemodel -> {name}_caffe/train",
+            f"eval model={name} {caffe} saliency=cam {boxes} -> {name}_caffe/eval/val-cam-ten",
+        ]
+    assert sorted(code) == sorted(expected)
+
+
+def test_other_weights_under_the_same_name_are_scored_again(reproduce, tmp_path):
+    assert reproduce("models=[alexnet]").status == 0
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    last = tmp_path / "runs" / "tiny" / "alexnet" / "train" / "last.pt"
+    state = torch.load(last, weights_only=True)
+    torch.save(state, weights / "their.pt")
+    words = ["models=[alexnet]", f"experiment.weights={weights}", "output=elsewhere"]
+    words += ["+experiment.networks.alexnet.weights=their.pt"]
+    words += ["+experiment.networks.alexnet.trained=false"]
+    first = reproduce(*words)
+    assert first.status == 0, first.err
+    (line,) = commands_in(first.err)
+    assert f"model.weights={weights / 'their.pt'}" in shlex.split(line)
+    assert "scored already" not in first.err
+    assert "scored already" in reproduce(*words).err
+    state["model"]["classifier.6.bias"].add_(torch.tensor([0.0, 0.0, 9.0]))
+    torch.save(state, weights / "their.pt")
+    assert "scored already" not in reproduce(*words).err

@@ -13,13 +13,13 @@ def test_without_arguments_every_data_set_gets_its_tables(make_run, tmp_path):
     done = cam_tables(cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "data set: demo (1 scored runs under runs, view squash)"
-    assert "data set: other (1 scored runs under runs, view squash)" in lines
+    assert lines[0] == "data set: demo (1 scored runs under runs)"
+    assert "data set: other (1 scored runs under runs)" in lines
     assert max(map(len, lines)) <= 100
     for data, error in (("demo", "0.00"), ("other", "100.00")):
         folder = tmp_path / "runs" / data / "tables"
         names = sorted(path.name for path in folder.iterdir())
-        assert names == ["table1.csv", "table2.csv", "table3.csv", "tables.md"]
+        assert names == ["runs.csv", "table1.csv", "table2.csv", "table3.csv", "tables.md"]
         assert f"NIN,{error},{error},41.90" in (folder / "table1.csv").read_text()
         assert (folder / "tables.md").read_text() in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
@@ -34,6 +34,40 @@ def test_output_holds_one_data_set_or_a_folder_for_each(make_run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["demo", "other"]
 
 
+def test_readings(make_run, tmp_path):
+    make_run("nin", cls_right=4, loc_right=4)
+    boxes = ("dt_box", "dt_box_heuristic")
+    folder = tmp_path / "runs" / "demo" / "tables"
+
+    def files(*arguments):
+        done = cam_tables(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert max(map(len, done.stdout.splitlines())) <= 100
+        assert (folder / "tables.md").read_text() in done.stdout
+        names = sorted(path.name for path in folder.iterdir())
+        for path in folder.iterdir():
+            path.unlink()
+        return names, done.stderr
+
+    text = ["runs.csv", "table1.csv", "table2.csv", "table3.csv", "tables.md"]
+    code = ["table1_code.csv", "table2_code.csv", "table3_code.csv"]
+    sides = ["table1_readings.csv", "table2_readings.csv", "table3_readings.csv"]
+    assert files() == files("reading=text") == files("reading=both") == (text, "")
+    names, warning = files("reading=code")
+    assert names == sorted({*text, *code} - {f"table{i}.csv" for i in (1, 2, 3)})
+    assert warning == (
+        "demo: no run has the view ten and the boxes dt_box or dt_box_heuristic of the reading "
+        "code: its tables are empty\n"
+    )
+
+    make_run("nin", view="ten", cls_right=4, loc_right=3, strategies=boxes)
+    assert files("reading=code")[1] == ""
+    assert files("reading=both") == (sorted([*text, *code, *sides]), "")
+    cam_tables("reading=both", cwd=tmp_path)
+    line = (folder / "table2_readings.csv").read_text().splitlines()[11]
+    assert line.startswith("NIN,top-1,65.47,0.00,25.00,+25.00,4,4,demo,val,val,,")
+
+
 def test_mistakes_are_one_line(make_run, tmp_path):
     def error(*arguments):
         done = cam_tables(*arguments, cwd=tmp_path)
@@ -44,11 +78,17 @@ def test_mistakes_are_one_line(make_run, tmp_path):
     path = make_run("nin")
     assert error("data=foo") == "error: no scored runs of data=foo under runs; there: demo\n"
     assert error("dat=foo") == "error: there is no setting 'dat': --help lists them\n"
+    assert error("reading=foo") == "error: reading=foo: choose one of text, code, both\n"
     (path / "manifest.json").write_text('{"schema": 7}')
-    assert error() == (
-        "error: runs/demo/nin/eval/val-cam/manifest.json has schema 7, this version reads 1: "
+    broken = (
+        "left out: runs/demo/nin/eval/val-cam/manifest.json has schema 7, this version reads 1: "
         "score the run again with cam-eval\n"
     )
+    assert error() == f"{broken}error: no scored run under runs can be read\n"
+    make_run("vgg_gap", data="other")
+    done = cam_tables(cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, broken)
+    assert done.stdout.startswith("data set: other (1 scored runs under runs)\n")
 
 
 def test_help_is_about_the_command(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cam_repro.cli.app import config_dir
+from cam_repro.config import config_dir
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,7 @@
-"""Every kind of file that ILSVRC holds is decoded to the same RGB; bad files are named."""
+"""Every kind of file that ILSVRC holds is decoded to the same RGB; bad files are named.
+
+Sizes are those of the pixels as stored, also where the header alone is read.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.data.images import UnreadableImage, read_image
+from cam_repro.data.images import UnreadableImage, read_image, read_size
 from cam_repro.errors import UserError
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -88,6 +91,28 @@ def test_exif_orientation_is_ignored(tmp_path):
     Image.fromarray(halves(LEFT, RIGHT)).save(path, quality=95, subsampling=0, exif=exif)
     assert Image.open(path).getexif()[ORIENTATION] == 6
     check(read_image(path), LEFT, RIGHT, 3)
+    assert read_size(path) == (32, 16)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_size_is_that_of_the_decoded_image(tmp_path, mode):
+    path = tmp_path / "a.JPEG"
+    Image.new(mode, (31, 7)).save(path)
+    assert read_size(path) == read_image(path).size == (31, 7)
+
+
+def test_size_of_a_png_named_jpeg(tmp_path):
+    path = tmp_path / "n02105855_2933.JPEG"
+    Image.new("P", (5, 9)).save(path, format="png")
+    assert read_size(path) == (5, 9)
+
+
+def test_size_needs_the_header_alone(tmp_path):
+    path = tmp_path / "a.JPEG"
+    _truncated(path)
+    assert read_size(path) == (64, 64)
+    with pytest.raises(UnreadableImage):
+        read_image(path)
 
 
 def _truncated(path: Path) -> None:
@@ -101,20 +126,26 @@ def _text(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "words"),
+    ("read", "write", "words"),
     [
-        (_truncated, "not a readable image"),
-        (_text, "not a readable image"),
-        (lambda path: path.write_bytes(b""), "not a readable image"),
-        (lambda path: path.mkdir(), "not a readable image"),
-        (lambda path: None, "listed but missing"),
+        (read_image, _truncated, "not a readable image"),  # its header is whole
+        *[
+            (read, write, words)
+            for read in (read_image, read_size)
+            for write, words in (
+                (_text, "not a readable image"),
+                (lambda path: path.write_bytes(b""), "not a readable image"),
+                (lambda path: path.mkdir(), "not a readable image"),
+                (lambda path: None, "listed but missing"),
+            )
+        ],
     ],
 )
-def test_a_bad_file_is_named(tmp_path, write, words):
+def test_a_bad_file_is_named(tmp_path, read, write, words):
     path = tmp_path / "n01440764_1.JPEG"
     write(path)
     with pytest.raises(UnreadableImage) as caught:
-        read_image(path)
+        read(path)
     assert isinstance(caught.value, UserError)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)

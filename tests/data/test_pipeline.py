@@ -293,12 +293,13 @@ def test_view_loader_covers_each_image_once(images, view, batch_size, images_a_b
             images, view, batch_size=batch_size, workers=0, pin=False, rank=rank, world=2
         )
         batches = list(loader)
-        assert [len(batch.indices) for batch in batches] == images_a_batch
+        assert [len(batch.seen) for batch in batches] == images_a_batch
         for batch in batches:
-            seen += batch.indices
-            assert batch.sizes == [(32, 24)] * len(batch.indices)
-            for crops_V3HW, index in zip(batch.crops_NV3HW, batch.indices, strict=True):
-                crops = view.crops(read_image(images[index].path))
+            seen += [image.index for image in batch.seen]
+            for crops_V3HW, image in zip(batch.crops_NV3HW, batch.seen, strict=True):
+                assert image.size == (32, 24)
+                assert image.pixels_HW3 is None
+                crops = view.crops(read_image(images[image.index].path))
                 np.testing.assert_array_equal(crops_V3HW.permute(0, 2, 3, 1).numpy(), crops)
     assert seen == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
 
@@ -306,7 +307,21 @@ def test_view_loader_covers_each_image_once(images, view, batch_size, images_a_b
 def test_view_loader_gives_each_images_own_size(images):
     Image.new("RGB", (50, 7)).save(images[1].path)
     (batch,) = view_loader(images, Squash(8, 8), batch_size=12, workers=0, pin=False)
-    assert batch.sizes == [(32, 24), (50, 7)] + [(32, 24)] * 10
+    assert [image.size for image in batch.seen] == [(32, 24), (50, 7)] + [(32, 24)] * 10
+
+
+def test_view_loader_hands_on_the_pixels_where_they_are_asked_for(images):
+    Image.fromarray(noise(7, 50)).save(images[1].path)
+    options = {"batch_size": 12, "workers": 0, "pin": False}
+    (batch,) = view_loader(images, Squash(8, 8), keep_pixels=True, **options)
+    (without,) = view_loader(images, Squash(8, 8), **options)
+    assert torch.equal(batch.crops_NV3HW, without.crops_NV3HW)
+    assert batch.seen[1].pixels_HW3.shape == (7, 50, 3)
+    for image in batch.seen:
+        assert image.pixels_HW3.dtype == np.uint8
+        np.testing.assert_array_equal(
+            image.pixels_HW3, np.asarray(read_image(images[image.index].path))
+        )
 
 
 @settings(max_examples=30, deadline=None)
@@ -349,7 +364,8 @@ def test_view_loader_reports_an_unreadable_image(images):
     path_missing = images[5].path
     path_missing.unlink()
     first, second = view_loader(images, Ten(12, 16), batch_size=60, workers=0, pin=False)
-    assert first.indices + second.indices == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+    seen = [image.index for image in first.seen + second.seen]
+    assert seen == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert [len(batch.crops_NV3HW) for batch in (first, second)] == [4, 6]
     assert [str(e).partition(": ")[0] for e in first.unreadable] == [str(path), str(path_missing)]
     assert second.unreadable == []

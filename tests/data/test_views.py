@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cam_repro.data.views import Center, Squash, Ten, squash
+from cam_repro.errors import UserError
 
 
 def coordinate_image(size: int) -> Image.Image:
@@ -144,6 +145,43 @@ def test_ten_merge_scales_each_class_by_its_own_maximum_and_leaves_zeros():
     expected = np.zeros((3, 4, 4))
     expected[0, 0, 0] = expected[2, 0, 1] = 1
     np.testing.assert_array_equal(frames, expected)
+
+
+# Of 0 and 1 enlarged to four values; worked out in tests/test_resample.py.
+CUBIC = [-9 / 102, 29 / 140, 111 / 140, 111 / 102]
+LINEAR = [0, 1 / 4, 3 / 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "row"), [({}, CUBIC), ({"interpolation": "linear"}, LINEAR)], ids=["cubic", "linear"]
+)
+@pytest.mark.parametrize(("crop", "mirrored"), [(1, False), (6, True)])
+def test_ten_merge_upsamples_as_the_authors_do_unless_told_otherwise(words, row, crop, mirrored):
+    """Cubic is the default. It reaches below 0, where absolute values are taken."""
+    view = Ten(4, 6, **words)
+    values = np.zeros((10, 1, 2, 2), np.float32)
+    values[crop, 0, :, 1] = 1  # the top right corner, or its mirror: frame x 2 to 5, y 0 to 3
+    wanted = np.abs(row[::-1] if mirrored else row) / max(row)
+    frame = view.merge(values)[0]
+    np.testing.assert_allclose(frame[:4, 2:], [wanted] * 4, atol=1e-6)
+    assert not frame[4:].any()
+    assert not frame[:, :2].any()
+
+
+def test_interpolation_of_each_view():
+    assert Ten(4, 6).interpolation == "cubic"
+    assert Ten(4, 6, interpolation="linear").interpolation == "linear"
+    assert Squash(4, 6).interpolation == Center(4, 6).interpolation == "linear"
+    with pytest.raises(
+        UserError, match=r"^view.interpolation=nearest: choose one of linear, cubic"
+    ):
+        Ten(4, 6, interpolation="nearest")
+
+
+def test_ten_merge_leaves_the_maps_as_they_were():
+    values = np.full((10, 1, 4, 4), -2, np.float32)
+    Ten(4, 6).merge(values)
+    assert (values == -2).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,5 +1,6 @@
 """One pass over a split by a network whose weights are set by hand: every value is literal."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cam_repro.boxes.base import BoxStrategy
 from cam_repro.boxes.heuristic import HeuristicBoxes
-from cam_repro.boxes.threshold import ThresholdBox
+from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.data.ilsvrc import load_image_set
 from cam_repro.data.pipeline import ErrorPolicy, LabelledBatch
 from cam_repro.data.views import Squash, Ten
@@ -19,6 +21,7 @@ from cam_repro.engine.evaluate import classification_errors, evaluate
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
+from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
 
@@ -76,15 +79,27 @@ def blocks(height, width, *rectangles):
     return pixels
 
 
-def run(images, view=None, saliency=None, on_error="stop", group=None, **more):
+BOXES = {"threshold": ThresholdBox(0.2), "heuristic": HeuristicBoxes(0.2, 0.4)}
+
+
+def run(
+    images,
+    view=None,
+    saliency=None,
+    on_error="stop",
+    group=None,
+    boxes=BOXES,
+    workers=0,
+    **more,
+):
     return evaluate(
         ColourNet(),
         images,
         saliency or Cam(),
         view or Squash(32, 40),
-        {"threshold": ThresholdBox(0.2), "heuristic": HeuristicBoxes(0.2, 0.4)},
+        boxes,
         EvalSettings(batch_size=2, contact_sheet=0),
-        LoaderSettings(on_error=on_error, workers=0),
+        LoaderSettings(on_error=on_error, workers=workers),
         CPU,
         "fp32",
         group or Processes(),
@@ -228,6 +243,150 @@ def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_
     assert (x0, y0) == (0, 0)
     assert 24 <= x1 <= 40
     assert 24 <= y1 <= 40
+
+
+# --- maps
+
+
+def mixed(image_set, count=5):
+    """Images of coarse random colours in sizes of their own, and a label that is not the best."""
+    rng = np.random.default_rng(3)
+    images = {}
+    for i in range(count):
+        cells_443 = rng.integers(0, 256, (4, 4, 3), np.uint8)
+        pixels = cells_443.repeat(50 + 7 * i, axis=0).repeat(75 - 9 * i, axis=1)
+        images[f"{i}"] = (pixels, int(cells_443.mean((0, 1)).argmin()), (0, 0, 20, 20))
+    return image_set(images)
+
+
+def test_saved_maps_are_those_of_the_true_class(image_set, tmp_path):
+    images = image_set({"a": (MIDDLE, GREEN, (0, 0, 15, 7)), "b": (MIDDLE, RED, (8, 8, 23, 23))})
+    run(images, maps_folder=tmp_path / "maps")
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a.npy", "b.npy"]
+    green, red = (np.load(tmp_path / "maps" / f"{name}.npy") for name in "ab")
+    assert green.dtype == red.dtype == np.float32
+    expected = np.zeros((2, 4, 4))
+    expected[0, 0, :2] = 16  # two cells of green in the corner
+    expected[1, 1:3, 1:3] = 16  # four of red in the middle
+    np.testing.assert_allclose(green, expected[0], atol=1e-5)
+    np.testing.assert_allclose(red, expected[1], atol=1e-5)
+
+
+def test_without_labels_the_best_classs_map_is_saved(image_set, tmp_path):
+    green = blocks(32, 32, (GREEN, 8, 8, 23, 23), (RED, 0, 0, 15, 7))
+    images = image_set({"a": (green, RED, (0, 0, 15, 7))})
+    unlabelled = dataclasses.replace(images, labels_N=np.array([-1], np.int32))
+    run(unlabelled, maps_folder=tmp_path)
+    expected = np.zeros((4, 4))
+    expected[1:3, 1:3] = 16  # green
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), expected, atol=1e-5)
+
+
+def test_the_mean_of_a_saved_map_is_the_classs_score(image_set, tmp_path):
+    images = mixed(image_set)
+    run(images, maps_folder=tmp_path)
+    network = ColourNet().eval()
+    for i in range(len(images)):
+        sample = images[i]
+        crops_V3HW = Squash(32, 40).crops(Image.open(sample.path)).transpose(0, 3, 1, 2)
+        with torch.no_grad():
+            logits_C = network(network.normalize(torch.tensor(crops_V3HW)))[0]
+        mean = float(np.load(tmp_path / f"{sample.id}.npy").mean())
+        assert mean == pytest.approx(float(logits_C[sample.label]), abs=1e-5)
+        assert sample.label != int(logits_C.argmax())  # not the class guessed
+
+
+@pytest.mark.parametrize("view", [Squash(32, 40), Ten(32, 40)], ids=["squash", "ten"])
+def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, tmp_path, view):
+    images = mixed(image_set)
+    found = run(images, view, maps_folder=tmp_path, boxes={"threshold": ThresholdBox(0.5)})
+    known = [prediction.strategies["threshold"].gt_known for prediction in found.predictions]
+
+    def boxes(interpolation):
+        for prediction in found.predictions:
+            map_hw = np.load(tmp_path / f"{prediction.id}.npy")
+            assert map_hw.shape == ((4, 4) if view.name == "squash" else (40, 40))
+            map_HW = resize(map_hw, prediction.width, prediction.height, interpolation)
+            yield largest_component_box(map_HW, 0.5)
+
+    assert list(boxes(view.interpolation)) == known
+    assert len(set(known)) == len(images)
+    other = "linear" if view.interpolation == "cubic" else "cubic"
+    assert list(boxes(other)) != known
+
+
+def test_maps_are_no_matter_to_the_predictions(image_set, tmp_path):
+    images = mixed(image_set)
+    with_maps, without = run(images, maps_folder=tmp_path), run(images)
+    for one, two in zip(with_maps.predictions, without.predictions, strict=True):
+        assert (one.probabilities, one.strategies) == (two.probabilities, two.strategies)
+
+
+# --- strategies that look at the image
+
+
+class RedPixels(BoxStrategy):
+    """The box of all pixels with much red; keeps what it saw."""
+
+    needs_image = True
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, maps):
+        pixels_HW3 = maps.image_HW3
+        self.seen.append(pixels_HW3)
+        y, x = np.nonzero(pixels_HW3[..., 0] > 128)
+        box = (int(x.min()), int(y.min()), int(x.max()), int(y.max()))
+        return [(index, box) for index in maps.classes]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_strategy_sees_the_image_as_it_is_stored(image_set, workers):
+    plain = blocks(30, 50, (RED, 7, 3, 40, 21), (GREEN, 0, 0, 5, 29))
+    full = (0, 0, 1, 1)
+    images = image_set({name: (plain, RED, full) for name in ("rgb", "grey", "cmyk")})
+    files = {name: Path(images.folder) / f"{name}.JPEG" for name in ("grey", "cmyk")}
+    grey = np.zeros((17, 64), np.uint8)
+    grey[2:9, 11:61] = 200
+    Image.fromarray(grey, "L").save(files["grey"], "PNG")
+    # Magenta and yellow ink make red; no ink but black makes black. In blocks of 8, for JPEG.
+    ink = np.zeros((32, 16, 4), np.uint8)
+    ink[..., 3] = 255
+    ink[8:24, :8] = (0, 255, 255, 0)
+    Image.fromarray(ink, "CMYK").save(files["cmyk"], "JPEG", quality=100, subsampling=0)
+
+    strategy = RedPixels()
+    found = run(images, boxes={"red": strategy}, workers=workers)
+    boxes = {p.id: {box for _, box in p.strategies["red"].guesses} for p in found.predictions}
+    assert boxes == {
+        "rgb": {(7, 3, 40, 21)},
+        "grey": {(11, 2, 60, 8)},
+        "cmyk": {(0, 8, 7, 23)},
+    }
+    assert all(p.strategies["red"].gt_known in boxes[p.id] for p in found.predictions)
+    assert {(p.width, p.height) for p in found.predictions} == {(50, 30), (64, 17), (16, 32)}
+    # In the order of the ids: cmyk, grey, rgb; twice each, for the guesses and the true class.
+    cmyk, _, grey_seen, _, rgb, _ = strategy.seen
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, plain)
+    np.testing.assert_array_equal(grey_seen, np.stack([grey] * 3, axis=2))
+    expected = np.zeros((32, 16, 3))
+    expected[8:24, :8, 0] = 255
+    np.testing.assert_allclose(cmyk, expected, atol=3)
+
+
+def test_pixels_are_kept_for_those_strategies_alone(image_set):
+    class Nosy(BoxStrategy):
+        def __call__(self, maps):
+            assert maps.image_HW3 is None
+            return [(maps.classes[0], (0, 0, 1, 1))]
+
+    images = image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))})
+    found = run(images, boxes={"nosy": Nosy()})
+    assert found.predictions[0].strategies["nosy"].gt_known == (0, 0, 1, 1)
+    with pytest.raises(AssertionError):
+        run(images, boxes={"nosy": Nosy(), "red": RedPixels()})
 
 
 def test_the_network_is_left_as_it_was(image_set):

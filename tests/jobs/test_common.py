@@ -5,7 +5,7 @@ import torch
 
 from cam_repro.engine.device import Processes
 from cam_repro.errors import UserError
-from cam_repro.jobs.common import announce, log_file, open_data
+from cam_repro.jobs.common import announce, describe_data, log_file, open_data
 
 torch.set_num_threads(1)
 
@@ -35,7 +35,7 @@ def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
     told = []
     monkeypatch.setattr(Processes, "wait", lambda group: told.append("wait"))
     monkeypatch.setattr(
-        "cam_repro.jobs.common.instantiate", lambda source, **more: told.append("open")
+        "cam_repro.jobs.common.open_image_set", lambda *arguments: told.append("open")
     )
     data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
     for group, order in (
@@ -53,7 +53,26 @@ def test_the_first_line_names_the_data_set(tiny_tree, caplog):
     with caplog.at_level(logging.INFO):
         announce(images)
     (message,) = caplog.messages
-    assert message == f"data set tiny: 3 classes, 2 test images in {images.folder}"
+    assert message == (
+        f"data set tiny: 3 classes, 2 test images in {images.folder} ({images.described})"
+    )
+
+
+def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
+    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    images, _ = open_data(data, Processes(), "val", with_boxes=True)
+    assert describe_data(images) == {
+        "name": "tiny",
+        "is_ilsvrc": False,
+        "n_classes": 3,
+        "fingerprint": images.fingerprint,
+        "has_labels": True,
+        "has_boxes": True,
+        "layout": images.described,
+    }
+    images, _ = open_data(data, Processes(), "test", with_boxes=True)
+    described = describe_data(images)
+    assert (described["has_labels"], described["has_boxes"]) == (False, False)
 
 
 def test_log_file_keeps_what_was_said_inside_and_goes_on_where_it_ended(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cam_repro.devkit import read_blacklist, read_ground_truth, read_submission
+from cam_repro.devkit import read_blacklist, read_submission
 from cam_repro.errors import UserError
+from cam_repro.ground_truth import read_ground_truth
 from cam_repro.metrics.official import errors, hits, overlaps
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"
@@ -56,6 +57,79 @@ def test_blacklist_leaves_classification_alone():
     assert (row.cls_error, row.clsloc_error) == (50, 50)
     with pytest.raises(UserError, match="no image to score"):
         errors(cls, loc, np.ones(4, bool))
+
+
+# --- the official program's terms, one image at a time, worked out by hand from eval_clsloc.m and
+# compute_overlap.m of the development kit. The true box is 10 x 10 pixels.
+
+RIGHT, WRONG = [0, 0, 9, 9], [10, 10, 19, 19]
+
+
+def errors_of(guesses, label=7, gt_boxes=(RIGHT,)):
+    """(cls_error, clsloc_error) for k = 1, 2, ... of one image with guesses (label, box)."""
+    labels = np.array([[guess for guess, _ in guesses]])
+    boxes = np.array([[box for _, box in guesses]])
+    truth = np.array(gt_boxes, np.int64).reshape(-1, 4)
+    right = hits(labels, boxes, np.array([label]), truth, np.array([0, len(truth)]))
+    return [(row.cls_error, row.clsloc_error) for row in errors(*right)]
+
+
+def test_any_of_several_true_boxes_will_do():
+    assert errors_of([(7, RIGHT)], gt_boxes=[WRONG, RIGHT]) == [(0, 0)]
+    assert errors_of([(7, RIGHT)], gt_boxes=[WRONG, WRONG]) == [(0, 100)]
+
+
+def test_the_same_label_may_be_guessed_twice():
+    assert errors_of([(7, WRONG), (7, RIGHT)]) == [(0, 100), (0, 0)]
+
+
+def test_label_and_box_must_be_right_in_the_same_guess():
+    assert errors_of([(7, WRONG), (8, RIGHT)]) == [(0, 100), (0, 100)]
+
+
+def test_an_image_without_a_true_box_is_never_right():
+    assert errors_of([(7, RIGHT), (7, WRONG)], gt_boxes=[]) == [(0, 100), (0, 100)]
+
+
+@pytest.mark.parametrize(
+    "box", [[9, 0, 0, 9], [0, 9, 9, 0], [9, 9, 0, 0], [5, 0, 4, 9], [-1, -1, -1, -1]]
+)
+def test_a_box_with_its_corners_exchanged_has_no_pixel(box):
+    assert errors_of([(7, box)]) == [(0, 100)]
+
+
+def test_a_true_box_with_its_corners_exchanged_is_never_reached():
+    assert errors_of([(7, RIGHT)], gt_boxes=[[9, 9, 0, 0]]) == [(0, 100)]
+
+
+def test_coordinates_are_inclusive():
+    # 50 of 100 pixels are 0.50, which is enough; not inclusive it would be 36/81.
+    assert errors_of([(7, [0, 0, 4, 9])]) == [(0, 0)]
+    assert errors_of([(7, [0, 0, 3, 9])]) == [(0, 100)]
+    # One pixel is a box of area 1.
+    assert errors_of([(7, [3, 3, 3, 3])], gt_boxes=[[3, 3, 3, 3]]) == [(0, 0)]
+
+
+def test_labels_that_no_class_has_are_wrong_and_otherwise_harmless():
+    assert errors_of([(1001, RIGHT), (0, RIGHT), (7, RIGHT)]) == [(100, 100), (100, 100), (0, 0)]
+
+
+def test_guesses_after_the_fifth_and_empty_lines(tmp_path):
+    path = tmp_path / "s.txt"
+    wrong, right = "8 0 0 9 9 " * 5, "7 0 0 9 9\n"
+    path.write_text(f"{wrong}{right}{wrong[:-10]}{right}\n")
+    labels, boxes = read_submission(path)
+    truth = np.array([RIGHT] * 3)
+    right = hits(labels, boxes, np.array([7, 7, 7]), truth, np.arange(4))
+    assert [row.clsloc_error for row in errors(*right)] == [100, 100, 100, 100, 100 * 2 / 3]
+
+
+def test_the_blacklist_divides_by_the_images_kept():
+    cls = np.array([[True], [True], [True], [False], [False]])
+    loc = np.array([[True], [True], [False], [False], [False]])
+    # The first and the last are left out: 2 of 3 wrong; classification is over all five.
+    (row,) = errors(cls, loc, np.array([True, False, False, False, True]))
+    assert (row.cls_error, row.clsloc_error) == (40, 100 * 2 / 3)
 
 
 def by_loops(labels, boxes, truth_labels, truth_boxes, k):

@@ -48,6 +48,13 @@ def test_literal_scores(caplog):
     assert "1 of 3 images have no true box" in caplog.text
 
 
+def test_without_any_true_box_there_is_no_localization_error(caplog):
+    boxless = table([7, 7, 7])
+    boxless.gt_boxes_T4, boxless.gt_offsets = np.zeros((0, 4), np.int32), np.zeros(4, int)
+    assert score(boxless) == {"n_images": 3, "cls": {"top1": pytest.approx(100 / 3), "top5": 0}}
+    assert caplog.text == ""
+
+
 def test_a_split_without_labels_is_refused():
     with pytest.raises(UserError, match="no labels to score against"):
         score(table([7, -1, 7]))

@@ -12,7 +12,10 @@ from torch import nn
 from cam_repro.models import CamNetwork, build_model
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL_CONFIGS = sorted((ROOT / "configs" / "model").glob("*.yaml"))
+# Those that name a network: ``none`` stands for having none.
+MODEL_CONFIGS = sorted(
+    path for path in (ROOT / "configs" / "model").glob("*.yaml") if "_target_:" in path.read_text()
+)
 NAMES = [path.stem for path in MODEL_CONFIGS]
 
 

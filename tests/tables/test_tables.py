@@ -1,12 +1,19 @@
-import json
-import logging
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from cam_repro.errors import UserError
-from cam_repro.tables import build_tables, csv_text, find_runs, markdown, write_tables
+from cam_repro.tables import (
+    READINGS,
+    build_tables,
+    find_runs,
+    markdown,
+    paper_sheet,
+    runs_sheet,
+    write_sheets,
+)
 from cam_repro.tables.paper import TABLES
 
 HEADERS = [
@@ -16,9 +23,9 @@ HEADERS = [
 ]
 
 
-def csvs(tmp_path, data="demo", view="squash"):
-    runs = find_runs(tmp_path / "runs", view)[data]
-    return [csv_text(table) for table in build_tables(runs)]
+def csvs(tmp_path, data="demo", reading="text"):
+    runs = find_runs(tmp_path / "runs")[data]
+    return [paper_sheet(table).csv_text for table in build_tables(runs, READINGS[reading])]
 
 
 def row(text, name):
@@ -52,38 +59,38 @@ def test_literal_csv_of_a_small_data_set(make_run, tmp_path):
     assert table1 == (
         "Networks,top-1 val. error,top-5 val. error,paper (ILSVRC val) top-1,"
         "paper (ILSVRC val) top-5,difference top-1,difference top-5,top-1 95% low,top-1 95% high,"
-        "top-5 95% low,top-5 95% high,n,data,view,run\n"
-        "VGGnet-GAP,0.00,0.00,33.40,12.20,,,0.00,0.00,0.00,0.00,4,demo,squash,"
+        "top-5 95% low,top-5 95% high,n,data,view,settings,run\n"
+        "VGGnet-GAP,0.00,0.00,33.40,12.20,,,0.00,0.00,0.00,0.00,4,demo,squash,,"
         "demo/vgg_gap/eval/val-cam\n"
-        "GoogLeNet-GAP,0.00,0.00,35.00,13.20,,,0.00,0.00,0.00,0.00,4,demo,squash,"
+        "GoogLeNet-GAP,0.00,0.00,35.00,13.20,,,0.00,0.00,0.00,0.00,4,demo,squash,,"
         "demo/googlenet_gap/eval/val-cam\n"
-        "AlexNet*-GAP,,,44.90,20.90,,,,,,,,,,\n"
-        "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,\n"
-        "GoogLeNet,,,31.90,11.30,,,,,,,,,,\n"
-        "VGGnet,100.00,100.00,31.20,11.40,,,100.00,100.00,100.00,100.00,4,demo,squash,"
+        "AlexNet*-GAP,,,44.90,20.90,,,,,,,,,,,\n"
+        "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,,\n"
+        "GoogLeNet,,,31.90,11.30,,,,,,,,,,,\n"
+        "VGGnet,100.00,100.00,31.20,11.40,,,100.00,100.00,100.00,100.00,4,demo,squash,,"
         "demo/vgg/eval/val-backprop\n"
-        "AlexNet,,,42.60,19.50,,,,,,,,,,\n"
-        "NIN,,,41.90,19.60,,,,,,,,,,\n"
-        "GoogLeNet-GMP,,,35.60,13.90,,,,,,,,,,\n"
+        "AlexNet,,,42.60,19.50,,,,,,,,,,,\n"
+        "NIN,,,41.90,19.60,,,,,,,,,,,\n"
+        "GoogLeNet-GMP,,,35.60,13.90,,,,,,,,,,,\n"
     )
     assert row(table2, "VGGnet-GAP").startswith("VGGnet-GAP,0.00,0.00,57.20,45.14,,,")
     assert row(table2, "GoogLeNet-GAP").startswith("GoogLeNet-GAP,100.00,100.00,56.40,43.00,,,")
     assert row(table2, "Backprop on VGGnet").endswith("demo/vgg/eval/val-backprop")
     assert table3 == (
         "Method,supervision,top-5 test error,paper (ILSVRC test) top-5,difference top-5,"
-        "top-5 95% low,top-5 95% high,n,data,view,split,run,note\n"
-        "GoogLeNet-GAP (heuristics),weakly,100.00,37.10,,100.00,100.00,4,demo,squash,val,"
+        "top-5 95% low,top-5 95% high,n,data,view,split,settings,run,note\n"
+        "GoogLeNet-GAP (heuristics),weakly,100.00,37.10,,100.00,100.00,4,demo,squash,val,,"
         "demo/googlenet_gap/eval/val-cam,\n"
-        "GoogLeNet-GAP,weakly,100.00,42.90,,100.00,100.00,4,demo,squash,val,"
+        "GoogLeNet-GAP,weakly,100.00,42.90,,100.00,100.00,4,demo,squash,val,,"
         "demo/googlenet_gap/eval/val-cam,\n"
-        "Backprop,weakly,100.00,46.40,,100.00,100.00,4,demo,squash,val,"
+        "Backprop,weakly,100.00,46.40,,100.00,100.00,4,demo,squash,val,,"
         "demo/vgg/eval/val-backprop,"
         "our vgg network; the paper's number is of Simonyan et al.'s own network\n"
-        "GoogLeNet,full,,26.70,,,,,,,,,"
+        "GoogLeNet,full,,26.70,,,,,,,,,,"
         "cited by the paper; fully supervised; nothing here trains it\n"
-        "OverFeat,full,,29.90,,,,,,,,,"
+        "OverFeat,full,,29.90,,,,,,,,,,"
         "cited by the paper; fully supervised; nothing here trains it\n"
-        "AlexNet,full,,34.20,,,,,,,,,"
+        "AlexNet,full,,34.20,,,,,,,,,,"
         "cited by the paper; fully supervised; nothing here trains it\n"
     )
 
@@ -112,23 +119,17 @@ def test_table3_takes_the_test_split_only_where_it_has_labels(make_run, tmp_path
     make_run("googlenet_gap", cls_right=4, loc_right=4)
     make_run("googlenet_gap", split="test", has_labels=False)
     _, _, table3 = csvs(tmp_path)
-    assert ",val,demo/googlenet_gap/eval/val-cam," in row(table3, "GoogLeNet-GAP")
+    assert ",val,,demo/googlenet_gap/eval/val-cam," in row(table3, "GoogLeNet-GAP")
     make_run("googlenet_gap", split="test")
     table1, _, table3 = csvs(tmp_path)
-    assert ",test,demo/googlenet_gap/eval/test-cam," in row(table3, "GoogLeNet-GAP")
+    assert ",test,,demo/googlenet_gap/eval/test-cam," in row(table3, "GoogLeNet-GAP")
     assert row(table1, "GoogLeNet-GAP").endswith("val-cam")
 
 
-def test_the_newest_of_equal_runs_counts_and_the_log_says_so(make_run, tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_the_newest_of_equal_runs_counts(make_run, tmp_path):
     make_run("nin", created="2025-03-01T00:00:00Z", folder="b")
     make_run("nin", cls_right=4, created="2025-02-01T00:00:00Z", folder="c")
-    make_run("resnet18")
     assert row(csvs(tmp_path)[0], "NIN").endswith("demo/nin/eval/b")
-    assert caplog.messages == [
-        "demo/nin/eval/c is left out: demo/nin/eval/b is the same, newer",
-        "demo/resnet18/eval/val-cam fills no row of the tables",
-    ]
 
 
 def test_other_images_under_the_same_name_never_meet_in_a_table(make_run, tmp_path, caplog):
@@ -136,30 +137,51 @@ def test_other_images_under_the_same_name_never_meet_in_a_table(make_run, tmp_pa
     make_run("vgg_gap")
     make_run("alexnet_gap", fingerprint="other", created="2026-01-01T00:00:00Z")
     table1, _, _ = csvs(tmp_path)
-    assert row(table1, "AlexNet-GAP") == "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,"
+    assert row(table1, "AlexNet-GAP") == "AlexNet-GAP,,,51.10,26.30,,,,,,,,,,,"
     assert "demo/alexnet_gap/eval/val-cam is left out: it scored other images" in caplog.text
 
 
-def test_views_and_data_sets_are_kept_apart(make_run, tmp_path):
+def test_data_sets_are_kept_apart(make_run, tmp_path):
     make_run("nin", cls_right=4)
     make_run("nin", view="ten")
     make_run("nin", data="other")
     runs = tmp_path / "runs"
-    assert {name: len(found) for name, found in find_runs(runs).items()} == {"demo": 1, "other": 1}
-    assert list(find_runs(runs, "ten")) == ["demo"]
+    assert {name: len(found) for name, found in find_runs(runs).items()} == {"demo": 2, "other": 1}
     assert list(find_runs(runs, data="other")) == ["other"]
-    assert row(csvs(tmp_path, view="ten")[0], "NIN").startswith("NIN,100.00,")
-    with pytest.raises(UserError, match=r"view=center .* views there: squash, ten"):
-        find_runs(runs, "center")
+    assert row(csvs(tmp_path)[0], "NIN").startswith("NIN,0.00,")
+    assert row(csvs(tmp_path, "other")[0], "NIN").startswith("NIN,100.00,")
     with pytest.raises(UserError, match=r"no scored runs of data=foo .* there: demo, other"):
         find_runs(runs, data="foo")
 
 
-def test_a_broken_run_is_one_clear_line(make_run, tmp_path):
-    path = make_run("nin") / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
-    with pytest.raises(UserError, match=r"nin/eval/val-cam/manifest.json has schema 99"):
-        find_runs(tmp_path / "runs")
+def test_a_broken_run_is_left_out_with_one_line(make_run, amend, tmp_path, caplog):
+    make_run("vgg_gap", cls_right=4)
+    path = make_run("nin")
+    amend(path, schema=99)
+    (make_run("googlenet") / "predictions.parquet").write_bytes(b"PAR1")
+    table1, _, _ = csvs(tmp_path)
+    assert row(table1, "VGGnet-GAP").startswith("VGGnet-GAP,0.00,0.00,33.40,")
+    assert row(table1, "NIN") == "NIN,,,41.90,19.60,,,,,,,,,,,"
+    runs = tmp_path / "runs" / "demo"
+    broken, damaged = sorted(caplog.messages, reverse=True)
+    assert broken == (
+        f"left out: {path / 'manifest.json'} has schema 99, this version reads 1: "
+        "score the run again with cam-eval"
+    )
+    parquet = runs / "googlenet" / "eval" / "val-cam" / "predictions.parquet"
+    assert damaged.startswith(f"left out: {parquet} is damaged (")
+
+    shutil.rmtree(runs / "vgg_gap")
+    for data in (None, "demo"):
+        with pytest.raises(UserError, match=r"no scored run under .* can be read"):
+            find_runs(tmp_path / "runs", data)
+
+
+def test_without_true_boxes_there_is_classification_only(make_run, amend, tmp_path):
+    amend(make_run("nin", cls_right=1), data={"has_boxes": False})
+    table1, table2, _ = csvs(tmp_path)
+    assert row(table1, "NIN").startswith("NIN,75.00,75.00,41.90,")
+    assert row(table2, "NIN") == "NIN,,,65.47,54.19,,,,,,,,,,,"
 
 
 @pytest.mark.parametrize("is_ilsvrc", [True, False])
@@ -168,15 +190,17 @@ def test_markdown_fits_the_terminal_and_says_whose_numbers_stand_there(
 ):
     for i, (model, right) in enumerate({"googlenet_gap": 0, "vgg_gap": 500, "nin": 1}.items()):
         make_run(model, n=600 + i, cls_right=right, loc_right=right, is_ilsvrc=is_ilsvrc)
-    tables = build_tables(find_runs(tmp_path / "runs")["demo"])
-    text = markdown(tables)
+    runs = find_runs(tmp_path / "runs")["demo"]
+    tables = build_tables(runs, READINGS["text"])
+    sheets = [*map(paper_sheet, tables), runs_sheet(runs)]
+    text = markdown(sheets)
     assert max(map(len, text.splitlines())) <= 100
     assert ("not comparable with ours" in text.replace("\n", " ")) == (not is_ilsvrc)
     assert ("diff" in text) == is_ilsvrc
     assert "n = 600 to 602" in text.replace("\n", " ")
-    write_tables(tables, tmp_path / "out")
-    names = ["table1.csv", "table2.csv", "table3.csv", "tables.md"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    names = ["table1.csv", "table2.csv", "table3.csv", "runs.csv", "tables.md"]
+    assert write_sheets(sheets, tmp_path / "out") == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     for name, header in zip(names, HEADERS, strict=False):
         assert (tmp_path / "out" / name).read_text().startswith(f"{header},")
     assert (tmp_path / "out" / "tables.md").read_text() == text

@@ -1,0 +1,274 @@
+"""The classes of a data set, and the only place where the three ways to name them are converted.
+
+WordNet id
+    ``n01751748``: names the class in folders, annotations and mapping files.
+class index
+    0-based position among the sorted WordNet ids of the data set: what networks (torchvision's,
+    Caffe's) put out, and what every array of this package holds.
+development-kit id
+    1 to 1000, ``ILSVRC2012_ID`` in ``meta.mat`` and the same number under other years' names in
+    the later kits: what ``ILSVRC2012_validation_ground_truth.txt`` and submissions hold. The kit
+    numbers the classes in an order of its own: no id is class index + 1. ``n01751748``, the sea
+    snake, has class index 65 and id 490.
+
+The 1,000 classes of ILSVRC (CLS-LOC, the same from 2012 to 2017) are shipped as
+``ilsvrc_classes.csv``: WordNet ids and names of ``LOC_synset_mapping.txt``, ids of the kits'
+``map_clsloc.txt``. A data set with exactly these classes has these ids, wherever it was read from.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cam_repro.errors import UserError
+from cam_repro.types import NO_LABEL
+
+SHIPPED = Path(__file__).with_name("ilsvrc_classes.csv")
+SHIPPED_FROM = "the shipped table of ILSVRC's classes"
+NO_IDS = "none, as these are not ILSVRC's 1,000 classes"
+
+_ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTable:
+    """The classes of a data set in class-index order (sorted WordNet ids).
+
+    wnids: sorted, distinct; names: readable, first synonym, the WordNet id where none is known
+        (not distinct: ILSVRC has two cranes and two maillots).
+    devkit_ids_C: development-kit id by class index, int32 (C,); None where the classes have none.
+    ids_from: where the ids come from, a phrase for a manifest.
+    """
+
+    wnids: tuple[str, ...]
+    names: tuple[str, ...]
+    devkit_ids_C: np.ndarray | None
+    ids_from: str
+
+    def __post_init__(self) -> None:
+        assert list(self.wnids) == sorted(set(self.wnids)), "WordNet ids: sorted and distinct"
+        assert len(self.names) == len(self.wnids)
+        if self.devkit_ids_C is not None:
+            assert self.devkit_ids_C.shape == (len(self.wnids),)
+            assert len(set(self.devkit_ids_C.tolist())) == len(self.wnids)
+            assert (self.devkit_ids_C >= 1).all()
+
+    def __len__(self) -> int:
+        return len(self.wnids)
+
+    @cached_property
+    def _index_by_wnid(self) -> dict[str, int]:
+        return {wnid: index for index, wnid in enumerate(self.wnids)}
+
+    @cached_property
+    def _index_by_label(self) -> np.ndarray:
+        """Class index by submission label, int32; ``NO_LABEL`` in the gaps."""
+        labels_C = self.submission_labels_C
+        indices = np.full(int(labels_C.max(initial=0)) + 1, NO_LABEL, np.int32)
+        indices[labels_C] = np.arange(len(self), dtype=np.int32)
+        return indices
+
+    def get(self, wnid: str) -> int | None:
+        """Class index of a WordNet id, None where it is not a class of this data set."""
+        return self._index_by_wnid.get(wnid)
+
+    def index_of(self, wnid: str) -> int:
+        """Class index of a WordNet id; UserError where it is not a class of this data set."""
+        index = self.get(wnid)
+        if index is None:
+            raise UserError(
+                f"class {wnid}: not among the {len(self):,} classes of the data set; "
+                "check the WordNet id or the data set's list of classes"
+            )
+        return index
+
+    @property
+    def submission_labels_C(self) -> np.ndarray:  # noqa: N802
+        """The label written to a submission for each class index, int32 (C,).
+
+        Development-kit ids where the classes have them, class index + 1 where not.
+        """
+        if self.devkit_ids_C is not None:
+            return self.devkit_ids_C
+        return np.arange(1, len(self) + 1, dtype=np.int32)
+
+    @property
+    def labels_are(self) -> str:
+        """What ``submission_labels_C`` holds, in words for a manifest."""
+        if self.devkit_ids_C is None:
+            return "class index + 1"
+        return "ILSVRC2012_ID of the development kit"
+
+    def indices_of_labels(self, labels_X: np.ndarray) -> np.ndarray:
+        """Class indices, int32, of submission labels (whole numbers, any shape).
+
+        The inverse of ``submission_labels_C``; ``NO_LABEL`` for a number that is no label.
+        """
+        labels_X = np.asarray(labels_X)
+        assert labels_X.size == 0 or np.issubdtype(labels_X.dtype, np.integer), "whole numbers"
+        known_X = (labels_X >= 0) & (labels_X < len(self._index_by_label))
+        return self._index_by_label[np.where(known_X, labels_X, 0).astype(np.int64)]
+
+
+@cache
+def ilsvrc_classes() -> ClassTable:
+    """The 1,000 classes of ILSVRC CLS-LOC, from the table shipped with the package."""
+    with SHIPPED.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    ids_C = np.array([int(row[1]) for row in rows], np.int32)
+    ids_C.setflags(write=False)  # one array for the whole process
+    return ClassTable(
+        wnids=tuple(row[0] for row in rows),
+        names=tuple(row[2] for row in rows),
+        devkit_ids_C=ids_C,
+        ids_from=SHIPPED_FROM,
+    )
+
+
+def classes_of(
+    wnids: Iterable[str],
+    names: Mapping[str, str] | None = None,
+    meta: ClassTable | None = None,
+) -> ClassTable:
+    """The classes of a data set that has exactly these WordNet ids, in any order.
+
+    names: readable names by WordNet id; those missing come from ``meta``, then from the shipped
+        table, and are the WordNet id where nobody knows one.
+    meta: what ``read_meta`` read, where the data set has a meta file.
+
+    The development-kit ids come from ``meta`` where given, from the shipped table where the
+    classes are exactly ILSVRC's 1,000. All others have none: a subset of the 1,000 is a data set
+    of its own, with labels of its own.
+
+    Raises UserError where ``meta`` lacks a class, or where it contradicts the shipped table on
+    ILSVRC's 1,000 classes.
+    """
+    wnids = tuple(sorted(set(wnids)))
+    if not wnids:
+        raise UserError("no classes: expected one WordNet id or more")
+    shipped = ilsvrc_classes()
+    known = dict(zip(shipped.wnids, shipped.names, strict=True))
+    ids_C, ids_from = None, NO_IDS
+    if meta is not None:
+        assert meta.devkit_ids_C is not None, "meta: a table read by read_meta"
+        known |= dict(zip(meta.wnids, meta.names, strict=True))
+        missing = [wnid for wnid in wnids if meta.get(wnid) is None]
+        if missing:
+            raise UserError(
+                f"{meta.ids_from}: has no class {missing[0]}; it belongs to another data set"
+            )
+        ids_C = meta.devkit_ids_C[[meta.index_of(wnid) for wnid in wnids]]
+        ids_from = meta.ids_from
+        _check_against_shipped(wnids, ids_C, ids_from)
+    elif wnids == shipped.wnids:
+        ids_C, ids_from = shipped.devkit_ids_C, shipped.ids_from
+    known |= dict(names or {})
+    return ClassTable(wnids, tuple(known.get(wnid, wnid) for wnid in wnids), ids_C, ids_from)
+
+
+def read_synset_mapping(path: Path | str) -> ClassTable:
+    """The classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
+
+    Raises UserError for a file that is missing, empty, or not in the order of the WordNet ids.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: missing; it maps WordNet ids to class names, one class a line")
+    wnids, names = [], {}
+    for line in _read_text(path).splitlines():
+        if line.strip():
+            wnid, _, words = line.strip().partition(" ")
+            wnids.append(wnid)
+            names[wnid] = _first_synonym(words) or wnid
+    if not wnids:
+        raise UserError(f"{path}: empty; expected one 'WordNet-id name' a line")
+    if wnids != sorted(set(wnids)):
+        raise UserError(f"{path}: WordNet ids must be sorted and distinct; class indices follow it")
+    return classes_of(wnids, names)
+
+
+def read_meta(path: Path | str) -> ClassTable:
+    """The classes of a development kit's ``meta.mat`` (2012) or ``meta_clsloc.mat`` (2013 on).
+
+    Of the synsets there, those without children are the classes (``num_children`` 0, ids 1 to
+    1000); the others are their ancestors in WordNet. ``ids_from`` is the path.
+
+    Raises UserError for anything else (``meta_det.mat`` among it), and for a file with ILSVRC's
+    1,000 classes under other ids than the shipped table's.
+    """
+    from scipy.io import loadmat  # slow to import, and most runs read no meta file
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: missing; give the development kit's meta.mat or meta_clsloc.mat")
+    try:
+        variables = loadmat(path, squeeze_me=True, variable_names=["synsets"])
+        synsets = np.atleast_1d(variables["synsets"])
+    except Exception as error:  # loadmat raises whatever its parsers stumble over
+        raise UserError(f"{path}: not the development kit's meta.mat ({error})") from None
+    fields = synsets.dtype.names or ()
+    id_field = next((field for field in fields if _ID_FIELD.fullmatch(field)), None)
+    if id_field is None or "WNID" not in fields:
+        raise UserError(
+            f"{path}: not the development kit's meta.mat (fields {', '.join(fields) or 'none'}); "
+            "expected WNID and ILSVRC2012_ID, as in meta.mat or meta_clsloc.mat"
+        )
+    try:
+        ids = [int(number) for number in synsets[id_field]]
+        if "num_children" in fields:
+            is_class = [int(number) == 0 for number in synsets["num_children"]]
+        else:
+            is_class = [number <= 1000 for number in ids]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the development kit's meta.mat ({error})") from None
+    names_field = next((field for field in ("words", "name") if field in fields), "WNID")
+    rows = sorted(
+        (str(wnid), number, _first_synonym(words) if isinstance(words, str) else "")
+        for wnid, number, words, keep in zip(
+            synsets["WNID"], ids, synsets[names_field], is_class, strict=True
+        )
+        if keep
+    )
+    wnids = tuple(row[0] for row in rows)
+    distinct_ids = {number for _, number, _ in rows}
+    if not rows or len(set(wnids)) != len(rows) or len(distinct_ids) != len(rows):
+        raise UserError(f"{path}: has no classes, or the same class or {id_field} twice")
+    if min(distinct_ids) < 1:
+        raise UserError(f"{path}: has {id_field} {min(distinct_ids)}; the ids start at 1")
+    ids_C = np.array([row[1] for row in rows], np.int32)
+    _check_against_shipped(wnids, ids_C, str(path))
+    names = tuple(row[2] or row[0] for row in rows)
+    return ClassTable(wnids, names, ids_C, str(path))
+
+
+def _check_against_shipped(wnids: tuple[str, ...], ids_C: np.ndarray, source: str) -> None:
+    """UserError where ILSVRC's 1,000 classes bear other ids than the shipped table's."""
+    shipped = ilsvrc_classes()
+    if wnids != shipped.wnids or shipped.devkit_ids_C is None:
+        return
+    wrong = np.flatnonzero(ids_C != shipped.devkit_ids_C)
+    if len(wrong):
+        first = int(wrong[0])
+        raise UserError(
+            f"{source}: gives {len(wrong)} of ILSVRC's 1,000 classes another id than the "
+            f"development kits ({wnids[first]}: {ids_C[first]}, should be "
+            f"{shipped.devkit_ids_C[first]}); restore the file or take it away"
+        )
+
+
+def _first_synonym(words: str) -> str:
+    return words.split(",")[0].strip()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; restore the file") from None

@@ -1,0 +1,306 @@
+"""How ILSVRC lies on disk: finding the parts of a tree, whichever way somebody unpacked it.
+
+Known are
+
+Kaggle
+    ``[ILSVRC/]Data/CLS-LOC/{train/<wnid>,val,test}``, ``Annotations/CLS-LOC``,
+    ``ImageSets/CLS-LOC``, ``LOC_synset_mapping.txt``, ``LOC_{train,val}_solution.csv``
+official archives, unpacked
+    ``train/<wnid>``, a flat ``val``, ``test``, boxes in ``bbox/{train,val}``, and the development
+    kit with ``meta.mat`` and ``ILSVRC2012_validation_ground_truth.txt``
+ImageFolder
+    as torchvision and most training scripts want it: ``{train,val}/<wnid>``
+
+and any mixture: each part is looked for by itself, and each can be named instead (``Places``).
+The root may be the folder that holds ``ILSVRC``, ``ILSVRC`` itself, or ``Data/CLS-LOC`` in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cam_repro.errors import UserError
+
+SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
+
+_IMAGE_FOLDERS = ("{split}", "ILSVRC2012_img_{split}", "images/{split}")
+_BOX_FOLDERS = (
+    "bbox/{split}",
+    "boxes/{split}",
+    "bbox_{split}",
+    "annotations/{split}",
+    "Annotations/{split}",
+    "ILSVRC2012_bbox_{split}*/{split}",
+    "ILSVRC2012_bbox_{split}*",
+)
+_NAMED_BOX_FOLDERS = (
+    "{split}",
+    "CLS-LOC/{split}",
+    "Annotations/CLS-LOC/{split}",
+    "ILSVRC/Annotations/CLS-LOC/{split}",
+    *_BOX_FOLDERS,
+)
+_SOLUTION = "LOC_{split}_solution.csv"
+_KIT_FOLDERS = ("", "data", "ILSVRC20*devkit*", "ILSVRC20*devkit*/data", "devkit", "devkit/data")
+_META = ("meta.mat", "meta_clsloc.mat")
+_VAL_LABELS = ("ILSVRC20*_validation_ground_truth.txt",)
+_BLACKLIST = ("ILSVRC20*_validation_blacklist.txt",)
+
+_WNID = re.compile(r"n\d{8}", re.ASCII)
+_FOLDERS_TRIED = 10
+"""Class folders in which XML files are looked for: the first of them has some if any has."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Parts of a tree that somebody names: what is None is looked for.
+
+    train, val, test: folders of images; all that lie there are taken, whatever a list says.
+    boxes: a folder of XML files, or one that holds ``train`` or ``val`` of them (splits that it
+    does not hold are looked for), or a solution file. devkit: the development kit's folder.
+    """
+
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    boxes: str | None = None
+    devkit: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of a tree lie; a part that was not found is missing or None.
+
+    kind: ``Kaggle``, ``ImageFolder`` or ``official archives``, by where the images lie.
+    images, boxes, lists, solutions: by split. boxes: an XML folder, else the solution file.
+    val_labels: the development kit's ids of the validation images in file-name order.
+    """
+
+    root: Path
+    kind: str
+    images: dict[str, Path]
+    boxes: dict[str, Path]
+    lists: dict[str, Path]
+    solutions: dict[str, Path]
+    synset_mapping: Path | None
+    meta: Path | None
+    val_labels: Path | None
+    blacklist: Path | None
+
+    def describe(self, labels: str | None, boxes: Path | None) -> str:
+        """The layout, and where labels and boxes of a split come from, in a few words."""
+        boxes_from = None if boxes is None else self.short(boxes)
+        words = [f"layout {self.kind}"]
+        if labels is not None and labels == boxes_from:
+            words.append(f"labels and boxes from {labels}")
+        else:
+            words += [f"labels from {labels}"] if labels is not None else []
+            words.append("no boxes" if boxes_from is None else f"boxes from {boxes_from}")
+        return ", ".join(words)
+
+    def short(self, path: Path) -> str:
+        """A path below the root without it."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def find_layout(root: Path, places: Places | None = None) -> Layout:
+    """Find the parts of the tree at ``root``.
+
+    Raises UserError where there is no such folder, where a place named does not exist or holds
+    nothing of its kind, and where no images were found, saying what was looked for.
+    """
+    places = places or Places()
+    if not root.is_dir():
+        raise UserError(f"data.root={root}: no such folder; give the folder that holds the data")
+    inner = _kaggle_folder(root)
+    tops = [root] if inner == root else [root, inner]
+    if inner.resolve().name == "ILSVRC" and (inner / "Data").is_dir():
+        tops.append(inner.resolve().parent)  # Kaggle's CSV and mapping files lie beside ILSVRC
+    images, named_images = {}, set()
+    for split in SPLITS:
+        named = getattr(places, split)
+        if named is not None:
+            images[split] = _named(f"data.{split}", named, file_too=False)
+            named_images.add(split)
+        else:
+            candidates = [inner / "Data" / "CLS-LOC" / split, *_glob(root, _IMAGE_FOLDERS, split)]
+            found = next((path for path in candidates if path.is_dir()), None)
+            if found is not None:
+                images[split] = found
+    if not images:
+        raise UserError(
+            f"data.root={root}: holds no images; looked for [ILSVRC/]Data/CLS-LOC/<split>, "
+            "<split>, ILSVRC2012_img_<split> and images/<split> with train, val, test as split; "
+            "name the folders with data.train=, data.val=, data.test="
+        )
+    kits = [kit for top in tops for kit in _kits(top)]
+    if places.devkit is not None:
+        kits = _kits(_named("data.devkit", places.devkit, file_too=False))
+        if _first_file(kits, (*_META, *_VAL_LABELS)) is None:
+            raise UserError(
+                f"data.devkit={places.devkit}: holds neither {_META[0]} nor {_VAL_LABELS[0]}, nor "
+                "a folder data with them; give the folder of the development kit"
+            )
+    lists = _find_lists(inner / "ImageSets" / "CLS-LOC")
+    solutions = {split: _first_file(tops, (_SOLUTION.format(split=split),)) for split in SPLITS}
+    return Layout(
+        root=root,
+        kind=_kind(images, inner / "Data" / "CLS-LOC"),
+        images=images,
+        boxes=_find_boxes(root, inner, tops, images, places),
+        lists={split: path for split, path in lists.items() if split not in named_images},
+        solutions={split: path for split, path in solutions.items() if path is not None},
+        synset_mapping=_first_file(tops, ("LOC_synset_mapping.txt",)),
+        meta=_first_file(kits, _META),
+        val_labels=_first_file(kits, _VAL_LABELS),
+        blacklist=_first_file(kits, _BLACKLIST),
+    )
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Whether images lie in one sub-folder a class: there are sub-folders, and no image beside."""
+    found = False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                found = True
+            elif is_image(entry.name):
+                return False
+    return found
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the sub-folders that stand for classes, sorted.
+
+    Where any is named by a WordNet id only those are: ``lost+found`` is no class of ILSVRC.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    return [name for name in names if _WNID.fullmatch(name)] or names
+
+
+def _split(name: str) -> tuple[str, str]:
+    return os.path.splitext(name)  # noqa: PTH122 (quicker, and there are a million of them)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return not name.startswith(".") and _split(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def image_id(relative: str, nested: bool) -> str:
+    """Id of the image in a file below its split's folder: the name without an image's suffix.
+
+    nested: keep the class folder in front (names like ``cat/001``).
+    """
+    stem, suffix = _split(relative)
+    stem = stem if suffix.lower() in IMAGE_SUFFIXES else relative
+    return stem if nested else stem.rpartition("/")[2]
+
+
+def _kaggle_folder(root: Path) -> Path:
+    """The folder that would hold Kaggle's ``Data``, ``Annotations`` and ``ImageSets``."""
+    if (root / "ILSVRC" / "Data").is_dir():
+        return root / "ILSVRC"
+    here = root.resolve()
+    return here.parents[1] if here.parts[-2:] == ("Data", "CLS-LOC") else root
+
+
+def _kind(images: dict[str, Path], kaggle: Path) -> str:
+    if any(path.resolve().parent == kaggle.resolve() for path in images.values()):
+        return "Kaggle"
+    # Training images lie in class folders in all layouts, so without val they tell nothing.
+    of_val = images.get("val") or images.get("train")
+    return "ImageFolder" if of_val and has_class_folders(of_val) else "official archives"
+
+
+def _find_boxes(
+    root: Path, inner: Path, tops: list[Path], images: dict[str, Path], places: Places
+) -> dict[str, Path]:
+    named: dict[str, Path | None] = {}
+    if places.boxes is not None:
+        place = _named("data.boxes", places.boxes, file_too=True)
+        if place.is_dir():
+            for split in SPLITS:
+                candidates = _glob(place, _NAMED_BOX_FOLDERS, split)
+                named[split] = _boxes_among(candidates, [place], split)
+        if not any(named.values()):
+            if place.is_dir() and not _holds_xml(place):
+                raise UserError(
+                    f"data.boxes={places.boxes}: holds no XML files; give a folder of them, one "
+                    "with train or val folders of them, or a solution file"
+                )
+            # Its name does not tell the split: it is that of the images that it speaks of.
+            return {split: place for split in ("train", "val")}
+    found = {}
+    for split in SPLITS:
+        candidates = [
+            inner / "Annotations" / "CLS-LOC" / split,
+            *_glob(root, _BOX_FOLDERS, split),
+            # bbox_val_v3.tgz unpacked beside the images puts its files among them.
+            *([images[split]] if split in images else []),
+        ]
+        boxes = named.get(split) or _boxes_among(candidates, tops, split)
+        if boxes is not None:
+            found[split] = boxes
+    return found
+
+
+def _boxes_among(folders: list[Path], tops: list[Path], split: str) -> Path | None:
+    """The first of the folders that holds XML files, else a solution file in one of ``tops``."""
+    xml = next((path for path in folders if path.is_dir() and _holds_xml(path)), None)
+    return xml or _first_file(tops, (_SOLUTION.format(split=split),))
+
+
+def _holds_xml(folder: Path) -> bool:
+    """Whether there is an XML file in a folder or in the first of its sub-folders."""
+    folders = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_xml(entry.name):
+                return True
+            if entry.is_dir() and not entry.name.startswith("."):
+                folders.append(entry.path)
+    for path in sorted(folders)[:_FOLDERS_TRIED]:
+        with os.scandir(path) as entries:
+            if any(is_xml(entry.name) for entry in entries):
+                return True
+    return False
+
+
+def is_xml(name: str) -> bool:
+    """Whether a file's name is that of an XML file."""
+    return name.endswith(".xml") and not name.startswith(".")
+
+
+def _find_lists(folder: Path) -> dict[str, Path]:
+    names = {"train": "train_cls.txt", "val": "val.txt", "test": "test.txt"}
+    return {split: folder / name for split, name in names.items() if (folder / name).is_file()}
+
+
+def _kits(folder: Path) -> list[Path]:
+    return [path for place in _KIT_FOLDERS for path in _glob(folder, (place,)) if path.is_dir()]
+
+
+def _glob(root: Path, patterns: tuple[str, ...], split: str = "") -> list[Path]:
+    """Paths below ``root``, in the order of the patterns, of one pattern sorted."""
+    filled = [pattern.format(split=split) for pattern in patterns]
+    return [path for p in filled for path in (sorted(root.glob(p)) if "*" in p else [root / p])]
+
+
+def _first_file(folders: list[Path], patterns: tuple[str, ...]) -> Path | None:
+    files = (path for folder in folders for path in _glob(folder, patterns) if path.is_file())
+    return next(files, None)
+
+
+def _named(key: str, value: str, file_too: bool) -> Path:
+    path = Path(value).expanduser()
+    if not (path.is_dir() or (file_too and path.is_file())):
+        raise UserError(f"{key}={value}: no such folder{' or file' if file_too else ''}")
+    return path

@@ -1,0 +1,210 @@
+"""Weights in Caffe's own files (``.caffemodel``), as tensors under our names.
+
+A caffemodel is a protobuf message NetParameter that lists a network's layers with their blobs of
+numbers: the released ones of 2014 in the field ``layers`` (V1LayerParameter), later ones in
+``layer`` (LayerParameter). The field numbers are those of caffe.proto in BVLC/caffe; nothing but
+what is needed here is declared.
+
+Caffe's networks saw blue, green, red from 0 to 255 less a mean per channel. Ours see red, green,
+blue: the first convolution's input channels are turned round, and ``pixel_mean`` and ``pixel_std``
+become mean / 255 and 1 / 255, so that ``normalize`` gives just those numbers (to float32 rounding).
+Zero padding comes after the subtraction in both programs, so the fold is exact at the borders too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from cam_repro.errors import UserError
+from cam_repro.models.base import CamNetwork
+
+SUFFIX = ".caffemodel"
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
+
+# Message: its fields as (name, number, type or message, how many).
+#
+# A packed list of numbers is on the wire just what a field of bytes is, so those of a blob are
+# declared as bytes: they arrive in one piece, not number by number. A writer may cut a packed list
+# into several pieces, hence the repetition.
+_SCHEMA: dict[str, tuple[tuple[str, int, int | str, int], ...]] = {
+    "NetParameter": (
+        ("layers", 2, "V1LayerParameter", _MANY),
+        ("layer", 100, "LayerParameter", _MANY),
+    ),
+    "V1LayerParameter": (
+        ("name", 4, _Field.TYPE_STRING, _ONE),
+        ("blobs", 6, "BlobProto", _MANY),
+    ),
+    "LayerParameter": (
+        ("name", 1, _Field.TYPE_STRING, _ONE),
+        ("blobs", 7, "BlobProto", _MANY),
+    ),
+    "BlobProto": (
+        ("num", 1, _Field.TYPE_INT32, _ONE),
+        ("channels", 2, _Field.TYPE_INT32, _ONE),
+        ("height", 3, _Field.TYPE_INT32, _ONE),
+        ("width", 4, _Field.TYPE_INT32, _ONE),
+        ("data", 5, _Field.TYPE_BYTES, _MANY),
+        ("shape", 7, "BlobShape", _ONE),
+        ("double_data", 8, _Field.TYPE_BYTES, _MANY),
+    ),
+    "BlobShape": (("dim", 1, _Field.TYPE_INT64, _MANY),),
+}
+
+
+@dataclass(frozen=True)
+class CaffeLayer:
+    """A layer of a file: its name and its float32 blobs, mostly weight and bias, often none."""
+
+    name: str
+    blobs: tuple[np.ndarray, ...]
+
+
+@cache
+def net_parameter() -> Any:
+    """The class of the message that a caffemodel is, in a pool of its own."""
+    package = "cam_repro_caffe"
+    file = descriptor_pb2.FileDescriptorProto(
+        name="cam_repro_caffe.proto", package=package, syntax="proto2"
+    )
+    for message_name, fields in _SCHEMA.items():
+        message = file.message_type.add(name=message_name)
+        for name, number, kind, label in fields:
+            field = message.field.add(name=name, number=number, label=label)
+            if isinstance(kind, str):
+                field.type, field.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"
+            else:
+                field.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.NetParameter"))
+
+
+def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
+    """All layers of the file in its order, those without blobs too.
+
+    Blobs have the file's shapes: in older files always four numbers, so 1x1xOxI for the weights of
+    a fully connected layer and 1x1x1xO for a bias.
+    Errors: ``UserError`` naming the file where it is not there, is damaged, or holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"model.weights={path}: there is no such file")
+    try:
+        net = net_parameter().FromString(path.read_bytes())
+        messages = [*net.layers, *net.layer]
+        layers = [
+            CaffeLayer(message.name, tuple(_blob(blob, message.name) for blob in message.blobs))
+            for message in messages
+        ]
+    except (DecodeError, UnicodeDecodeError, UserError) as error:
+        raise UserError(
+            f"model.weights={path}: cannot be read as a caffemodel; it is damaged, cut short or"
+            f" something else ({' '.join(str(error).split())})"
+        ) from error
+    if not any(layer.blobs for layer in layers):
+        raise UserError(
+            f"model.weights={path}: holds no layers with weights; it is no caffemodel, or one of"
+            " Caffe's very first form, which Caffe's upgrade_net_proto_binary turns into a later"
+        )
+    return layers
+
+
+def caffe_state(
+    model: CamNetwork, path: Path | str, name: str
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The file's tensors under our names, and Caffe's names of the network's layers by ours.
+
+    A layer that the network has not keeps Caffe's name. A bias that the network has and the file
+    has not is 0, as it was in Caffe. The tensors have the input's normalisation with them.
+    name: the network's name in messages.
+    Errors: ``UserError`` where the file cannot be read, where Caffe has no such network, where it
+    is built otherwise than ``model`` is, where a name is in the file twice.
+    """
+    own = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    places = {
+        theirs: ours for theirs, ours in model.caffe_layers.items() if f"{ours}.weight" in own
+    }
+    if not places:
+        raise UserError(f"model.weights={path}: {name} is no network that Caffe's weights are for")
+    if not (model.is_caffe or model.is_alike_in_caffe):
+        raise UserError(
+            f"model.weights={path}: Caffe's weights want the network as Caffe ran it:"
+            " set model.variant=caffe"
+        )
+    layers = read_caffemodel(path)
+    _check_order([layer.name for layer in layers], model, path)
+    first = next(iter(places))
+    names = {ours: theirs for theirs, ours in places.items()}
+    state: dict[str, torch.Tensor] = {}
+    for layer in layers:
+        ours = places.get(layer.name, layer.name)
+        if layer.name in places:
+            names[ours] = layer.name
+        for part, blob in zip(_parts(len(layer.blobs)), layer.blobs, strict=True):
+            key = f"{ours}.{part}"
+            if key in state:
+                raise UserError(f"model.weights={path}: has two layers {layer.name}")
+            tensor = torch.from_numpy(_as_deep_as(blob, own.get(key)))
+            if layer.name == first and tensor.ndim == 4 and tensor.shape[1] == 3:
+                tensor = tensor.flip(1)  # blue, green, red to red, green, blue
+            state[key] = tensor
+    for ours in places.values():
+        if f"{ours}.weight" in state and f"{ours}.bias" in own:
+            state.setdefault(f"{ours}.bias", torch.zeros(own[f"{ours}.bias"]))
+    state["pixel_mean"] = torch.tensor(model.caffe_pixel_mean).view(3, 1, 1) / 255
+    state["pixel_std"] = torch.full((3, 1, 1), 1 / 255)
+    return state, names
+
+
+def _blob(blob: Any, layer: str) -> np.ndarray:
+    """A blob's numbers as float32 in its shape."""
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    else:
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    raw = b"".join(blob.data)
+    kind = "<f4"
+    if not raw and blob.double_data:
+        raw, kind = b"".join(blob.double_data), "<f8"
+    count, rest = divmod(len(raw), np.dtype(kind).itemsize)
+    if rest or min(shape, default=1) < 0 or count != math.prod(shape):
+        raise UserError(
+            f"layer {layer} has a blob of {'x'.join(map(str, shape))} with {count} packed numbers"
+        )
+    return np.frombuffer(raw, kind).astype(np.float32).reshape(shape)
+
+
+def _parts(count: int) -> list[str]:
+    """What the blobs of a layer are called; the networks here have no third one."""
+    return ["weight", "bias", *(f"blob{i}" for i in range(2, count))][:count]
+
+
+def _as_deep_as(blob: np.ndarray, shape: Sequence[int] | None) -> np.ndarray:
+    """The blob without the leading ones that older files put before shapes below four numbers."""
+    while shape is not None and blob.ndim > len(shape) and blob.shape[0] == 1:
+        blob = blob[0]
+    return blob
+
+
+def _check_order(names: Sequence[str], model: CamNetwork, path: Path | str) -> None:
+    """Refuse the weights of a network that differs in the order of its layers alone."""
+    for order, variant in model.caffe_orders.items():
+        found = tuple(name for name in names if name in order)
+        if found == order and variant != model.variant:
+            raise UserError(
+                f"model.weights={path}: its network has {' before '.join(order)}, which"
+                f" model.variant={model.variant} has not: set model.variant={variant}"
+            )

@@ -1,0 +1,49 @@
+"""What a run was scored with other than the defaults, for its row to say."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from cam_repro.config import config_dir
+
+
+def changed_settings(manifest: dict[str, Any], strategy: str) -> list[str]:
+    """Settings of maps and boxes that differ from those of configs/: ``["box.threshold=0.3"]``.
+
+    manifest: of the run. strategy: one of its box strategies; the others do not count. Nothing
+    is said of a method, a view or a strategy that configs/ does not have.
+    """
+    config = manifest.get("config") or {}
+    boxes = (config.get("box") or {}).get("strategies") or {}
+    used = {
+        ("saliency", manifest["saliency"]): config.get("saliency"),
+        ("view", manifest["view"]): config.get("view"),
+        ("box", strategy): boxes.get(strategy),
+    }
+    return [
+        f"{group}.{key}={_word(value)}"
+        for (group, name), values in used.items()
+        for key, value in (values or {}).items()
+        if value != _defaults(group, name).get(key, value)
+    ]
+
+
+def _word(value: Any) -> str:
+    """As one would type it on a command line."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+@cache
+def _defaults(group: str, name: str) -> dict[str, Any]:
+    """The settings of ``configs/<group>/<name>.yaml``; none where there is no such file."""
+    path = config_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    config = OmegaConf.create({group: OmegaConf.load(path)})  # boxes refer to ${box.threshold}
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    values = values[group]
+    return values["strategies"][name] if group == "box" else values

@@ -1,0 +1,109 @@
+"""A finished table as text: CSV with everything, Markdown for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cam_repro.files import write_text
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is written.
+
+    stem: name of its CSV file. header, rows: the CSV. text: the same to read, Markdown.
+    """
+
+    stem: str
+    header: list[str]
+    rows: list[list[str]]
+    text: str
+
+    @property
+    def csv_text(self) -> str:
+        """The CSV file's contents."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        return text.getvalue()
+
+
+def markdown(sheets: list[Sheet]) -> str:
+    """All sheets as Markdown, lines of at most 100 characters."""
+    return "\n".join(sheet.text for sheet in sheets)
+
+
+def write_sheets(sheets: list[Sheet], folder: Path | str) -> list[str]:
+    """Write a CSV for each and ``tables.md`` with all, each whole or not at all.
+
+    Returns the names of the files.
+    """
+    files = {f"{sheet.stem}.csv": sheet.csv_text for sheet in sheets}
+    files["tables.md"] = markdown(sheets)
+    for name, text in files.items():
+        write_text(Path(folder) / name, text)
+    return list(files)
+
+
+@dataclass
+class Footnotes:
+    """Numbered notes under a table; equal notes share a number."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def mark(self, parts: Iterable[str]) -> str:
+        """What to put behind a cell: `` [1]``, or nothing where there is nothing to note."""
+        note = ", ".join(parts)
+        if not note:
+            return ""
+        if note not in self.notes:
+            self.notes.append(note)
+        return f" [{self.notes.index(note) + 1}]"
+
+    def text(self) -> str:
+        """The notes as one paragraph, with an empty line before it; empty where there are none."""
+        if not self.notes:
+            return ""
+        notes = "; ".join(f"[{number}] {note}" for number, note in enumerate(self.notes, start=1))
+        return f"\n{paragraph(notes)}\n"
+
+
+def paragraph(text: str) -> str:
+    """Wrapped to the width of a terminal."""
+    return "\n".join(textwrap.wrap(text, WIDTH, break_on_hyphens=False))
+
+
+def grid(head: list[str], body: list[list[str]], left: int) -> str:
+    """A Markdown table with aligned columns, the first ``left`` of them to the left."""
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join([line(head), line(rule), *map(line, body)])
+
+
+def short(percent: float) -> str:
+    """One decimal, and none for 100."""
+    return f"{percent:.1f}".replace("100.0", "100")
+
+
+def counted(counts: Iterable[int]) -> str:
+    """``n = 500``, of the images that the lines of a table are of."""
+    distinct = sorted(set(counts))
+    if not distinct:
+        return "no run yet"
+    if len(distinct) == 1:
+        return f"n = {distinct[0]}"
+    return f"n = {distinct[0]} to {distinct[-1]} (each row's is in the CSV)"

@@ -1,0 +1,82 @@
+"""The table of every scored run."""
+
+from cam_repro.tables import find_runs, runs_sheet
+
+
+def sheet(tmp_path):
+    (runs,) = find_runs(tmp_path / "runs").values()
+    return runs_sheet(runs)
+
+
+def test_every_run_and_strategy_has_its_line(make_run, amend, tmp_path):
+    strategies = {"threshold": {"threshold": 0.15}, "heuristic": {"loose": 0.2}}
+    folder = make_run("squeezenet", "gradcam", cls_right=3, loc_right=1)
+    amend(folder, config={"box": {"strategies": strategies}})
+    make_run("squeezenet", view="ten", cls_right=4, loc_right=2, strategies=("dt_box",))
+    make_run("vgg", "backprop", cls_right=4, n=3, loc_right=3, strategies=("whole_image",))
+    found = sheet(tmp_path)
+    assert found.stem == "runs"
+    assert (
+        found.csv_text
+        == """\
+network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run
+squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten
+squeezenet,gradcam,squash,val,threshold,box.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
+demo/squeezenet/eval/val-gradcam
+squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
+demo/squeezenet/eval/val-gradcam
+vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/eval/val-backprop
+"""
+    )
+    assert (
+        found.text
+        == """\
+**All runs**: data set demo, split val, n = 3 to 4 (each row's is in the CSV). Errors in %:
+classification (cls) and localization (loc), top-1/top-5, and localization with the true class given
+(GT-known).
+
+| network    | maps     | view   | box           |       cls |       loc |   GT |
+| ---------- | -------- | ------ | ------------- | --------: | --------: | ---: |
+| squeezenet | cam      | ten    | dt_box        |   0.0/0.0 | 50.0/50.0 | 50.0 |
+| squeezenet | gradcam  | squash | threshold [1] | 25.0/25.0 | 75.0/75.0 | 75.0 |
+| squeezenet | gradcam  | squash | heuristic     | 25.0/25.0 | 75.0/75.0 | 75.0 |
+| vgg        | backprop | squash | whole_image   |   0.0/0.0 |   0.0/0.0 |  0.0 |
+
+[1] box.threshold=0.15
+"""
+    )
+
+
+def test_what_a_run_cannot_know_is_empty(make_run, amend, tmp_path):
+    amend(make_run("nin", cls_right=1, strategies=("threshold",)), data={"has_boxes": False})
+    boxes = {"strategies": ("center",), "split": "train", "cls_right": 4, "loc_right": 3}
+    folder = make_run("none", "none", view="none", folder="train", **boxes)
+    amend(folder, classifies=False)
+    make_run("nin", split="test", has_labels=False)
+    found = sheet(tmp_path)
+    assert [row[:2] + row[3:5] + row[6:11] for row in found.rows] == [
+        ["nin", "cam", "val", "threshold", "75.00", "75.00", "", "", ""],
+        ["none", "none", "train", "center", "", "", "", "", "25.00"],
+    ]
+    assert [line[:54] for line in found.text.splitlines() if line.startswith("**")] == [
+        "**All runs**: data set demo, split train, n = 4. Error",
+        "**All runs**: data set demo, split val, n = 4. Errors ",
+    ]
+    assert "| none    | none | none | center |     |     | 25.0 |" in found.text
+    assert "| nin     | cam  | squash | threshold | 75.0/75.0 |     |    |" in found.text
+
+
+def test_the_longest_names_fit_the_terminal(make_run, amend, tmp_path):
+    strategies = ("dt_box_heuristic", "whole_image")
+    folder = make_run("alexnet_star_gap_caffe", "backprop", strategies=strategies, n=600)
+    boxes = {"dt_box_heuristic": {"dt_thresholds": [30, 90, 150], "dt_jpeg_quality": None}}
+    amend(folder, config={"box": {"strategies": boxes}})
+    lines = sheet(tmp_path).text.splitlines()
+    assert any(line.startswith("| alexnet_star_gap_caffe | backprop | squash |") for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+def test_without_any_label_there_is_nothing_to_list(make_run, tmp_path):
+    make_run("nin", split="test", has_labels=False)
+    found = sheet(tmp_path)
+    assert (found.rows, found.text) == ([], "")
