@@ -130,8 +130,8 @@ def write_predictions(
     folder.mkdir(parents=True, exist_ok=True)
     replaces_run = (folder / MANIFEST).is_file()
     (folder / MANIFEST).unlink(missing_ok=True)
-    (folder / SCORES).unlink(missing_ok=True)
     if replaces_run:  # without a manifest they are not ours to take away
+        (folder / SCORES).unlink(missing_ok=True)
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
         maps.replace(folder / MAPS)

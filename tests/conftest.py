@@ -156,6 +156,7 @@ def tiny_run(tiny_tree: Path) -> list[str]:
         "data=ilsvrc",
         f"data.root={tiny_tree}",
         "data.workers=0",
+        "data.cache=null",
         "optim.iterations=6",
         "optim.batch_size=4",
         "optim.lr=0.01",

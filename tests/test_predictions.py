@@ -135,11 +135,12 @@ def test_maps_become_the_runs_and_go_with_it(tmp_path):
 
 
 def test_what_is_nobodys_result_is_left_alone(tmp_path):
-    for name in ("maps/mine.npy", "submission_mine/a.txt", "submission_notes.md"):
+    names = ("maps/mine.npy", "scores.json", "submission_mine/a.txt", "submission_notes.md")
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     write_predictions(tmp_path, [prediction()], manifest(1))
-    for name in ("maps/mine.npy", "submission_mine/a.txt", "submission_notes.md"):
+    for name in names:
         assert (tmp_path / name).read_text() == "mine"
 
 

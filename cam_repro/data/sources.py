@@ -69,7 +69,12 @@ def open_ilsvrc(
 
 
 def open_ground_truth(
-    *, split: str, with_boxes: bool, file: str | None = None, name: str | None = None
+    *,
+    split: str,
+    with_boxes: bool,
+    file: str | None = None,
+    name: str | None = None,
+    cache: str | None = None,
 ) -> ImageSet:
     """Labels, sizes and boxes from whatever ``cam-score`` takes as ground truth, no images."""
     if file is None:
