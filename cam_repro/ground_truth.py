@@ -37,6 +37,7 @@ class GroundTruth:
         ``gt_boxes_T4[gt_offsets[i]:gt_offsets[i + 1]]``, possibly none. gt_offsets: int64 (N + 1,).
     sizes_N2: width and height of the images, int32, 0 where unknown; None where none is known.
     classes: what the labels stand for, where that is known.
+    blacklisted_N: bool, images that the localization error leaves out; None where none is named.
     """
 
     images: list[str]
@@ -45,6 +46,7 @@ class GroundTruth:
     gt_offsets: np.ndarray
     sizes_N2: np.ndarray | None = None
     classes: ClassTable | None = None
+    blacklisted_N: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         assert len(self.labels_N) == len(self.images)
@@ -127,6 +129,7 @@ def _from_run(folder: Path) -> GroundTruth:
         gt_offsets=table.gt_offsets,
         sizes_N2=np.stack([table.widths_N, table.heights_N], axis=1),
         classes=run_classes(table.manifest),
+        blacklisted_N=table.blacklisted_N if table.blacklisted_N.any() else None,
     )
 
 

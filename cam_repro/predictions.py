@@ -21,6 +21,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,11 @@ class PredictionTable:
     probabilities_N5: np.ndarray
     strategies: dict[str, StrategyTable]
     manifest: dict[str, Any]
+
+    @cached_property
+    def blacklisted_N(self) -> np.ndarray:  # noqa: N802
+        """Images that the official localization error leaves out, bool (N,), by the manifest."""
+        return np.isin(self.ids, (self.manifest.get("blacklist") or {}).get("ids", []))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -36,6 +36,7 @@ from cam_repro.data.layouts import (
     image_id,
     is_image,
 )
+from cam_repro.devkit import read_blacklist
 from cam_repro.errors import UserError
 from cam_repro.ground_truth import GroundTruth
 from cam_repro.types import NO_LABEL, Sample, empty_boxes
@@ -64,6 +65,8 @@ class ImageSet:
     is_ilsvrc: whether this is the complete ILSVRC split, whose numbers compare with the paper's.
     described: layout and sources of labels and boxes, in a few words.
     has_images: False where there are labels, sizes and boxes alone.
+    blacklisted_N: bool, images that the official localization error leaves out; None without a
+        blacklist.
     """
 
     name: str
@@ -79,6 +82,7 @@ class ImageSet:
     is_ilsvrc: bool
     described: str
     has_images: bool = True
+    blacklisted_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.files_N)
@@ -126,6 +130,7 @@ class ImageSet:
             gt_offsets=self.box_offsets,
             sizes_N2=self.sizes_N2,
             classes=self.classes,
+            blacklisted_N=self.blacklisted_N,
         )
 
 
@@ -215,6 +220,7 @@ def load_image_set(
         nested_ids=nested,
         is_ilsvrc=is_ilsvrc,
         described=layout.describe(labels_from, boxes if len(boxes_M4) else None),
+        blacklisted_N=_blacklisted(layout, files) if split == "val" else None,
     )
 
 
@@ -245,6 +251,7 @@ def ground_truth_set(
         is_ilsvrc=is_ilsvrc,
         described="labels, sizes and boxes without images",
         has_images=False,
+        blacklisted_N=truth.blacklisted_N,
     )
 
 
@@ -419,9 +426,9 @@ def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndar
         ids = np.array(path.read_text(encoding="ascii").split(), np.int64)
     except (ValueError, OverflowError) as error:
         raise UserError(f"{path}: expected one class id a line ({error})") from None
-    matches = [_NUMBER.search(image_id(file, False)) for file in files]
-    if all(matches):
-        lines = np.array([int(match[1]) - 1 for match in matches if match])
+    numbers_N = _numbers(files)
+    if numbers_N is not None:
+        lines = numbers_N - 1
     elif len(ids) == len(files):
         lines = np.arange(len(files))
     else:
@@ -433,6 +440,30 @@ def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndar
             "give the complete file of the development kit"
         )
     return classes.indices_of_labels(ids[lines])
+
+
+def _numbers(files: list[str]) -> np.ndarray | None:
+    """The numbers in the names of ILSVRC's validation images; None where a name has none."""
+    matches = [_NUMBER.search(image_id(file, False)) for file in files]
+    numbers = [int(match[1]) for match in matches if match]
+    return np.array(numbers, np.int64) if len(numbers) == len(files) else None
+
+
+def _blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
+    """Which validation images the tree's blacklist names, bool (N,); None without one.
+
+    Raises UserError where images have no number in their name, by which a blacklist goes.
+    """
+    if layout.blacklist is None:
+        return None
+    numbers_N = _numbers(files)
+    n_images = ILSVRC_IMAGES["val"]
+    if numbers_N is None or not ((numbers_N >= 1) & (numbers_N <= n_images)).all():
+        raise UserError(
+            f"{layout.blacklist}: is of images called ILSVRC2012_val_00000001 to "
+            f"{n_images:08d}, not of those in {layout.images['val']}: add data.blacklist=none"
+        )
+    return read_blacklist(layout.blacklist, n_images)[numbers_N - 1]
 
 
 def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarray:

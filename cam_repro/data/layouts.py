@@ -62,6 +62,7 @@ class Places:
     train, val, test: folders of images; all that lie there are taken, whatever a list says.
     boxes: a folder of XML files, or one that holds ``train`` or ``val`` of them (splits that it
     does not hold are looked for), or a solution file. devkit: the development kit's folder.
+    blacklist: a file of image numbers, or ``none`` for no blacklist although the kit has one.
     """
 
     train: str | None = None
@@ -69,6 +70,7 @@ class Places:
     test: str | None = None
     boxes: str | None = None
     devkit: str | None = None
+    blacklist: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,18 @@ def find_layout(root: Path, places: Places | None = None) -> Layout:
         synset_mapping=_first_file(tops, ("LOC_synset_mapping.txt",)),
         meta=_first_file(kits, _META),
         val_labels=_first_file(kits, _VAL_LABELS),
-        blacklist=_first_file(kits, _BLACKLIST),
+        blacklist=_find_blacklist(kits, places.blacklist),
     )
+
+
+def _find_blacklist(kits: list[Path], named: str | None) -> Path | None:
+    if named == "none":
+        return None
+    if named is None:
+        return _first_file(kits, _BLACKLIST)
+    if not Path(named).expanduser().is_file():
+        raise UserError(f"data.blacklist={named}: no such file; give one, or none")
+    return Path(named).expanduser()
 
 
 def has_class_folders(folder: Path) -> bool:

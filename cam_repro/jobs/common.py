@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from cam_repro.config import validate
@@ -48,6 +49,11 @@ def announce(images: ImageSet) -> None:
         images.folder,
         images.described,
     )
+    if images.blacklisted_N is not None:
+        log.info(
+            "%d of its images are blacklisted: localization errors leave them out",
+            np.count_nonzero(images.blacklisted_N),
+        )
 
 
 def describe_data(images: ImageSet) -> dict[str, Any]:
@@ -61,6 +67,14 @@ def describe_data(images: ImageSet) -> dict[str, Any]:
         "has_boxes": images.has_boxes,
         "layout": images.described,
     }
+
+
+def describe_blacklist(images: ImageSet) -> dict[str, Any] | None:
+    """What a manifest says of the images that the localization error leaves out."""
+    if images.blacklisted_N is None:
+        return None
+    ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N)]
+    return {"images": len(ids), "ids": ids}
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.jobs.baseline import score_baseline
-from cam_repro.jobs.common import announce, describe_data, open_data
+from cam_repro.jobs.common import announce, describe_blacklist, describe_data, open_data
 from cam_repro.metrics.scores import score
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_model
@@ -254,6 +254,7 @@ def _score_model(
             "counts": {"images": len(found.predictions), "skipped": len(found.skipped)},
             "skipped": found.skipped,
             "submission_labels": images.classes.labels_are,
+            "blacklist": describe_blacklist(images),
             "maps": settings.save_maps,
             "checkpoint": _describe_weights(weights),
             "seconds": round(found.seconds, 2),

@@ -100,7 +100,9 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     assert settings.submission is not None
     guesses = read_guesses(Path(settings.submission), truth, settings.strategy, with_labels=True)
     n_images = len(truth)
-    blacklisted_N = read_blacklist(settings.blacklist, n_images) if settings.blacklist else None
+    blacklisted_N = truth.blacklisted_N
+    if settings.blacklist is not None:
+        blacklisted_N = read_blacklist(settings.blacklist, n_images)
     unknown = int((truth.labels_N == NO_LABEL).sum())
     if n_images and unknown == n_images:
         raise UserError("the ground truth has no labels, so there is nothing to score")

@@ -24,28 +24,32 @@ def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:
 def loc_outcomes(table: PredictionTable, strategy: str) -> dict[str, np.ndarray]:
     """Localization errors of a strategy image by image, bool (N,), True = wrong.
 
-    ``top1`` and ``top5`` are the official metric on the strategy's first guess and on all five;
-    ``gt_known`` asks for the box alone, the true class being given. An image without a true box
-    is always wrong.
+    ``top1`` and ``top5`` are the official metric on the strategy's first guess and on all five,
+    without the images that are blacklisted; ``gt_known`` asks for the box alone, the true class
+    being given, on all images. An image without a true box is always wrong.
     """
     _check_labels(table)
     guesses = table.strategies[strategy]
     boxes = (table.gt_boxes_T4, table.gt_offsets)
     _, hit_N5 = hits(guesses.classes_N5, guesses.boxes_N54, table.labels_N, *boxes)
     known_N1 = overlaps(guesses.gt_known_N4[:, None], *boxes)
-    return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5), "gt_known": wrong(known_N1, 1)}
+    kept_N5 = hit_N5[~table.blacklisted_N]
+    if not len(kept_N5):
+        raise UserError("no image to score: every image is blacklisted; add data.blacklist=none")
+    return {"top1": wrong(kept_N5, 1), "top5": wrong(kept_N5, 5), "gt_known": wrong(known_N1, 1)}
 
 
 def score(table: PredictionTable) -> dict[str, Any]:
     """All errors of a run in percent, as written to ``scores.json``.
 
-    ``{"n_images": .., "cls": {"top1", "top5"}, "loc": {strategy: {"top1", "top5", "gt_known"}}}``,
-    without ``loc`` where no image has a true box.
+    ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {strategy:
+    {"top1", "top5", "gt_known"}}}``, without ``loc`` where no image has a true box.
     Raises UserError where the labels are not known (split=test).
     """
     cls = cls_outcomes(table)
+    counts = {"n_images": len(table), "n_blacklisted": int(table.blacklisted_N.sum())}
     if not len(table.gt_boxes_T4):
-        return {"n_images": len(table), "cls": _percent(cls)}
+        return {**counts, "cls": _percent(cls)}
     without_box = int((np.diff(table.gt_offsets) == 0).sum())
     if without_box:
         log.warning(
@@ -54,7 +58,7 @@ def score(table: PredictionTable) -> dict[str, Any]:
             len(table),
         )
     return {
-        "n_images": len(table),
+        **counts,
         "cls": _percent(cls),
         "loc": {name: _percent(loc_outcomes(table, name)) for name in table.strategies},
     }

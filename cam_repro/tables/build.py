@@ -63,11 +63,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Number:
-    """An error and its 95 % interval, percent."""
+    """An error of ``n`` images and its 95 % interval, percent."""
 
     error: float
     low: float
     high: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Line:
 
     @property
     def n(self) -> int:
-        """Number of images scored."""
-        return len(self.run.table) if self.run else 0
+        """Number of images that its errors are of: without those blacklisted in localization."""
+        return self.numbers[0].n if self.numbers else 0
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,10 @@ def _numbers(run: Run, strategy: str | None, columns: tuple[str, ...]) -> tuple[
     outcomes = cls_outcomes(run.table) if strategy is None else loc_outcomes(run.table, strategy)
     numbers = []
     for column in columns:
-        low, high = bootstrap_interval(outcomes[column])
-        numbers.append(Number(100 * float(outcomes[column].mean()), 100 * low, 100 * high))
+        wrong_N = outcomes[column]
+        low, high = bootstrap_interval(wrong_N)
+        error = 100 * float(wrong_N.mean())
+        numbers.append(Number(error, 100 * low, 100 * high, len(wrong_N)))
     return tuple(numbers)
 
 

@@ -132,8 +132,8 @@ def test_scores_are_those_of_the_predictions(place, run):
     assert [row["id"] for row in rows] == [f"ILSVRC2012_val_{i:08d}" for i in range(1, 7)]
     assert [row["label"] for row in rows] == [0, 1, 2, 0, 1, 2]
     assert {(row["width"], row["height"]) for row in rows} == {(32, 24)}
-    assert scores.keys() == {"n_images", "cls", "loc"}
-    assert scores["n_images"] == 6
+    assert scores.keys() == {"n_images", "n_blacklisted", "cls", "loc"}
+    assert (scores["n_images"], scores["n_blacklisted"]) == (6, 0)
     top1 = sum(row["classes"][0] != row["label"] for row in rows) / 6 * 100
     assert scores["cls"] == {"top1": pytest.approx(top1), "top5": 0.0}  # three classes in all
     assert scores["loc"].keys() == {"threshold", "heuristic"}

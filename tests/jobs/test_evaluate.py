@@ -405,11 +405,12 @@ def test_without_boxes_classification_alone_is_scored(
     assert "  no true boxes in this split: no localization errors" in caplog.messages
     assert "no labels" not in caplog.text
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores.keys() == {"n_images", "cls"}
+    assert scores.keys() == {"n_images", "n_blacklisted", "cls"}
     rows = pd.read_parquet(folder / "predictions.parquet")
     wrong = [best[0] != label for best, label in zip(rows["classes"], rows["label"], strict=True)]
     assert scores == {
         "n_images": 6,
+        "n_blacklisted": 0,
         "cls": {"top1": pytest.approx(100 * sum(wrong) / 6), "top5": 0},
     }
     assert rows["threshold/gt_known"].map(len).tolist() == [4] * 6  # found all the same

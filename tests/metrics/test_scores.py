@@ -39,6 +39,7 @@ def test_literal_scores(caplog):
     third, two_thirds = pytest.approx(100 / 3), pytest.approx(200 / 3)
     assert score(table([7, 7, 7])) == {
         "n_images": 3,
+        "n_blacklisted": 0,
         "cls": {"top1": third, "top5": 0},
         "loc": {
             "threshold": {"top1": two_thirds, "top5": third, "gt_known": third},
@@ -51,7 +52,8 @@ def test_literal_scores(caplog):
 def test_without_any_true_box_there_is_no_localization_error(caplog):
     boxless = table([7, 7, 7])
     boxless.gt_boxes_T4, boxless.gt_offsets = np.zeros((0, 4), np.int32), np.zeros(4, int)
-    assert score(boxless) == {"n_images": 3, "cls": {"top1": pytest.approx(100 / 3), "top5": 0}}
+    cls = {"top1": pytest.approx(100 / 3), "top5": 0}
+    assert score(boxless) == {"n_images": 3, "n_blacklisted": 0, "cls": cls}
     assert caplog.text == ""
 
 
