@@ -473,6 +473,16 @@ def test_without_decoding_boxes_are_held_against_the_stated_sizes(root):
     }
 
 
+def test_objects_may_stand_in_another_order_in_the_solution(root):
+    edit_xml(root, f"val/{VAL}2", "</annotation>", _object(B) + "</annotation>")
+    path = root / "LOC_val_solution.csv"
+    line = f"{VAL}2,{B} 3 2 18 13"
+    assert line in path.read_text()
+    assert list(findings(report_on(root))["val"]) == ["other_boxes"]
+    path.write_text(path.read_text().replace(line, f"{VAL}2,{B} 1 1 1 1 {B} 3 2 18 13"))
+    assert findings(report_on(root)) == {}
+
+
 def test_only_the_boxes_outside_are_shown(root):
     (root / "LOC_val_solution.csv").unlink()
     edit_xml(

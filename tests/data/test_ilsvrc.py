@@ -16,7 +16,7 @@ import pytest
 from scipy.io import savemat
 
 from cam_repro.classes import classes_of, ilsvrc_classes
-from cam_repro.data import ilsvrc
+from cam_repro.data import annotations, ilsvrc
 from cam_repro.data.ilsvrc import ground_truth_set, load_image_set
 from cam_repro.data.layouts import Places
 from cam_repro.errors import UserError
@@ -136,6 +136,19 @@ def test_the_ground_truth_is_what_is_scored_against(root):
     assert truth.classes.wnids == ("n00001000", "n00001010", "n00001020")
 
 
+def test_each_annotation_is_read_once(root, monkeypatch):
+    """Also where they tell the classes, the labels and the boxes."""
+    (root / "LOC_synset_mapping.txt").unlink()
+    shutil.rmtree(root / IMAGES / "train")
+    read = []
+    original = annotations._read_xml
+    monkeypatch.setattr(
+        annotations, "_read_xml", lambda folder, name: read.append(name) or original(folder, name)
+    )
+    assert load_image_set(root, "val").labels_N.tolist() == [0, 1, 2, 0, 1, 2]
+    assert read == [f"{VAL}{i}.xml" for i in range(1, 7)]
+
+
 def test_a_kept_table_changes_nothing(root, tmp_path):
     cold = load_image_set(root, "val", cache=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 1
@@ -151,6 +164,16 @@ def test_test_split_has_neither_labels_nor_boxes(root):
         ("ILSVRC2012_test_00000002", NO_LABEL, []),
     ]
     assert not images.has_labels
+
+
+def test_boxes_of_test_images_are_taken_where_somebody_has_them(root):
+    (root / ANNOTATIONS / "test").mkdir()
+    two = [("n00001010", (0, 1, 2, 3)), ("n00001020", (4, 5, 31, 23))]
+    write_xml(root, "test/ILSVRC2012_test_00000002", two)
+    assert as_tuples(load_image_set(root, "test")) == [
+        ("ILSVRC2012_test_00000001", NO_LABEL, []),
+        ("ILSVRC2012_test_00000002", NO_LABEL, [[0, 1, 2, 3], [4, 5, 31, 23]]),
+    ]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -299,7 +299,7 @@ def _image_folder_boxes_elsewhere(root: Path, parts: Parts) -> Places:
 
 def _image_folder_boxes_of_a_kaggle_tree(root: Path, parts: Parts) -> Places:
     image_folder(root, parts)
-    kaggle(root, parts.parent / "kaggle")
+    kaggle(root.parent / "kaggle", parts)
     return Places(boxes=str(root.parent / "kaggle"))
 
 
