@@ -22,6 +22,7 @@ from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.annotations import Annotations, read_annotations
 from cam_repro.data.ilsvrc import (
     ILSVRC_IMAGES,
+    blacklisted,
     files_in,
     find_classes,
     known_as,
@@ -67,6 +68,7 @@ class SplitReport:
     complete: how many images ILSVRC has. images_by_class: by WordNet id, all classes of the data
     set, empty without labels. labels, annotations: where they come from.
     annotation_version: ``Annotations.version`` of all that was read, with or without an image.
+    blacklisted: how many images the development kit's blacklist names; None without one.
     faults, notes: by the keys of ``FAULTS`` and ``NOTES``, each a list of what was found. Faults
     stop a run or make its numbers wrong. problem: why the split cannot be loaded at all.
     """
@@ -80,6 +82,7 @@ class SplitReport:
     images_without_boxes: int = 0
     annotations: str | None = None
     annotation_version: str | None = None
+    blacklisted: int | None = None
     faults: Found = field(default_factory=dict)
     notes: Found = field(default_factory=dict)
     problem: str | None = None
@@ -214,6 +217,9 @@ def _check_split(
     if split != "test":
         try:
             _check_labels(layout, split, files, classes, known, boxes, report, found)
+            blacklisted_N = blacklisted(layout, files) if split == "val" else None
+            if blacklisted_N is not None:
+                report.blacklisted = int(blacklisted_N.sum())
         except UserError as error:
             report.problem = str(error)
     sizes_N2 = np.zeros((len(files), 2), np.int32)

@@ -220,7 +220,7 @@ def load_image_set(
         nested_ids=nested,
         is_ilsvrc=is_ilsvrc,
         described=layout.describe(labels_from, boxes if len(boxes_M4) else None),
-        blacklisted_N=_blacklisted(layout, files) if split == "val" else None,
+        blacklisted_N=blacklisted(layout, files) if split == "val" else None,
     )
 
 
@@ -449,7 +449,7 @@ def _numbers(files: list[str]) -> np.ndarray | None:
     return np.array(numbers, np.int64) if len(numbers) == len(files) else None
 
 
-def _blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
+def blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
     """Which validation images the tree's blacklist names, bool (N,); None without one.
 
     Raises UserError where images have no number in their name, by which a blacklist goes.

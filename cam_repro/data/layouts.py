@@ -197,13 +197,9 @@ def class_folders(folder: Path) -> list[str]:
     return [name for name in names if _WNID.fullmatch(name)] or names
 
 
-def _split(name: str) -> tuple[str, str]:
-    return os.path.splitext(name)  # noqa: PTH122 (quicker, and there are a million of them)
-
-
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image."""
-    return not name.startswith(".") and _split(name)[1].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and _stem(name) != name
 
 
 def image_id(relative: str, nested: bool) -> str:
@@ -211,9 +207,14 @@ def image_id(relative: str, nested: bool) -> str:
 
     nested: keep the class folder in front (names like ``cat/001``).
     """
-    stem, suffix = _split(relative)
-    stem = stem if suffix.lower() in IMAGE_SUFFIXES else relative
+    stem = _stem(relative)
     return stem if nested else stem.rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    """A name without the suffix of an image, if it has one; quick, for there are a million."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _kaggle_folder(root: Path) -> Path:

@@ -124,6 +124,8 @@ def _say(split: SplitReport, report: TreeReport) -> None:
         )
     elif split.images and split.split != "test":
         log.info("       no boxes")
+    if split.blacklisted is not None:
+        log.info("       %s blacklisted", f"{split.blacklisted:,}")
     if split.problem:
         log.info("       %s", split.problem)
     for names, found in ((FAULTS, split.faults), (NOTES, split.notes)):

@@ -329,6 +329,7 @@ def tars(tmp_path: Path) -> Path:
             {
                 f"{inner}/meta.mat": (kit / "meta.mat").read_bytes(),
                 f"{inner}/ILSVRC2012_validation_ground_truth.txt": b"490\n449\n",
+                f"{inner}/ILSVRC2012_validation_blacklist.txt": b"2\n36\n",
             }
         ),
     }
@@ -345,6 +346,7 @@ def test_archives_become_a_tree_that_check_understands(command, tars, tmp_path):
 
     done = command("data", *CHECK, "output=report.json")
     assert done.status == 0, done.err
+    assert "       1 blacklisted" in said(done)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["layout"] == "official archives"
     splits = report["splits"]

@@ -625,6 +625,19 @@ def test_labels_of_the_kit_against_those_of_the_boxes(root):
     ]
 
 
+def test_the_blacklist_of_the_kit(root):
+    assert report_on(root).splits["val"].blacklisted is None
+    path = root / "ILSVRC2012_validation_blacklist.txt"
+    path.write_text("2\n5\n36\n")
+    report = report_on(root)
+    assert [split.blacklisted for split in report.splits.values()] == [None, 2, None]
+    path.write_text("2\nfive\n")
+    report = report_on(root)
+    assert report.can_eval == report.splits["val"].problem
+    assert report.can_eval.startswith(f"{path}, line 2: ")
+    assert report.splits["val"].images_by_class == {A: 2, B: 2, C: 2}
+
+
 # --- names that repeat ---------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.data import annotations, ilsvrc
 from cam_repro.data.ilsvrc import ground_truth_set, load_image_set
 from cam_repro.data.layouts import Places
+from cam_repro.data.sources import open_ground_truth, open_ilsvrc
 from cam_repro.errors import UserError
 from cam_repro.ground_truth import GroundTruth, read_ground_truth
 from cam_repro.types import NO_LABEL
@@ -639,6 +640,28 @@ def test_a_ground_truth_is_an_image_set_without_images():
     assert again.images == truth.images
     assert again.labels_N.tolist() == [2, 0]
     assert ground_truth_set(truth, Path("mine.csv"), "val", "named").name == "named"
+
+
+def test_a_ground_truth_is_opened_where_it_says_the_sizes(tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("image,width,height,label,boxes\na,9,8,3,0 1 2 3;4 5 6 7\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images = open_ground_truth(split="val", with_boxes=True, file="~/mine.csv")
+    assert (images.name, as_tuples(images)) == ("mine", [("a", 3, [[0, 1, 2, 3], [4, 5, 6, 7]])])
+    (tmp_path / "bare.csv").write_text("image,label,boxes\na,3,0 1 2 3\n")
+    with pytest.raises(UserError, match=r"bare\.csv: does not say how large the images are"):
+        open_ground_truth(split="val", with_boxes=True, file=str(tmp_path / "bare.csv"))
+    with pytest.raises(UserError, match=r"data\.file is not given: add data\.file=F"):
+        open_ground_truth(split="val", with_boxes=True)
+
+
+def test_a_root_is_needed(root, tmp_path):
+    with pytest.raises(UserError, match=r"data\.root is not given: add data\.root=DIR"):
+        open_ilsvrc(split="val", with_boxes=True)
+    images = open_ilsvrc(
+        split="val", with_boxes=True, root=str(root), cache=str(tmp_path / "c"), name="mine"
+    )
+    assert (images.name, len(images)) == ("mine", 6)
+    assert len(list((tmp_path / "c").iterdir())) == 1
 
 
 def test_the_official_ground_truth_is_ilsvrc_val(shared_file):
