@@ -38,4 +38,6 @@ def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
         return cast(Schema, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
+        if "is not a ListConfig" in reason:
+            reason = "is a list: write it in brackets, as [a,b]"
         raise UserError(f"{start}{error.full_key or ''}: {reason}") from error

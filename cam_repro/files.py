@@ -45,6 +45,13 @@ def check_writable(folder: Path | str) -> None:
         raise UserError(f"{folder}: cannot be written ({place} {reason}); choose another output=")
 
 
+def check_file_writable(path: Path | str) -> None:
+    """Raise UserError where a file could not be written to ``path``."""
+    if Path(path).is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file with output=")
+    check_writable(Path(path).parent)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:

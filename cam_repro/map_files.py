@@ -77,8 +77,8 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
 def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a readable .npy file ({error})") from None
+    except (ValueError, EOFError, OSError):
+        raise UserError(f"{path}: not a readable .npy file of numbers") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise UserError(f"{path}: not a .npy file of real numbers")
     return array

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cam_repro.errors import UserError
 from cam_repro.files import sha256
 
 DEFAULT_VIEW = "squash"
@@ -77,6 +78,36 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
         return bool(there != wanted)
 
     return [group for group in SCORING if differs(group)]
+
+
+def refuse_to_replace(folder: Path, config: dict[str, Any]) -> None:
+    """Raise UserError where a pass by ``config`` into ``folder`` would cost results there.
+
+    Those are boxes that the pass does not make or makes otherwise, and maps. Results by the same
+    settings, or by some of them, may be replaced.
+    """
+    if config.get("overwrite") or not is_complete(folder):
+        return
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    before = manifest.get("config", {})
+    there = (before.get("box") or {}).get("strategies", {})
+    wanted = (config.get("box") or {}).get("strategies", {})
+    lost = [
+        f"box={name}" + (" by other settings" if name in wanted else "")
+        for name, strategy in there.items()
+        if wanted.get(name) != strategy
+    ]
+    for group in ("saliency", "view"):
+        values = before.get(group), config.get(group)
+        if None not in values and values[0] != values[1]:
+            lost.append(f"other settings of {group}")
+    if manifest.get("maps") and not config.get("save_maps"):
+        lost.append("maps")
+    if lost:
+        raise UserError(
+            f"{folder}: holds results that this pass would replace ({', '.join(lost)}): keep them "
+            "with output=DIR for the new ones, or add overwrite=true"
+        )
 
 
 def is_scored(

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cam_repro.errors import UserError
 from cam_repro.runs import (
     baseline_folder,
     eval_folder,
     is_scored,
     other_settings,
+    refuse_to_replace,
     run_name,
     train_folder,
     trained_models,
@@ -117,3 +119,44 @@ def test_settings_that_differ(scored, change, groups):
     folder, checkpoint = scored()
     assert other_settings(folder, {**CONFIG, **change}) == groups
     assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
+
+
+# --- results that a pass would cost --------------------------------------------------------------
+
+
+def with_results(tmp_path, strategies, **manifest):
+    config = {"view": {"name": "squash"}, "box": {"strategies": strategies}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": config, **manifest}))
+    return tmp_path
+
+
+THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "maps", "lost"),
+    [
+        ({"threshold": THRESHOLD, "center": CENTER}, True, None),  # the same
+        ({"threshold": THRESHOLD, "center": CENTER, "more": {}}, True, None),  # and another
+        ({"center": CENTER}, True, "box=threshold"),
+        (
+            {"threshold": {}, "center": CENTER},
+            True,
+            "box=threshold by other settings",
+        ),
+        ({"threshold": THRESHOLD, "center": CENTER}, False, "maps"),
+        ({"center": CENTER}, False, "box=threshold, maps"),
+    ],
+)
+def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
+    folder = with_results(tmp_path, {"threshold": THRESHOLD, "center": CENTER}, maps=True)
+    config = {"view": {"name": "squash"}, "box": {"strategies": wanted}, "save_maps": maps}
+    refuse_to_replace(folder, {**config, "overwrite": True})
+    refuse_to_replace(tmp_path / "new", config)
+    if lost is None:
+        refuse_to_replace(folder, config)
+        return
+    with pytest.raises(UserError) as caught:
+        refuse_to_replace(folder, config)
+    assert f"would replace ({lost}): " in str(caught.value)
+    assert "overwrite=true" in str(caught.value)

@@ -28,6 +28,8 @@ def fail(error: object) -> NoReturn:
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:  # Hydra goes on to advise "+key=value", which validation would refuse
         message = f"there is no setting {unknown[1]!r}: --help lists them"
+        if unknown[1].startswith("data."):
+            message += " (those of ILSVRC come with data=ilsvrc)"
     elif isinstance(error, OverrideParseException):
         message = f"the argument {error.override!r} cannot be read: quote its value ({message})"
     message = message.partition("Config search path")[0]  # Hydra's own innards
@@ -92,7 +94,7 @@ def command(
                     raise
                 fail(f"{error.filename}: {error.strerror}")  # a folder that cannot be made, ...
             except KeyboardInterrupt:
-                fail("stopped; the same command goes on (training: from its last checkpoint)")
+                fail("stopped; started again, training and unpacking go on, scoring begins anew")
 
         def task(cfg: DictConfig) -> None:
             logging.basicConfig(

@@ -92,8 +92,9 @@ class SplitReport:
 class TreeReport:
     """What was found of a tree, and what can be done with it.
 
-    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000. labels: what submissions
-    carry. problem: why the tree's own list of classes cannot be used.
+    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000; is_part_of_ilsvrc: whether
+    they are some of these. labels: what submissions carry. problem: why the tree's own list of
+    classes cannot be used.
     can_train, can_eval: None where cam-train and cam-eval can run on it, else why not.
     tables: for each table of the paper what is missing to fill it; empty where nothing is.
     """
@@ -103,6 +104,7 @@ class TreeReport:
     n_classes: int
     classes: str
     is_ilsvrc: bool
+    is_part_of_ilsvrc: bool
     labels: str
     splits: dict[str, SplitReport]
     problem: str | None = None
@@ -142,6 +144,7 @@ def check_tree(
         n_classes=len(table),
         classes=known,
         is_ilsvrc=table.wnids == ilsvrc_classes().wnids,
+        is_part_of_ilsvrc=set(table.wnids) < set(ilsvrc_classes().wnids),
         labels=table.labels_are,
         splits={
             split: _check_split(

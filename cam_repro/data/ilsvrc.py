@@ -219,7 +219,7 @@ def load_image_set(
         sizes_N2=None if annotations is None else annotations.sizes_N2,
         nested_ids=nested,
         is_ilsvrc=is_ilsvrc,
-        described=layout.describe(labels_from, boxes if len(boxes_M4) else None),
+        described=layout.describe(labels_from, boxes if len(boxes_M4) else None, with_boxes),
         blacklisted_N=blacklisted(layout, files) if split == "val" else None,
     )
 

@@ -93,15 +93,19 @@ class Layout:
     val_labels: Path | None
     blacklist: Path | None
 
-    def describe(self, labels: str | None, boxes: Path | None) -> str:
-        """The layout, and where labels and boxes of a split come from, in a few words."""
+    def describe(self, labels: str | None, boxes: Path | None, with_boxes: bool = True) -> str:
+        """The layout, and where labels and boxes of a split come from, in a few words.
+
+        with_boxes: whether boxes were asked for; nothing is said of them where not.
+        """
         boxes_from = None if boxes is None else self.short(boxes)
         words = [f"layout {self.kind}"]
         if labels is not None and labels == boxes_from:
             words.append(f"labels and boxes from {labels}")
         else:
             words += [f"labels from {labels}"] if labels is not None else []
-            words.append("no boxes" if boxes_from is None else f"boxes from {boxes_from}")
+            if with_boxes:
+                words.append("no boxes" if boxes_from is None else f"boxes from {boxes_from}")
         return ", ".join(words)
 
     def short(self, path: Path) -> str:

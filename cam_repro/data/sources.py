@@ -56,7 +56,7 @@ def open_ilsvrc(
 ) -> ImageSet:
     """ILSVRC, or any set in one of its layouts, at ``root``; ``places`` are those of Places."""
     if root is None:
-        raise UserError("data.root is not given: add data.root=DIR, the folder with the images")
+        raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_ILSVRC)")
     return load_image_set(
         root,
         split,

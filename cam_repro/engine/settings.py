@@ -113,6 +113,7 @@ class EvalSettings:
     channels_last: bool = True
     contact_sheet: int = 24
     save_maps: bool = False
+    overwrite: bool = False
     runs: str = "runs"
     output: str | None = None
 

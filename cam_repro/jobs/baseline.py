@@ -26,7 +26,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.jobs.common import describe_data
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.predictions import SCORES, read_predictions, write_predictions
-from cam_repro.runs import NO_MODEL, baseline_folder
+from cam_repro.runs import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def score_baseline(
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
+    refuse_to_replace(folder, asdict(settings))
     if not group.is_main:
         return folder
 

@@ -16,7 +16,7 @@ from cam_repro.data.sources import places_of
 from cam_repro.data.synthetic import demo_root
 from cam_repro.data.unpack import unpack
 from cam_repro.errors import UserError
-from cam_repro.files import write_json
+from cam_repro.files import check_file_writable, write_json
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _root(settings: DataCommandSettings) -> Path:
     if "root" not in data:
         raise UserError("cam-data check: looks at images: data=demo or data=ilsvrc data.root=DIR")
     if data["root"] is None:
-        raise UserError("data.root is not given: add data.root=DIR, the folder with the images")
+        raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_ILSVRC)")
     return Path(data["root"]).expanduser()
 
 
@@ -82,6 +82,8 @@ def _unpack(settings: DataCommandSettings) -> None:
 
 def _check(settings: DataCommandSettings) -> int:
     data = settings.data
+    if settings.output is not None:
+        check_file_writable(settings.output)
     layout = find_layout(_root(settings), places_of(data))
     cache = data.get("cache")
     report = check_tree(
@@ -91,6 +93,13 @@ def _check(settings: DataCommandSettings) -> int:
     if report.problem:
         log.info("FAULT %s", report.problem)
     log.info("%s, in submissions by %s", report.classes, report.labels)
+    if report.is_part_of_ilsvrc:
+        log.info(
+            "note: all of them are ILSVRC's; if this is an incomplete ILSVRC, data.classes=ilsvrc "
+            "takes its 1,000"
+        )
+    if not settings.decode:
+        log.info("note: images were not opened (decode=false): broken ones are not found")
     for split in report.splits.values():
         _say(split, report)
     _say_conclusions(report)

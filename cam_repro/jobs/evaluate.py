@@ -44,7 +44,7 @@ from cam_repro.runs import (
     eval_folder,
     is_complete,
     is_scored,
-    other_settings,
+    refuse_to_replace,
     run_name,
     train_folder,
     trained_models,
@@ -220,8 +220,7 @@ def _score_model(
     strategies = instantiate(OmegaConf.create(settings.box))["strategies"]
     folder = _result_folder(settings, images, name, saliency)
     check_writable(folder)
-    for group_name in other_settings(folder, asdict(settings)):
-        log.warning("results with other settings of %s are replaced: %s", group_name, folder)
+    refuse_to_replace(folder, asdict(settings))
 
     shown = _spread(images, settings.contact_sheet)
     with _maps_folder(folder, settings.save_maps, group) as maps_folder:
@@ -267,7 +266,8 @@ def _score_model(
         }
         missing = sorted(set(images.ids) - {prediction.id for prediction in found.predictions})
         write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
-    _summarise(folder, images, found, model_config, shown, list(strategies))
+    pass_name = f"{saliency.name}, view {view.name}"
+    _summarise(folder, images, found, model_config, pass_name, shown, list(strategies))
     return folder
 
 
@@ -314,6 +314,7 @@ def _summarise(
     images: ImageSet,
     found: Evaluation,
     model_config: dict[str, Any],
+    pass_name: str,
     shown: list[Sample],
     strategies: list[str],
 ) -> None:
@@ -356,6 +357,6 @@ def _summarise(
             found.frames,
             images.classes.names,
             strategies[0],
-            f"{model_config['row']} on {images.name}, {images.split}",
+            f"{model_config['row']} on {images.name}, {images.split}: {pass_name}, {strategies[0]}",
         )
     log.info("  %s", folder)

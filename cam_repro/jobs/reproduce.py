@@ -135,6 +135,7 @@ def run_reproduce(cfg: DictConfig) -> None:
             if is_scored(step.folder, step.checkpoint, wanted, images.fingerprint):
                 log.info("scored already: %s", step.folder)
             else:
+                config.overwrite = True  # of another checkpoint, or by other settings
                 run_evaluation(config, step.arguments)
         if group.is_main:
             log.info("")

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from cam_repro.config import validate
 from cam_repro.data.sources import open_image_set
-from cam_repro.devkit import read_blacklist
+from cam_repro.devkit import PAD, read_blacklist
 from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError
-from cam_repro.files import write_json
+from cam_repro.files import check_file_writable, write_json
 from cam_repro.ground_truth import GroundTruth, read_ground_truth, run_folder
 from cam_repro.guesses import read_guesses
 from cam_repro.map_files import open_maps
@@ -83,6 +83,8 @@ class ScoreSettings:
 def run_score(cfg: DictConfig) -> None:
     """Score a submission or maps; JSON on standard output, a table on standard error."""
     settings = validate(cfg, ScoreSettings)
+    if settings.output is not None:
+        check_file_writable(settings.output)
     truth, source = _open_ground_truth(settings)
     result, table = PROTOCOLS[settings.protocol](settings, truth)
     log.info("%s: %d images, %d boxes", source, len(truth), len(truth.gt_boxes_T4))
@@ -115,6 +117,8 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     result = {
         "n_images": n_images,
         "n_blacklisted": 0 if blacklisted_N is None else int(blacklisted_N.sum()),
+        "n_without_guess": int((guesses.labels_N5 == PAD).all(1).sum()),
+        "n_without_box": int((np.diff(truth.gt_offsets) == 0).sum()),
         "guesses": [dataclasses.asdict(row) for row in rows],
     }
     return result, [

@@ -279,6 +279,7 @@ def _refuse_difference(model: CamNetwork, report: LoadReport, name: str) -> None
             raise UserError(
                 f"weights {report.source}: class layer {report.called(_layer_of(key))} has"
                 f" {file_shape[0]} classes, the data set has {shape[0]}"
+                + (" (data.classes=ilsvrc takes all 1,000)" if file_shape[0] == 1000 else "")
             )
     unused = [key for key in report.unused if not key.startswith(model.ignored_in_files)]
     if report.mismatched or report.left or unused:
@@ -325,8 +326,9 @@ def _log_report(report: LoadReport) -> None:
     log.info("%s", report.summary())
     for block in report.folded:
         log.debug("  folded %s", block)
-    for layer in report.taken:
-        log.info("  taken      %s", report.called(layer))
+    if report.left or report.mismatched or report.unused:  # else the line above says it all
+        for layer in report.taken:
+            log.info("  taken      %s", report.called(layer))
     for layer in report.left:
         log.info("  left       %s (not in the file)", report.called(layer))
     for key, theirs, own in report.mismatched:

@@ -154,7 +154,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     for image in images:
         image.write_bytes(b"")
     with pytest.raises(UserError, match="could be read; nothing is written"):
-        score(*words, "data.on_error=skip", "split=val", "box=center")
+        score(*words, "data.on_error=skip", "split=val", "box=center", "overwrite=true")
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 

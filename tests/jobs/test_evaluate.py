@@ -116,7 +116,8 @@ def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(trained, eva
     assert [p.id[-1] for p in predictions] == ["1", "3", "5"]
     assert images.keys() == frames.keys() == {p.id for p in predictions}
     assert list(names) == ["class 0", "class 1", "class 2"]
-    assert (strategy, title) == ("threshold", "AlexNet-GAP on tiny, val")
+    title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
+    assert (strategy, title) == ("threshold", title_now)
     evaluate("model=alexnet_gap", "contact_sheet=100")
     assert len(drawn[1][0]) == 6
 
@@ -188,7 +189,10 @@ def test_maps_lie_beside_the_boxes_that_are_made_of_them(saved):
 
 
 def test_old_maps_go_when_scored_again_without(saved, evaluate):
-    evaluate("model=alexnet_gap", "contact_sheet=0")
+    with pytest.raises(UserError, match=r"would replace \(maps\): .* add overwrite=true"):
+        evaluate("model=alexnet_gap", "contact_sheet=0")
+    assert (saved / "maps").exists()
+    evaluate("model=alexnet_gap", "contact_sheet=0", "overwrite=true")
     assert not (saved / "maps").exists()
     assert json.loads((saved / "manifest.json").read_text())["maps"] is False
 
