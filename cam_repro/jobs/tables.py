@@ -57,6 +57,9 @@ def run_tables(settings: TablesSettings) -> None:
         sheets = _sheets(runs, _readings(settings.reading, runs))
         files = write_sheets(sheets, folder)
         print(markdown(sheets))
+        empty = [sheet.stem for sheet in sheets if sheet.is_empty]
+        if empty:
+            print(paragraph(f"no run fills a row of {', '.join(empty)}") + "\n")
         print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
 
 

@@ -49,7 +49,7 @@ def paper_sheet(table: Table) -> Sheet:
             ]
         )
     stem = paper.stem if reading is TEXT else f"{paper.stem}_{reading.name}"
-    return Sheet(stem, header, rows, _paper_text(table))
+    return Sheet(stem, header, rows, _paper_text(table), is_empty=_is_empty(table))
 
 
 def _paper_text(table: Table) -> str:
@@ -142,7 +142,12 @@ def readings_sheet(text: Table, code: Table) -> Sheet:
         _whose_numbers(text, sorted({*_splits(text), *_splits(code)})),
     ]
     markdown = f"{paragraph(' '.join(caption))}\n\n{grid(head, body, left=2)}\n{notes.text()}"
-    return Sheet(f"{text.paper.stem}_readings", header, rows, markdown)
+    is_empty = _is_empty(text) and _is_empty(code)
+    return Sheet(f"{text.paper.stem}_readings", header, rows, markdown, is_empty)
+
+
+def _is_empty(table: Table) -> bool:
+    return not any(line.run for line in table.lines)
 
 
 def _points(text: Line, code: Line, i: int) -> str:

@@ -19,12 +19,14 @@ class Sheet:
     """A table as it is written.
 
     stem: name of its CSV file. header, rows: the CSV. text: the same to read, Markdown.
+    is_empty: whether no run fills any of its rows.
     """
 
     stem: str
     header: list[str]
     rows: list[list[str]]
     text: str
+    is_empty: bool = False
 
     @property
     def csv_text(self) -> str:
@@ -35,8 +37,8 @@ class Sheet:
 
 
 def markdown(sheets: list[Sheet]) -> str:
-    """All sheets as Markdown, lines of at most 100 characters."""
-    return "\n".join(sheet.text for sheet in sheets)
+    """The sheets that some run fills as Markdown, lines of at most 100 characters."""
+    return "\n".join(sheet.text for sheet in sheets if not sheet.is_empty)
 
 
 def write_sheets(sheets: list[Sheet], folder: Path | str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -413,15 +412,6 @@ def test_a_cache_that_cannot_be_written_only_warns(folder, tmp_path, caplog):
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         f"the table of {folder} is not kept"
     ]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_cache_only_warns(folder, tmp_path, caplog):
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with caplog.at_level(logging.WARNING):
-        assert_equal(read_annotations(folder, tmp_path / "cache"), read_annotations(folder))
-    assert len(caplog.records) == 1
 
 
 # --- choosing images -----------------------------------------------------------------------------
