@@ -89,18 +89,15 @@ def refuse_to_replace(folder: Path, config: dict[str, Any]) -> None:
     if config.get("overwrite") or not is_complete(folder):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    before = manifest.get("config", {})
-    there = (before.get("box") or {}).get("strategies", {})
+    there = (manifest.get("config", {}).get("box") or {}).get("strategies", {})
     wanted = (config.get("box") or {}).get("strategies", {})
     lost = [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, strategy in there.items()
         if wanted.get(name) != strategy
     ]
-    for group in ("saliency", "view"):
-        values = before.get(group), config.get(group)
-        if None not in values and values[0] != values[1]:
-            lost.append(f"other settings of {group}")
+    different = other_settings(folder, config)
+    lost += [f"other settings of {group}" for group in different if group != "box"]
     if manifest.get("maps") and not config.get("save_maps"):
         lost.append("maps")
     if lost:

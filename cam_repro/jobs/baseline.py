@@ -25,6 +25,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.jobs.common import describe_data
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
+from cam_repro.metrics.official import warn_without_box
 from cam_repro.predictions import SCORES, read_predictions, write_predictions
 from cam_repro.runs import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
@@ -88,13 +89,7 @@ def score_baseline(
         for name, boxes in table.strategies.items()
     }
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
-    without_box = int((np.diff(table.gt_offsets) == 0).sum())
-    if without_box:
-        log.warning(
-            "%d of %d images have no true box: each counts as a localization error",
-            without_box,
-            len(table),
-        )
+    warn_without_box(table.gt_offsets)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
     log.info("  %-34s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():

@@ -24,7 +24,7 @@ from cam_repro.ground_truth import GroundTruth, read_ground_truth, run_folder
 from cam_repro.guesses import read_guesses
 from cam_repro.map_files import open_maps
 from cam_repro.metrics.gt_known import gt_known_accuracy
-from cam_repro.metrics.official import errors, hits
+from cam_repro.metrics.official import errors, hits, warn_without_box
 from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     if n_images and unknown == n_images:
         raise UserError("the ground truth has no labels, so there is nothing to score")
     _warn(unknown, n_images, "have no label: each counts as an error")
-    _warn_without_box(truth)
+    warn_without_box(truth.gt_offsets)
     right = hits(
         guesses.labels_N5, guesses.boxes_N54, truth.labels_N, truth.gt_boxes_T4, truth.gt_offsets
     )
@@ -130,7 +130,7 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
 def _score_gt_known(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     assert settings.submission is not None
     guesses = read_guesses(Path(settings.submission), truth, settings.strategy, with_labels=False)
-    _warn_without_box(truth)
+    warn_without_box(truth.gt_offsets)
     accuracy = gt_known_accuracy(guesses.known_N4, truth.gt_boxes_T4, truth.gt_offsets)
     result = {"n_images": len(truth), "gt_known": accuracy}
     return result, [_row("", accuracy, "IoU {0}"), _row("GT-known %", accuracy, "{1:.2f}")]
@@ -147,7 +147,7 @@ def _score_max_box_acc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator  # cv2, for this protocol alone
 
     maps = open_maps(Path(settings.maps), truth.images)
-    _warn_without_box(truth)
+    warn_without_box(truth.gt_offsets)
     accumulator = MaxBoxAccAccumulator(settings.multi_contour)
     bar = tqdm(range(len(truth)), desc="max_box_acc", unit=" images", leave=False, disable=None)
     for i in bar:
@@ -178,11 +178,6 @@ def _row(name: str, values: dict[str, float], form: str) -> str:
 def _warn(count: int, n_images: int, what: str) -> None:
     if count:
         log.warning("%d of %d images %s", count, n_images, what)
-
-
-def _warn_without_box(truth: GroundTruth) -> None:
-    count = int((np.diff(truth.gt_offsets) == 0).sum())
-    _warn(count, len(truth), "have no true box: each counts as a localization error")
 
 
 def _open_ground_truth(settings: ScoreSettings) -> tuple[GroundTruth, str]:

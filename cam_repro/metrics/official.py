@@ -7,12 +7,15 @@ first; a place without a guess has a negative label.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import paired_iou
+
+log = logging.getLogger(__name__)
 
 IOU_THRESHOLD = 0.5
 
@@ -60,6 +63,17 @@ def hits(
     cls_hit_NG = (guess_labels_NG == labels_N[:, None]) & (guess_labels_NG >= 0)
     loc_hit_NG = cls_hit_NG & overlaps(guess_boxes_NG4, gt_boxes_T4, gt_offsets)
     return cls_hit_NG, loc_hit_NG
+
+
+def warn_without_box(gt_offsets: np.ndarray) -> None:
+    """Say once how many images have no true box, which no guess can hit."""
+    counts_N = np.diff(gt_offsets)
+    if not counts_N.all():
+        log.warning(
+            "%d of %d images have no true box: each counts as a localization error",
+            np.count_nonzero(counts_N == 0),
+            len(counts_N),
+        )
 
 
 def wrong(hit_NG: np.ndarray, k: int) -> np.ndarray:

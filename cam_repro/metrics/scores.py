@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.metrics.official import hits, overlaps, percent, wrong
+from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
 from cam_repro.predictions import PredictionTable
-
-log = logging.getLogger(__name__)
 
 
 def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:
@@ -50,13 +47,7 @@ def score(table: PredictionTable) -> dict[str, Any]:
     counts = {"n_images": len(table), "n_blacklisted": int(table.blacklisted_N.sum())}
     if not len(table.gt_boxes_T4):
         return {**counts, "cls": _percent(cls)}
-    without_box = int((np.diff(table.gt_offsets) == 0).sum())
-    if without_box:
-        log.warning(
-            "%d of %d images have no true box: each counts as a localization error",
-            without_box,
-            len(table),
-        )
+    warn_without_box(table.gt_offsets)
     return {
         **counts,
         "cls": _percent(cls),
