@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cam_repro.devkit import regular_columns
 from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
 
@@ -99,7 +100,7 @@ def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
     """The ids in order, and the place of each."""
     ids: list[str] = []
     index: dict[str, int] = {}
-    for number, image_id in _read_lines(path):
+    for number, image_id in _lines(_read_text(path)):
         if image_id in index:
             raise UserError(f"{path}, line {number}: {image_id} comes a second time; remove one")
         index[image_id] = len(ids)
@@ -117,28 +118,57 @@ def _read_table(
     form: what a line is to look like, the part before the first space counted for its words.
     is_good: mask of the rows of numbers that are allowed. Raises UserError at the first bad line.
     """
-    lines = _read_lines(path)
+    text = _read_text(path)
     n_words = len(form.split()[0].split(","))
-    rows = [text.split(",") for _, text in lines]
+    regular = _regular_table(text, n_words)
+    if regular is not None and is_good(regular[1]).all():
+        ids, numbers_Xn = regular
+    else:
+        ids, numbers_Xn = _checked_table(path, text, n_words, form, is_good)
+    places_X = np.array([index.get(image_id, -1) for image_id in ids], np.int64)
+    known_X = places_X >= 0
+    if ids and not known_X.any():
+        raise UserError(f"{path}: not one of its images is in {IMAGE_IDS}; the ids must be equal")
+    return places_X[known_X], numbers_Xn[known_X]
+
+
+def _regular_table(text: str, n_words: int) -> tuple[list[str], np.ndarray] | None:
+    """What ``_checked_table`` finds, read at once; None where that has to look at each line."""
+    columns = regular_columns(text, n_words)
+    has_blanks = text.split() != text.removesuffix("\n").split("\n")
+    if columns is None or has_blanks:
+        return None
+    ids, *words = columns
+    try:
+        numbers_Xn = np.array([list(map(int, column)) for column in words], np.int64).T
+    except (ValueError, OverflowError):
+        return None
+    fits = numbers_Xn.min() >= -_LARGEST and numbers_Xn.max() <= _LARGEST
+    return (ids, numbers_Xn) if fits else None
+
+
+def _checked_table(
+    path: Path,
+    text: str,
+    n_words: int,
+    form: str,
+    is_good: Callable[[np.ndarray], np.ndarray],
+) -> tuple[list[str], np.ndarray]:
+    """Ids (X,) and numbers, int64 (X, n), line by line; UserError at the first bad line."""
+    lines = _lines(text)
+    rows = [line.split(",") for _, line in lines]
     good = [len(row) == n_words for row in rows]
     numbers_Xn = np.zeros((len(rows), n_words - 1), np.int64)
     if all(good):
-        try:
+        good = [all(map(_is_int32, row[1:])) for row in rows]
+        if all(good):
             flat = list(map(int, chain.from_iterable(row[1:] for row in rows)))
             numbers_Xn = np.array(flat, np.int64).reshape(numbers_Xn.shape)
-            if np.abs(numbers_Xn).max(initial=0) > _LARGEST:
-                raise OverflowError
             good = is_good(numbers_Xn).tolist()
-        except (ValueError, OverflowError):
-            good = [all(map(_is_int32, row[1:])) for row in rows]
     if not all(good):
-        number, text = lines[good.index(False)]
-        raise UserError(f"{path}, line {number}: {text!r} is not of the form {form}")
-    known = [row[0] in index for row in rows]
-    if rows and not any(known):
-        raise UserError(f"{path}: not one of its images is in {IMAGE_IDS}; the ids must be equal")
-    image_X = np.array([index[row[0]] for row in rows if row[0] in index], np.int64)
-    return image_X, numbers_Xn[np.array(known, bool)]
+        number, line = lines[good.index(False)]
+        raise UserError(f"{path}, line {number}: {line!r} is not of the form {form}")
+    return [row[0] for row in rows], numbers_Xn
 
 
 def _is_int32(word: str) -> bool:
@@ -148,13 +178,16 @@ def _is_int32(word: str) -> bool:
         return False
 
 
-def _read_lines(path: Path) -> list[tuple[int, str]]:
+def _lines(text: str) -> list[tuple[int, str]]:
     """The lines that are not empty, stripped, with their numbers from 1."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
+    return [(number, line) for number, line in lines if line]
+
+
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; the folder of metadata needs it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from None
-    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in lines if line]

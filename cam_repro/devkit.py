@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import math
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -144,10 +145,17 @@ def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     with file and line.
     """
     path = Path(path)
-    lines = [line.split() for line in _read_text(path, "submission").splitlines()]
-    words, kept_NG, place = _words_of_guesses(lines, path, range(1, len(lines) + 1))
+    text = _read_text(path, "submission")
+    regular = numbers_by_line(text)
+    if regular is not None and _are_guesses(regular[1]):
+        numbers, counts_N = regular
+        kept_NG = _places(counts_N)
+    else:
+        lines = [line.split() for line in text.splitlines()]
+        words, kept_NG, place = _words_of_guesses(lines, path, range(1, len(lines) + 1))
+        numbers = whole_numbers(words, place)
     table_NG5 = np.full((*kept_NG.shape, 5), PAD, np.int64)
-    table_NG5[kept_NG] = whole_numbers(words, place).reshape(-1, 5)
+    table_NG5[kept_NG] = numbers.reshape(-1, 5)
     return table_NG5[:, :, 0], table_NG5[:, :, 1:]
 
 
@@ -158,22 +166,27 @@ def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.
     UserError with file and line; an image that comes twice is one of the errors.
     """
     path = Path(path)
-    rows, numbers = read_csv_rows(path, "submission", KAGGLE_HEADER)
-    ids = [row[0] for row in rows]
+    (ids, cells), numbers = read_csv_columns(path, "submission", KAGGLE_HEADER)
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         for image_id, number in zip(ids, numbers, strict=True):
             if image_id in seen:
                 raise UserError(f"{path}, line {number}: image {image_id} comes a second time")
             seen.add(image_id)
-    lines = [row[1].split() for row in rows]
-    words, kept_NG, place = _words_of_guesses(lines, path, numbers)
+    regular = _regular_kaggle_guesses(cells)
+    if regular is not None:
+        labels, boxes_X4, kept_NG = regular
+    else:
+        lines = [cell.split() for cell in cells]
+        words, kept_NG, place = _words_of_guesses(lines, path, numbers)
+        labels = words[::5]
+        words[::5] = ["0"] * len(labels)
+        boxes_X4 = whole_numbers(words, place).reshape(-1, 5)[:, 1:]
     labels_N5 = np.full(kept_NG.shape, "", object)
-    labels_N5[kept_NG] = words[::5]
-    words[::5] = ["0"] * len(words[::5])
-    table_NG5 = np.full((*kept_NG.shape, 5), PAD, np.int64)
-    table_NG5[kept_NG] = whole_numbers(words, place).reshape(-1, 5)
-    return ids, labels_N5, table_NG5[:, :, 1:]
+    labels_N5[kept_NG] = labels
+    boxes_N54 = np.full((*kept_NG.shape, 4), PAD, np.int64)
+    boxes_N54[kept_NG] = boxes_X4
+    return ids, labels_N5, boxes_N54
 
 
 def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
@@ -183,7 +196,9 @@ def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
     for row, line in enumerate(_read_text(path, "blacklist").splitlines()):
         if not line.strip():
             continue
-        number = _integer(line.strip(), f"{path}, line {row + 1}")
+        number = _integer(line)
+        if number is None:
+            raise _not_whole(line.strip(), f"{path}, line {row + 1}")
         if not 1 <= number <= n_images:
             raise UserError(
                 f"{path}, line {row + 1}: image {number}; the images are 1 to {n_images}"
@@ -192,15 +207,16 @@ def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
     return blacklisted_N
 
 
-def read_csv_rows(
+def read_csv_columns(
     path: Path, what: str, columns: Sequence[str], expected: str = ""
-) -> tuple[list[list[str]], list[int]]:
-    """Rows of a CSV (also .csv.gz) with these columns, and the line where each ends.
+) -> tuple[list[list[str]], Sequence[int]]:
+    """Cells of these columns of a CSV (also .csv.gz), and the line where each row ends.
 
-    Empty lines are passed over. columns: names that the header must have; the rows hold these
-    columns alone, in this order. expected: what to advise where one is missing.
+    Empty lines are passed over. columns: names that the header must have, two or more; what comes
+    back is these alone, in this order. expected: what to advise where one is missing.
     """
-    reader = csv.reader(io.StringIO(_read_text(path, what), newline=""))
+    text = _read_text(path, what)
+    reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     missing = [name for name in columns if name not in header]
     if missing:
@@ -209,6 +225,9 @@ def read_csv_rows(
             f"{expected or ','.join(columns)}"
         )
     places = [header.index(name) for name in columns]
+    regular = regular_columns(text, len(header))
+    if regular is not None:
+        return [regular[place][1:] for place in places], range(2, len(regular[0]) + 1)
     rows, numbers = [], []
     try:
         for row in reader:
@@ -219,11 +238,19 @@ def read_csv_rows(
                     f"{path}, line {reader.line_num}: {len(row)} columns, the first line has "
                     f"{len(header)}"
                 )
-            rows.append([row[place] for place in places])
+            rows.append(row)
             numbers.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-    return rows, numbers
+    return [[row[place] for row in rows] for place in places], numbers
+
+
+def read_csv_rows(
+    path: Path, what: str, columns: Sequence[str], expected: str = ""
+) -> tuple[list[list[str]], Sequence[int]]:
+    """``read_csv_columns`` row by row."""
+    cells, numbers = read_csv_columns(path, what, columns, expected)
+    return [list(row) for row in zip(*cells, strict=True)], numbers
 
 
 def read_header(path: Path, what: str) -> str:
@@ -237,15 +264,38 @@ def whole_numbers(words: Sequence[str], place: Callable[[int], str]) -> np.ndarr
     place: says where the word of an index stands (``F, line 3``), for the UserError that names
     the first word which is no whole number below 2^31.
     """
+    regular = numbers_by_line("\n".join([*words, ""]))
+    if regular is not None and len(regular[1]) == len(words) and (regular[1] == 1).all():
+        return regular[0]
     try:
         numbers = np.array(list(map(float, words)), np.float64)
     except ValueError:
         numbers = np.array([math.nan])
-    # Float64 is exact here, and areas of such boxes still fit into 64 bits. NaN fails this too.
-    if not ((np.abs(numbers) < 2**31) & (numbers == np.floor(numbers))).all():
+    if not _are_whole(numbers):
         for index, word in enumerate(words):
-            _integer(word, place(index))
+            if _integer(word) is None:
+                raise _not_whole(word, place(index))
     return numbers.astype(np.int64)
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    """Whether all are whole numbers below 2^31. NaN is none."""
+    # Float64 is exact here, and areas of such boxes still fit into 64 bits.
+    good = (numbers > -(2**31)) & (numbers < 2**31) & (numbers == np.floor(numbers))
+    return bool(good.all())
+
+
+def _integer(word: str) -> int | None:
+    """A whole number below 2^31, also written as a float; None for any other word."""
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and abs(number) < 2**31 else None
+
+
+def _not_whole(word: str, place: str) -> UserError:
+    return UserError(f"{place}: {word!r} is not a whole number below 2^31")
 
 
 def _words_of_guesses(
@@ -264,7 +314,7 @@ def _words_of_guesses(
             f"{path}, line {numbers[row]}: {counts_N[row]} numbers; "
             "each guess is five, label xmin ymin xmax ymax"
         )
-    kept_NG = np.arange(MAX_GUESSES) < counts_N[:, None] // 5
+    kept_NG = _places(counts_N)
     ends_N = np.cumsum(5 * kept_NG.sum(axis=1))
 
     def place(word: int) -> str:
@@ -272,6 +322,115 @@ def _words_of_guesses(
 
     words = list(chain.from_iterable(line[: 5 * MAX_GUESSES] for line in lines))
     return words, kept_NG, place
+
+
+def _places(counts_N: np.ndarray) -> np.ndarray:
+    """Which places of (N, 5) the guesses of each line fill. counts_N: words of each line."""
+    return np.arange(MAX_GUESSES) < counts_N[:, None] // 5
+
+
+# --- reading all lines at once -------------------------------------------------------------------
+#
+# What is valid is said above, word by word: float() reads it, and it is whole and below 2^31. What
+# follows reads regular text, which is nearly all that there is, without an object for each word.
+# It returns None for anything that it might read otherwise, and then the word-by-word way decides.
+
+_WORD, _BLANK, _END = 1, 2, 3
+_KINDS = bytes(
+    _WORD if 32 < byte < 127 else {9: _BLANK, 10: _END, 32: _BLANK}.get(byte, 0)
+    for byte in range(256)
+)
+"""What each byte is. 0: what str.split() or str.splitlines() may see as a blank or a line end."""
+
+
+def numbers_by_line(text: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """All numbers of a text, int64, and how many each line has.
+
+    None where a word is no whole number as ``whole_numbers`` has it, and for irregular text.
+    """
+    found = _find_words(text)
+    if found is None:
+        return None
+    data, starts_W, counts_N = found
+    numbers = _parse(data, len(starts_W))
+    return None if numbers is None else (numbers, counts_N)
+
+
+def _are_guesses(counts_N: np.ndarray) -> bool:
+    """Whether each line has the words of up to five guesses."""
+    return bool(((counts_N % 5 == 0) & (counts_N <= 5 * MAX_GUESSES)).all())
+
+
+def _regular_kaggle_guesses(
+    cells: Sequence[str],
+) -> tuple[list[str], np.ndarray, np.ndarray] | None:
+    """Labels and boxes (X, 4) of all guesses, and the places of (N, 5) that they fill."""
+    found = _find_words("\n".join([*cells, ""]))
+    if found is None:
+        return None
+    data, starts_W, counts_N = found
+    if len(counts_N) != len(cells) or not _are_guesses(counts_N):
+        return None
+    # Of every five words the first is the label. A word's bytes end where the next word starts.
+    is_label_W = np.arange(len(starts_W)) % 5 == 0
+    bytes_X = np.frombuffer(data, np.uint8)
+    lengths = np.diff(starts_W, prepend=0, append=len(data))
+    is_label_X = np.repeat(np.concatenate([[False], is_label_W]), lengths)
+    blank = np.uint8(ord(" "))
+    labels = np.where(is_label_X, bytes_X, blank).tobytes().decode().split()
+    numbers = _parse(np.where(is_label_X, blank, bytes_X).tobytes(), int((~is_label_W).sum()))
+    return None if numbers is None else (labels, numbers.reshape(-1, 4), _places(counts_N))
+
+
+def _find_words(text: str) -> tuple[bytes, np.ndarray, np.ndarray] | None:
+    """The text as bytes, where in it each word starts (W,), and how many words each line has."""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    data = text.encode().replace(b"\r\n", b"\n")
+    kinds_X = np.frombuffer(data.translate(_KINDS), np.uint8)
+    if not kinds_X.all():
+        return None
+    is_word_X = kinds_X == _WORD
+    starts_W = np.flatnonzero(is_word_X & np.diff(is_word_X, prepend=False))
+    ends_N = np.flatnonzero(kinds_X == _END)
+    return data, starts_W, np.diff(np.searchsorted(starts_W, ends_N), prepend=0)
+
+
+def _parse(data: bytes, n_words: int) -> np.ndarray | None:
+    """All words of a text as int64; None where one of them is no whole number below 2^31."""
+    for kind in (np.int64, np.float64):  # integers are parsed many times faster
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", DeprecationWarning)  # what NumPy 1 does, not raise
+                numbers = np.fromstring(data, kind, sep=" ")
+        except (ValueError, DeprecationWarning):
+            continue
+        # Of blanks alone NumPy makes a number, hence the count.
+        if len(numbers) == n_words and _are_whole(numbers):
+            return numbers.astype(np.int64)
+    return None
+
+
+def regular_columns(text: str, n_columns: int) -> list[list[str]] | None:
+    """Cells of each column of a CSV; None where it has quotes, or lines of other lengths."""
+    assert n_columns > 1, "an empty line would be a cell"
+    if text and not text.endswith("\n"):
+        text += "\n"
+    text = text.replace("\r\n", "\n")
+    bytes_X = np.frombuffer(text.encode(), np.uint8)
+    ends = np.flatnonzero((bytes_X == ord(",")) | (bytes_X == ord("\n")))
+    is_line_end = bytes_X[ends] == ord("\n")
+    wanted_n = np.arange(n_columns) == n_columns - 1
+    if len(ends) % n_columns or (is_line_end.reshape(-1, n_columns) != wanted_n).any():
+        return None
+    longest = np.diff(ends, prepend=-1).max(initial=0)
+    if '"' in text or "\r" in text or longest > csv.field_size_limit():
+        return None
+    cells = text.replace("\n", ",").split(",")
+    return [cells[place:-1:n_columns] for place in range(n_columns)]
+
+
+# --- files ---------------------------------------------------------------------------------------
 
 
 def _open(path: Path, what: str) -> BinaryIO:
@@ -290,13 +449,3 @@ def _read_text(path: Path, what: str, first_line: bool = False) -> str:
             raise UserError(f"{path} is not a text file: give the {what} as text") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{path} cannot be unpacked ({error}): give it whole") from error
-
-
-def _integer(word: str, place: str) -> int:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if not number.is_integer() or abs(number) >= 2**31:
-        raise UserError(f"{place}: {word!r} is not a whole number below 2^31")
-    return int(number)

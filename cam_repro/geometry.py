@@ -16,11 +16,14 @@ def paired_iou(a_X4: np.ndarray, b_X4: np.ndarray) -> np.ndarray:
     a_X4, b_X4: boxes in the last axis, the other axes broadcast against each other.
     """
     a_X4, b_X4 = np.asarray(a_X4, np.int64), np.asarray(b_X4, np.int64)
-    low_X2 = np.maximum(a_X4[..., :2], b_X4[..., :2])
-    high_X2 = np.minimum(a_X4[..., 2:], b_X4[..., 2:])
-    intersection = np.prod(np.maximum(high_X2 - low_X2 + 1, 0), axis=-1)
-    area_a = np.prod(a_X4[..., 2:] - a_X4[..., :2] + 1, axis=-1)
-    area_b = np.prod(b_X4[..., 2:] - b_X4[..., :2] + 1, axis=-1)
+    # One array a coordinate: NumPy is many times slower on a last axis of length 2.
+    a_x0, a_y0, a_x1, a_y1 = np.moveaxis(a_X4, -1, 0)
+    b_x0, b_y0, b_x1, b_y1 = np.moveaxis(b_X4, -1, 0)
+    width = np.minimum(a_x1, b_x1) - np.maximum(a_x0, b_x0) + 1
+    height = np.minimum(a_y1, b_y1) - np.maximum(a_y0, b_y0) + 1
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    area_a = (a_x1 - a_x0 + 1) * (a_y1 - a_y0 + 1)
+    area_b = (b_x1 - b_x0 + 1) * (b_y1 - b_y0 + 1)
     union = area_a + area_b - intersection
     # Where the intersection has a pixel, so has the union: the division below is safe there. For
     # integers of this size it is also exact enough that ">= 0.5" means 2 * intersection >= union.

@@ -14,7 +14,13 @@ import numpy as np
 from cam_repro.choe import is_metadata_folder, read_metadata
 from cam_repro.classes import NO_IDS, ClassTable, ilsvrc_classes
 from cam_repro.data.annotations import Annotations, read_annotations
-from cam_repro.devkit import KAGGLE_HEADER, read_csv_rows, read_header, whole_numbers
+from cam_repro.devkit import (
+    KAGGLE_HEADER,
+    numbers_by_line,
+    read_csv_columns,
+    read_header,
+    whole_numbers,
+)
 from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
 
@@ -191,8 +197,8 @@ def _from_csv(path: Path) -> GroundTruth:
     expected = (
         "image,width,height,label,boxes (or class_index for label) or ImageId,PredictionString"
     )
-    rows, numbers = read_csv_rows(path, "ground truth", columns, expected)
-    images, *size_texts, label_texts, box_texts = zip(*rows, strict=True) if rows else [()] * 5
+    cells, numbers = read_csv_columns(path, "ground truth", columns, expected)
+    images, *size_texts, label_texts, box_texts = cells
 
     def line(row: int) -> str:
         return f"{path}, line {numbers[row]}"
@@ -209,7 +215,7 @@ def _from_csv(path: Path) -> GroundTruth:
         sides = [whole_numbers([text or "0" for text in texts], line) for texts in size_texts]
         sizes_N2 = np.stack(sides, axis=1).astype(np.int32)
     return GroundTruth(
-        images=list(images),
+        images=images,
         labels_N=labels_N,
         gt_boxes_T4=boxes_T4,
         gt_offsets=offsets,
@@ -220,6 +226,9 @@ def _from_csv(path: Path) -> GroundTruth:
 
 def _parse_boxes(texts: Sequence[str], line: Any) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (T, 4) and offsets of ``x0 y0 x1 y1;x0 y0 x1 y1`` of each image."""
+    regular = _regular_boxes(texts)
+    if regular is not None:
+        return regular
     boxes = [[box.split() for box in text.split(";") if box.strip()] for text in texts]
     for row, of_image in enumerate(boxes):
         if any(len(box) != 4 for box in of_image):
@@ -232,3 +241,16 @@ def _parse_boxes(texts: Sequence[str], line: Any) -> tuple[np.ndarray, np.ndarra
 
     words = list(chain.from_iterable(chain.from_iterable(boxes)))
     return whole_numbers(words, place).reshape(-1, 4), offsets
+
+
+def _regular_boxes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """``_parse_boxes`` of all texts at once; None where they are not regular, as in devkit.py."""
+    found = numbers_by_line("\n".join([*texts, ""]).replace(";", "\n"))
+    if found is None:
+        return None
+    numbers, counts_P = found  # of the parts between semicolons, which may be empty
+    ends = np.cumsum([0, *(text.count(";") + 1 for text in texts)])
+    if len(counts_P) != ends[-1] or not np.isin(counts_P, (0, 4)).all():
+        return None
+    boxes_before = np.concatenate([[0], np.cumsum(counts_P // 4)])
+    return numbers.reshape(-1, 4), boxes_before[ends]

@@ -106,11 +106,11 @@ def _read_kaggle(path: Path, truth: GroundTruth, with_labels: bool) -> Guesses:
         index_of |= {str(label): index for index, label in enumerate(classes.submission_labels_C)}
         guessed_N5 = words_N5 != ""
         words = words_N5[guessed_N5].tolist()
-        indices = [index_of.get(word, NO_LABEL) for word in words]
-        if words and set(indices) == {NO_LABEL}:
+        labels_N5[guessed_N5] = [index_of.get(word, NO_LABEL) for word in words]
+        is_unknown_N5 = guessed_N5 & (labels_N5 == NO_LABEL)
+        if words and is_unknown_N5.sum() == len(words):
             raise UserError(_no_wnids(path))
-        labels_N5[guessed_N5] = indices
-        _warn_of_unknown(path, [w for w, i in zip(words, indices, strict=True) if i == NO_LABEL])
+        _warn_of_unknown(path, words_N5[is_unknown_N5].tolist())
     rows_N = match_ids(ids, truth.images, path)
     boxes_N54 = _in_order(boxes_N54, rows_N)
     return Guesses(_in_order(labels_N5, rows_N), boxes_N54, boxes_N54[:, 0])
@@ -156,16 +156,17 @@ def match_ids(ids: Sequence[str], images: Sequence[str], source: Path) -> np.nda
     Where the names are not the same, folder and suffix do not count (``val/a.JPEG`` is ``a``).
     Raises UserError for an id that is no image of the ground truth; warns of images without one.
     """
-    if not set(ids) <= set(images):
+    known = set(images)
+    if not known.issuperset(ids):
         short_ids, short_images = (
             [name_of(name) for name in ids],
             [name_of(name) for name in images],
         )
         if len(set(short_ids)) == len(ids) and len(set(short_images)) == len(images):
-            ids, images = short_ids, short_images
+            ids, images, known = short_ids, short_images, set(short_images)
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     rows_N = np.array([row_of.get(image, -1) for image in images], np.int64)
-    strange = sorted(row_of.keys() - set(images), key=row_of.__getitem__)
+    strange = sorted(row_of.keys() - known, key=row_of.__getitem__)
     if strange:
         raise UserError(
             f"{source}: image {strange[0]} is not in the ground truth ({len(strange)} of "

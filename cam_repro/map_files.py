@@ -21,15 +21,15 @@ def name_of(image_id: str) -> str:
 class _MapFiles:
     """One .npy file an image, read when asked for."""
 
-    def __init__(self, files: list[Path]) -> None:
-        self.files = files
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.folder = folder
+        self.names = names  # of files; Paths would take several times the memory
 
     def __getitem__(self, index: int) -> np.ndarray:
-        map_hw = _load(self.files[index])
+        path = self.folder / self.names[index]
+        map_hw = _load(path)
         if map_hw.ndim != 2 or not map_hw.size:
-            raise UserError(
-                f"{self.files[index]}: has shape {map_hw.shape}; a map has two axes, height, width"
-            )
+            raise UserError(f"{path}: has shape {map_hw.shape}; a map has two axes, height, width")
         return map_hw
 
 
@@ -46,8 +46,8 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
         for image in images:
             stem = name_of(image)
             whole = image.rpartition("/")[0]
-            names = (image, f"{whole}/{stem}" if whole else stem, stem)
-            found = next((f for name in names if (f := path / f"{name}.npy").is_file()), None)
+            names = (f"{name}.npy" for name in (image, f"{whole}/{stem}" if whole else stem, stem))
+            found = next((name for name in names if (path / name).is_file()), None)
             if found is None:
                 missing.append(image)
             else:
@@ -57,7 +57,7 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
                 f"{path}: no map of {missing[0]}, {name_of(missing[0])}.npy "
                 f"({len(missing)} of {len(images)} are missing)"
             )
-        return _MapFiles(files)
+        return _MapFiles(path, files)
     if not path.is_file():
         raise UserError(f"maps={path}: no such file or folder")
     maps_Nhw = _load(path, mmap_mode="r")

@@ -1,9 +1,13 @@
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from cam_repro import choe
 from cam_repro.choe import is_metadata_folder, read_metadata
 from cam_repro.errors import UserError
 
@@ -100,6 +104,41 @@ def test_the_file_and_the_bad_line_are_named(tmp_path, name, text, message):
         read_metadata(write(tmp_path, **{name: text}))
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+name = st.sampled_from(["val/a.JPEG", "val/b.JPEG", "val/c.JPEG", "z", "", " z", '"z"', "\xe9"])
+number = st.sampled_from(["0", "1", "2", "3", "3", "4"])
+odd = st.sampled_from(
+    ["-1", " 4", "1_0", "4.0", "", "x", "2147483648", "9" * 20, "-9223372036854775808"]
+)
+cells = st.tuples(name, number, number, number | odd, number).map(list)
+cells |= st.lists(number, min_size=1, max_size=6)
+end = st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", " \n", "\x1c\n", "\x85\n"])
+
+
+@given(st.lists(st.tuples(cells.map(",".join), end).map("".join), max_size=4).map("".join))
+@example("val/a.JPEG,1,2,3,4\nval/b.JPEG,0,0,9,9\n")
+@example("val/a.JPEG,1,2,3,4\nval/b.JPEG,9,9,0,0")
+@example("val/a.JPEG,1,2,-9223372036854775808,4\n")
+def test_a_table_is_read_as_line_by_line(tmp_path_factory, text):
+    folder = write(tmp_path_factory.getbasetemp())
+    (folder / "localization.txt").write_bytes(text.encode())
+
+    def found():
+        try:
+            metadata = read_metadata(folder)
+        except UserError as error:
+            return str(error)
+        return metadata.boxes_T4.tolist(), metadata.offsets.tolist(), metadata.boxes_T4.dtype
+
+    at_once = found()
+    with patch.object(choe, "_regular_table", lambda text, n_words: None):
+        assert at_once == found()
+
+
+def test_regular_tables_are_read_at_once(tmp_path):
+    with patch.object(choe, "_checked_table", None):
+        assert read_metadata(write(tmp_path)).labels_N.tolist() == [0, 7, -1]
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

@@ -1,14 +1,19 @@
+import csv
 import gzip
+import io
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cam_repro import devkit
 from cam_repro.devkit import (
     check_kaggle_submission,
     check_submission,
     read_blacklist,
+    read_csv_columns,
     read_kaggle_submission,
     read_submission,
     write_kaggle_submission,
@@ -189,6 +194,200 @@ def test_any_guesses_come_back_as_they_were(tmp_path_factory, guesses):
     _, names, same_boxes = read_kaggle_submission(folder / "s.csv")
     assert np.array_equal(boxes, same_boxes)
     assert [[w for w in row if w] for row in names] == [[WNIDS[c] for c, _ in g] for g in guesses]
+
+
+# --- all lines at once is the same as one after another
+
+GOOD = ["0", "7", "499", "1000", "-3", "+4", "007", "-0", "5.0", "1e2", "6.", "2147483647"]
+ODD = ["1_0", "\u0663", "1e09"]  # whole numbers for float(), though not for everybody
+BAD = ["2147483648", "-2147483648", "18446744073709551617", "-9223372036854775809", "1e999"]
+BAD += ["5.5", "nan", "inf", "cat", "1-2", "-", "--1", "0x10", "1e", "nan(1)", "1,2", "n1", "3\0"]
+BLANKS = [" ", "  ", "\t", " \t "]
+ODD_BLANKS = ["\x0b", "\x1c", "\x1f", "\xa0", "\u2003"]
+ENDS = ["\n", "\r\n"]
+ODD_ENDS = ["\r", "\x0c", "\x1d", "\x85", "\u2028", "\r\r\n"]
+
+
+@st.composite
+def submissions(draw, words=(GOOD, ODD, BAD), labels=GOOD, ends=(ENDS, ODD_ENDS)):
+    """Lines of a submission, each with its end: most regular, some with one thing that is not.
+
+    words, ends: what there is, the usual first.
+    """
+    lines = []
+    for _ in range(draw(st.integers(0, 5))):
+        line = [
+            draw(st.sampled_from(words[0] if place % 5 else labels))
+            for place in range(5 * draw(st.integers(0, 6)))
+        ]
+        lines.append([*line, draw(st.sampled_from(BLANKS)), draw(st.sampled_from(ENDS))])
+    for _ in range(draw(st.integers(0, 2)) if lines else 0):
+        line = draw(st.sampled_from(lines))
+        if len(line) == 1:  # all but its end is gone
+            continue
+        kind, place = draw(st.sampled_from(range(4))), draw(st.integers(0, len(line) - 2))
+        if kind == 0:
+            line[place] = draw(st.sampled_from([*words[1], *words[2]]))
+        elif kind == 1:
+            line.insert(place, draw(st.sampled_from([*words[0], *ODD_BLANKS])))
+        elif kind == 2:
+            del line[place]
+        else:
+            line[-1] = draw(st.sampled_from(ends[1]))
+    text = [draw(st.sampled_from(BLANKS)).join(line[:-1]) + line[-1] for line in lines]
+    if text and draw(st.booleans()):
+        text[-1] = text[-1].rstrip("\r\n")
+    return text
+
+
+def one_after_another(lines, first_is_label=False):
+    """The guesses of each line, [label, x0, y0, x1, y1] each; else what is wrong with which.
+
+    lines: their numbers in the file and their texts.
+    """
+    for number, line in lines:
+        n_words = len(line.split())
+        if n_words % 5:
+            return f"line {number}: {n_words} numbers; each guess is five"
+    guesses = []
+    for number, line in lines:
+        words = line.split()[:25]
+        values = []
+        for place, word in enumerate(words):
+            if first_is_label and place % 5 == 0:
+                values.append(word)
+                continue
+            try:
+                value = float(word)
+            except ValueError:
+                value = 0.5
+            if not value.is_integer() or abs(value) >= 2**31:
+                return f"line {number}: {word!r} is not a whole number below 2^31"
+            values.append(int(value))
+        guesses.append([values[i : i + 5] for i in range(0, len(values), 5)])
+    return guesses
+
+
+def found(read, path):
+    """The same of a reader of this package."""
+    try:
+        *_, labels_N5, boxes_N54 = read(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}, ").split(", label xmin")[0]
+    assert boxes_N54.dtype == np.int64
+    guesses = []
+    for labels, boxes in zip(labels_N5.tolist(), boxes_N54.tolist(), strict=True):
+        made = [place for place in range(5) if boxes[place] != [-1] * 4]
+        assert made == list(range(len(made)))
+        assert all(label in (-1, "") for label in labels[len(made) :])
+        guesses.append([[labels[place], *boxes[place]] for place in made])
+    return guesses
+
+
+@given(submissions())
+@example(["1 0 0 1 1\n", "\n", "2 0 0 x 1\n"])
+@example(["1 0 0 1 1\r\n", "2 0 0 1 1 -3 0 0 1 1"])
+@example([" \n", "\n"])
+@example(["1 0 0 1 1\x0b2 0 0 1 1\n"])
+@example(["1 0 0 1 1\x0c2 0 0 1 1\n"])
+@example(["1 0 0 1 1\x1c2 0 0 1 1\n"])
+@example(["1 0 0 1 1\r2 0 0 1 1\n"])
+def test_a_submission_is_read_as_line_by_line(tmp_path_factory, lines):
+    path, text = tmp_path_factory.getbasetemp() / "s.txt", "".join(lines)
+    path.write_bytes(text.encode())
+    wanted = one_after_another(list(enumerate(text.splitlines(), start=1)))
+    assert found(read_submission, path) == wanted
+
+
+@given(
+    submissions(
+        labels=["n01440764", "n1", "490", "nan"],
+        ends=(ENDS, ["\r", "\n\n", "\x85\n", '"\n']),
+        words=(GOOD, ODD, [*BAD, '"']),
+    )
+)
+@example(["n1 0 0 1 1\n", "\n", "n2 0 0 x 1\n"])
+@example(["490 0 0 1 1 n2 0 0 1 1\r\n", "n 0 0 1 1 nan 0 0 1 1"])
+@example(['"n1 0 0\n1 1"\n', "n2 0 0 1 1 2\n"])
+@example(['"n1 0 0 1 1\nn2 0 0 1 1"\n', "n3 0 0 1 1\n"])
+def test_a_kaggle_submission_is_read_as_row_by_row(tmp_path_factory, cells):
+    path = tmp_path_factory.getbasetemp() / "s.csv"
+    text = "ImageId,PredictionString\n" + "".join(
+        f"image{i},{cell}" for i, cell in enumerate(cells)
+    )
+    path.write_bytes(text.encode())
+    reader = csv.reader(io.StringIO(text, newline=""))
+    next(reader)
+    rows = [(reader.line_num, row) for row in reader if row]
+    odd = [f"line {number}: {len(row)} columns" for number, row in rows if len(row) != 2]
+    if odd:
+        assert found(read_kaggle_submission, path).startswith(odd[0])
+    else:
+        wanted = one_after_another([(number, row[1]) for number, row in rows], first_is_label=True)
+        assert found(read_kaggle_submission, path) == wanted
+
+
+cell = st.text('ab1 ,"\n\r\x0b\x85\xe9', max_size=3)
+csv_end = st.sampled_from(["\n", "\r\n", "\r", "\n\n"])
+
+
+@given(st.lists(st.tuples(cell, st.sampled_from(["a", "1 2", ""]), cell), max_size=4), csv_end)
+@example([("x", "1 2", ""), ("", "", "y")], "\r\n")
+@example([('"x"', "1", '"y"""')], "\n")
+@example([('"x,z"', "1\n2", "3,4"), ("1", "2", "3")], "\n")
+@example([("1", "2", "3\r1,2,3")], "\n")
+def test_a_csv_is_read_as_row_by_row(tmp_path_factory, rows, end):
+    path = tmp_path_factory.getbasetemp() / "t.csv"
+
+    def found():
+        try:
+            (c, a), numbers = read_csv_columns(path, "table", ("c", "a"))
+        except UserError as error:
+            return str(error)
+        return list(zip(numbers, c, a, strict=True))
+
+    text = "".join(",".join(row) + end for row in [("a", "b", "c"), *rows])
+    for whole_text in (text, text.removesuffix(end)):
+        path.write_bytes(whole_text.encode())
+        at_once = found()
+        with patch.object(devkit, "regular_columns", lambda text, n_columns: None):
+            assert at_once == found()
+
+
+def test_a_cell_longer_than_a_csv_may_have_is_refused(tmp_path):
+    text = "ImageId,PredictionString\na,\nb," + "n1 0 0 1 1 " * 12_000
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(UserError, match=r"line 3: not CSV \(field larger than field limit"):
+        read_kaggle_submission(tmp_path / "s.csv")
+
+
+def test_regular_files_are_read_at_once(tmp_path):
+    """That is without an object for each word, which the functions replaced here would need."""
+    text, table = tmp_path / "s.txt", tmp_path / "s.csv"
+    text.write_bytes(b"1 0 0 1 1\r\n\r\n 2 -1 0 5 1e1  3\t0 0 1 1.0")
+    write_kaggle_submission(table, "abc", GUESSES, WNIDS)
+    with patch.object(devkit, "_words_of_guesses", None), patch.object(devkit, "_integer", None):
+        labels, boxes = read_submission(text)
+        assert labels[:, :3].tolist() == [[1, -1, -1], [-1, -1, -1], [2, 3, -1]]
+        assert boxes[2, :2].tolist() == [[-1, 0, 5, 10], [0, 0, 1, 1]]
+        check_kaggle_submission(table, "abc", GUESSES, WNIDS)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("7 0 0 1", "line 31417: 4 numbers"),
+        ("7 0 0 l 1", "line 31417: 'l' is not a whole number"),
+        ("7 0 0 0.5 1", "line 31417: '0.5' is not a whole number"),
+        ("7 0 0 2147483648 1", "line 31417: '2147483648' is not a whole number"),
+    ],
+)
+def test_the_one_bad_line_of_fifty_thousand_is_named(tmp_path, bad, message):
+    lines = ["7 0 0 1 1 8 0 0 1 1"] * 50_000
+    lines[31_416] = bad
+    (tmp_path / "s.txt").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=message):
+        read_submission(tmp_path / "s.txt")
 
 
 # --- blacklist

@@ -1,8 +1,13 @@
 import gzip
+import re
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from cam_repro import devkit, ground_truth
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.ground_truth import read_ground_truth, run_classes
@@ -78,6 +83,7 @@ def test_class_indices_are_of_ilsvrcs_classes(tmp_path):
         ("image,label,boxes\na,dog,0 0 1 1\n", "line 2: 'dog' is not a whole number"),
         ("image,label,boxes\na,,0 0 1 1\n", "line 2: '' is not a whole number"),
         ("image,label,boxes\na,-1,0 0 1 1\n", "line 2: label -1; a label is 0 or more"),
+        ('image,label,boxes\na,1,"0 0 1 1\n2 2 3 3"\n', "line 3: a box is four numbers"),
         ("image,label,boxes\na,1,0,0,1,1\n", "line 2: 6 columns, the first line has 3"),
     ],
 )
@@ -85,6 +91,59 @@ def test_a_bad_csv_is_named(tmp_path, text, message):
     (tmp_path / "g.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         read_ground_truth(tmp_path / "g.csv")
+
+
+number = st.sampled_from(["0", "7", "-3", "12.0", "1e2", "2147483647"])
+box = st.lists(number, min_size=4, max_size=4).map(" ".join)
+part = box | box | box | st.sampled_from(["", " ", "1 2 3", "1 2 3 4 5", "0 0 x 1", "0 0 .5 1"])
+part |= st.sampled_from(
+    ["0 0 1 2147483648", "0 0 1\xa01", "0\x1c0 1 1", "0 0 1 1\x85", "nan 0 0 1"]
+)
+
+
+def is_whole(word):
+    try:
+        return float(word).is_integer() and abs(float(word)) < 2**31
+    except ValueError:
+        return False
+
+
+def boxes_one_after_another(cells):
+    """The boxes of each cell as words; else what is wrong in which line."""
+    rows = [[box.split() for box in text.split(";") if box.strip()] for text in cells]
+    for line, boxes in enumerate(rows, start=2):
+        if any(len(words) != 4 for words in boxes):
+            return f"line {line}: a box is four numbers x0 y0 x1 y1, boxes parted by ';'"
+    for line, boxes in enumerate(rows, start=2):
+        for word in [word for words in boxes for word in words if not is_whole(word)]:
+            return f"line {line}: {word!r} is not a whole number below 2^31"
+    return rows
+
+
+@given(st.lists(st.lists(part, max_size=3).map(";".join), max_size=4))
+@example(["0 0 1 1;2 2 3 3", "", "4 4 5 5;"])
+@example(["0 0;1 1"])
+def test_boxes_are_read_as_one_after_another(tmp_path_factory, cells):
+    path = tmp_path_factory.getbasetemp() / "g.csv"
+    path.write_text("image,label,boxes\n" + "".join(f"i,1,{text}\n" for text in cells))
+    wanted = boxes_one_after_another(cells)
+    if isinstance(wanted, str):
+        with pytest.raises(UserError, match=f"{re.escape(f'{path}, {wanted}')}$"):
+            read_ground_truth(path)
+        return
+    truth = read_ground_truth(path)
+    flat = [[int(float(word)) for word in words] for boxes in wanted for words in boxes]
+    assert truth.gt_boxes_T4.tolist() == flat
+    assert np.diff(truth.gt_offsets).tolist() == [len(boxes) for boxes in wanted]
+    assert truth.gt_boxes_T4.dtype == truth.gt_offsets.dtype == np.int64
+
+
+def test_regular_files_are_read_at_once(tmp_path):
+    """That is without a list for each line, which the functions replaced here would make."""
+    (tmp_path / "g.csv").write_bytes(b"image,label,boxes\r\na,1,0 0 1 1; 2 2  3 3;\r\nb,2,\r\n")
+    with patch.object(ground_truth, "chain", None), patch.object(devkit, "_integer", None):
+        truth = read_ground_truth(tmp_path / "g.csv")
+    assert_holds(truth, ["a", "b"], [1, 2], [[0, 0, 1, 1], [2, 2, 3, 3]], [0, 2, 2], None)
 
 
 def test_missing_and_binary_files_are_refused(tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from cam_repro.cli.app import command
-from cam_repro.config import validate
-from cam_repro.jobs.tables import TablesSettings, run_tables
 
 
 @command("tables", groups=False)
 def main(cfg: DictConfig) -> None:
     """Write the tables of each data set, and print them."""
+    from cam_repro.config import validate
+    from cam_repro.jobs.tables import TablesSettings, run_tables  # what --help can do without
+
     run_tables(validate(cfg, TablesSettings))
 
 

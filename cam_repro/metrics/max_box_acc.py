@@ -13,35 +13,20 @@ threshold t the pixels above ``int(t * 255)``; cv2's contours of them; the conto
 ``cv2.contourArea``, the first of equals; its box x, y, x + w, y + h, the far corner clipped to
 223. True boxes are scaled to 224 and truncated. Overlap is inclusive.
 
-How it is done here. A uint8 map has 255 masks worth looking at, whatever the number of thresholds.
-Let its pixels join the mask one by one, from the highest value down (of equal ones the later in
-raster order first). What a pixel does when it joins depends only on which of its eight neighbours
-are in already, so a table of 256 rows tells: it starts a component, or extends one, or connects
-several. Every pixel that does not start one points to a neighbour that came before; the pointers,
-followed to their end, lead to the pixel that started the component. From there each component gets
-a row over the levels, of
+How it is done here. A uint8 map has 255 masks worth looking at, whatever the number of thresholds:
+the steps of one pass over the map (``level_sweep``), which tells each component's box and the area
+of its polygon. cv2 fills holes; of a component with holes this area is a lower bound of cv2's, and
+the box's an upper one. Where the bounds do not tell which contour is largest, and where areas are
+equal, cv2 is asked, for this one level. Holes count as contours in the multi-contour mode; they are
+the components of what is not in the mask: the same pass over the map turned over, with four
+neighbours instead of eight.
 
-* its box: the extreme pixel on a side has no earlier neighbour on that side or level with it, and
-  few pixels are like that;
-* its area, as cv2 measures it (the polygon through the centres of the outermost pixels): a block of
-  2 x 2 pixels counts 1/2 when three are in and 1 when all are, a sum over joining pixels;
-* its Euler number (1 minus the number of holes), which is such a sum too.
-
-Where a pixel connects two components, the row of the younger is added to that of the elder from
-there on. cv2 fills holes; of a component with holes the area above is a lower bound only, and its
-box an upper one. Where the bounds do not tell which contour is largest, and where areas are equal,
-cv2 is asked, for this one level. Holes count as contours in the multi-contour mode; they are the
-components of what is not in the mask: the same pass over the map turned over, with four neighbours
-instead of eight.
-
-Array names: T thresholds, L the 255 levels, B components (or their rows), P all pixels of the map
-with a border of one pixel around it, S and K some of these, M boxes, I IoU thresholds.
+Array names: T thresholds, L the 255 levels, B components, M boxes, I IoU thresholds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import cv2
@@ -49,6 +34,15 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
+from cam_repro.metrics.level_sweep import (
+    Components,
+    Measure,
+    components,
+    corners,
+    pad,
+    rules_of,
+    trace,
+)
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 N_THRESHOLDS = 1000
@@ -123,17 +117,17 @@ def boxes_over_levels(
     fine_HW = np.multiply(normal_HW, 255 * 256, out=normal_HW).astype(np.uint16)
     grey_HW = (fine_HW >> 8).astype(np.uint8)
     # Step s of this sweep lets grey values from 255 - s up in, which is level 254 - s.
-    mask = _sweep(_pad(fine_HW, 0), _pad(~grey_HW, 255), _rules(8), want_area=not multi_contour)
+    measure: Measure | None = None if multi_contour else "polygon"
+    mask = components(trace(pad(fine_HW, 0), rules_of(8)), pad(~grey_HW, 255), N_LEVELS, measure)
     mask = mask.reversed()
     if not multi_contour:
         boxes_M4, level_M = _largest(mask, grey_HW), np.arange(N_LEVELS)
     else:
         # What is not in the mask, from grey value 0 up: step s is level s. The border comes first
         # of all, so component 0 is the outside and the others are holes.
-        rest = _sweep(
-            _pad(255 * 256 - fine_HW, 65535), _pad(grey_HW, 255), _rules(4), want_area=False
-        )
-        rest.extents_4BL[:, 0] = _ABSENT
+        turned_over = trace(pad(255 * 256 - fine_HW, 65535), rules_of(4))
+        rest = components(turned_over, pad(grey_HW, 255), N_LEVELS)
+        rest.clear(0)
         boxes_M4, level_M = mask.boxes()
         holes_M4, hole_level_M = rest.boxes()
         # The contour of a hole runs through the pixels around it.
@@ -159,275 +153,16 @@ def _normalised(map_hw: np.ndarray, size: int) -> np.ndarray | None:
     return map_HW
 
 
-# --- the neighbourhood tables --------------------------------------------------------------------
-
-# The eight neighbours in a circle, from the right-hand one clockwise: bit i of a code is
-# neighbour i. The even ones share an edge with the pixel.
-_DX = np.array([1, 1, 0, -1, -1, -1, 0, 1], np.int64)
-_DY = np.array([0, 1, 1, 1, 0, -1, -1, -1], np.int64)
-_EDGES = 0b01010101
-_LATER = 0b00001111
-"""Neighbours that come later in raster order."""
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """What a pixel does when it joins, for each code of neighbours that are in already.
-
-    step: the neighbour to point to, -1 where the pixel starts a component.
-    parts: one neighbour of each part that the pixel connects, (256, 4), the first one repeated.
-    n_parts: how many parts these are.
-    extreme: bit i is set where the pixel may be the extreme one of its component towards x0, y0,
-        x1, y1: all neighbours it is connected with lie strictly to the other side.
-    euler: change of the Euler number. twice_area: change of twice the polygon's area.
-    is_special: whether any table but twice_area has something to say: few pixels.
-    """
-
-    step: np.ndarray
-    parts: np.ndarray
-    n_parts: np.ndarray
-    extreme: np.ndarray
-    euler: np.ndarray
-    twice_area: np.ndarray
-    is_special: np.ndarray
-
-
-@cache
-def _rules(connectivity: int) -> _Rules:
-    """The tables for components of 8 or of 4 neighbours.
-
-    ``euler`` and ``twice_area`` are for 8 neighbours only.
-    """
-    step, extreme, euler, twice_area = (np.zeros(256, np.int64) for _ in range(4))
-    parts, n_parts = np.zeros((256, 4), np.int64), np.zeros(256, np.int64)
-    length = np.hypot(_DX, _DY)
-    for code in range(256):
-        present = [i for i in range(8) if code >> i & 1]
-        joined = [i for i in present if connectivity == 8 or i % 2 == 0]
-        found = _parts(present, connectivity)
-        reached = [next(i for i in part if i in joined) for part in found if set(part) & {*joined}]
-        n_parts[code] = len(reached)
-        parts[code] = (reached + reached[:1] * 4)[:4] if reached else 0
-        # Towards the middle of the neighbours that are in: paths are short where they run uphill.
-        pull_x, pull_y = (_DX / length)[joined].sum(), (_DY / length)[joined].sum()
-        towards = (_DX * pull_x + _DY * pull_y) / length
-        step[code] = max(joined, key=towards.__getitem__) if joined else -1
-        sides = (_DX[joined] > 0, _DY[joined] > 0, _DX[joined] < 0, _DY[joined] < 0)
-        extreme[code] = sum(bool(side.all()) << i for i, side in enumerate(sides))
-        # The pixel adds 1, each part it connects takes 1 off; four edge neighbours make a ring
-        # around it, whose hole it fills.
-        euler[code] = 1 - len(reached) + (code & _EDGES == _EDGES)
-        for corner in (0, 2, 4, 6):
-            in_block = sum(code >> (corner + i) % 8 & 1 for i in range(3))
-            twice_area[code] += in_block >= 2
-    is_special = (extreme > 0) | (n_parts != 1) | (euler != 0)
-    return _Rules(step, parts, n_parts, extreme, euler, twice_area, is_special)
-
-
-def _parts(present: list[int], connectivity: int) -> list[list[int]]:
-    """The connected parts among these of the eight neighbours, the pixel itself left out."""
-    parts: list[list[int]] = []
-    for i in present:
-        dx, dy = abs(_DX - _DX[i]), abs(_DY - _DY[i])
-        near = np.maximum(dx, dy) <= 1 if connectivity == 8 else dx + dy <= 1
-        touching = [part for part in parts if near[part].any()]
-        parts = [part for part in parts if part not in touching]
-        parts.append([*(j for part in touching for j in part), i])
-    return parts
-
-
-# --- the pass over a map -------------------------------------------------------------------------
-
-_ABSENT = np.iinfo(np.int16).max
-
-# The C library of Linux gives the memory of freed arrays of half a megabyte back to the system, and
-# to fetch it again page by page takes longer than half of the pass. Once a larger block was freed
-# (as in any program that has read its data) it keeps such memory: mallopt(3), M_MMAP_THRESHOLD.
-np.empty(16 << 20, np.uint8)
-
-
-@dataclass
-class _Components:
-    """Components over levels; a component that another took in is absent from there on.
-
-    extents_4BL: x0, y0, -x1, -y1 in pixels of the map, ``_ABSENT`` where there is no component.
-    sums_2BL: twice the area of the polygon, holes left out, and the Euler number: 1 minus the
-        number of holes. Of shape (0, B, L) where not wanted.
-    """
-
-    extents_4BL: np.ndarray
-    sums_2BL: np.ndarray
-
-    def reversed(self) -> _Components:
-        """The same with the levels in opposite order."""
-        return _Components(self.extents_4BL[:, :, ::-1], self.sums_2BL[:, :, ::-1])
-
-    def boxes(self) -> tuple[np.ndarray, np.ndarray]:
-        """All boxes, int32 (M, 4), far corner inclusive, and their levels (M,), ascending."""
-        level_M, component_M = np.nonzero((self.extents_4BL[0] < _ABSENT).T)
-        boxes_M4 = self.extents_4BL[:, component_M, level_M].T
-        return boxes_M4 * np.array([1, 1, -1, -1], np.int32), level_M
-
-
-def _pad(map_HW: np.ndarray, value: int) -> np.ndarray:
-    """The map with a border of one pixel of ``value``."""
-    return cv2.copyMakeBorder(map_HW, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=value)
-
-
-def _codes(order_P: np.ndarray, width: int) -> np.ndarray:
-    """For each pixel, which neighbours join before it: of higher order or, where equal, later in
-    raster order. uint8 (P,); without meaning on the border.
-    """
-    n = len(order_P)
-    inner = slice(width + 1, n - width - 1)
-    code_P = np.zeros(n, np.uint8)
-    code_P[inner] = 255 - _LATER
-    for i in range(4):
-        offset = int(_DX[i] + _DY[i] * width)
-        is_later_first = (order_P[offset:] >= order_P[:-offset]).view(np.uint8)
-        # Seen from the later pixel it is the other way round: neighbour i + 4, and not in.
-        code_P[inner] ^= is_later_first[inner] * np.uint8(1 << i)
-        back = slice(inner.start - offset, inner.stop - offset)
-        code_P[inner] ^= is_later_first[back] * np.uint8(16 << i)
-    return code_P
-
-
-def _look_up(table: np.ndarray, code_P: np.ndarray) -> np.ndarray:
-    """``table[code_P]`` for 8-byte tables of 256 rows: cv2 is ten times as fast as numpy here."""
-    return cv2.LUT(code_P, table.view(np.float64)).view(table.dtype).ravel()
-
-
-def _sweep(
-    order_HW: np.ndarray, step_HW: np.ndarray, rules: _Rules, want_area: bool
-) -> _Components:
-    """Components of the pixels that are in, after each of the steps 0 to 254.
-
-    Both maps have a border of one pixel. Pixels join in descending order, ``step_HW`` (uint8) tells
-    by which step; never where it is 255. A border of higher order than all else is component 0; a
-    border of lower order is of no effect, and component 0 is empty.
-    """
-    width = order_HW.shape[1]
-    step_P = step_HW.ravel()
-    code_P = _codes(order_HW.ravel(), width)
-    neighbour = _DX + _DY * width
-    start_P = _starts(code_P, order_HW.shape, np.where(rules.step < 0, 0, neighbour[rules.step]))
-
-    # From here on S special pixels: starts, connections and extremes.
-    at_S = np.flatnonzero(cv2.LUT(code_P, rules.is_special.view(np.uint8)).ravel().view(bool))
-    at_S = at_S[step_P[at_S] < 255]
-    code_S, step_S = code_P[at_S], step_P[at_S]
-    n_parts_S = rules.n_parts[code_S]
-    at_B = at_S[n_parts_S == 0]
-    at_B = at_B[np.argsort(step_P[at_B], kind="stable")]  # the elder component, the lower number
-    number_P = np.zeros(len(step_P), np.int64)
-    number_P[at_B] = np.arange(1, len(at_B) + 1)
-    is_link_S = n_parts_S > 1
-    linked_P4 = at_S[is_link_S, None] + neighbour[rules.parts[code_S[is_link_S]]]
-    born = [-1, *step_P[at_B].tolist()]
-    row_B, merges = _merges(number_P[start_P[linked_P4]], step_S[is_link_S], born)
-
-    n_rows = int(row_B.max()) + 1
-    number_P[at_B] = row_B[1:] * 256
-    cell_P = number_P.take(start_P)  # cell of a flattened table (row, step): row * 256 + step
-    cell_P += step_P
-    cell_S = cell_P[at_S]
-    extents_4BL: np.ndarray = np.full((4, n_rows, 256), _ABSENT, np.int16)
-    y_S, x_S = np.divmod(at_S, width)
-    for side, place_S in enumerate((x_S - 1, y_S - 1, 1 - x_S, 1 - y_S)):
-        is_extreme_S = (rules.extreme[code_S] >> side & 1).astype(bool)
-        extreme_X = place_S[is_extreme_S].astype(np.int16)
-        np.minimum.at(extents_4BL[side].reshape(-1), cell_S[is_extreme_S], extreme_X)
-    np.minimum.accumulate(extents_4BL, axis=2, out=extents_4BL)
-    sums_2BL = np.zeros((2 if want_area else 0, n_rows, 256), np.int32)
-    if want_area:
-        twice_area_P = _look_up(rules.twice_area.astype(np.float64), code_P)
-        sums_2BL[0] = np.bincount(cell_P, twice_area_P, n_rows * 256).reshape(-1, 256)
-        sums_2BL[1] = np.bincount(cell_S, rules.euler[code_S], n_rows * 256).reshape(-1, 256)
-        np.cumsum(sums_2BL, axis=2, out=sums_2BL)
-
-    for step, kept, gone in merges:
-        into, out_of = extents_4BL[:, kept, step:], extents_4BL[:, gone, step:]
-        np.minimum(into, out_of, out=into)
-        out_of.fill(_ABSENT)
-        if want_area:
-            sums_2BL[:, kept, step:] += sums_2BL[:, gone, step:]
-    return _Components(extents_4BL[:, :, :N_LEVELS], sums_2BL[:, :, :N_LEVELS])
-
-
-def _starts(code_P: np.ndarray, shape: tuple[int, ...], uphill: np.ndarray) -> np.ndarray:
-    """The pixel that started the component each pixel belongs to when it joins, int64 (P,).
-
-    uphill: offset of the neighbour to follow, by code; 0 where the pixel is a start itself. All of
-    the border has pixel 0 as its start.
-    """
-    start_P = _look_up(uphill, code_P)
-    start_P += np.arange(len(start_P))
-    start_HW = start_P.reshape(shape)
-    start_HW[[0, -1]] = 0
-    start_HW[:, [0, -1]] = 0
-    # Each round doubles the length of the steps; hardly a map has no path longer than 32.
-    for _ in range(5):
-        start_P = start_P.take(start_P)
-    while not np.array_equal(further_P := start_P.take(start_P), start_P):
-        start_P = further_P
-    return start_P
-
-
-def _merges(
-    linked_K4: np.ndarray, step_K: np.ndarray, born: list[int]
-) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Which components become one, and when: the union-find part.
-
-    linked_K4: components that a pixel connects, numbered by age; step_K: the step of this pixel.
-    born: the step at which each component starts.
-
-    Returns the row of the tables in which each component is to be counted: a component that ends
-    at the step at which it starts is there after no step and goes to the row of its elder. Then
-    (step, row kept, row gone) in the order of steps.
-    """
-    differ_K = (linked_K4 != linked_K4[:, :1]).any(axis=1)
-    linked_K4, step_K = linked_K4[differ_K], step_K[differ_K]
-    order_K = np.argsort(step_K, kind="stable")
-    parent = list(range(len(born)))
-
-    def root(component: int) -> int:
-        while parent[component] != component:
-            parent[component] = parent[parent[component]]
-            component = parent[component]
-        return component
-
-    counted_in = list(range(len(born)))
-    merges = []
-    for step, linked in zip(step_K[order_K].tolist(), linked_K4[order_K].tolist(), strict=True):
-        kept = root(linked[0])
-        for other in linked[1:]:
-            gone = root(other)
-            if gone == kept:
-                continue
-            kept, gone = min(kept, gone), max(kept, gone)
-            parent[gone] = kept
-            if born[gone] == step:
-                counted_in[gone] = kept
-            else:
-                merges.append((step, kept, gone))
-    row: list[int] = []
-    n_rows = 0
-    for component, elder in enumerate(counted_in):
-        row.append(n_rows if elder == component else row[elder])
-        n_rows += elder == component
-    return np.array(row), [(step, row[kept], row[gone]) for step, kept, gone in merges]
-
-
-def _largest(mask: _Components, grey_HW: np.ndarray) -> np.ndarray:
+def _largest(mask: Components, grey_HW: np.ndarray) -> np.ndarray:
     """Box of the largest contour at each level, int32 (L, 4), far corner inclusive."""
-    alive_BL = mask.extents_4BL[0] < _ABSENT
-    boxes_4L = mask.extents_4BL.min(axis=1).astype(np.int32)  # right where there is one component
+    alive_BL = mask.alive_BT
+    boxes_4L = mask.extents_4BT.min(axis=1).astype(np.int32)  # right where there is one component
     several = np.flatnonzero(alive_BL.sum(axis=0) > 1)
     if len(several):
         alive_BL = alive_BL[:, several]
-        extents_4BL = mask.extents_4BL[:, :, several].astype(np.int32)
+        extents_4BL = mask.extents_4BT[:, :, several].astype(np.int32)
         # Filling holes adds to the area, but never beyond the box through the outermost centres.
-        twice_area_BL, euler_BL = mask.sums_2BL[:, :, several]
+        twice_area_BL, euler_BL = mask.sizes_XBT[:, :, several]
         at_least_BL = np.where(alive_BL, twice_area_BL, -1)
         box_BL = 2 * (extents_4BL[0] + extents_4BL[2]) * (extents_4BL[1] + extents_4BL[3])
         at_most_BL = np.where(euler_BL == 1, at_least_BL, box_BL)
@@ -436,7 +171,7 @@ def _largest(mask: _Components, grey_HW: np.ndarray) -> np.ndarray:
         at_most_BL[~alive_BL] = -1
         at_most_BL[best_L, column_L] = -1
         is_open_L = at_most_BL.max(axis=0) >= at_least_BL[best_L, column_L]
-    boxes_L4 = boxes_4L.T * np.array([1, 1, -1, -1], np.int32)
+    boxes_L4 = corners(boxes_4L)
     if len(several):
         for level in several[is_open_L].tolist():
             boxes_L4[level] = _contour_box(grey_HW, level)

@@ -34,20 +34,26 @@ def overlaps(
     gt_boxes_T4: np.ndarray,
     gt_offsets: np.ndarray,
     threshold: float = IOU_THRESHOLD,
+    asked_NG: np.ndarray | None = None,
 ) -> np.ndarray:
     """Whether each guessed box reaches the IoU with any true box of its image, bool (N, G).
 
     The threshold itself counts as reached. An image without a true box is never hit.
+
+    asked_NG: the guesses that matter, bool; False is returned for the others. None: all matter.
     """
     boxes_NG4 = np.asarray(boxes_NG4)
-    n_images = len(boxes_NG4)
-    assert len(gt_offsets) == n_images + 1
+    gt_boxes_T4 = np.asarray(gt_boxes_T4).reshape(-1, 4)
+    assert len(gt_offsets) == len(boxes_NG4) + 1
     assert gt_offsets[-1] == len(gt_boxes_T4)
-    image_T = np.repeat(np.arange(n_images), np.diff(gt_offsets))
-    iou_TG = paired_iou(boxes_NG4[image_T], np.asarray(gt_boxes_T4).reshape(-1, 1, 4))
-    box_T, guess_T = np.nonzero(iou_TG >= threshold)
-    hit_NG = np.zeros(boxes_NG4.shape[:2], bool)
-    hit_NG[image_T[box_T], guess_T] = True
+    if asked_NG is None:
+        asked_NG = np.ones(boxes_NG4.shape[:2], bool)
+    image_T = np.repeat(np.arange(len(boxes_NG4)), np.diff(gt_offsets))
+    box_P, guess_P = np.nonzero(asked_NG[image_T])  # pairs of a true box and a guess of its image
+    image_P = image_T[box_P]
+    hit_P = paired_iou(boxes_NG4[image_P, guess_P], gt_boxes_T4[box_P]) >= threshold
+    hit_NG = np.zeros(asked_NG.shape, bool)
+    hit_NG[image_P[hit_P], guess_P[hit_P]] = True
     return hit_NG
 
 
@@ -61,7 +67,8 @@ def hits(
     """Which guesses are right: in label, and in label and box. Two bool arrays (N, G)."""
     guess_labels_NG, labels_N = np.asarray(guess_labels_NG), np.asarray(labels_N)
     cls_hit_NG = (guess_labels_NG == labels_N[:, None]) & (guess_labels_NG >= 0)
-    loc_hit_NG = cls_hit_NG & overlaps(guess_boxes_NG4, gt_boxes_T4, gt_offsets)
+    # Only the boxes of guesses with the right label matter, and few have it.
+    loc_hit_NG = overlaps(guess_boxes_NG4, gt_boxes_T4, gt_offsets, asked_NG=cls_hit_NG)
     return cls_hit_NG, loc_hit_NG
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
 from cam_repro.tables.build import Run
 from cam_repro.tables.settings import changed_settings
 from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, short
@@ -55,12 +54,12 @@ def runs_sheet(runs: list[Run]) -> Sheet:
 def _scores(run: Run) -> Iterator[_Scored]:
     errors = {}
     if run.classifies:
-        wrong = cls_outcomes(run.table)
+        wrong = run.cls_outcomes
         errors = {"cls top-1": wrong["top1"], "cls top-5": wrong["top5"]}
     for strategy in run.table.strategies:
         boxes = {}
         if run.localizes:
-            wrong = loc_outcomes(run.table, strategy)
+            wrong = run.loc_outcomes[strategy]
             boxes = {"GT-known": wrong["gt_known"]}
             if run.classifies:
                 boxes |= {"loc top-1": wrong["top1"], "loc top-5": wrong["top5"]}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import bootstrap_interval
@@ -55,6 +58,16 @@ class Run:
     def localizes(self) -> bool:
         """Whether it has localization errors: there are labels and true boxes."""
         return self._has_labels and self.manifest["data"].get("has_boxes", True)
+
+    @cached_property
+    def cls_outcomes(self) -> dict[str, np.ndarray]:
+        """``metrics.scores.cls_outcomes``."""
+        return cls_outcomes(self.table)
+
+    @cached_property
+    def loc_outcomes(self) -> dict[str, dict[str, np.ndarray]]:
+        """``metrics.scores.loc_outcomes`` by strategy; several tables want the same ones."""
+        return {name: loc_outcomes(self.table, name) for name in self.table.strategies}
 
     @property
     def _has_labels(self) -> bool:
@@ -219,7 +232,7 @@ def _age(run: Run) -> tuple[str, str]:
 
 
 def _numbers(run: Run, strategy: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
-    outcomes = cls_outcomes(run.table) if strategy is None else loc_outcomes(run.table, strategy)
+    outcomes = run.cls_outcomes if strategy is None else run.loc_outcomes[strategy]
     numbers = []
     for column in columns:
         wrong_N = outcomes[column]

@@ -38,6 +38,15 @@ def test_half_overlap_counts_and_a_pixel_less_does_not():
     assert overlaps(boxes, truth, np.array([0, 1, 2])).tolist() == [[True], [False]]
 
 
+def test_guesses_not_asked_for_are_no_hits():
+    truth, offsets = np.array([[0, 0, 9, 9], [5, 5, 9, 9]]), np.array([0, 2, 2])
+    boxes = np.array([[[0, 0, 9, 9], [5, 5, 9, 9], [0, 0, 1, 1]], [[0, 0, 9, 9]] * 3])
+    asked = np.array([[False, True, True], [True, True, True]])
+    assert overlaps(boxes, truth, offsets)[0].tolist() == [True, True, False]
+    found = overlaps(boxes, truth, offsets, asked_NG=asked)
+    assert found.tolist() == [[False, True, False], [False, False, False]]
+
+
 def test_padding_and_unknown_labels_are_never_right():
     cls, loc = hits(
         np.array([[-1]]),
@@ -167,7 +176,9 @@ def test_equals_the_definition_with_repeated_labels_and_images_without_boxes(n, 
     truth_labels, counts = rng.integers(0, 3, n), rng.integers(0, 4, n)
     flat = random_boxes(counts.sum())
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    found = errors(*hits(labels, boxes, truth_labels, flat, offsets))
+    cls, loc = hits(labels, boxes, truth_labels, flat, offsets)
+    assert np.array_equal(loc, cls & overlaps(boxes, flat, offsets))
+    found = errors(cls, loc)
     per_image = [flat[offsets[i] : offsets[i + 1]] for i in range(n)]
     for row in found:
         wanted = by_loops(labels, boxes, truth_labels, per_image, row.k)

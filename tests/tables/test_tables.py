@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from cam_repro.errors import UserError
+from cam_repro.metrics import scores
 from cam_repro.tables import (
     READINGS,
     build_tables,
@@ -214,3 +215,21 @@ def test_importing_the_tables_imports_neither_torch_nor_opencv():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_boxes_of_a_run_are_held_against_the_true_ones_once(make_run, tmp_path, monkeypatch):
+    make_run("nin", strategies=("threshold", "heuristic", "dt_box"))
+    make_run("nin", view="ten", strategies=("dt_box",))
+    asked = []
+
+    def counted(table, strategy):
+        asked.append((table.manifest["view"], strategy))
+        return scores.loc_outcomes(table, strategy)
+
+    monkeypatch.setattr("cam_repro.tables.build.loc_outcomes", counted)
+    runs = find_runs(tmp_path / "runs")["demo"]
+    tables = [build_tables(runs, reading) for reading in READINGS.values()]
+    assert [table[1].lines[5].n for table in tables] == [4, 4]  # NIN of Table 2
+    assert len(runs_sheet(runs).rows) == 4
+    own = [("squash", name) for name in ("threshold", "heuristic", "dt_box")]
+    assert sorted(asked) == sorted([*own, ("ten", "dt_box")])

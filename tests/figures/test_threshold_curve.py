@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cam_repro.figures.threshold_curve import draw_threshold_curve
+from cam_repro.metrics.threshold_curve import ThresholdCurve
+
+RED, BLUE, GREEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)
+GREY = (0x99, 0x99, 0x99)
+THRESHOLDS = np.arange(100) / 100
+
+
+def draw(path, top1, top5, gt_known, own=None):
+    errors = {"top1": top1, "top5": top5, "gt_known": gt_known}
+    draw_threshold_curve(path, ThresholdCurve(errors, THRESHOLDS, 10, 0), "Net on set", own)
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def points(pixels, colour):
+    """(row, column) of the pixels of a colour, the legend's left out."""
+    mask = abs(pixels - np.array(colour)).max(-1) <= 20
+    mask[440:, 500:] = False
+    return np.argwhere(mask)
+
+
+@pytest.fixture
+def flat():
+    return [np.full(100, value) for value in (80.0, 60.0, 40.0)]
+
+
+def test_size_and_heights(tmp_path, flat):
+    pixels = draw(tmp_path / "c.png", *flat)
+    assert pixels.shape == (720, 1040, 3)  # 5.2 x 3.6 inches, 200 pixels an inch
+    top1, top5, known = (np.median(points(pixels, c)[:, 0]) for c in (RED, BLUE, GREEN))
+    assert top1 < top5 < known
+    assert known - top5 == pytest.approx(top5 - top1, abs=3)
+
+
+def test_the_mark_is_at_the_lowest_error(tmp_path, flat):
+    flat[2][75] = 20.0
+    found = points(draw(tmp_path / "c.png", *flat), GREEN)
+    left, right = found[:, 1].min(), found[:, 1].max()
+    low = found[found[:, 0] > found[:, 0].max() - 5]
+    assert (low[:, 1].mean() - left) / (right - left) == pytest.approx(75 / 99, abs=0.01)
+    # The others are lowest everywhere: theirs is at the first threshold.
+    blue = points(draw(tmp_path / "c.png", *flat), BLUE)
+    thick = [column for column in range(left, right) if (blue[:, 1] == column).sum() > 6]
+    assert thick
+    assert max(thick) < left + 20
+
+
+def test_the_runs_own_threshold_is_a_line(tmp_path, flat):
+    without = draw(tmp_path / "a.png", *flat)
+    with_line = draw(tmp_path / "b.png", *flat, own=0.5)
+
+    def upright(pixels):
+        columns, counts = np.unique(points(pixels, GREY)[:, 1], return_counts=True)
+        return columns[counts > 150]
+
+    assert len(upright(without)) == 0
+    curve = points(with_line, RED)[:, 1]
+    middle = curve.min() + 50 / 99 * (curve.max() - curve.min())
+    assert 1 <= len(upright(with_line)) <= 5
+    assert upright(with_line).mean() == pytest.approx(middle, abs=6)
