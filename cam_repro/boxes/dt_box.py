@@ -6,6 +6,7 @@ on a map stored as a JPEG (FACTS, "What the authors' released code does").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -25,9 +26,12 @@ BORDER = 5
 INSERTION_SORT = 16
 """Ranges of at most this length are left to the last step of C++'s ``std::sort``."""
 
+BLOCK = 3
+"""Side in pixels of the blocks that ``_largest_square`` looks at first: of 2 to 12 the quickest."""
+
 
 def dt_boxes(
-    heatmap_u8_HW: np.ndarray, thresholds: Sequence[int] = THRESHOLDS
+    heatmap_u8_HW: np.ndarray, thresholds: Sequence[int] = THRESHOLDS, count: int | None = None
 ) -> list[tuple[int, int, int, int]]:
     """What the authors' program prints for a grey heat map: (x, y, width, height), in its order.
 
@@ -36,10 +40,11 @@ def dt_boxes(
     bounding rectangle, clamped away from the right and lower border. All boxes, largest first,
     then thinned (``_thin``). Equal to the program to the order of equal boxes.
 
-    heatmap_u8_HW: uint8. thresholds: integers. A map of 0 gives no box; one that exceeds a
-    threshold everywhere has no distance to rescale and gives (0, 0, W - 5, H - 5), so a constant
-    255 gives that box twice. As in the program, a box that starts in the last five pixels has a
-    width or height of 0 or less, and an image with a side under 5 gives negative coordinates.
+    heatmap_u8_HW: uint8. thresholds: integers. count: boxes to return at most; None: all.
+    A map of 0 gives no box; one that exceeds a threshold everywhere has no distance to rescale and
+    gives (0, 0, W - 5, H - 5), so a constant 255 gives that box twice. As in the program, a box
+    that starts in the last five pixels has a width or height of 0 or less, and an image with a side
+    under 5 gives negative coordinates.
     Distances are exact to 2,048 pixels; above, a pixel may be kept or not whose rescaled distance
     lies within 1e-6 of 10.5.
     """
@@ -50,9 +55,7 @@ def dt_boxes(
     rectangles = [
         cv2.boundingRect(contour)
         for threshold in thresholds
-        for contour in cv2.findContours(
-            _core(heatmap_u8_HW > threshold), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
-        )[0]
+        for contour in _contours(heatmap_u8_HW > threshold)
     ]
     if not rectangles:
         return []
@@ -67,23 +70,66 @@ def dt_boxes(
         ],
         axis=1,
     )
-    boxes_M4 = _thin(boxes_M4[_sorted_by_area(boxes_M4)])
-    return [(x, y, w, h) for x, y, w, h in boxes_M4.tolist()]
+    boxes_M4 = _thin(boxes_M4[_sorted_by_area(boxes_M4)], count)
+    return [(x, y, w, h) for x, y, w, h in boxes_M4[:count].tolist()]
+
+
+def _contours(mask_HW: np.ndarray) -> Sequence[np.ndarray]:
+    """Contours of the core of a mask, of holes too."""
+    x, y, w, h = cv2.boundingRect(mask_HW.view(np.uint8))
+    if w == 0:
+        return ()
+    # One more row or column on each side, where there is one: no pixel is nearer to a 0 beyond it.
+    left, top = max(x - 1, 0), max(y - 1, 0)
+    core_HW = _core(mask_HW[top : y + h + 1, left : x + w + 1])
+    contours: Sequence[np.ndarray] = cv2.findContours(
+        core_HW, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+    )[0]
+    return contours
 
 
 def _core(mask_HW: np.ndarray) -> np.ndarray:
     """Pixels whose distance to the nearest 0, scaled so that the largest is 255, rounds to > 10.
 
-    A mask without a 0 is returned as it is. Returns uint8, 0 or 1.
+    A mask without a 0, or without a 1, is returned as it is. Returns uint8, 0 or 1.
     """
-    inside_HW = mask_HW.astype(np.uint8)
+    inside_HW = mask_HW.view(np.uint8)
     if mask_HW.all() or not mask_HW.any():
         return inside_HW
-    distance_HW = cv2.distanceTransform(inside_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # The square of a distance is an integer: rounding it removes the error of OpenCV's float32,
-    # and the program's own float64 arithmetic follows.
-    distance_HW = np.sqrt(np.rint(np.square(distance_HW, dtype=np.float64)))
-    return (distance_HW * (255 / distance_HW.max()) + 0.5 >= 11).astype(np.uint8)
+    scale = 255 / math.sqrt(_largest_square(inside_HW))
+    # The smallest square of a distance that is kept, by the program's float64 arithmetic.
+    square = max(1, int((10.5 / scale) ** 2) - 1)
+    while math.sqrt(square) * scale + 0.5 < 11:
+        square += 1
+    # Kept is what has no 0 in a disc around it.
+    squares_S = np.arange(-math.isqrt(square), math.isqrt(square) + 1) ** 2
+    disc_SS = np.add.outer(squares_S, squares_S) < square
+    return cv2.erode(inside_HW, disc_SS.view(np.uint8))
+
+
+def _largest_square(inside_HW: np.ndarray) -> int:
+    """Square of the largest distance of a pixel to the nearest 0, of which there is one.
+
+    Two pixels are as far apart as their blocks are, to within ``slack``. So the distances between
+    blocks say where the farthest pixel can be, and in which part its nearest 0 lies; the distances
+    between pixels, which take far longer, are needed there only.
+    """
+    slack = (BLOCK - 1) * math.sqrt(2) + 0.01
+    blocks_HW = cv2.erode(inside_HW, np.ones((BLOCK, BLOCK), np.uint8), anchor=(0, 0))
+    blocks_HW = BLOCK * _distances(blocks_HW[::BLOCK, ::BLOCK])
+    radius = float(blocks_HW.max()) + slack
+    far_HW = blocks_HW >= radius - 3 * slack
+    x, y, w, h = (BLOCK * value for value in cv2.boundingRect(far_HW.view(np.uint8)))
+    left, top = max(0, x - math.ceil(radius)), max(0, y - math.ceil(radius))
+    part = np.s_[top : y + h + math.ceil(radius), left : x + w + math.ceil(radius)]
+    far = np.s_[y - top : y - top + h, x - left : x - left + w]
+    # A square of a distance is an integer: rounding it removes the error of OpenCV's float32.
+    return round(float(_distances(inside_HW[part])[far].max()) ** 2)
+
+
+def _distances(inside_HW: np.ndarray) -> np.ndarray:
+    """Distance of each pixel to the nearest 0."""
+    return cv2.distanceTransform(inside_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _areas(boxes_M4: np.ndarray) -> np.ndarray:
@@ -145,15 +191,17 @@ def _sorted_by_area(boxes_M4: np.ndarray) -> list[int]:
     return sorted(order, key=lambda index: -area[index])
 
 
-def _thin(boxes_M4: np.ndarray) -> np.ndarray:
+def _thin(boxes_M4: np.ndarray, count: int | None = None) -> np.ndarray:
     """Boxes left when each has erased later ones, but never two in a row.
 
     A box is erased by an earlier one when they share more than half of the larger area (rounded
     towards 0). The program's iterator then steps over the box that follows: of a run of boxes to be
     erased the first, third, ... go and the second, fourth, ... stay.
+
+    count: so many boxes are wanted, and of those after them it does not matter which are left.
     """
     at = 0
-    while at + 1 < len(boxes_M4):
+    while at + 1 < len(boxes_M4) and (count is None or at + 1 < count):
         box_4, later_M4 = boxes_M4[at], boxes_M4[at + 1 :]
         low_M2 = np.maximum(box_4[:2], later_M4[:, :2])
         high_M2 = np.minimum(box_4[:2] + box_4[2:], later_M4[:, :2] + later_M4[:, 2:])
@@ -177,8 +225,11 @@ def heatmap_image(map_HW: np.ndarray, jpeg_quality: int | None) -> np.ndarray | 
     peak = float(map_HW.max())
     if not (np.isfinite(peak) and peak > 0):
         return None
-    share_HW = np.clip(map_HW.astype(np.float64) / peak, 0, 1)
-    grey_HW = np.floor(share_HW * 255 + 0.5).astype(np.uint8)
+    grey_HW = np.maximum(map_HW, 0).astype(np.float64)
+    grey_HW /= peak
+    grey_HW *= 255
+    grey_HW += 0.5
+    grey_HW = grey_HW.astype(np.uint8)
     if jpeg_quality is None:
         return grey_HW
     _, file = cv2.imencode(".jpg", grey_HW, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
@@ -232,7 +283,7 @@ class _ProgramBoxes(BoxStrategy):
 
     def _printed(self, map_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
         heatmap_HW = heatmap_image(map_HW, self.dt_jpeg_quality)
-        return [] if heatmap_HW is None else dt_boxes(heatmap_HW, self.dt_thresholds)
+        return [] if heatmap_HW is None else dt_boxes(heatmap_HW, self.dt_thresholds, count=2)
 
 
 def _is_int(value: object, low: int, high: int) -> bool:

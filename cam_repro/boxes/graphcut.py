@@ -87,7 +87,7 @@ def graph_cut(image_HW3: np.ndarray, map_HW: np.ndarray, iterations: int = 1) ->
     cv2.grabCut(image_HW3, labels_HW, UNUSED, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
     if iterations > 1:
         cv2.grabCut(image_HW3, labels_HW, UNUSED, *models, iterations - 1, cv2.GC_EVAL)
-    return np.isin(labels_HW, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    return (labels_HW == cv2.GC_FGD) | (labels_HW == cv2.GC_PR_FGD)
 
 
 def _log_likelihood(model: np.ndarray, colours_3M: np.ndarray) -> np.ndarray:

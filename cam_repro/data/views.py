@@ -116,10 +116,14 @@ class Ten(View):
 
     @property
     def covered(self) -> float:
-        seen = np.zeros((self.resize_size, self.resize_size), bool)
+        return float((self._times_seen() > 0).mean())
+
+    def _times_seen(self) -> np.ndarray:
+        """How many crops cover each pixel of the frame, float32."""
+        seen = np.zeros((self.resize_size, self.resize_size), np.float32)
         for y, x in self.corners_yx:
-            seen[y : y + self.input_size, x : x + self.input_size] = True
-        return float(seen.mean())
+            seen[y : y + self.input_size, x : x + self.input_size] += 2
+        return seen
 
     def crops(self, image: Image.Image) -> np.ndarray:
         frame = squash(image, self.resize_size)
@@ -128,17 +132,20 @@ class Ten(View):
         return np.concatenate([five, five[:, :, ::-1]])
 
     def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
-        size, n_classes = self.input_size, maps_VRhw.shape[1]
-        frames = np.zeros((n_classes, self.resize_size, self.resize_size), np.float32)
-        coverage = np.zeros((self.resize_size, self.resize_size), np.float32)
-        crops_VRHW = np.abs(enlarge(maps_VRhw, size, self.interpolation))
-        crops_VRHW[5:] = crops_VRHW[5:, ..., ::-1].copy()
-        for (y, x), maps_RHW, mirrored_RHW in zip(
-            self.corners_yx, crops_VRHW[:5], crops_VRHW[5:], strict=True
-        ):
-            frames[:, y : y + size, x : x + size] += maps_RHW + mirrored_RHW
-            coverage[y : y + size, x : x + size] += 2
-        if self.divide_by_coverage:
-            frames /= np.maximum(coverage, 1)
-        peaks = frames.max((1, 2), keepdims=True)
-        return np.divide(frames, peaks, out=frames, where=peaks > 0)
+        size = self.input_size
+        frames = np.zeros((maps_VRhw.shape[1], self.resize_size, self.resize_size), np.float32)
+        divisor_HW = np.maximum(self._times_seen(), 1) if self.divide_by_coverage else 1
+        # A class at a time: its ten crops fit into a processor's cache, those of all do not.
+        for r, frame_HW in enumerate(frames):
+            crops_VHW = enlarge(maps_VRhw[:, r], size, self.interpolation)
+            np.abs(crops_VHW, out=crops_VHW)
+            for (y, x), crop_HW, mirrored_HW in zip(
+                self.corners_yx, crops_VHW[:5], crops_VHW[5:], strict=True
+            ):
+                crop_HW += mirrored_HW[:, ::-1]
+                frame_HW[y : y + size, x : x + size] += crop_HW
+            frame_HW /= divisor_HW
+            peak = frame_HW.max()
+            if peak > 0:
+                frame_HW /= peak
+        return frames

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.ndimage import label
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.boxes.center import Center
@@ -119,6 +120,67 @@ def reference_box(values: np.ndarray, threshold: Fraction) -> tuple[int, int, in
             best = component
     ys, xs = [y for y, _ in best], [x for _, x in best]
     return (min(xs), min(ys), max(xs), max(ys))
+
+
+def test_pixels_are_those_of_the_component_without_its_holes():
+    ring = drawn(
+        "5555555........",
+        "5.....5.55555..",
+        "5.333.5.55555..",
+        "5.333.5.55555..",
+        "5.333.5.55555..",
+        "5.....5.5555...",
+        "5555555........",
+    )
+    # The ring has 24 pixels around 25 others, of which nine are a component; the block has 24,
+    # and of equal ones the ring is met first.
+    assert largest_component_box(ring, 0.5) == (0, 0, 6, 6)
+    ring[5, 12] = 5
+    assert largest_component_box(ring, 0.5) == (8, 1, 12, 5)
+    # Two holes that touch at a corner are two holes: 23 pixels are left of 25, of the block 24.
+    pair = drawn(
+        "55555......",
+        "5.555.55555",
+        "55.55.55555",
+        "55555.55555",
+        "55555.55555",
+        "......5555.",
+    )
+    assert largest_component_box(pair, 0.5) == (6, 1, 10, 5)
+    pair[5, 6:8] = 0
+    assert largest_component_box(pair, 0.5) == (0, 0, 4, 4)
+
+
+def labelled_box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
+    """The same rule for what counts, by SciPy's labels."""
+    labels_HW, _ = label(mask_HW, np.ones((3, 3)))
+    counts = np.bincount(labels_HW[mask_HW])
+    met = labels_HW[mask_HW]  # in reading order
+    largest = met[counts[met] == counts.max()][0]
+    ys, xs = np.nonzero(labels_HW == largest)
+    return (xs.min(), ys.min(), xs.max(), ys.max())
+
+
+def test_every_mask_of_three_rows_and_four_columns():
+    bits = np.arange(12).reshape(3, 4)
+    for number in range(1, 2**12):
+        mask_HW = (number >> bits & 1) > 0
+        assert largest_component_box(mask_HW.astype(np.float32), 0.5) == labelled_box(mask_HW)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(0, 30)] * 4), min_size=1, max_size=12),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_nested_and_noisy_components_are_those_that_scipy_labels(rectangles, noise, seed):
+    mask_HW = np.zeros((32, 33), bool)
+    for x0, y0, x1, y1 in rectangles:  # one within another makes a hole, a third an island
+        mask_HW[min(y0, y1) : max(y0, y1) + 1, min(x0, x1) : max(x0, x1) + 1] ^= True
+    mask_HW ^= np.random.default_rng(seed).random(mask_HW.shape) < noise**3
+    if mask_HW.any():
+        assert largest_component_box(mask_HW.astype(np.float32), 0.5) == labelled_box(mask_HW)
 
 
 THRESHOLDS = st.sampled_from([Fraction(0), Fraction(1, 5), Fraction(1, 2), Fraction(9, 10)])

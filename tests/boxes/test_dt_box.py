@@ -24,6 +24,7 @@ from cam_repro.boxes.dt_box import (
     DtBox,
     DtBoxHeuristic,
     _core,
+    _largest_square,
     _sorted_by_area,
     _thin,
     dt_boxes,
@@ -118,6 +119,7 @@ def test_a_map_of_one_value():
     # Nothing to measure a distance from: the mask stays. The second of three boxes is erased.
     assert dt_boxes(np.full((12, 20), 255, np.uint8)) == [(0, 0, 15, 7)] * 2
     assert dt_boxes(np.full((12, 20), 105, np.uint8)) == [(0, 0, 15, 7)]  # one of two
+    assert dt_boxes(np.full((12, 20), 105, np.uint8), count=2) == [(0, 0, 15, 7)]
     assert dt_boxes(np.full((12, 20), 60, np.uint8)) == [(0, 0, 15, 7)]
     # Five pixels from the right and lower border of a smaller image lie outside it.
     assert dt_boxes(np.full((3, 6), 255, np.uint8), [20]) == [(0, -2, 1, -2)]
@@ -146,6 +148,40 @@ def test_distances_are_exact(mask_HW, zoom):
     distance_HW = distance_transform_edt(mask_HW)
     scale = 255 / max(distance_HW.max(), 1)
     assert np.array_equal(core_HW, np.floor(distance_HW * scale + 0.5) > 10)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 120), st.integers(1, 120), st.floats(0.5, 3.5), st.integers(0, 2**32 - 1))
+def test_the_largest_distance_is_found_without_all_others(height, width, sparse, seed):
+    # Single pixels left out: many places are almost as far from one as the farthest.
+    mask_HW = np.random.default_rng(seed).random((height, width)) > 10**-sparse
+    mask_HW[-1, -1] = False
+    largest = distance_transform_edt(mask_HW).max()
+    assert _largest_square(mask_HW.view(np.uint8)) == round(largest**2)
+
+
+RECTANGLES = st.lists(st.tuples(*[st.integers(0, 119)] * 4), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(RECTANGLES, st.floats(0, 0.3), st.integers(0, 2**32 - 1))
+def test_contours_of_a_part_of_the_map_are_those_of_the_whole(rectangles, noise, seed):
+    heatmap_HW = np.zeros((121, 120), np.uint8)
+    for x0, y0, x1, y1 in rectangles:
+        heatmap_HW[min(y0, y1) : max(y0, y1) + 1, min(x0, x1) : max(x0, x1) + 1] ^= 255
+    heatmap_HW[np.random.default_rng(seed).random(heatmap_HW.shape) < noise**2] = 0
+    distance_HW = distance_transform_edt(heatmap_HW)
+    kept_HW = np.floor(distance_HW * (255 / max(distance_HW.max(), 1)) + 0.5) > 10
+    contours, _ = cv2.findContours(kept_HW.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    boxes_M4 = np.array([cv2.boundingRect(c) for c in contours], np.int64).reshape(-1, 4)
+    if len(boxes_M4):
+        size = np.array([120, 121])
+        boxes_M4[:, 2:] = np.minimum(boxes_M4[:, 2:], size - boxes_M4[:, :2] - 5)
+        boxes_M4[:, :2] = np.minimum(boxes_M4[:, :2], size - 5)
+        boxes_M4 = _thin(boxes_M4[_sorted_by_area(boxes_M4)])
+    boxes = dt_boxes(heatmap_HW, [100])
+    assert boxes == [tuple(box) for box in boxes_M4.tolist()]
+    assert dt_boxes(heatmap_HW, [100], count=2) == boxes[:2]
 
 
 def test_distances_are_exact_in_a_large_image():

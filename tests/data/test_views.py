@@ -10,6 +10,7 @@ from PIL import Image
 
 from cam_repro.data.views import Center, Squash, Ten, squash
 from cam_repro.errors import UserError
+from cam_repro.resample import INTERPOLATIONS, resize
 
 
 def coordinate_image(size: int) -> Image.Image:
@@ -206,3 +207,29 @@ def test_ten_merge_of_the_crops_own_values_is_the_image(size, more, seed, divide
     if expected.max() > 0:
         expected = expected / expected.max()
     np.testing.assert_allclose(view.merge(grey)[0], expected, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 12),
+    st.integers(0, 5),
+    st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+    st.sampled_from(INTERPOLATIONS),
+)
+def test_ten_merge_is_a_sum_over_the_crops(size, more, shape, seed, divide, interpolation):
+    size = max(size, *shape[1:])  # a crop is at least as large as its map
+    view = Ten(size, size + more, divide, interpolation)
+    maps_VRhw = np.random.default_rng(seed).normal(size=(10, *shape)).astype(np.float32)
+    for r, frame_HW in enumerate(view.merge(maps_VRhw)):
+        summed_HW = np.zeros((size + more, size + more))
+        seen_HW = np.zeros_like(summed_HW)
+        for v, map_hw in enumerate(maps_VRhw[:, r]):
+            y, x = view.corners_yx[v % 5]
+            crop_HW = abs(resize(map_hw, size, size, interpolation))
+            summed_HW[y : y + size, x : x + size] += crop_HW if v < 5 else crop_HW[:, ::-1]
+            seen_HW[y : y + size, x : x + size] += 1
+        if divide:
+            summed_HW = summed_HW / np.maximum(seen_HW, 1)
+        np.testing.assert_allclose(frame_HW, summed_HW / summed_HW.max(), atol=1e-5)
