@@ -109,9 +109,41 @@ class PredictionTable:
         return len(self.ids)
 
 
+def to_arrow(predictions: Sequence[Prediction], strategies: Sequence[str]) -> pa.Table:
+    """Rows of ``predictions.parquet``: a twentieth of the memory of the objects.
+
+    strategies: the names of those that every prediction has.
+    """
+    _assert_sound(predictions, strategies)
+
+    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind)
+
+    integer, integers = pa.int32(), pa.list_(pa.int32())
+    columns = {
+        "id": column([p.id for p in predictions], pa.string()),
+        "width": column([p.width for p in predictions], integer),
+        "height": column([p.height for p in predictions], integer),
+        "label": column([p.label for p in predictions], integer),
+        "gt_boxes": column(
+            [np.asarray(p.gt_boxes_M4, np.int32).ravel() for p in predictions], integers
+        ),
+        "classes": column([p.classes for p in predictions], integers),
+        "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
+    }
+    for name in strategies:
+        guesses = [p.strategies[name] for p in predictions]
+        columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
+        columns[f"{name}/boxes"] = column(
+            [[v for _, box in g.guesses for v in box] for g in guesses], integers
+        )
+        columns[f"{name}/gt_known"] = column([g.gt_known for g in guesses], integers)
+    return pa.table(columns)
+
+
 def write_predictions(
     folder: Path | str,
-    predictions: list[Prediction],
+    predictions: pa.Table,
     manifest: dict[str, Any],
     classes: ClassTable | None = None,
     missing: Sequence[str] = (),
@@ -119,8 +151,9 @@ def write_predictions(
 ) -> None:
     """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
 
-    manifest: all of it but ``schema``; ``strategies`` names the strategies that every prediction
-    has, ``counts.images`` is their number.
+    predictions: rows made by ``to_arrow``, one an image.
+    manifest: all of it but ``schema``; ``strategies`` names the strategies of the rows,
+    ``counts.images`` is their number.
     classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
     missing: ids of images without a prediction: an empty line each in the submissions, which must
     have a line for every image of the split.
@@ -128,10 +161,10 @@ def write_predictions(
     """
     folder = Path(folder)
     manifest = {**manifest, "schema": SCHEMA}
-    predictions = sorted(predictions, key=lambda prediction: prediction.id)
-    names: list[str] = manifest["strategies"]
-    _assert_sound(predictions, names)
-    assert manifest["counts"]["images"] == len(predictions), "manifest counts other images"
+    predictions = predictions.sort_by("id").combine_chunks()
+    ids: list[str] = predictions["id"].to_pylist()
+    assert len(set(ids)) == len(ids), "an image was scored twice"
+    assert manifest["counts"]["images"] == len(ids), "manifest counts other images"
     # An older run's manifest must not vouch for half of a new one.
     folder.mkdir(parents=True, exist_ok=True)
     replaces_run = (folder / MANIFEST).is_file()
@@ -143,21 +176,48 @@ def write_predictions(
         maps.replace(folder / MAPS)
 
     with atomic_path(folder / PARQUET) as path:
-        pq.write_table(_to_arrow(predictions, names), path)
+        pq.write_table(predictions, path)
     for suffix in ("txt", "csv"):
         for stale in folder.glob(f"submission_*.{suffix}"):
             stale.unlink()
     if manifest.get("classifies", True):
-        for name in names:
-            guesses = {p.id: p.strategies[name].guesses for p in predictions}
-            _write_submissions(folder, name, guesses, missing, manifest, classes)
+        for name in manifest["strategies"]:
+            _write_submissions(folder, name, ids, predictions, missing, manifest, classes)
     write_json(folder / MANIFEST, manifest)
+
+
+class _Guesses(Sequence):
+    """The guesses of one strategy for each image named, made as they are read: none is kept.
+
+    ids: sorted; those without a row have no guesses.
+    """
+
+    def __init__(
+        self, ids: list[str], rows: list[str], predictions: pa.Table, strategy: str
+    ) -> None:
+        row_of = {image_id: row for row, image_id in enumerate(rows)}
+        self._rows = [row_of.get(image_id) for image_id in ids]
+        self._classes, lengths_N = _ragged(predictions, f"{strategy}/classes")
+        self._boxes_G4 = _ragged(predictions, f"{strategy}/boxes")[0].reshape(-1, 4)
+        self._starts = np.concatenate([[0], np.cumsum(lengths_N)]).tolist()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> list[Guess]:
+        row = self._rows[index]
+        if row is None:
+            return []
+        part = slice(self._starts[row], self._starts[row + 1])
+        boxes = map(tuple, self._boxes_G4[part].tolist())
+        return list(zip(self._classes[part].tolist(), boxes, strict=True))
 
 
 def _write_submissions(
     folder: Path,
     strategy: str,
-    guesses: dict[str, list[Guess]],
+    rows: list[str],
+    predictions: pa.Table,
     missing: Sequence[str],
     manifest: dict[str, Any],
     classes: ClassTable | None,
@@ -166,8 +226,8 @@ def _write_submissions(
 
     What goes to a server is read back first: there are few tries, and no labels to notice by.
     """
-    ids = sorted([*guesses, *missing])
-    lines = [guesses.get(image_id, []) for image_id in ids]
+    ids = sorted([*rows, *missing])
+    lines = _Guesses(ids, rows, predictions, strategy)
     labels_C = None if classes is None else classes.submission_labels_C
     text, table = (folder / f"submission_{strategy}.{suffix}" for suffix in ("txt", "csv"))
     write_submission(text, lines, labels_C)
@@ -209,8 +269,9 @@ def read_predictions(folder: Path | str) -> PredictionTable:
     manifest = read_manifest(folder)
     path, again = folder / PARQUET, "score the run again with cam-eval"
     try:
-        table = pq.read_table(path)
-        read = _from_arrow(table, manifest)
+        # pq.read_table would import pyarrow.dataset and to_numpy() pandas, which take 0.3 s.
+        with pq.ParquetFile(path) as file:
+            read = _from_arrow(file.read(), manifest)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {again}") from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -221,10 +282,8 @@ def read_predictions(folder: Path | str) -> PredictionTable:
     return read
 
 
-def _assert_sound(predictions: list[Prediction], names: list[str]) -> None:
-    """Our own invariants; an image scored twice (distributed padding) would be one broken."""
-    ids = [prediction.id for prediction in predictions]
-    assert len(set(ids)) == len(ids), "an image was scored twice"
+def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
+    """Our own invariants."""
     for prediction in predictions:
         assert set(prediction.strategies) == set(names), prediction.id
         assert len(prediction.classes) == len(prediction.probabilities) <= MAX_GUESSES
@@ -234,34 +293,6 @@ def _assert_sound(predictions: list[Prediction], names: list[str]) -> None:
             for x0, y0, x1, y1 in boxes + ([strategy.gt_known] if strategy.gt_known else []):
                 assert 0 <= x0 <= x1 < prediction.width, f"{prediction.id}: box outside the image"
                 assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
-
-
-def _to_arrow(predictions: list[Prediction], names: list[str]) -> pa.Table:
-    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, kind)
-
-    integer, integers = pa.int32(), pa.list_(pa.int32())
-    columns = {
-        "id": column([p.id for p in predictions], pa.string()),
-        "width": column([p.width for p in predictions], integer),
-        "height": column([p.height for p in predictions], integer),
-        "label": column([p.label for p in predictions], integer),
-        "gt_boxes": column(
-            [np.asarray(p.gt_boxes_M4, np.int32).ravel() for p in predictions], integers
-        ),
-        "classes": column([p.classes for p in predictions], integers),
-        "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
-    }
-    for name in names:
-        strategies = [p.strategies[name] for p in predictions]
-        columns[f"{name}/classes"] = column(
-            [[c for c, _ in s.guesses] for s in strategies], integers
-        )
-        columns[f"{name}/boxes"] = column(
-            [[v for _, box in s.guesses for v in box] for s in strategies], integers
-        )
-        columns[f"{name}/gt_known"] = column([s.gt_known for s in strategies], integers)
-    return pa.table(columns)
 
 
 def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
@@ -277,9 +308,9 @@ def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
     gt_values, gt_lengths_N = _ragged(table, "gt_boxes")
     return PredictionTable(
         ids=table["id"].to_pylist(),
-        widths_N=table["width"].to_numpy(),
-        heights_N=table["height"].to_numpy(),
-        labels_N=table["label"].to_numpy(),
+        widths_N=np.from_dlpack(table["width"].combine_chunks()),
+        heights_N=np.from_dlpack(table["height"].combine_chunks()),
+        labels_N=np.from_dlpack(table["label"].combine_chunks()),
         gt_boxes_T4=gt_values.reshape(-1, 4),
         gt_offsets=np.concatenate([[0], np.cumsum(gt_lengths_N // 4)]),
         classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
@@ -291,9 +322,9 @@ def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
 
 def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A list column as all its values one after another and the length of each list (null: 0)."""
-    column = table[name]
-    lengths_N = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    return pc.list_flatten(column).to_numpy(), lengths_N
+    column = table[name].combine_chunks()
+    values = np.from_dlpack(pc.list_flatten(column))
+    return values, np.diff(np.from_dlpack(column.offsets)).astype(np.int64)
 
 
 def _padded(table: pa.Table, name: str, width: int, fill: int) -> np.ndarray:

@@ -39,12 +39,14 @@ class Sample:
     """One image of a data set, before it is read.
 
     id: the name without suffix, unique in its split (``ILSVRC2012_val_00000001``).
-    path: the file.
+    index: its place in the split, by which its pixels are read (``ImageSet.read``).
+    path: the file that holds it: its own, or a shard of many.
     label: class index, 0-based in sorted WordNet order; ``NO_LABEL`` where unknown.
     boxes_M4: true boxes, int32, (M, 4).
     """
 
     id: str
+    index: int
     path: Path
     label: int = NO_LABEL
     boxes_M4: np.ndarray = field(default_factory=empty_boxes)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from cam_repro.config import config_dir
-from cam_repro.predictions import write_predictions
+from cam_repro.predictions import to_arrow, write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 
 
@@ -83,7 +83,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         suffix = "" if view == "squash" else f"-{view}"
         name = folder or f"{split}-{saliency}{suffix}"
         path = tmp_path / "runs" / data / model / "eval" / name
-        write_predictions(path, predictions, manifest)
+        write_predictions(path, to_arrow(predictions, manifest["strategies"]), manifest)
         return path
 
     return make

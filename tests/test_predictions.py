@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cam_repro import predictions as seam
 from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
-from cam_repro.predictions import read_manifest, read_predictions, write_predictions
+from cam_repro.predictions import read_manifest, read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 
 
@@ -26,6 +26,10 @@ def manifest(n, strategies=("threshold",)):
     }
 
 
+def write(folder, rows, manifest, *args, **options):
+    write_predictions(folder, to_arrow(rows, manifest["strategies"]), manifest, *args, **options)
+
+
 def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=(0, 0, 9, 9)):
     return Prediction(
         id=id,
@@ -40,7 +44,7 @@ def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=
 
 
 def test_literal_row_padded_and_sorted_by_id(tmp_path):
-    write_predictions(tmp_path, [prediction("b"), prediction("a", (), None)], manifest(2))
+    write(tmp_path, [prediction("b"), prediction("a", (), None)], manifest(2))
     table = read_predictions(tmp_path)
     assert table.ids == ["a", "b"]
     assert table.labels_N.tolist() == [4, 4]
@@ -61,19 +65,19 @@ FIVE = ClassTable(WNIDS, ("a", "b", "c", "d", "e"), np.array([9, 8, 7, 6, 490], 
 
 
 def test_submission_labels_are_mapped(tmp_path):
-    write_predictions(tmp_path, [prediction()], manifest(1), FIVE)
+    write(tmp_path, [prediction()], manifest(1), FIVE)
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text == "490 0 0 9 4 490 1 1 1 1\n"
     assert not (tmp_path / "submission_threshold.csv").exists(), "Kaggle scores the test split"
     without_ids = ClassTable(WNIDS, FIVE.names, None, NO_IDS)
-    write_predictions(tmp_path, [prediction()], manifest(1), without_ids)
+    write(tmp_path, [prediction()], manifest(1), without_ids)
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text == "5 0 0 9 4 5 1 1 1 1\n"
 
 
 def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
     rows = [prediction("b"), prediction("a", (), None), prediction("d", [(0, (2, 3, 4, 5))])]
-    write_predictions(tmp_path, rows, {**manifest(3), "split": "test"}, FIVE, missing=["c"])
+    write(tmp_path, rows, {**manifest(3), "split": "test"}, FIVE, missing=["c"])
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text == "\n490 0 0 9 4 490 1 1 1 1\n\n9 2 3 4 5\n"
     table = (tmp_path / "submission_threshold.csv").read_text()
@@ -85,7 +89,7 @@ def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
         "d,n00000001 2 3 4 5",
     ]
     # Scored again as another split, no submission for Kaggle is left over.
-    write_predictions(tmp_path, rows, manifest(3), FIVE, missing=["c"])
+    write(tmp_path, rows, manifest(3), FIVE, missing=["c"])
     assert not (tmp_path / "submission_threshold.csv").exists()
     assert (tmp_path / "submission_threshold.txt").read_text() == text
 
@@ -100,16 +104,16 @@ def test_a_submission_that_does_not_read_back_is_no_result(tmp_path, monkeypatch
 
     monkeypatch.setattr(seam, name, damages)
     with pytest.raises(UserError, match=r"submission_threshold.*, line \d: does not hold"):
-        write_predictions(tmp_path, [prediction()], {**manifest(1), "split": "test"}, FIVE)
+        write(tmp_path, [prediction()], {**manifest(1), "split": "test"}, FIVE)
     assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
-    write_predictions(tmp_path, [prediction()], manifest(1), FIVE)
+    write(tmp_path, [prediction()], manifest(1), FIVE)
     assert (tmp_path / "submission_threshold.txt").exists()
     boxes_alone = prediction(guesses=())
     boxes_alone.classes, boxes_alone.probabilities = [], []
-    write_predictions(tmp_path, [boxes_alone], {**manifest(1), "classifies": False}, FIVE)
+    write(tmp_path, [boxes_alone], {**manifest(1), "classifies": False}, FIVE)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "manifest.json",
         "predictions.parquet",
@@ -125,11 +129,11 @@ def test_maps_become_the_runs_and_go_with_it(tmp_path):
     for value in (1, 2):
         maps.mkdir(parents=True)
         np.save(maps / f"{value}.npy", value)
-        write_predictions(run, [prediction()], manifest(1), maps=maps)
+        write(run, [prediction()], manifest(1), maps=maps)
         assert [path.name for path in (run / "maps").iterdir()] == [f"{value}.npy"]
         assert not maps.exists()
     (run / "scores.json").write_text("{}")
-    write_predictions(run, [prediction()], manifest(1))
+    write(run, [prediction()], manifest(1))
     assert not (run / "maps").exists()
     assert not (run / "scores.json").exists(), "of the predictions that were replaced"
 
@@ -139,7 +143,7 @@ def test_what_is_nobodys_result_is_left_alone(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
-    write_predictions(tmp_path, [prediction()], manifest(1))
+    write(tmp_path, [prediction()], manifest(1))
     for name in names:
         assert (tmp_path / name).read_text() == "mine"
 
@@ -180,7 +184,7 @@ def test_round_trip(rows):
     for i, row in enumerate(rows):
         row.id = f"image {i}, ü"
     with tempfile.TemporaryDirectory() as folder:
-        write_predictions(folder, rows, manifest(len(rows), ["threshold", "heuristic"]))
+        write(folder, rows, manifest(len(rows), ["threshold", "heuristic"]))
         table = read_predictions(folder)
     assert len(table) == len(rows)
     for i, row in enumerate(rows):
@@ -217,7 +221,7 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
         assert "cam-eval" in str(error.value)
 
     refused("manifest.json is missing")
-    write_predictions(tmp_path, [prediction()], manifest(1))
+    write(tmp_path, [prediction()], manifest(1))
     edit_manifest(tmp_path, counts={"images": 2, "skipped": 0})
     refused("has 1 images, its manifest says 2")
     edit_manifest(tmp_path, counts={"images": 1}, strategies=["threshold", "other"])
@@ -240,14 +244,14 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
 
 
 def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypatch):
-    write_predictions(tmp_path, [prediction()], manifest(1))
+    write(tmp_path, [prediction()], manifest(1))
 
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cam_repro.predictions.write_submission", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_predictions(tmp_path, [prediction()], manifest(1))
+        write(tmp_path, [prediction()], manifest(1))
     with pytest.raises(UserError, match="not finished"):
         read_manifest(tmp_path)
 
@@ -263,7 +267,7 @@ def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypat
 )
 def test_our_own_mistakes_are_not_written(tmp_path, rows):
     with pytest.raises(AssertionError):
-        write_predictions(tmp_path, rows, manifest(len(rows)))
+        write(tmp_path, rows, manifest(len(rows)))
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -285,7 +289,7 @@ def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
     ]
     manifest = {**table.manifest, "strategies": ["threshold"]}
 
-    write_predictions(folder, predictions, manifest, missing=["c", "a"])
+    write(folder, predictions, manifest, missing=["c", "a"])
 
     text = (folder / "submission_threshold.txt").read_text()
     assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]

@@ -1,4 +1,4 @@
-"""``cam-data make|check|unpack``: make the built-in data set, check a tree, unpack archives."""
+"""``cam-data make|check|unpack|pack``: make the built-in set, check, unpack or pack a data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cam_repro.cli.app import command
 
 @command("data_command")
 def _run(cfg: DictConfig) -> None:
-    """Make the built-in data set, check a tree, or unpack the official archives."""
+    """Make the built-in data set, check a tree, unpack the official archives, or pack."""
     from cam_repro.jobs.data import run_data
 
     status = run_data(cfg)

@@ -22,6 +22,7 @@ from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.annotations import Annotations, read_annotations
 from cam_repro.data.ilsvrc import (
     ILSVRC_IMAGES,
+    ImageSet,
     blacklisted,
     files_in,
     find_classes,
@@ -32,6 +33,7 @@ from cam_repro.data.ilsvrc import (
 )
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.layouts import SPLITS, Layout, image_id
+from cam_repro.data.packed import INDEX, load_packed_set, packed_classes, read_pack_manifest
 from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
 
@@ -156,6 +158,70 @@ def check_tree(
     )
     _conclude(report)
     return report
+
+
+def check_packed(root: Path, decode: bool = True) -> TreeReport:
+    """Look at all splits of packed data.
+
+    decode: read every pixel of every image; without, those are named that could not be read when
+    they were packed.
+    """
+    classes = packed_classes(read_pack_manifest(root))
+    is_ilsvrc = classes.wnids == ilsvrc_classes().wnids
+    report = TreeReport(
+        layout="packed",
+        root=str(root),
+        n_classes=len(classes),
+        classes="ILSVRC's 1,000 classes" if is_ilsvrc else f"{len(classes):,} classes",
+        is_ilsvrc=is_ilsvrc,
+        is_part_of_ilsvrc=set(classes.wnids) < set(ilsvrc_classes().wnids),
+        labels=classes.labels_are,
+        splits={split: _check_packed_split(root, split, decode) for split in SPLITS},
+    )
+    _conclude(report)
+    return report
+
+
+def _check_packed_split(root: Path, split: str, decode: bool) -> SplitReport:
+    report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
+    try:
+        images = load_packed_set(root, split)
+    except UserError as error:
+        report.problem = str(error)
+        return report
+    report.images = len(images)
+    if images.has_labels:
+        counts = np.bincount(images.labels_N, minlength=len(images.classes))
+        report.labels = INDEX
+        report.images_by_class = dict(zip(images.classes.wnids, counts.tolist(), strict=True))
+    report.annotations = INDEX if images.has_boxes else None
+    report.boxes = len(images.boxes_M4)
+    report.images_without_boxes = int((np.diff(images.box_offsets) == 0).sum())
+    if images.blacklisted_N is not None:
+        report.blacklisted = int(images.blacklisted_N.sum())
+    unreadable = _unreadable(images, decode)
+    report.faults = {"unreadable": unreadable} if unreadable else {}
+    return report
+
+
+def _unreadable(images: ImageSet, decode: bool) -> list[str]:
+    """What is wrong with each image that cannot be read."""
+
+    def look(index: int) -> str | None:
+        try:
+            images.read(index) if decode else images.size(index)
+        except UnreadableImage as error:
+            return str(error)
+        return None
+
+    bar = _bar(images.split, len(images))
+    found = []
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(images), _AT_ONCE):
+            for message in pool.map(look, range(start, min(start + _AT_ONCE, len(images)))):
+                bar.update()
+                found += [] if message is None else [message]
+    return found
 
 
 def _conclude(report: TreeReport) -> None:
@@ -374,14 +440,7 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
     sizes_N2 = np.zeros((len(files), 2), np.int32)
     by_bytes: dict[bytes, str] = {}
     same: dict[bytes, list[str]] = {}
-    bar = tqdm(
-        total=len(files),
-        desc=f"reading {split}",
-        unit=" images",
-        leave=False,
-        dynamic_ncols=True,
-        disable=None,
-    )
+    bar = _bar(split, len(files))
     with bar, ThreadPoolExecutor() as pool:
         for start in range(0, len(files), _AT_ONCE):
             looks = pool.map(look, files[start : start + _AT_ONCE])
@@ -399,6 +458,17 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
                         same.setdefault(digest, [first]).append(file)
     found["identical"] = sorted(", ".join(sorted(group)) for group in same.values())
     return sizes_N2
+
+
+def _bar(split: str, total: int) -> tqdm:
+    return tqdm(
+        total=total,
+        desc=f"reading {split}",
+        unit=" images",
+        leave=False,
+        dynamic_ncols=True,
+        disable=None,
+    )
 
 
 def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, found: Found) -> None:

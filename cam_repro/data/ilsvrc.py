@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from cam_repro.classes import (
     ClassTable,
@@ -26,6 +27,7 @@ from cam_repro.classes import (
     read_synset_mapping,
 )
 from cam_repro.data.annotations import Annotations, read_annotations
+from cam_repro.data.images import ImageFiles, ImageStore, Size, at_size
 from cam_repro.data.layouts import (
     SPLITS,
     Layout,
@@ -57,50 +59,69 @@ class ImageSet:
 
     name: the data set's name, part of every output path.
     classes: its classes, by class index.
-    files_N: paths below ``folder``, bytes; labels_N: class indices, ``NO_LABEL`` where unknown.
+    folder: where it lies, for messages; store: where its pixels are read from, None where there
+        are labels, sizes and boxes alone.
+    ids_N: names of the images, bytes; labels_N: class indices, ``NO_LABEL`` where unknown.
     boxes_M4, box_offsets: boxes of image i are ``boxes_M4[box_offsets[i]:box_offsets[i + 1]]``.
     sizes_N2: width and height by the annotations, int32, 0 where they do not say; None without
         annotations.
-    nested_ids: whether file names repeat in several class folders, so that ids need the folder.
     is_ilsvrc: whether this is the complete ILSVRC split, whose numbers compare with the paper's.
     described: layout and sources of labels and boxes, in a few words.
-    has_images: False where there are labels, sizes and boxes alone.
     blacklisted_N: bool, images that the official localization error leaves out; None without a
         blacklist.
+    altered: what was done to the pixels of these images, in a few words; None where nothing was.
     """
 
     name: str
     split: str
     folder: Path
     classes: ClassTable
-    files_N: np.ndarray
+    store: ImageStore | None
+    ids_N: np.ndarray
     labels_N: np.ndarray
     boxes_M4: np.ndarray
     box_offsets: np.ndarray
     sizes_N2: np.ndarray | None
-    nested_ids: bool
     is_ilsvrc: bool
     described: str
-    has_images: bool = True
     blacklisted_N: np.ndarray | None = None
+    altered: str | None = None
 
     def __len__(self) -> int:
-        return len(self.files_N)
+        return len(self.ids_N)
 
     def __getitem__(self, index: int) -> Sample:
-        relative = self.files_N[index].decode()
         start, end = self.box_offsets[index], self.box_offsets[index + 1]
         return Sample(
-            id=image_id(relative, self.nested_ids),
-            path=self.folder / relative,
+            id=self.ids_N[index].decode(),
+            index=index,
+            path=self.folder if self.store is None else self.store.path(index),
             label=int(self.labels_N[index]),
             boxes_M4=self.boxes_M4[start:end],
         )
 
+    def read(self, index: int) -> tuple[Image.Image, Size]:
+        """One image, decoded, and the size of its original: ``ImageStore.read``."""
+        assert self.store is not None, "no images"
+        return self.store.read(index)
+
+    def size(self, index: int) -> Size:
+        """Width and height of one image's original: ``ImageStore.size``."""
+        assert self.store is not None, "no images"
+        return self.store.size(index)
+
+    def original(self, index: int) -> Image.Image:
+        """One image at the size of its original, which boxes refer to."""
+        return at_size(*self.read(index))
+
+    @property
+    def has_images(self) -> bool:
+        return self.store is not None
+
     @cached_property
     def ids(self) -> list[str]:
         """Ids of all images."""
-        return [image_id(file.decode(), self.nested_ids) for file in self.files_N]
+        return [own_id.decode() for own_id in self.ids_N]
 
     @property
     def has_labels(self) -> bool:
@@ -113,8 +134,11 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, boxes and classes: equal sets of images have equal ones."""
-        digest = hashlib.sha256()
+        """SHA-256 over ids, labels, boxes and classes: equal sets of images have equal ones.
+
+        Of altered images also over what was done to them.
+        """
+        digest = hashlib.sha256((self.altered or "").encode())
         digest.update("\n".join(self.classes.wnids).encode())
         digest.update("\n".join(self.ids).encode())
         for array in (self.labels_N, self.boxes_M4, self.box_offsets):
@@ -202,7 +226,7 @@ def load_image_set(
     if annotations is not None:
         boxes_M4, offsets = _boxes_of_class(annotations, labels_N, table)
     try:
-        files_N = np.array([file.encode() for file in files])
+        files_N, ids_N = (np.array([text.encode() for text in texts]) for texts in (files, ids))
     except UnicodeEncodeError as error:
         raise UserError(f"{layout.images[split]}: rename {error.object!a}, not UTF-8") from None
 
@@ -212,12 +236,12 @@ def load_image_set(
         split=split,
         folder=layout.images[split],
         classes=table,
-        files_N=files_N,
+        store=ImageFiles(layout.images[split], files_N),
+        ids_N=ids_N,
         labels_N=labels_N,
         boxes_M4=boxes_M4,
         box_offsets=offsets,
         sizes_N2=None if annotations is None else annotations.sizes_N2,
-        nested_ids=nested,
         is_ilsvrc=is_ilsvrc,
         described=layout.describe(labels_from, boxes if len(boxes_M4) else None, with_boxes),
         blacklisted_N=blacklisted(layout, files) if split == "val" else None,
@@ -236,21 +260,21 @@ def ground_truth_set(
     wnids = [f"class{index:05d}" for index in range(n_classes)]
     names = {wnid: f"class {index}" for index, wnid in enumerate(wnids)}
     classes = truth.classes or classes_of(wnids, names)
+    nested = names_repeat(truth.images)
     is_ilsvrc = classes.wnids == ilsvrc_classes().wnids and len(truth) == ILSVRC_IMAGES[split]
     return ImageSet(
         name=name or ("ilsvrc" if is_ilsvrc else source.resolve().name.partition(".")[0]),
         split=split,
         folder=source,
         classes=classes,
-        files_N=np.array([image.encode() for image in truth.images]),
+        store=None,
+        ids_N=np.array([image_id(image, nested).encode() for image in truth.images]),
         labels_N=truth.labels_N.astype(np.int32),
         boxes_M4=truth.gt_boxes_T4.astype(np.int32),
         box_offsets=truth.gt_offsets,
         sizes_N2=truth.sizes_N2,
-        nested_ids=names_repeat(truth.images),
         is_ilsvrc=is_ilsvrc,
         described="labels, sizes and boxes without images",
-        has_images=False,
         blacklisted_N=truth.blacklisted_N,
     )
 
@@ -278,7 +302,9 @@ def list_files(layout: Layout, split: str) -> list[str]:
     else:
         files = files_in(folder)
     if not files:
-        raise UserError(f"{folder}: holds no images for split={split}")
+        packed = (folder / f"{split}-000000.tar").is_file()
+        hint = ", but shards, which data=packed reads" if packed else ""
+        raise UserError(f"{folder}: holds no images for split={split}{hint}")
     return files
 
 

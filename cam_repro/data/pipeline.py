@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.images import UnreadableImage, read_image
+from cam_repro.data.images import UnreadableImage, at_size
 from cam_repro.data.views import View, squash
 from cam_repro.errors import UserError
 
@@ -129,7 +129,7 @@ class PreparedImages(Dataset):
         if self.kept is not None:
             return self.kept[index]
         try:
-            return self.prepare(read_image(self.images[index].path))
+            return self.prepare(self.images.read(index)[0])
         except UnreadableImage as error:
             return error
 
@@ -232,6 +232,12 @@ class LabelledBatch:
     labels_N: torch.Tensor
     unreadable: list[UnreadableImage]
 
+    def pin_memory(self) -> LabelledBatch:
+        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        return LabelledBatch(
+            self.images_N3HW.pin_memory(), self.labels_N.pin_memory(), self.unreadable
+        )
+
 
 def collate_labelled(items: list[tuple[np.ndarray, int] | UnreadableImage]) -> LabelledBatch:
     """A batch of what could be read; it may be empty."""
@@ -263,11 +269,13 @@ class ValidationImages(PreparedImages):
 class SeenImage:
     """One image under a view.
 
-    index: its place in the split. size: (width, height) as stored. pixels_HW3: uint8 at that size,
-    where they were asked for.
+    index: its place in the split. label: ``NO_LABEL`` where unknown.
+    size: (width, height) of the original, which boxes refer to.
+    pixels_HW3: uint8 at that size, where they were asked for.
     """
 
     index: int
+    label: int
     size: tuple[int, int]
     pixels_HW3: np.ndarray | None
 
@@ -288,20 +296,31 @@ class ViewImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[SeenImage, np.ndarray] | UnreadableImage:
         try:
-            image = read_image(self.images[index].path)
+            image, size = self.images.read(index)
         except UnreadableImage as error:
             return error
-        pixels = np.asarray(image) if self.keep_pixels else None
-        return SeenImage(index, image.size, pixels), self.view.crops(image)
+        pixels = np.asarray(at_size(image, size)) if self.keep_pixels else None
+        label = int(self.images.labels_N[index])
+        return SeenImage(index, label, size, pixels), self.view.crops(image)
 
 
 @dataclass
 class ViewBatch:
-    """crops_NV3HW: uint8, of the images ``seen``, in their order; unreadable: what failed."""
+    """crops_NV3HW: uint8, of the images ``seen``, in their order; unreadable: what failed.
+
+    labels_N: int64, ``NO_LABEL`` where unknown.
+    """
 
     crops_NV3HW: torch.Tensor
+    labels_N: torch.Tensor
     seen: list[SeenImage]
     unreadable: list[UnreadableImage]
+
+    def pin_memory(self) -> ViewBatch:
+        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        return ViewBatch(
+            self.crops_NV3HW.pin_memory(), self.labels_N.pin_memory(), self.seen, self.unreadable
+        )
 
 
 def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -> ViewBatch:
@@ -309,9 +328,9 @@ def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -
     good = [item for item in items if not isinstance(item, UnreadableImage)]
     bad = [item for item in items if isinstance(item, UnreadableImage)]
     crops = np.stack([c for _, c in good]) if good else np.zeros((0, 1, 1, 1, 3), np.uint8)
-    return ViewBatch(
-        torch.from_numpy(crops).permute(0, 1, 4, 2, 3), [seen for seen, _ in good], bad
-    )
+    seen = [seen for seen, _ in good]
+    labels_N = torch.tensor([image.label for image in seen], dtype=torch.int64)
+    return ViewBatch(torch.from_numpy(crops).permute(0, 1, 4, 2, 3), labels_N, seen, bad)
 
 
 def view_loader(
@@ -325,11 +344,16 @@ def view_loader(
     world: int = 1,
     keep_pixels: bool = False,
 ) -> DataLoader:
-    """Every image of this process exactly once, in order; ``batch_size`` counts crops."""
+    """Every image of this process exactly once, in order; ``batch_size`` counts crops.
+
+    Processes are dealt whole batches: each is computed as one process alone would have.
+    """
+    n = max(1, batch_size // view.n_crops)
+    every = list(range(len(images)))
+    batches = [every[start : start + n] for start in range(0, len(every), n)]
     return DataLoader(
         ViewImages(images, view, keep_pixels),
-        batch_size=max(1, batch_size // view.n_crops),
-        sampler=range(rank, len(images), world),
+        batch_sampler=batches[rank::world],
         num_workers=workers,
         collate_fn=collate_views,
         pin_memory=pin,

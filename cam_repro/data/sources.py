@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 
 from cam_repro.data.ilsvrc import ImageSet, ground_truth_set, load_image_set
 from cam_repro.data.layouts import Places
+from cam_repro.data.packed import load_packed_set
 from cam_repro.data.synthetic import demo_root
 from cam_repro.errors import UserError
 from cam_repro.ground_truth import read_ground_truth
@@ -66,6 +67,15 @@ def open_ilsvrc(
         classes=classes,
         cache=None if cache is None else Path(cache),
     )
+
+
+def open_packed(
+    *, split: str, with_boxes: bool, root: str | None = None, name: str | None = None
+) -> ImageSet:
+    """What ``cam-data pack`` wrote to the folder ``root``."""
+    if root is None:
+        raise UserError("data.root is not given: add data.root=DIR, what cam-data pack wrote")
+    return load_packed_set(Path(root).expanduser(), split, name=name, with_boxes=with_boxes)
 
 
 def open_ground_truth(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -26,15 +30,20 @@ from cam_repro.data.pipeline import (
     view_loader,
 )
 from cam_repro.data.views import View
+from cam_repro.engine.compiling import compiled, pad_batch
 from cam_repro.engine.device import (
     Processes,
     autocast,
+    box_threads,
     evaluation_mode,
+    exact_fp32,
     frozen,
     workers_for,
 )
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.memory import freed_memory_kept
 from cam_repro.models.base import CamNetwork
+from cam_repro.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, StrategyGuesses
 
@@ -43,21 +52,26 @@ log = logging.getLogger(__name__)
 BATCH_SIZE = {False: 16, True: 64}
 """Crops at a time unless set, by whether a GPU computes: on a CPU small batches stay in cache."""
 
-BATCHES_IN_FLIGHT = 4
-"""How many batches' maps may wait for their boxes: bounds memory when boxes are slower."""
+BATCHES_WAITING = 3
+"""How many batches' maps may wait for a thread that finds their boxes: bounds the memory."""
+
+
+Shown = tuple[Prediction, np.ndarray]
+"""What is kept of an image for pictures: its prediction, and the best class's frame."""
 
 
 @dataclass
 class Evaluation:
     """Everything one pass over a split found.
 
-    predictions: one an image, in the order of the split.
-    frames: the best class's map over the image, by image id, for the images asked for.
+    predictions: one row an image, as ``predictions.to_arrow`` makes them.
+    shown: of the images asked for, in the order of their ids, the prediction and the best class's
+        map over the image.
     skipped: messages about images that could not be read. seconds: of the loop.
     """
 
-    predictions: list[Prediction]
-    frames: dict[str, np.ndarray] = field(default_factory=dict)
+    predictions: pa.Table
+    shown: list[Shown] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -88,10 +102,11 @@ def evaluate(
     order; the others return an empty Evaluation.
     """
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    crops = settings.batch_size or BATCH_SIZE[device.type == "cuda"]
     loader = view_loader(
         images,
         view,
-        batch_size=settings.batch_size or BATCH_SIZE[device.type == "cuda"],
+        batch_size=crops,
         workers=workers_for(loading.workers, device),
         pin=device.type == "cuda",
         rank=group.rank,
@@ -99,86 +114,142 @@ def evaluate(
         keep_pixels=any(strategy.needs_image for strategy in strategies.values()),
     )
     boxes = BoxSearch(images, view, strategies, keep_frames_of, maps_folder)
+    network = Network(
+        model,
+        saliency,
+        device,
+        precision,
+        memory_format,
+        settings.compile,
+        crops=max(1, crops // view.n_crops) * view.n_crops,
+    )
     policy = ErrorPolicy(loading.on_error)
-    model.to(device).to(memory_format=memory_format)
-    found: list[tuple[Prediction, np.ndarray | None]] = []
+    rows, shown = RowsOnDisk(to_arrow([], list(strategies))), []
     started = time.perf_counter()
     bar = tqdm(
-        total=len(loader.sampler),  # type: ignore[arg-type]
+        total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
         desc=f"{images.split}, {saliency.name}",
         unit=" images",
         disable=not group.is_main,
         dynamic_ncols=True,
     )
-    with evaluation_mode(model), frozen(model), ThreadPoolExecutor(1) as pool, bar:
+    threads = box_threads(device)
+    with freed_memory_kept(), network.ready(), ThreadPoolExecutor(threads) as pool, bar:
         waiting: deque[Future] = deque()
+
+        def take() -> None:
+            some_rows, some_shown = waiting.popleft().result()
+            rows.add(some_rows)
+            shown.extend(some_shown)
+
         for batch in loader:
             policy.handle(batch.unreadable)
             if batch.seen:
-                top, maps_NVRhw = _classify_and_explain(
-                    model, saliency, batch, images, device, precision, memory_format
-                )
-                waiting.append(pool.submit(boxes.of_batch, batch.seen, top, maps_NVRhw))
-            if len(waiting) > BATCHES_IN_FLIGHT:
-                found.extend(waiting.popleft().result())
+                waiting.append(pool.submit(boxes.of_batch, batch.seen, network(batch)))
+            if len(waiting) >= threads + BATCHES_WAITING:
+                take()
             bar.update(len(batch.seen) + len(batch.unreadable))
-        for future in waiting:
-            found.extend(future.result())
+        while waiting:
+            take()
     seconds = time.perf_counter() - started
 
-    shares = group.gather((found, policy.skipped))
-    merged = sorted((item for share, _ in shares for item in share), key=lambda item: item[0].id)
+    shares = group.gather((rows.table(), shown, policy.skipped))
     return Evaluation(
-        predictions=[prediction for prediction, _ in merged],
-        frames={p.id: frame for p, frame in merged if frame is not None},
-        skipped=[message for _, skipped in shares for message in skipped],
+        predictions=pa.concat_tables([rows.none, *(share[0] for share in shares)]),
+        shown=sorted((one for share in shares for one in share[1]), key=lambda one: one[0].id),
+        skipped=[message for share in shares for message in share[2]],
         seconds=seconds,
     )
 
 
-@dataclass
-class TopClasses:
-    """classes_NR: the best classes of each image, then the true one (class 0 where unknown).
+class RowsOnDisk:
+    """Rows that come a few at a time and are wanted at the end.
 
-    probabilities_NR: of the best classes, without the true one.
+    Not in memory: objects that stay, between larger ones that go, would leave it full of holes,
+    and a pass over 50,000 images would need more of it than one over 1,000.
+
+    none: a table of the same columns without rows.
     """
 
-    classes_NR: np.ndarray
-    probabilities_NR: np.ndarray
+    def __init__(self, none: pa.Table) -> None:
+        self.none = none
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the object)
+        self._writer = pa.ipc.new_stream(self._file, none.schema)
+
+    def add(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+
+    def table(self) -> pa.Table:
+        """All rows, in the order in which they came; no more can be added."""
+        self._writer.close()
+        self._file.seek(0)
+        return pa.ipc.open_stream(self._file).read_all().combine_chunks()
 
 
-def _classify_and_explain(
-    model: CamNetwork,
-    saliency: Saliency,
-    batch: ViewBatch,
-    images: ImageSet,
-    device: torch.device,
-    precision: str,
-    memory_format: torch.memory_format,
-) -> tuple[TopClasses, np.ndarray]:
-    """The best classes of each image, and maps_NVRhw of them and of the true class."""
-    crops_NV3HW = batch.crops_NV3HW.to(device, non_blocking=True)
-    n_images, n_crops = crops_NV3HW.shape[:2]
-    labels_N1 = torch.from_numpy(
-        images.labels_N[[image.index for image in batch.seen]].clip(0)
-    ).long()[:, None]
-    top: list[Tensor] = []
+class Explained(NamedTuple):
+    """What the network says of a batch, on its device: fetching it waits for the computation.
 
-    def select(logits_NC: Tensor) -> Tensor:
-        probabilities_NVC = logits_NC.float().softmax(1).unflatten(0, (n_images, n_crops))
-        mean_NC = probabilities_NVC.mean(1)
-        # A stable sort, so that classes of equal probability come in one order everywhere.
-        values, classes = mean_NC.sort(dim=1, descending=True, stable=True)
-        best_NR = classes[:, :MAX_GUESSES]
-        asked_NR = torch.cat([best_NR, labels_N1.to(device)], 1)
-        top.extend([asked_NR, values[:, :MAX_GUESSES]])
-        return asked_NR.repeat_interleave(n_crops, 0)
+    classes_NR: the best classes of each image, then the true one (class 0 where unknown).
+    probabilities_NR: of the best classes, without the true one.
+    maps_NVRhw: of all of ``classes_NR``, float32.
+    """
 
-    x_NCHW = model.normalize(crops_NV3HW.flatten(0, 1)).contiguous(memory_format=memory_format)
-    with autocast(device, precision):
-        _, maps = saliency.explain(model, x_NCHW, select)
-    maps_NVRhw = maps.unflatten(0, (n_images, n_crops)).cpu().numpy()
-    return TopClasses(top[0].cpu().numpy(), top[1].cpu().numpy()), maps_NVRhw
+    classes_NR: Tensor
+    probabilities_NR: Tensor
+    maps_NVRhw: Tensor
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the device does with a batch: classes, probabilities and maps from one forward pass."""
+
+    model: CamNetwork
+    saliency: Saliency
+    device: torch.device
+    precision: str
+    memory_format: torch.memory_format
+    compile: bool
+    crops: int
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Evaluation mode, no gradients of weights, compiled if wanted: inside only."""
+        model = self.model.to(self.device).to(memory_format=self.memory_format)
+        with (
+            evaluation_mode(model),
+            frozen(model),
+            exact_fp32(self.precision),
+            compiled(model, self.compile, self.saliency.needs_gradients),
+        ):
+            yield
+
+    def __call__(self, batch: ViewBatch) -> Explained:
+        """Classes, probabilities and maps of a batch, without waiting for a GPU."""
+        crops_NV3HW = batch.crops_NV3HW.to(self.device, non_blocking=True)
+        n_images, n_crops = crops_NV3HW.shape[:2]
+        labels_N1 = batch.labels_N.to(self.device, non_blocking=True).clamp(min=0)[:, None]
+        top: dict[str, Tensor] = {}
+
+        def select(logits_XC: Tensor) -> Tensor:
+            """X: the crops of all images, and what fills up the batch."""
+            logits_NVC = logits_XC[: n_images * n_crops].unflatten(0, (n_images, n_crops))
+            mean_NC = logits_NVC.float().softmax(2).mean(1)
+            # A stable sort, so that classes of equal probability come in one order everywhere.
+            values, classes = mean_NC.sort(dim=1, descending=True, stable=True)
+            best_NR = classes[:, :MAX_GUESSES]
+            asked_NR = torch.cat([best_NR, labels_N1], 1)
+            top.update(classes_NR=asked_NR, probabilities_NR=values[:, :MAX_GUESSES])
+            return pad_batch(asked_NR.repeat_interleave(n_crops, 0), len(logits_XC))
+
+        x_XCHW = self.model.normalize(crops_NV3HW.flatten(0, 1))
+        if self.compile:
+            x_XCHW = pad_batch(x_XCHW, self.crops)
+        with autocast(self.device, self.precision):
+            _, maps_XRhw = self.saliency.explain(
+                self.model, x_XCHW.contiguous(memory_format=self.memory_format), select
+            )
+        maps_NVRhw = maps_XRhw[: n_images * n_crops].unflatten(0, (n_images, n_crops))
+        return Explained(**top, maps_NVRhw=maps_NVRhw)
 
 
 @dataclass(frozen=True)
@@ -191,24 +262,25 @@ class BoxSearch:
     keep_frames_of: frozenset[str]
     maps_folder: Path | None
 
-    def of_batch(
-        self, seen: list[SeenImage], top: TopClasses, maps_NVRhw: np.ndarray
-    ) -> list[tuple[Prediction, np.ndarray | None]]:
-        """The predictions of a batch, with the best class's frame where it is asked for."""
-        return [
+    def of_batch(self, seen: list[SeenImage], explained: Explained) -> tuple[pa.Table, list[Shown]]:
+        """The predictions of a batch as rows, and what is kept of the images to be shown."""
+        classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
+        found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
             for image, classes, probabilities, maps_VRhw in zip(
                 seen,
-                top.classes_NR.tolist(),
-                top.probabilities_NR.tolist(),
+                classes_NR.tolist(),
+                probabilities_NR.tolist(),
                 maps_NVRhw,
                 strict=True,
             )
         ]
+        rows = to_arrow([prediction for prediction, _ in found], list(self.strategies))
+        return rows, [one for one in found if one[0].id in self.keep_frames_of]
 
     def _of_image(
         self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
-    ) -> tuple[Prediction, np.ndarray | None]:
+    ) -> Shown:
         """classes: the best ones, then the true one; frames: theirs."""
         sample = self.images[image.index]
         width, height = image.size
@@ -233,7 +305,7 @@ class BoxSearch:
             probabilities=probabilities,
             strategies=guesses,
         )
-        return prediction, frames[0] if sample.id in self.keep_frames_of else None
+        return prediction, frames[0]
 
 
 def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
@@ -264,11 +336,9 @@ def classification_errors(
             best = logits_NC.topk(min(MAX_GUESSES, logits_NC.shape[1])).indices
             hits = best == labels_N[:, None]
             loss = cross_entropy(logits_NC, labels_N, reduction="sum")
-            count = torch.tensor(len(hits), device=device)
+            count = torch.full_like(loss, len(hits))
             sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), count])
-    if group.world > 1:
-        torch.distributed.all_reduce(sums)
-    loss_sum, top1, top5, count = sums.tolist()
+    loss_sum, top1, top5, count = group.sum(sums).tolist()
     return {
         "val_loss": loss_sum / count,
         "val_top1_error": 100 * (1 - top1 / count),

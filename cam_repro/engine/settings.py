@@ -82,6 +82,7 @@ class TrainSettings:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    compile: bool = False
     channels_last: bool = True
     checkpoint_every: int = 5000
     tensorboard: bool = True
@@ -110,6 +111,7 @@ class EvalSettings:
     batch_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    compile: bool = False
     channels_last: bool = True
     contact_sheet: int = 24
     save_maps: bool = False

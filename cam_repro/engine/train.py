@@ -32,10 +32,12 @@ from cam_repro.data.pipeline import (
 )
 from cam_repro.data.views import Center, Squash
 from cam_repro.engine.checkpoint import load_checkpoint, save_checkpoint
+from cam_repro.engine.compiling import compiled
 from cam_repro.engine.device import (
     Processes,
     autocast,
     device_name,
+    exact_fp32,
     pick_device,
     pick_precision,
     seed_everything,
@@ -47,14 +49,24 @@ from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettin
 from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
 from cam_repro.files import atomic_path, sha256, write_json
+from cam_repro.memory import freed_memory_kept
 from cam_repro.models.base import CamNetwork
+from cam_repro.models.layers import place_in_batch
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 50
 """Iterations between looks at the loss: each look waits for the GPU."""
 
-NOT_PART_OF_A_RUN = ("device", "checkpoint_every", "tensorboard", "overwrite", "runs", "output")
+NOT_PART_OF_A_RUN = (
+    "device",
+    "compile",
+    "checkpoint_every",
+    "tensorboard",
+    "overwrite",
+    "runs",
+    "output",
+)
 """Settings that may differ when a run is resumed: they do not change what it computes."""
 
 
@@ -92,32 +104,53 @@ def make_optimizer(model: nn.Module, optim: OptimSettings) -> torch.optim.SGD:
         {"params": biases, "weight_decay": 0.0, "scale": optim.bias_lr},
     ]
     return torch.optim.SGD(
-        [group for group in groups if group["params"]], lr=optim.lr, momentum=optim.momentum
+        [group for group in groups if group["params"]],
+        lr=optim.lr,
+        momentum=optim.momentum,
+        fused=True,  # one pass over each parameter instead of three
     )
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag, so that the loop can leave a checkpoint first."""
+    """Turns signals that end a job into a flag, so that the loop can leave a checkpoint first.
+
+    Besides Ctrl-C and SIGTERM these are SIGUSR1 and SIGUSR2, one of which SLURM sends some time
+    before it ends a job if it is asked to (``--signal``; submitit asks for SIGUSR2). When the loop
+    then stops by KeyboardInterrupt, whoever listened before is told: submitit puts the job back
+    into the queue.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
     def __init__(self) -> None:
-        self.made = False
+        self.received: list[int] = []
+
+    @property
+    def made(self) -> bool:
+        return bool(self.received)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
         def note(signum: int, frame: object) -> None:
-            self.made = True
+            self.received.append(signum)
 
-        signals = (signal.SIGINT, signal.SIGTERM)
         try:
-            before = [signal.signal(number, note) for number in signals]
+            before = {number: signal.signal(number, note) for number in self.SIGNALS}
         except ValueError:  # not the main thread: signals go elsewhere
             yield self
             return
         try:
-            yield self
-        finally:
-            for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
+            try:
+                yield self
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        except KeyboardInterrupt:
+            for signum in self.received:
+                listener = before[signal.Signals(signum)]
+                if callable(listener):
+                    listener(signum, None)
+            raise
 
 
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
@@ -213,6 +246,8 @@ def train(
     elif group.is_main:
         for stale in ("manifest.json", "last.pt", "best.pt"):
             (folder / stale).unlink(missing_ok=True)
+    if not group.is_main:  # a checkpoint has the sums of all processes
+        progress.sums.zero_()
     progress.sums = progress.sums.to(device)
 
     order = TrainingOrder(
@@ -232,13 +267,14 @@ def train(
     writer = _tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
 
     def save(name: str) -> None:
+        sums = group.sum(progress.sums)
         if group.is_main:
             save_checkpoint(
                 folder / name,
                 {
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "progress": vars(progress),
+                    "progress": {**vars(progress), "sums": sums},
                     "identity": json.dumps(run_identity(settings, train_set)),
                     "model_config": settings.model,
                     "classes": list(train_set.classes.wnids),
@@ -256,7 +292,13 @@ def train(
         dynamic_ncols=True,
     )
     model.train()
-    with StopRequest().listening() as stop, bar:
+    with (
+        StopRequest().listening() as stop,
+        freed_memory_kept(),
+        exact_fp32(precision),
+        compiled(model, settings.compile, gradients=True),
+        bar,
+    ):
         for iteration, batch in enumerate(train_batches, start=progress.iteration):
             policy.handle(batch.unreadable)
             if not len(batch.labels_N):
@@ -264,24 +306,26 @@ def train(
             rate = learning_rate(optim, iteration, iterations)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate * parameters["scale"]
-            # Dropout depends on the iteration alone, so a resumed run draws the same.
-            seed_everything(settings.seed, iteration, group.rank)
-
             optimizer.zero_grad(set_to_none=True)
             images = batch.images_N3HW.to(device, non_blocking=True)
             labels = batch.labels_N.to(device, non_blocking=True)
+            rows = torch.arange(group.rank, batch_size, group.world, device=device)[: len(labels)]
             parts = optim.accumulate
-            chunks = list(zip(images.chunk(parts), labels.chunk(parts), strict=True))
-            for number, (images_N3HW, labels_N) in enumerate(chunks, start=1):
+            chunks = [tensor.chunk(parts) for tensor in (images, labels, rows)]
+            for number, (images_N3HW, labels_N, rows_N) in enumerate(zip(*chunks, strict=True), 1):
+                # Dropout depends on the iteration alone, so that a resumed run draws the same, and
+                # on the place in the batch, so that processes and parts do.
+                seed_everything(settings.seed, iteration)
+                place_in_batch(model, batch_size, rows_N)
                 x_NCHW = model.normalize(images_N3HW).contiguous(memory_format=memory_format)
                 # Gradients are exchanged between processes once, with the last part of a batch.
-                wait = group.world > 1 and number < len(chunks)
+                wait = group.world > 1 and number < len(chunks[0])
                 with network.no_sync() if wait else contextlib.nullcontext():  # type: ignore[operator]
                     with autocast(device, precision):
                         logits_NC = network(x_NCHW).float()
                     loss = cross_entropy(logits_NC, labels_N, label_smoothing=optim.label_smoothing)
                     (loss * (len(labels_N) / len(labels))).backward()
-                count = torch.tensor(len(labels_N), device=device)
+                count = torch.full_like(loss, len(labels_N))
                 wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
                 progress.sums += torch.stack([loss.detach() * count, wrong, count])
             optimizer.step()
@@ -289,7 +333,8 @@ def train(
             progress.iteration = done = iteration + 1
             bar.update(batch_size)
             if done % CHECK_EVERY == 0:
-                bar.set_postfix_str(f"loss {_finite_loss(progress, optim):.3f}")
+                bar.set_postfix_str(f"loss {_finite_loss(progress, optim):.3f}", refresh=False)
+            stopping = group.any(stop.made)  # by all at the same iteration, or some would wait
             if done % per_epoch == 0 or done == iterations:
                 errors = classification_errors(model, val_batches, policy, device, precision, group)
                 seconds, epoch_started = time.perf_counter() - epoch_started, time.perf_counter()
@@ -313,9 +358,10 @@ def train(
                 if group.is_main:
                     _write_log(folder, progress.records, writer)
                 bar.set_postfix_str(f"val top-1 error {errors['val_top1_error']:.1f} %")
-            elif done % settings.checkpoint_every == 0 or stop.made:
+            elif done % settings.checkpoint_every == 0 or stopping:
                 save("last.pt")
-            if stop.made and done < iterations:
+            if stopping and done < iterations:
+                group.wait()  # for the checkpoint, before any process ends
                 raise KeyboardInterrupt
 
     manifest = {
@@ -391,10 +437,7 @@ def _finite_loss(progress: Progress, optim: OptimSettings) -> float:
 def _training_means(progress: Progress, optim: OptimSettings, group: Processes) -> dict[str, float]:
     """Mean loss and top-1 error (percent) of the epoch, over all processes."""
     _finite_loss(progress, optim)
-    totals = progress.sums.clone()
-    if group.world > 1:
-        torch.distributed.all_reduce(totals)
-    loss_sum, wrong, count = totals.tolist()
+    loss_sum, wrong, count = group.sum(progress.sums).tolist()
     return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
 
 

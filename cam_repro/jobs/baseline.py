@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.boxes.center import Center
 from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.images import UnreadableImage, read_size
+from cam_repro.data.images import UnreadableImage
 from cam_repro.data.pipeline import ErrorPolicy
 from cam_repro.engine.device import Processes
 from cam_repro.engine.provenance import provenance
@@ -26,7 +26,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.jobs.common import describe_data
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_without_box
-from cam_repro.predictions import SCORES, read_predictions, write_predictions
+from cam_repro.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
 
@@ -80,7 +80,8 @@ def score_baseline(
         "config": asdict(settings),
         **provenance(),
     }
-    write_predictions(folder, predictions, manifest, images.classes)
+    rows = to_arrow(predictions, list(strategies))
+    write_predictions(folder, rows, manifest, images.classes)
 
     table = read_predictions(folder)
     truth = (table.gt_boxes_T4, table.gt_offsets)
@@ -126,7 +127,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
 
     def size(index: int) -> tuple[int, int] | UnreadableImage:
         try:
-            return read_size(images[index].path)
+            return images.size(index)
         except UnreadableImage as error:
             return error
 

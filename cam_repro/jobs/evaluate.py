@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.config import validate
 from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.images import read_image
 from cam_repro.data.views import View
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.device import (
@@ -240,7 +239,7 @@ def _score_model(
         )
         if not group.is_main:
             return folder
-        if not found.predictions:
+        if not found.predictions.num_rows:
             raise UserError(f"no image of {images.folder} could be read; nothing is written")
         manifest = {
             "model": name,
@@ -250,21 +249,21 @@ def _score_model(
             "split": images.split,
             "strategies": list(strategies),
             "data": describe_data(images),
-            "counts": {"images": len(found.predictions), "skipped": len(found.skipped)},
+            "counts": {"images": found.predictions.num_rows, "skipped": len(found.skipped)},
             "skipped": found.skipped,
             "submission_labels": images.classes.labels_are,
             "blacklist": describe_blacklist(images),
             "maps": settings.save_maps,
             "checkpoint": _describe_weights(weights),
             "seconds": round(found.seconds, 2),
-            "images_per_second": round(len(found.predictions) / found.seconds, 2),
+            "images_per_second": round(found.predictions.num_rows / found.seconds, 2),
             "device": device_name(device),
             "precision": precision,
             "processes": group.world,
             "config": {**asdict(settings), "model": model_config},
             **provenance(),
         }
-        missing = sorted(set(images.ids) - {prediction.id for prediction in found.predictions})
+        missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
         write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
     pass_name = f"{saliency.name}, view {view.name}"
     _summarise(folder, images, found, model_config, pass_name, shown, list(strategies))
@@ -322,9 +321,9 @@ def _summarise(
     log.info(
         "%s: %d images in %.1f s (%.1f images/s)%s",
         model_config["row"],
-        len(found.predictions),
+        found.predictions.num_rows,
         found.seconds,
-        len(found.predictions) / found.seconds,
+        found.predictions.num_rows / found.seconds,
         f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
     )
     if images.has_labels:
@@ -347,14 +346,14 @@ def _summarise(
             log.info("  no true boxes in this split: no localization errors")
     else:
         log.info("  no labels in this split: predictions and submissions only")
-    by_id = {p.id: p for p in found.predictions}
-    drawn = [sample for sample in shown if sample.id in by_id]
-    if drawn:
+    if found.shown:
+        indices = {sample.id: sample.index for sample in shown}
+        drawn = [prediction for prediction, _ in found.shown]
         draw_contact_sheet(
             folder / "contact_sheet.png",
-            [by_id[sample.id] for sample in drawn],
-            {sample.id: read_image(sample.path) for sample in drawn},
-            found.frames,
+            drawn,
+            {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
+            {prediction.id: frame for prediction, frame in found.shown},
             images.classes.names,
             strategies[0],
             f"{model_config['row']} on {images.name}, {images.split}: {pass_name}, {strategies[0]}",

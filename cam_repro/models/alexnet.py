@@ -21,6 +21,7 @@ from cam_repro.models.layers import (
     TORCHVISION,
     VARIANTS,
     ConvBlock,
+    Dropout,
     activation,
     caffe_lrn,
     ceil_max_pool,
@@ -126,12 +127,12 @@ class AlexNet(_AlexNet, FullyConnectedNetwork):
             self.minimum_input = 39
             self.pool5 = ceil_max_pool()
         self.classifier = nn.Sequential(
-            nn.Identity() if self.is_caffe else nn.Dropout(dropout),
+            nn.Identity() if self.is_caffe else Dropout(dropout),
             nn.Linear(conv5 * 6 * 6, hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, hidden),
-            nn.Sequential(nn.ReLU(), nn.Dropout(dropout)) if self.is_caffe else nn.ReLU(),
+            nn.Sequential(nn.ReLU(), Dropout(dropout)) if self.is_caffe else nn.ReLU(),
             nn.Linear(hidden, num_classes),
         )
         self._initialise()

@@ -20,6 +20,7 @@ from cam_repro.models.layers import (
     TORCHVISION,
     VARIANTS,
     ConvBlock,
+    Dropout,
     check_choice,
     check_groups,
     check_number,
@@ -222,7 +223,7 @@ class PooledNetwork(CamNetwork):
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
         self.pool = check_choice("pool", pool, POOLS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def _cam_groups(self, groups: int | None, *channels: int) -> int:
         """Groups of added convolutions between so many channels.

@@ -117,3 +117,27 @@ def caffe_lrn() -> nn.LocalResponseNorm:
     alpha 0.0001, beta 0.75; channels beyond the ends count as 0. Both programs divide alpha by 5.
     """
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose mask belongs to an image's place in the whole batch of an iteration.
+
+    Processes and parts that share a batch draw the same mask for all of it from the same seed, and
+    each takes the rows of its own images: what an image loses does not depend on who computes it.
+    """
+
+    batch_size: int | None = None
+    rows_N: torch.Tensor | None = None
+
+    def forward(self, x_NX: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0 or self.batch_size is None or self.rows_N is None:
+            return super().forward(x_NX)
+        keep_BX = x_NX.new_empty(self.batch_size, *x_NX.shape[1:]).bernoulli_(1 - self.p)
+        return x_NX * keep_BX[self.rows_N] / (1 - self.p)
+
+
+def place_in_batch(model: nn.Module, batch_size: int, rows_N: torch.Tensor) -> None:
+    """Tell the network's dropout which rows of a batch of ``batch_size`` its next images are."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.batch_size, module.rows_N = batch_size, rows_N

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import ClassMapNetwork
-from cam_repro.models.layers import TORCHVISION, activation, ceil_max_pool, scale_channels
+from cam_repro.models.layers import TORCHVISION, Dropout, activation, ceil_max_pool, scale_channels
 
 
 class Nin(ClassMapNetwork):
@@ -55,7 +55,7 @@ class Nin(ClassMapNetwork):
         add("cccp5", nn.Conv2d(c3, c3, 1))
         add("cccp6", nn.Conv2d(c3, c3, 1))
         layers["pool3"] = ceil_max_pool()
-        layers["dropout"] = nn.Dropout(dropout)
+        layers["dropout"] = Dropout(dropout)
         add("conv4", nn.Conv2d(c3, c4, 3, padding=1))
         add("cccp7", nn.Conv2d(c4, c4, 1))
         layers["cccp8"] = nn.Conv2d(c4, num_classes, 1)

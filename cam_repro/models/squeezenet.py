@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import ClassMapNetwork
-from cam_repro.models.layers import activation, ceil_max_pool, scale_channels
+from cam_repro.models.layers import Dropout, activation, ceil_max_pool, scale_channels
 
 
 class Fire(nn.Module):
@@ -68,7 +68,7 @@ class SqueezeNet(ClassMapNetwork):
             fire(64, 256),
         )
         self.classifier = nn.Sequential(
-            nn.Dropout(dropout), nn.Conv2d(channels, num_classes, 1), nn.ReLU()
+            Dropout(dropout), nn.Conv2d(channels, num_classes, 1), nn.ReLU()
         )
         self._initialise()
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import CamNetwork, FullyConnectedNetwork, PooledNetwork
-from cam_repro.models.layers import TORCHVISION, scale_channels
+from cam_repro.models.layers import TORCHVISION, Dropout, scale_channels
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -96,10 +96,10 @@ class Vgg(_Vgg, FullyConnectedNetwork):
         self.classifier = nn.Sequential(
             nn.Linear(maps * 7 * 7, hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )
         self._initialise()

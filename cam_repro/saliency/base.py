@@ -18,9 +18,11 @@ class Saliency(ABC):
     """Maps of how much each place speaks for a class.
 
     name: as in ``saliency=NAME`` and in the names of output folders.
+    needs_gradients: whether it asks torch for gradients.
     """
 
     name: str
+    needs_gradients: bool = True
 
     @abstractmethod
     def explain(

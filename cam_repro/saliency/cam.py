@@ -25,6 +25,7 @@ class Cam(Saliency):
     """CAM costs one forward pass and one product, however many classes are asked for."""
 
     name = "cam"
+    needs_gradients = False
 
     def supports(self, model: CamNetwork) -> bool:
         return model.class_weights() is not None

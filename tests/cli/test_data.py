@@ -231,11 +231,24 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
         (["check", "data=ilsvrc", "data.root=nowhere"], ["data.root=nowhere: no such folder"]),
         (["check", "data=ground_truth"], ["looks at images: data=demo or data=ilsvrc"]),
         (["make", "data=ilsvrc", "data.root=."], ["makes the built-in set alone"]),
-        (["chekc"], ["cam-data chekc: the actions are make, check, unpack"]),
+        (["chekc"], ["cam-data chekc: the actions are make, check, unpack, pack"]),
         (["unpack", "output=new"], ["add tars=DIR, the archives, and output=DIR"]),
         (["unpack", "tars=."], ["add tars=DIR, the archives, and output=DIR"]),
         (["unpack", "tars=.", "output=new"], ["found none of ILSVRC2012_devkit_t12.tar.gz"]),
         (["unpack", "tars=.", "output=new", "splits=[vall]"], ["splits=vall: choose among train"]),
+        (["pack", "data=ilsvrc", "data.root=."], ["add output=DIR, the new folder"]),
+        (["pack", "data=ilsvrc", "output=new"], ["data.root is not given: add data.root=DIR"]),
+        (["pack", "data=ilsvrc", "data.root=nowhere", "output=new"], ["nowhere: no such folder"]),
+        (["pack", "data=ground_truth", "output=new"], ["looks at images: data=demo or data=ilsv"]),
+        (["pack", "output=new", "size=0"], ["size=0: must be 1 to 16,383, or null"]),
+        (["pack", "output=new", "size=null", "format=png"], ["leave format and quality out"]),
+        (["pack", "output=new", "decode=false"], ["decode=false: size=null alone packs images"]),
+        (["pack", "output=new", "shard_bytes=0"], ["shard_bytes=0: must be over 0"]),
+        (["pack", "output=new", "size=many"], ["size: Value 'many'"]),
+        (["pack", "output=new", "data.workers=-1"], ["data.workers: must be 0 or more"]),
+        (["check", "data=packed"], ["data.root is not given: add data.root=DIR"]),
+        (["check", "data=packed", "data.root=nowhere"], ["nowhere: no such folder"]),
+        (["check", "data=packed", "data.root=."], ["data.root=.: has no manifest.json"]),
     ],
 )
 def test_what_cannot_be_done_is_one_line(command, tmp_path, monkeypatch, words, parts):
@@ -266,6 +279,127 @@ def test_the_built_in_set_is_made_once_in_the_cache(command, tmp_path, monkeypat
     before = {path: Path(path).stat().st_mtime_ns for path in images}
     assert command("data", *words).status == 0
     assert {path: Path(path).stat().st_mtime_ns for path in images} == before
+
+
+# --- pack ----------------------------------------------------------------------------------------
+
+PACK = ["pack", "data=ilsvrc", "data.root=tree", "output=packed"]
+CHECK_PACKED = ["check", "data=packed", "data.root=packed"]
+
+
+def test_a_tree_is_packed_and_checked(command, make_tree, tmp_path):
+    make_tree(tmp_path / "tree")
+    done = command("data", *PACK, "size=16", "shard_bytes=9000")
+    assert (done.status, done.errors) == (0, []), done.err
+    tars = {
+        split: sorted((tmp_path / "packed" / split).glob("*.tar"))
+        for split in ("train", "val", "test")
+    }
+    assert len(tars["train"]) > 1
+    assert len(tars["test"]) == 1
+    megabytes = sum(path.stat().st_size for path in tars["train"]) / 1e6
+    lines = said(done)
+    assert f"train  12 images in {len(tars['train'])} shards, {megabytes:.1f} MB" in lines
+    assert "test   2 images in 1 shard, 0.0 MB" in lines
+    assert lines[-1] == "the packed set is in packed: data=packed data.root=packed"
+    manifest = json.loads((tmp_path / "packed/manifest.json").read_text())
+    assert (manifest["size"], manifest["format"], manifest["quality"]) == (16, "webp", None)
+    assert {"command", "created", "git", "versions"} <= manifest.keys()
+    assert manifest["source"]["root"] == "tree"
+
+    done = command("data", *CHECK_PACKED, "output=report.json")
+    assert (done.status, done.errors) == (0, []), done.err
+    assert said(done) == [
+        "packed: layout packed",
+        "3 classes, in submissions by class index + 1",
+        "train  12 images; 3 of 3 classes, 4 in each; labels from index.parquet",
+        "       12 boxes from index.parquet; 0 images without a box",
+        "val    6 images; 3 of 3 classes, 2 in each; labels from index.parquet",
+        "       6 boxes from index.parquet; 0 images without a box",
+        "test   2 images",
+        "not ILSVRC's classes: tables can be made, but none compares with the paper's",
+        "Table 1   lacks nothing",
+        "Table 2   lacks nothing",
+        "Table 3   lacks nothing",
+        "cam-train ready",
+        "cam-eval  ready",
+    ]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["layout"] == "packed"
+    assert [split["images"] for split in report["splits"].values()] == [12, 6, 2]
+
+
+def test_splits_choose_what_is_packed(command, make_tree, tmp_path):
+    make_tree(tmp_path / "tree")
+    done = command("data", *PACK, "size=null", "splits=[val]")
+    assert (done.status, done.errors) == (0, []), done.err
+    assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == ["manifest.json", "val"]
+    done = command("data", *CHECK_PACKED)
+    assert done.status == 2
+    missing = "data.root=packed: split=train was not packed, only val"
+    assert f"train  none: {missing}" in said(done)
+    assert f"cam-train not ready: {missing}" in said(done)
+    done = command("train", "model=nin", "recipe=ilsvrc", "data=packed", "data.root=packed")
+    assert done.errors == [f"error: {missing}"]
+
+    done = command("data", *PACK)
+    assert done.status == 1
+    assert done.errors == ["error: packed: is not empty; give a new folder with output=DIR"]
+    done = command("data", "pack", "data=packed", "data.root=packed", "splits=[val]", "output=two")
+    assert done.errors == ["error: packed/val: no files of images: pack the original data set"]
+    done = command("eval", "data=ilsvrc", "data.root=packed")
+    assert "packed/val: holds no images for split=val, but shards, which data=packed" in done.err
+    shutil.rmtree(tmp_path / "tree/ILSVRC/Data/CLS-LOC/train")
+    done = command("data", *PACK, "output=other", "splits=[train,val]")
+    assert done.status == 1
+    assert "tree: missing images; split=train needs a folder train" in done.errors[0]
+    assert not (tmp_path / "other").exists()
+
+
+def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    images = sorted((tree / IMAGES / "val").iterdir())
+    images[1].write_bytes(b"")
+    assert command("data", *PACK, "size=null").status == 1
+    assert not (tmp_path / "packed").exists()
+    done = command("data", *PACK, "size=null", "data.on_error=skip")
+    assert done.status == 0, done.err
+    assert "val    6 images in 1 shard, 0.0 MB; 1 could not be read" in said(done)
+    shard = tmp_path / "packed/val/val-000000.tar"
+    content = bytearray(shard.read_bytes())
+    content[512:900] = bytes(388)  # of the first image
+    shard.write_bytes(content)
+
+    name = "ILSVRC2012_val_0000000"
+    at_packing = f"packed/val: image {name}2: could not be read when packed"
+    done = command("data", *CHECK_PACKED)
+    assert done.status == 1
+    (line,) = (line for line in said(done) if "FAULT" in line)
+    assert line.startswith(
+        f"       FAULT unreadable images (2): {shard.relative_to(tmp_path)}: image {name}1: not a "
+        "readable image ("
+    )
+    assert line.endswith(at_packing)
+    done = command("data", *CHECK_PACKED, "decode=false")
+    assert f"       FAULT unreadable images (1): {at_packing}" in said(done)
+    assert "note: images were not opened (decode=false): broken ones are not found" in said(done)
+
+    shard.write_bytes(content[:-1])
+    done = command("data", *CHECK_PACKED)
+    assert done.status == 1
+    assert any(
+        line.startswith("val    none: packed/val/val-000000.tar: has ") for line in said(done)
+    )
+
+
+def test_the_built_in_set_is_packed(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAM_REPRO_CACHE", str(tmp_path / "cache"))
+    words = ["data.n_train=24", "data.n_val=12", "splits=[val]", "size=32", "format=jpg"]
+    done = command("data", "pack", "data=demo", *words, "quality=80", "output=packed")
+    assert (done.status, done.errors) == (0, []), done.err
+    manifest = json.loads((tmp_path / "packed/manifest.json").read_text())
+    assert manifest["splits"]["val"]["name"] == "demo-32"
+    assert (manifest["format"], manifest["quality"]) == ("jpg", 80)
 
 
 # --- unpack --------------------------------------------------------------------------------------

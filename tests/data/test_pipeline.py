@@ -279,29 +279,30 @@ def test_validation_shows_the_views_first_crop(images, preload):
 
 
 @pytest.mark.parametrize(
-    ("view", "batch_size", "images_a_batch"),
+    ("view", "batch_size", "shares"),
     [
-        (Squash(16, 16), 4, [4, 2]),
-        (Ten(12, 16), 20, [2, 2, 2]),
-        (Ten(12, 16), 4, [1, 1, 1, 1, 1, 1]),
+        (Squash(16, 16), 5, [[0, 1, 2, 3, 4, 10, 11], [5, 6, 7, 8, 9]]),
+        (Ten(12, 16), 20, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
+        (Ten(12, 16), 4, [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]]),
     ],
 )
-def test_view_loader_covers_each_image_once(images, view, batch_size, images_a_batch):
-    seen = []
+def test_view_loader_deals_whole_batches_to_the_processes(images, view, batch_size, shares):
+    n = max(1, batch_size // view.n_crops)
     for rank in (0, 1):
         loader = view_loader(
             images, view, batch_size=batch_size, workers=0, pin=False, rank=rank, world=2
         )
         batches = list(loader)
-        assert [len(batch.seen) for batch in batches] == images_a_batch
+        share = shares[rank]
+        expected = [share[start : start + n] for start in range(0, len(share), n)]
+        assert [[image.index for image in batch.seen] for batch in batches] == expected
         for batch in batches:
-            seen += [image.index for image in batch.seen]
+            assert batch.labels_N.tolist() == [images[i.index].label for i in batch.seen]
             for crops_V3HW, image in zip(batch.crops_NV3HW, batch.seen, strict=True):
                 assert image.size == (32, 24)
                 assert image.pixels_HW3 is None
                 crops = view.crops(read_image(images[image.index].path))
                 np.testing.assert_array_equal(crops_V3HW.permute(0, 2, 3, 1).numpy(), crops)
-    assert seen == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
 
 
 def test_view_loader_gives_each_images_own_size(images):
@@ -333,8 +334,21 @@ def test_view_loader_shares_without_padding(n, world):
 
     options = {"batch_size": 4, "workers": 0, "pin": False, "world": world}
     loaders = [view_loader(Fake(), Squash(8, 8), rank=rank, **options) for rank in range(world)]
-    shares = [list(loader.sampler) for loader in loaders]
-    assert sorted(index for share in shares for index in share) == list(range(n))
+    batches = [batch for loader in loaders for batch in loader.batch_sampler]
+    assert sorted(index for batch in batches for index in batch) == list(range(n))
+
+
+def test_batches_are_pinned_for_a_gpu(images, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x + 0)
+    labelled = collate_labelled([(noise(4, 4), 2), UnreadableImage("x")])
+    (batch,) = view_loader(images, Squash(8, 8), batch_size=12, workers=0, pin=False)
+    for one in (labelled, batch):
+        again = one.pin_memory()
+        assert vars(again).keys() == vars(one).keys()
+        assert torch.equal(again.labels_N, one.labels_N)
+        assert again.unreadable is one.unreadable
+    assert pinned == [(1, 3, 4, 4), (1,), (12, 1, 3, 8, 8), (12,)]
 
 
 # --- unreadable images ---------------------------------------------------------------------------

@@ -90,21 +90,29 @@ def run(
     group=None,
     boxes=BOXES,
     workers=0,
+    compile=False,
     **more,
 ):
+    """What ``evaluate`` finds; every image is among those shown, unless others are asked for."""
+    more.setdefault("keep_frames_of", frozenset(images.ids))
     return evaluate(
         ColourNet(),
         images,
         saliency or Cam(),
         view or Squash(32, 40),
         boxes,
-        EvalSettings(batch_size=2, contact_sheet=0),
+        EvalSettings(batch_size=2, contact_sheet=0, compile=compile),
         LoaderSettings(on_error=on_error, workers=workers),
         CPU,
         "fp32",
         group or Processes(),
         **more,
     )
+
+
+def predictions(found):
+    """Of the images shown."""
+    return [prediction for prediction, _ in found.shown]
 
 
 # Four cells of red in the middle of 4x4 cells, two of green in the left upper corner.
@@ -115,7 +123,7 @@ def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
     # The same picture twice as wide: it is squashed, and its boxes come back twice as wide.
     wide = MIDDLE.repeat(2, axis=1)
     images = image_set({"a": (MIDDLE, GREEN, (0, 0, 15, 7)), "b": (wide, RED, (16, 8, 47, 23))})
-    square, double = run(images).predictions
+    square, double = predictions(run(images))
 
     assert (square.id, square.width, square.height, square.label) == ("a", 32, 32, GREEN)
     assert (double.id, double.width, double.height, double.label) == ("b", 64, 32, RED)
@@ -150,15 +158,15 @@ def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
 def test_backprop_boxes_what_the_score_depends_on(image_set):
     # The gradient of a colour's mean is the same everywhere: the box is the whole image.
     found = run(image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))}), saliency=Backprop(blur=0.0))
-    (prediction,) = found.predictions
+    (prediction,) = predictions(found)
     assert prediction.classes == [RED, GREEN, BLUE]
     assert {box for _, box in prediction.strategies["threshold"].guesses} == {(0, 0, 31, 31)}
 
 
 def test_equal_probabilities_come_in_the_order_of_the_classes(image_set):
     found = run(image_set({"a": (blocks(32, 32), BLUE, (0, 0, 1, 1))}))
-    assert found.predictions[0].classes == [0, 1, 2]
-    assert found.predictions[0].probabilities == pytest.approx([1 / 3] * 3, abs=1e-7)
+    assert predictions(found)[0].classes == [0, 1, 2]
+    assert predictions(found)[0].probabilities == pytest.approx([1 / 3] * 3, abs=1e-7)
 
 
 def seven(image_set):
@@ -169,10 +177,23 @@ def seven(image_set):
 
 def test_every_image_once_in_order_whatever_the_batch(image_set):
     found = run(seven(image_set))  # 2 + 2 + 2 + 1
-    assert [p.id for p in found.predictions] == list("0123456")
-    assert [p.classes[0] for p in found.predictions] == [0, 1, 2, 0, 1, 2, 0]
+    assert [p.id for p in predictions(found)] == list("0123456")
+    assert [p.classes[0] for p in predictions(found)] == [0, 1, 2, 0, 1, 2, 0]
+    assert found.predictions["id"].to_pylist() == list("0123456")
     assert found.skipped == []
     assert found.seconds > 0
+
+
+@pytest.mark.parametrize("saliency", [Cam(), Backprop(blur=0.0)], ids=["cam", "backprop"])
+def test_a_compiled_network_finds_the_same_and_is_compiled_once(image_set, saliency):
+    images = seven(image_set)  # 2 + 2 + 2 + 1
+    plain = run(images, saliency=saliency)
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        found = run(images, saliency=saliency, compile=True)
+    assert found.predictions.drop("probabilities").equals(plain.predictions.drop("probabilities"))
+    for one, two in zip(predictions(found), predictions(plain), strict=True):
+        assert one.probabilities == pytest.approx(two.probabilities, abs=1e-6)
 
 
 def test_processes_share_the_images_and_the_first_returns_all(image_set, monkeypatch):
@@ -186,9 +207,10 @@ def test_processes_share_the_images_and_the_first_returns_all(image_set, monkeyp
     monkeypatch.setattr(Processes, "gather", gather)
     other = run(images, group=Processes(rank=1, world=2, local_rank=1))
     main = run(images, group=Processes(rank=0, world=2, local_rank=0))
-    assert other.predictions == []
-    assert [len(found) for found, _ in shares] == [3, 4]
-    assert [p.id for p in main.predictions] == list("0123456")
+    assert other.predictions.num_rows == 0
+    assert [rows.num_rows for rows, _, _ in shares] == [3, 4]
+    assert sorted(main.predictions["id"].to_pylist()) == list("0123456")
+    assert [p.id for p in predictions(main)] == list("0123456")
 
 
 def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
@@ -198,8 +220,8 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
     with pytest.raises(UserError, match=r"3\.JPEG: not a readable image .* data\.on_error=skip"):
         run(images)
     found = run(images, on_error="skip")
-    assert [p.id for p in found.predictions] == list("012456")
-    assert [p.classes[0] for p in found.predictions] == [0, 1, 2, 1, 2, 0]
+    assert [p.id for p in predictions(found)] == list("012456")
+    assert [p.classes[0] for p in predictions(found)] == [0, 1, 2, 1, 2, 0]
     assert len(found.skipped) == 1
     assert str(path) in found.skipped[0]
 
@@ -207,11 +229,12 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
 def test_frames_are_kept_of_the_images_asked_for_only(image_set):
     images = image_set({n: (MIDDLE, RED, (8, 8, 23, 23)) for n in "abc"})
     found = run(images, keep_frames_of=frozenset({"b"}))
-    assert list(found.frames) == ["b"]
+    ((prediction, frame),) = found.shown
+    assert prediction.id == "b"
     expected = np.zeros((4, 4))
     expected[1:3, 1:3] = 16
-    np.testing.assert_allclose(found.frames["b"], expected, atol=1e-5)
-    assert run(images).frames == {}
+    np.testing.assert_allclose(frame, expected, atol=1e-5)
+    assert run(images, keep_frames_of=frozenset()).shown == []
 
 
 def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_set):
@@ -220,8 +243,8 @@ def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_
     frame = blocks(40, 40, (RED, 0, 0, 15, 15), (GREEN, 24, 32, 39, 39))
     image = frame.repeat(2, axis=0).repeat(2, axis=1)
     images = image_set({"a": (image, RED, (0, 0, 31, 31))})
-    found = run(images, view=Ten(32, 40), keep_frames_of=frozenset({"a"}))
-    (prediction,) = found.predictions
+    found = run(images, view=Ten(32, 40))
+    (prediction,) = predictions(found)
 
     seen = np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BILINEAR)) / 255
     corners = [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
@@ -235,7 +258,7 @@ def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_
     scores = np.mean([16 * seen[y : y + 32, x : x + 32].mean((0, 1)) for y, x in corners], axis=0)
     assert abs(np.exp(scores[0]) / np.exp(scores).sum() - mean[0]) > 1e-3
 
-    kept = found.frames["a"]
+    kept = found.shown[0][1]
     assert kept.shape == (40, 40)
     assert kept.max() == 1
     assert kept[20:, 20:].max() < 0.05  # nothing of class red there
@@ -300,10 +323,10 @@ def test_the_mean_of_a_saved_map_is_the_classs_score(image_set, tmp_path):
 def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, tmp_path, view):
     images = mixed(image_set)
     found = run(images, view, maps_folder=tmp_path, boxes={"threshold": ThresholdBox(0.5)})
-    known = [prediction.strategies["threshold"].gt_known for prediction in found.predictions]
+    known = [prediction.strategies["threshold"].gt_known for prediction in predictions(found)]
 
     def boxes(interpolation):
-        for prediction in found.predictions:
+        for prediction in predictions(found):
             map_hw = np.load(tmp_path / f"{prediction.id}.npy")
             assert map_hw.shape == ((4, 4) if view.name == "squash" else (40, 40))
             map_HW = resize(map_hw, prediction.width, prediction.height, interpolation)
@@ -318,8 +341,7 @@ def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, 
 def test_maps_are_no_matter_to_the_predictions(image_set, tmp_path):
     images = mixed(image_set)
     with_maps, without = run(images, maps_folder=tmp_path), run(images)
-    for one, two in zip(with_maps.predictions, without.predictions, strict=True):
-        assert (one.probabilities, one.strategies) == (two.probabilities, two.strategies)
+    assert with_maps.predictions.equals(without.predictions)
 
 
 # --- strategies that look at the image
@@ -358,14 +380,14 @@ def test_a_strategy_sees_the_image_as_it_is_stored(image_set, workers):
 
     strategy = RedPixels()
     found = run(images, boxes={"red": strategy}, workers=workers)
-    boxes = {p.id: {box for _, box in p.strategies["red"].guesses} for p in found.predictions}
+    boxes = {p.id: {box for _, box in p.strategies["red"].guesses} for p in predictions(found)}
     assert boxes == {
         "rgb": {(7, 3, 40, 21)},
         "grey": {(11, 2, 60, 8)},
         "cmyk": {(0, 8, 7, 23)},
     }
-    assert all(p.strategies["red"].gt_known in boxes[p.id] for p in found.predictions)
-    assert {(p.width, p.height) for p in found.predictions} == {(50, 30), (64, 17), (16, 32)}
+    assert all(p.strategies["red"].gt_known in boxes[p.id] for p in predictions(found))
+    assert {(p.width, p.height) for p in predictions(found)} == {(50, 30), (64, 17), (16, 32)}
     # In the order of the ids: cmyk, grey, rgb; twice each, for the guesses and the true class.
     cmyk, _, grey_seen, _, rgb, _ = strategy.seen
     assert rgb.dtype == np.uint8
@@ -384,7 +406,7 @@ def test_pixels_are_kept_for_those_strategies_alone(image_set):
 
     images = image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))})
     found = run(images, boxes={"nosy": Nosy()})
-    assert found.predictions[0].strategies["nosy"].gt_known == (0, 0, 1, 1)
+    assert predictions(found)[0].strategies["nosy"].gt_known == (0, 0, 1, 1)
     with pytest.raises(AssertionError):
         run(images, boxes={"nosy": Nosy(), "red": RedPixels()})
 

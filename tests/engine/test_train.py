@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -225,19 +226,40 @@ def test_other_settings_are_refused_until_overwrite(start):
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch(start):
-    quiet = ["model.norm=none", "model.dropout=0", "optim.momentum=0.9"]
-    whole = start("whole", *quiet)
-    parts = start("parts", *quiet, "optim.accumulate=2")
+    plain = ["model.norm=none", "model.dropout=0.5", "optim.momentum=0.9"]
+    whole = start("whole", *plain)
+    parts = start("parts", *plain, "optim.accumulate=2")
     for key, value in tensors(whole)["model"].items():
         assert torch.allclose(value, tensors(parts)["model"][key], rtol=0, atol=1e-6), key
     losses = [records(folder)["train_loss"] for folder in (whole, parts)]
     assert losses[0].tolist() == pytest.approx(losses[1].tolist(), abs=1e-5)
     # The weights have moved by far more than the tolerance.
-    fresh = start("fresh", *quiet, "optim.lr=1e-12")
+    fresh = start("fresh", *plain, "optim.lr=1e-12")
     moved = (
         tensors(whole)["model"]["features.0.weight"] - tensors(fresh)["model"]["features.0.weight"]
     )
     assert moved.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
+def test_whoever_listened_before_is_told_when_the_loop_stops(number):
+    told = []
+    before = signal.signal(number, lambda signum, frame: told.append(signum))
+    try:
+        with contextlib.suppress(KeyboardInterrupt), StopRequest().listening() as stop:
+            os.kill(os.getpid(), number)
+            assert stop.made
+            assert told == []  # submitit would end the process here, without a checkpoint
+            raise KeyboardInterrupt
+        assert told == [number]
+        # A run that came to its end all the same has nothing to be put back into a queue.
+        with StopRequest().listening() as stop:
+            os.kill(os.getpid(), number)
+        assert told == [number]
+        os.kill(os.getpid(), number)
+        assert told == [number, number]
+    finally:
+        signal.signal(number, before)
 
 
 def test_best_is_the_checkpoint_of_the_lowest_validation_error(start, monkeypatch):
@@ -285,8 +307,8 @@ def test_a_batch_must_divide_into_its_parts(start):
 
 
 def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path):
-    quiet = ["model.norm=none", "model.dropout=0"]
-    words = [*tiny_run, *quiet, f"output={tmp_path / 'two'}"]
+    plain = ["model.norm=none", "model.dropout=0.5"]
+    words = [*tiny_run, *plain, f"output={tmp_path / 'two'}"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [sys.executable, *torchrun, "-m", "cam_repro.cli.train", *words],
@@ -296,7 +318,7 @@ def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    one = start("one", *quiet)
+    one = start("one", *plain)
     two = tmp_path / "two"
     for column in ("iteration", "lr", "train_loss", "train_top1_error", "val_loss"):
         values = [records(folder)[column].tolist() for folder in (one, two)]

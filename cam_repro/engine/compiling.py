@@ -1,0 +1,61 @@
+"""Networks compiled by torch.compile: fewer passes over memory for the same mathematics."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from cam_repro.errors import UserError
+from cam_repro.models.base import CamNetwork
+
+
+@contextlib.contextmanager
+def compiled(model: CamNetwork, wanted: bool, gradients: bool) -> Iterator[None]:
+    """The layers that make A compiled for the input's shape inside; as they were afterwards.
+
+    gradients: whether any are asked for inside. Without them the weights become constants of the
+    compiled code, batch norm is folded into them and they are laid out as the processor likes them
+    best. Values differ from the uncompiled ones by float rounding.
+
+    Raises UserError inside, at the first image, where no C++ compiler is found.
+    """
+    if not wanted:
+        yield
+        return
+    from torch._inductor import config  # slow to import
+
+    # As an option of torch.compile it would come too late: the graph is captured before.
+    frozen_weights = config.patch(freezing=not gradients)
+    model.__dict__["_extract"] = _with_plain_errors(torch.compile(model._extract, dynamic=False))
+    try:
+        with frozen_weights:
+            yield
+    finally:
+        del model.__dict__["_extract"]
+
+
+def _with_plain_errors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def call(x_NCHW: Tensor) -> Tensor:
+        try:
+            return function(x_NCHW)
+        except BackendCompilerFailed as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"compile=true: torch.compile failed ({reason}); install a C++ compiler (g++), or "
+                "go on without by compile=false"
+            ) from error
+
+    return call
+
+
+def pad_batch(x_NCHW: Tensor, size: int) -> Tensor:
+    """``x_NCHW`` with images of zeros up to ``size``, so that no other shape is compiled for."""
+    missing = size - len(x_NCHW)
+    if missing <= 0:
+        return x_NCHW
+    return torch.cat([x_NCHW, x_NCHW.new_zeros(missing, *x_NCHW.shape[1:])])
