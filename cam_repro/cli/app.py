@@ -5,36 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, OverrideParseException
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from cam_repro.cli.messages import LEFT, STOPPED, TRACEBACK_VARIABLE, fail, one_line
+from cam_repro.cli.sweeps import SWEEP, run_job, sweep_words
 from cam_repro.config import config_dir
 from cam_repro.errors import UserError
-
-TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
-
-
-def fail(error: object) -> NoReturn:
-    """Print one line on standard error and leave with status 1."""
-    message = str(error)
-    unknown = re.match(r"Could not override '([^']+)'", message)
-    if unknown:  # Hydra goes on to advise "+key=value", which validation would refuse
-        message = f"there is no setting {unknown[1]!r}: --help lists them"
-        if unknown[1].startswith("data."):
-            message += " (those of ILSVRC come with data=ilsvrc)"
-    elif isinstance(error, OverrideParseException):
-        message = f"the argument {error.override!r} cannot be read: quote its value ({message})"
-    message = message.partition("Config search path")[0]  # Hydra's own innards
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(1)
 
 
 @contextlib.contextmanager
@@ -64,6 +47,19 @@ def _stored(*names: str) -> Iterator[None]:
             del store.repo[f"{name}.yaml"]
 
 
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    if not sys.stderr.isatty():  # a bar in a file is drawn anew on a line of its own
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds
+
+
+def _refuse_launcher() -> None:
+    """A launcher has no effect without ``-m``: the command would run here, on the login node."""
+    launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+    if launcher != "basic":
+        raise UserError(f"hydra/launcher={launcher} needs -m, also for a single job")
+
+
 def command(
     config_name: str, groups: bool = True
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -74,35 +70,40 @@ def command(
 
     Mistakes of the user, ours (``UserError``) and those that Hydra or OmegaConf find while they
     compose, end as one line and status 1. Set HYDRA_FULL_ERROR=1 for the traceback. A defect
-    always shows its traceback.
+    always shows its traceback. With ``-m`` each job of the sweep is run, whether or not others
+    fail.
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:
         traceback_wanted = TRACEBACK_VARIABLE in os.environ
+        flags: list[str] = []
 
         @contextlib.contextmanager
         def errors_in_one_line() -> Iterator[None]:
             try:
                 yield
-            except (UserError, HydraException, OmegaConfBaseException) as error:
-                if traceback_wanted:
+            except Exception as error:
+                message = None if traceback_wanted else one_line(error)
+                if message is None:
                     raise
-                # Hydra wraps what a constructor raises; the cause is what the user can mend.
-                fail(error.__cause__ if isinstance(error.__cause__, UserError) else error)
-            except OSError as error:
-                if traceback_wanted or error.filename is None:
-                    raise
-                fail(f"{error.filename}: {error.strerror}")  # a folder that cannot be made, ...
+                fail(message)
             except KeyboardInterrupt:
-                fail("stopped; started again, training and unpacking go on, scoring begins anew")
+                queued = "hydra/launcher=submitit_slurm" in sys.argv
+                fail(LEFT if queued else STOPPED)
 
         def task(cfg: DictConfig) -> None:
-            logging.basicConfig(
-                level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
-            )
+            _log_to_stderr()
+            # Threads of torch that wait sleep, before it is imported: else, while other threads
+            # and processes read images and search boxes, they burn half of the processors.
+            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
             # Here besides in main: Hydra prints a line of its own for an exception that it sees.
-            with _full_error(traceback_wanted), errors_in_one_line():
-                run(cfg)
+            with _full_error(traceback_wanted):
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    run_job(run, cfg, flags)
+                    return
+                with errors_in_one_line():
+                    _refuse_launcher()
+                    run(cfg)
 
         hydra_main = hydra.main(
             version_base="1.3",
@@ -112,8 +113,13 @@ def command(
 
         def main() -> None:
             stored = contextlib.nullcontext() if groups else _stored("base", config_name)
+            _log_to_stderr()  # Hydra says there which jobs a sweep has
             # With this set Hydra lets exceptions through instead of printing them its own way.
             with _full_error(True), errors_in_one_line(), stored:
+                if not SWEEP.isdisjoint(sys.argv):
+                    name = f"cam-{config_name.removesuffix('_command')}"
+                    flags[:], settings = sweep_words(sys.argv[1:], name)
+                    sys.argv[1:] = [*flags, *settings]
                 hydra_main()
 
         main.__doc__ = run.__doc__
