@@ -1,0 +1,158 @@
+"""Benchmarks: each stage against its floor, and cam_repro against other programs.
+
+Run by scripts/benchmark.sh, which installs those; by itself: python scripts/benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import check
+import groups
+import torch
+from common import Bench, Mode
+from report import Report, about, default_path, say
+from tqdm import tqdm
+
+from cam_repro.data.ilsvrc import load_image_set
+from cam_repro.data.sources import open_demo
+from cam_repro.engine.device import pick_device, pick_precision, workers_for
+from cam_repro.errors import UserError
+from cam_repro.files import write_json
+
+OF_NETWORKS = {
+    "evaluation": groups.evaluation,
+    "training": groups.training,
+    "boxes": groups.boxes,
+    "loading": groups.loading,
+}
+GROUPS = (*OF_NETWORKS, "scoring")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmark.sh",
+        description="Ratios of times: each stage of cam_repro against the least that it could "
+        "take, and evaluation against torch-cam, pytorch-grad-cam and the one-image recipe.",
+        epilog="OMP_NUM_THREADS sets the threads. Leave the machine alone meanwhile.",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="folder of a data set (its val split); default: the built-in set")
+    add("--images", type=int, help="how many, a small set repeated; default: 64, on a GPU 2048")
+    add("--networks", nargs="+", help="default: resnet18 vgg_gap, on a GPU googlenet_gap too")
+    add("--weights", help="of the network (one of --networks then); default: random")
+    add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="what to measure")
+    add("--rounds", type=int, help="default: 5 (quick: 2)")
+    add("--batch", type=int, help="images at a time; default: 16, on a GPU 64")
+    add("--train-batch", type=int, help="default: 8, on a GPU 64")
+    add("--workers", type=int, help="processes that load images; default: what cam-eval takes")
+    add("--precisions", nargs="+", choices=("fp32", "bf16"), help="default: both (quick: fp32)")
+    add("--no-compile", action="store_true", help="leave out what torch.compile makes")
+    add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="of cam-eval: model.width=0.5")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--quick", action="store_true", help="to try it: few images and rounds, ResNet-18, fp32")
+    add("--check", action="store_true", help="compare boxes in place of times (with --weights)")
+    add("--output", type=Path, help="the CSV; default: results/benchmarks/<data>-<hardware>.csv")
+    return parser.parse_args()
+
+
+def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
+    device = pick_device(args.device)
+    on_gpu, quick = device.type == "cuda", args.quick
+    if args.data:
+        images = load_image_set(args.data, "val")
+    else:
+        images = open_demo(split="val", with_boxes=True)
+    n_images = len(images) if args.check else 24 if quick else 2048 if on_gpu else 64
+    precisions = args.precisions or (("fp32",) if quick else ("fp32", "bf16"))
+    modes = [Mode(precision, False) for precision in precisions]
+    if not args.no_compile:
+        modes = [Mode(mode.precision, compile) for mode in modes for compile in (False, True)]
+    automatic = Mode(pick_precision("auto", device), False)
+    usual = automatic if automatic in modes else modes[0]
+    return Bench(
+        source=images,
+        n_images=args.images or n_images,
+        device=device,
+        rounds=args.rounds or (2 if quick else 5),
+        batch=args.batch or (64 if on_gpu else 8 if quick else 16),
+        train_batch=args.train_batch or (64 if on_gpu else 4 if quick else 8),
+        # A GPU finds batches that were loaded in advance: these are to be used up first.
+        train_steps=200 if on_gpu else 2,
+        train_skip=100 if on_gpu else 1,
+        workers=workers_for(args.workers, device),
+        modes=tuple(modes),
+        usual=usual,
+        overrides=tuple(args.set),
+        weights=args.weights,
+        boxed=4 if quick else 16,
+        scored=5_000 if quick else 50_000,
+        folder=folder,
+    )
+
+
+def run(args: argparse.Namespace, bench: Bench) -> None:
+    networks = ["resnet18"] if args.quick else ["resnet18", "vgg_gap"]
+    if bench.on_gpu and not args.quick:
+        networks.append("googlenet_gap")
+    networks = args.networks or networks
+    if args.weights and len(networks) > 1:
+        raise UserError("--weights are of one network: name it with --networks")
+    facts = about(bench, args)
+    kind = "check" if args.check else "quick" if args.quick else ""
+    path = args.output or default_path(facts, kind)
+    say(facts)
+    write_json(path.with_suffix(".json"), facts)
+    if args.check:
+        check.write(path, [row for name in networks for row in check.compare(bench, name)])
+    else:
+        measure(args, bench, networks, Report(path))
+    print(f"\n{path}")
+
+
+def measure(args: argparse.Namespace, bench: Bench, networks: list[str], report: Report) -> None:
+    for name in networks:
+        network = bench.network(name)
+        for group, function in OF_NETWORKS.items():
+            if group in args.groups:
+                function(bench, network, report)
+    if "scoring" in args.groups:
+        groups.scoring(bench, report)
+
+
+def silence_progress_bars() -> None:
+    """The loops' own, which no setting turns off: they would mix with the table."""
+    make = tqdm.__init__
+
+    def disabled(bar: tqdm, *args: Any, **options: Any) -> None:
+        make(bar, *args, **{**options, "disable": True})
+
+    tqdm.__init__ = disabled  # type: ignore[assignment, method-assign]
+
+
+def main() -> int:
+    args = arguments()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    silence_progress_bars()
+    # What could not be compiled must not be reported as compiled.
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32, for all programs alike
+    try:
+        with tempfile.TemporaryDirectory(prefix="cam_repro-benchmark-") as folder:
+            # A first turn compiles: what another run compiled must not help it.
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "inductor")
+            run(args, bench_of(args, Path(folder)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,166 @@
+"""Whether the quick ways find the same boxes as the straightforward one, image for image."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import ours
+import scipy.ndimage
+import torch
+from common import Bench, Found, Network, best_iou
+from PIL import Image
+from report import write_csv
+
+from cam_repro.geometry import paired_iou, whole_image
+from cam_repro.metrics.official import hits, percent, wrong
+from cam_repro.types import Box
+
+COLUMNS = (
+    "network",
+    "variant",
+    "images",
+    "identical_images",
+    "same_classes",
+    "boxes",
+    "identical_boxes",
+    "mean_iou",
+    "top1_error",
+    "top5_error",
+    "top1_points",
+    "top5_points",
+)
+"""Against the straightforward path. identical_images: how many have the same five classes with the
+same boxes; same_classes: how many have the same classes in the same order. boxes: of classes that
+both name among an image's five; identical_boxes: how many of those; mean_iou: over those. errors:
+of localization, percent; points: difference."""
+
+
+def straightforward(bench: Bench, network: Network) -> Found:
+    """Everything one after another in this process, as the paper's section 3.2 reads: Pillow,
+    squash, one plain forward pass a batch, equation 2, 20 % of the maximum, largest component."""
+    model = copy.deepcopy(network.model).to(bench.device)
+    weights = model.class_weights()
+    assert weights is not None
+    w_CK = weights.cpu().numpy()
+    size = network.input_size
+    found = Found([], [], [])
+    for first in range(0, len(bench.images), bench.batch):
+        samples = [
+            bench.images[index]
+            for index in range(first, min(first + bench.batch, len(bench.images)))
+        ]
+        pictures = [Image.open(sample.path).convert("RGB") for sample in samples]
+        pixels = [np.asarray(p.resize((size, size), Image.Resampling.BILINEAR)) for p in pictures]
+        x_NHWC = torch.from_numpy(np.stack(pixels)).to(bench.device)
+        x_NCHW = x_NHWC.permute(0, 3, 1, 2).contiguous()
+        with torch.no_grad():
+            A_NKhw = model.forward_features(model.normalize(x_NCHW))
+            probabilities_NC = model.forward_head(A_NKhw).softmax(1)
+        order_NC = probabilities_NC.argsort(dim=1, descending=True, stable=True).cpu().numpy()
+        maps_of = zip(samples, pictures, order_NC, A_NKhw.cpu().numpy(), strict=True)
+        for sample, picture, order_C, A_Khw in maps_of:
+            classes = order_C[: network.n_best].tolist()
+            boxes = [
+                _box(np.tensordot(w_CK[c], A_Khw, axes=1), picture.width, picture.height)
+                for c in classes
+            ]
+            found.classes_NR.append(classes)
+            found.boxes_NR4.append(boxes)
+            found.iou_NR.append(best_iou(boxes, sample))
+    return found
+
+
+def _box(map_hw: np.ndarray, width: int, height: int) -> Box:
+    map_HW = cv2.resize(map_hw, (width, height), interpolation=cv2.INTER_LINEAR)
+    if map_HW.max() <= 0:
+        return whole_image(width, height)
+    labels_HW, _ = scipy.ndimage.label(map_HW > 0.2 * map_HW.max(), structure=np.ones((3, 3)))
+    sizes = np.bincount(labels_HW.ravel())
+    sizes[0] = 0  # what is left out
+    rows, columns = np.nonzero(labels_HW == sizes.argmax())
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def compare(bench: Bench, name: str) -> list[dict[str, object]]:
+    """A row of the CSV for the straightforward path and for each mode of a network."""
+    network = bench.network(name)
+    truth = straightforward(bench, network)
+    errors = _errors(bench, truth)
+    rows = [_row(bench, network, "straightforward", truth, truth, errors)]
+    for mode in bench.modes:
+        variant = ours.evaluation(bench, network, str(mode), mode, bench.images)
+        variant.work()
+        found = ours.found_by(variant)
+        rows.append(_row(bench, network, variant.name, found, truth, errors))
+    return rows
+
+
+def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Print the rows, at most 100 characters a line, and write the CSV."""
+    print("\nboxes against the straightforward path; localization errors in percent (points)")
+    head = f"{'':<26} {'identical images':>16} {'identical boxes':>18} {'mean IoU':>9}"
+    print(f"{head} {'top-1':>14} {'top-5':>14}")
+    for row in rows:
+        images = f"{row['identical_images']} of {row['images']}"
+        boxes = f"{row['identical_boxes']} of {row['boxes']}"
+        top1, top5 = (f"{row[f'{k}_error']} ({row[f'{k}_points']})" for k in ("top1", "top5"))
+        print(
+            f"{row['variant']:<26} {images:>16} {boxes:>18} {row['mean_iou']:>9} "
+            f"{top1:>14} {top5:>14}"
+        )
+    write_csv(path, COLUMNS, rows)
+
+
+def _errors(bench: Bench, found: Found) -> tuple[float, float]:
+    """Top-1 and top-5 localization error, percent."""
+    images = bench.images
+    _, hit_NR = hits(
+        np.array(found.classes_NR),
+        np.array(found.boxes_NR4),
+        images.labels_N,
+        images.boxes_M4,
+        images.box_offsets,
+    )
+    return percent(wrong(hit_NR, 1)), percent(wrong(hit_NR, 5))
+
+
+def _row(
+    bench: Bench,
+    network: Network,
+    name: str,
+    found: Found,
+    truth: Found,
+    errors_of_truth: tuple[float, float],
+) -> dict[str, object]:
+    same_classes, identical_images = 0, 0
+    boxes, true_boxes = [], []  # of the same class
+    for classes, boxes_R4, true_classes, true_R4 in zip(
+        found.classes_NR, found.boxes_NR4, truth.classes_NR, truth.boxes_NR4, strict=True
+    ):
+        same_classes += classes == true_classes
+        identical_images += classes == true_classes and boxes_R4 == true_R4
+        true_box_of = dict(zip(true_classes, true_R4, strict=True))
+        for c, box in zip(classes, boxes_R4, strict=True):
+            if c in true_box_of:
+                boxes.append(box)
+                true_boxes.append(true_box_of[c])
+    iou_B = paired_iou(np.array(boxes), np.array(true_boxes))
+    top1, top5 = _errors(bench, found)
+    return {
+        "network": network.name,
+        "variant": name,
+        "images": len(bench.images),
+        "identical_images": identical_images,
+        "same_classes": same_classes,
+        "boxes": len(boxes),
+        "identical_boxes": int((iou_B == 1).sum()),
+        "mean_iou": f"{iou_B.mean():.4f}",
+        "top1_error": f"{top1:.2f}",
+        "top5_error": f"{top5:.2f}",
+        "top1_points": f"{top1 - errors_of_truth[0]:+.2f}",
+        "top5_points": f"{top5 - errors_of_truth[1]:+.2f}",
+    }

@@ -1,0 +1,144 @@
+"""Floors: the least that a stage could take, with nothing of cam_repro's engine in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from common import Bench, Mode, Network
+from measure import Variant
+from PIL import Image
+from torch.nn.functional import cross_entropy
+
+from cam_repro.engine.compiling import compiled
+from cam_repro.geometry import iou, whole_image
+from cam_repro.types import Box
+
+
+def forward(
+    bench: Bench,
+    network: Network,
+    mode: Mode,
+    layout: torch.memory_format,
+    compiled_until: contextlib.ExitStack,
+) -> Variant:
+    """``model(x)`` on one batch that is in memory, normalised, for as many images as there are.
+
+    layout: channels_last, as cam_repro has it, or as torch has it unless told otherwise.
+    """
+    model = copy.deepcopy(network.model).to(bench.device).to(memory_format=layout)
+    compiled_until.enter_context(compiled(model, mode.compile, gradients=False))
+    x_NCHW = _batch(bench, network, bench.batch).contiguous(memory_format=layout)
+    n_batches = -(-bench.n_images // bench.batch)
+
+    def run() -> None:
+        with torch.no_grad(), _autocast(bench, mode):
+            for _ in range(n_batches):
+                model(x_NCHW)
+
+    name = f"bare {mode}" + (" contiguous" if layout == torch.contiguous_format else "")
+    return Variant(name, run, n_batches * bench.batch, bench.batch)
+
+
+def train_step(
+    bench: Bench, network: Network, mode: Mode, parts: int, compiled_until: contextlib.ExitStack
+) -> Variant:
+    """Forward pass, backward pass and optimiser on one batch that is in memory, normalised.
+
+    parts: in how many the batch is taken, gradients adding up.
+    """
+    model = copy.deepcopy(network.model).train().requires_grad_(True)
+    model.to(bench.device).to(memory_format=torch.channels_last)
+    compiled_until.enter_context(compiled(model, mode.compile, gradients=True))
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4, fused=True
+    )
+    batch = bench.train_batch
+    x_NCHW = _batch(bench, network, batch).contiguous(memory_format=torch.channels_last)
+    labels_N = torch.randint(network.model.num_classes, (batch,), device=bench.device)
+
+    def run() -> None:
+        for _ in range(bench.train_steps):
+            optimizer.zero_grad(set_to_none=True)
+            for x, labels in zip(x_NCHW.chunk(parts), labels_N.chunk(parts), strict=True):
+                with _autocast(bench, mode):
+                    logits_NC = model(x).float()
+                (cross_entropy(logits_NC, labels) / parts).backward()
+            optimizer.step()
+
+    name = f"bare step {mode}" + (f", {parts} parts" if parts > 1 else "")
+    return Variant(name, run, bench.train_steps * batch, batch)
+
+
+def _batch(bench: Bench, network: Network, size: int) -> torch.Tensor:
+    return torch.randn(size, 3, network.input_size, network.input_size, device=bench.device)
+
+
+def _autocast(bench: Bench, mode: Mode) -> torch.autocast:
+    return torch.autocast(bench.device.type, torch.bfloat16, enabled=mode.precision == "bf16")
+
+
+def reading(bench: Bench, network: Network) -> list[Variant]:
+    """Bytes of the files, then Pillow's part in one process: decoding, and squashing besides."""
+    paths = [bench.images[index].path for index in range(bench.n_images)]
+    size = network.input_size
+
+    def decode(path: Path) -> Image.Image:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+
+    def squash(path: Path) -> np.ndarray:
+        return np.asarray(decode(path).resize((size, size), Image.Resampling.BILINEAR))
+
+    def variant(name: str, function: Callable[[Path], object]) -> Variant:
+        def run() -> None:
+            for path in paths:
+                function(path)
+
+        return Variant(name, run, len(paths))
+
+    return [
+        variant("file bytes", Path.read_bytes),
+        variant("Pillow decode", decode),
+        variant("Pillow decode and squash", squash),
+    ]
+
+
+def component_box(map_hw: np.ndarray, width: int, height: int) -> Box:
+    """The box of the largest component of what exceeds 20 % of the maximum, as one writes it
+    with OpenCV's ``connectedComponentsWithStats``. The whole image where there is none."""
+    map_HW = cv2.resize(map_hw, (width, height))
+    mask_HW = (map_HW > 0.2 * map_HW.max()).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
+    if len(stats) < 2:
+        return whole_image(width, height)
+    x, y, w, h, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()].tolist()
+    return x, y, x + w - 1, y + h - 1
+
+
+def max_box_acc(
+    map_hw: np.ndarray, true_boxes_M4: np.ndarray, n_thresholds: int, size: int
+) -> np.ndarray:
+    """IoU of the box at every threshold, (T,): Choe et al.'s protocol, one after another.
+
+    As their program goes about it (metrics/max_box_acc.py describes it), with OpenCV's contours.
+    true_boxes_M4: in the image resized to ``size`` squared. A constant map has no box: IoU 0.
+    """
+    map_HW = cv2.resize(map_hw.astype(np.float64), (size, size), interpolation=cv2.INTER_CUBIC)
+    map_HW -= map_HW.min()
+    if not (map_HW.max() > 0 and len(true_boxes_M4)):
+        return np.zeros(n_thresholds)
+    grey_HW = (map_HW / map_HW.max() * 255).astype(np.uint8)
+    boxes = []
+    for number in range(n_thresholds):
+        level = int(number / n_thresholds * 255)
+        _, mask_HW = cv2.threshold(grey_HW, level, 255, cv2.THRESH_BINARY)
+        contours, _ = cv2.findContours(mask_HW, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+        x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
+        boxes.append((x, y, min(x + w, size - 1), min(y + h, size - 1)))
+    return np.asarray(iou(np.array(boxes), true_boxes_M4).max(axis=1))

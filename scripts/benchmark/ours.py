@@ -1,0 +1,262 @@
+"""cam_repro itself, stage by stage: run as its commands run it."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from common import Bench, Found, Mode, Network, best_iou, take
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from measure import Variant
+
+from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.config import config_dir
+from cam_repro.data.ilsvrc import ImageSet
+from cam_repro.data.pack import Stored, pack
+from cam_repro.data.packed import load_packed_set
+from cam_repro.data.pipeline import ErrorPolicy
+from cam_repro.data.views import Squash, Ten, View
+from cam_repro.engine.device import Processes
+from cam_repro.engine.evaluate import evaluate
+from cam_repro.engine.settings import EvalSettings, LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.train import train
+from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
+from cam_repro.saliency.cam import Cam
+from cam_repro.types import Sample
+
+DEFAULT_BOXES = ("threshold", "heuristic")
+BOXES_OF_MAPS = (*DEFAULT_BOXES, "dt_box", "dt_box_heuristic")
+ALL_BOXES = (*BOXES_OF_MAPS, "graphcut")
+
+
+def strategies(names: Sequence[str]) -> dict[str, BoxStrategy]:
+    """``box=[NAME,...]``"""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = compose("eval", [f"box=[{','.join(names)}]"])
+    return dict(instantiate(composed.box)["strategies"])
+
+
+def view(network: Network, ten_crops: bool = False) -> View:
+    """``view=squash`` or ``view=ten``"""
+    return (Ten if ten_crops else Squash)(network.input_size, network.config["resize_size"])
+
+
+@dataclass
+class Evaluation:
+    """What ``cam-eval`` does with the images, and the IoU of its guesses with the true boxes.
+
+    found: by the first of ``boxes``, in the last call.
+    """
+
+    bench: Bench
+    network: Network
+    mode: Mode
+    images: ImageSet
+    view: View
+    boxes: Sequence[str]
+    found: Found | None = None
+
+    def __post_init__(self) -> None:
+        self.model = copy.deepcopy(self.network.model)
+        self.strategies = strategies(self.boxes)
+
+    def __call__(self) -> None:
+        bench, mode = self.bench, self.mode
+        table = evaluate(
+            self.model,
+            self.images,
+            Cam(),
+            self.view,
+            self.strategies,
+            EvalSettings(batch_size=bench.batch, compile=mode.compile, precision=mode.precision),
+            LoaderSettings(workers=bench.workers),
+            bench.device,
+            mode.precision,
+            Processes(),
+        ).predictions
+        assert table["id"].to_pylist() == self.images.ids
+        found = Found(table[f"{self.boxes[0]}/classes"].to_pylist(), [], [])
+        for index, flat in enumerate(table[f"{self.boxes[0]}/boxes"].to_pylist()):
+            boxes_R4 = [(x0, y0, x1, y1) for x0, y0, x1, y1 in zip(*[iter(flat)] * 4, strict=True)]
+            found.boxes_NR4.append(boxes_R4)
+            found.iou_NR.append(best_iou(boxes_R4, self.images[index]))
+        self.found = found
+
+
+def evaluation(
+    bench: Bench,
+    network: Network,
+    what: str,
+    mode: Mode,
+    images: ImageSet,
+    boxes: Sequence[str] = DEFAULT_BOXES,
+    ten_crops: bool = False,
+) -> Variant:
+    """what: the end of its name."""
+    run = Evaluation(bench, network, mode, images, view(network, ten_crops), boxes)
+    return Variant(f"cam_repro {what}", run, len(images), bench.batch)
+
+
+def found_by(variant: Variant) -> Found:
+    """What an evaluation, or a rival's, found in its last turn."""
+    found = getattr(variant.work, "found", None)
+    assert isinstance(found, Found), f"{variant.name} has not run"
+    return found
+
+
+def packed(bench: Bench, size: int) -> ImageSet:
+    """The same images packed by ``cam-data pack size=SIZE``."""
+    images, folder = bench.images, bench.folder / f"packed-{size}"
+    if not folder.exists():
+        pack(
+            [images],
+            folder,
+            Stored(size=size),
+            shard_bytes=2**28,
+            threads=torch.get_num_threads(),
+            policy=ErrorPolicy("stop"),
+        )
+    return load_packed_set(folder, images.split)
+
+
+def reading(name: str, images: ImageSet, network: Network) -> Variant:
+    """What a process that loads images does: read, decode, squash."""
+    squash = view(network)
+
+    def run() -> None:
+        for index in range(len(images)):
+            squash.crops(images.read(index)[0])
+
+    return Variant(name, run, len(images))
+
+
+def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
+    """``cam-train``'s loop on images that are decoded on the fly.
+
+    What counts is from the start of one step to the start of the step ``train_steps`` later.
+    """
+    n_iterations = bench.train_skip + bench.train_steps + 1
+    model = copy.deepcopy(network.model).requires_grad_(True)
+    images = take(bench.source, bench.train_batch * (n_iterations + 1))  # no epoch ends meanwhile
+    val_images = take(bench.source, 1)
+    settings = TrainSettings(
+        model=network.config,
+        optim=OptimSettings(
+            lr=1e-6, batch_size=bench.train_batch, accumulate=parts, iterations=n_iterations
+        ),
+        device=str(bench.device),
+        precision=mode.precision,
+        compile=mode.compile,
+        checkpoint_every=n_iterations + 1,
+        tensorboard=False,
+        overwrite=True,
+    )
+    loading = LoaderSettings(workers=bench.workers, preload="no")
+    first, last = parts * bench.train_skip, parts * (n_iterations - 1)
+
+    def work() -> float:
+        starts: list[float] = []  # of every part of every step
+
+        def note(module: torch.nn.Module, arguments: object) -> None:
+            if module.training:  # not in the validation at the end
+                if bench.on_gpu and len(starts) in (first, last):
+                    torch.cuda.synchronize()
+                starts.append(time.perf_counter())
+
+        hook = model.register_forward_pre_hook(note)
+        try:
+            folder = bench.folder / "training"
+            train(settings, loading, model, images, val_images, folder, Processes())
+        finally:
+            hook.remove()
+        assert len(starts) == parts * n_iterations
+        return starts[last] - starts[first]
+
+    name = f"cam_repro training {mode}" + (f", {parts} parts" if parts > 1 else "")
+    return Variant(name, work, bench.train_steps * bench.train_batch, bench.train_batch)
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """The maps of an image's best classes, and its pixels, uint8 RGB."""
+
+    sample: Sample
+    classes: list[int]
+    maps_Rhw: np.ndarray
+    image_HW3: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.image_HW3.shape[1], self.image_HW3.shape[0]
+
+
+def class_maps(bench: Bench, network: Network, count: int) -> list[ImageMaps]:
+    """Maps of the first images, in fp32."""
+    model, squash = copy.deepcopy(network.model).to(bench.device), view(network)
+    found = []
+    for index in range(count):
+        image, _ = bench.images.read(index)
+        crop_3HW = torch.tensor(squash.crops(image)[0]).permute(2, 0, 1)
+        x_1CHW = model.normalize(crop_3HW[None].to(bench.device))
+        with torch.no_grad():
+            classes_1R = model(x_1CHW).topk(network.n_best).indices
+        maps_Rhw = Cam()(model, x_1CHW, classes_1R)[0].cpu().numpy()
+        sample = bench.images[index]
+        found.append(ImageMaps(sample, classes_1R[0].tolist(), maps_Rhw, np.asarray(image)))
+    return found
+
+
+def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
+    """One box strategy by itself."""
+    strategy = strategies([name])[name]
+
+    def run() -> None:
+        for one in maps:
+            strategy(RankedMaps(one.classes, one.maps_Rhw, *one.size, one.image_HW3))
+
+    return Variant(name, run, len(maps))
+
+
+def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
+    """The best class's map of each image, at all thresholds."""
+
+    def run() -> None:
+        accumulator = MaxBoxAccAccumulator(n_thresholds=n_thresholds)
+        for one in maps:
+            accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
+
+    return Variant("MaxBoxAcc", run, len(maps))
+
+
+def scoring(bench: Bench, count: int) -> Variant:
+    """``cam-score`` in a process of its own on ``count`` images, five guesses each, made up."""
+    rng = np.random.default_rng(0)
+    corners_N622 = rng.integers(0, 500, (count, 6, 2, 2))
+    boxes_N64 = np.concatenate([corners_N622.min(2), corners_N622.max(2)], axis=2)
+    labels_N6 = rng.integers(0, 1000, (count, 6))
+    guesses_N55 = np.concatenate([labels_N6[:, :5, None], boxes_N64[:, :5]], axis=2)
+
+    folder = bench.folder / f"scoring-{count}"
+    folder.mkdir()
+    np.savetxt(folder / "guesses.txt", guesses_N55.reshape(count, 25), fmt="%d")
+    truth = zip(labels_N6[:, 5].tolist(), boxes_N64[:, 5].tolist(), strict=True)
+    lines = [
+        f"image{row:06d},500,500,{label},{x0} {y0} {x1} {y1}\n"
+        for row, (label, (x0, y0, x1, y1)) in enumerate(truth)
+    ]
+    (folder / "truth.csv").write_text("image,width,height,label,boxes\n" + "".join(lines))
+    command = [sys.executable, "-m", "cam_repro.cli.score"]
+    command += ["submission=guesses.txt", "ground_truth=truth.csv"]
+
+    def run() -> None:
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+
+    return Variant(f"cam-score, {count:,} images", run, count)

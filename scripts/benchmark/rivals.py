@@ -1,0 +1,252 @@
+"""Other ways to the same boxes: torch-cam, pytorch-grad-cam and the one-image recipe.
+
+Each is used as its documentation says and as well as somebody who knows it would: batches, workers
+that load, no gradients where none are needed. All do what cam_repro does here: read the files, find
+the five best classes of each image, box the maps of all five, and compare with the true boxes.
+(cam_repro does a little more: the boxes of a second rule, and those of the true class.)
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import Bench, Found, Network, best_iou, take
+from floors import component_box
+from measure import Variant
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import models, transforms
+
+from cam_repro.data.ilsvrc import ImageSet
+
+BATCHES = (8, 32)
+"""Of torch-cam; the better one is what cam_repro is compared with."""
+
+LAYERS = {
+    "resnet18": "layer4",
+    "resnet50": "layer4",
+    "vgg_gap": "cam_conv",
+    "googlenet_gap": "cam_conv",
+    "alexnet_gap": "cam_conv",
+}
+"""The module that makes the last maps, by network: who uses those packages has to know it."""
+
+PACKAGES = {"torch-cam": "torchcam", "pytorch-grad-cam": "pytorch_grad_cam"}
+"""Module of each."""
+
+
+Maps = Iterator[tuple[np.ndarray, np.ndarray]]
+"""Of each batch the best classes, (N, R), and their maps, (N, R, h, w)."""
+
+
+def missing() -> dict[str, str]:
+    """The packages that cannot be imported, and why."""
+    reasons = {}
+    for package, module in PACKAGES.items():
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            lacking = "" if error.name == module else f" ({error.name} is missing)"
+            reasons[package] = f"not installed{lacking}"
+    return reasons
+
+
+@dataclass
+class Ingredients:
+    """model: for torchvision's networks theirs, with the same weights. layer: makes A; class_layer:
+    the linear one. Both by name."""
+
+    model: nn.Module
+    layer: str
+    class_layer: str
+    transform: transforms.Compose
+
+
+def ingredients(bench: Bench, network: Network) -> Ingredients:
+    """What users of those packages have in hand."""
+    own = network.model
+    model: nn.Module = copy.deepcopy(own)
+    if network.name in ("resnet18", "resnet50") and network.config["width"] == 1:
+        model = models.get_model(network.name, num_classes=own.num_classes)
+        state = {k: v for k, v in own.state_dict().items() if not k.startswith("pixel_")}
+        model.load_state_dict(state)
+    size = network.input_size
+    return Ingredients(
+        model.eval().to(bench.device),
+        LAYERS[network.name],
+        own.class_layer_name,
+        transforms.Compose(
+            [
+                transforms.Resize((size, size)),
+                transforms.ToTensor(),
+                transforms.Normalize(own.pixel_mean.flatten(), own.pixel_std.flatten()),
+            ]
+        ),
+    )
+
+
+class PilImages(Dataset):
+    """(normalised tensor, width, height) of each file."""
+
+    def __init__(self, paths: Sequence[Path], transform: transforms.Compose) -> None:
+        self.paths = paths
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        image = Image.open(self.paths[index]).convert("RGB")
+        return self.transform(image), *image.size
+
+
+@dataclass
+class Rival:
+    """A way through the images; ``found`` is what the last call found.
+
+    of_batches: takes batches of normalised images on the device and yields the maps of each.
+    """
+
+    bench: Bench
+    ingredients: Ingredients
+    images: ImageSet
+    batch: int
+    workers: int
+    of_batches: Callable[[Iterator[torch.Tensor]], Maps]
+    found: Found | None = None
+
+    def __call__(self) -> None:
+        paths = [self.images[index].path for index in range(len(self.images))]
+        loader = DataLoader(
+            PilImages(paths, self.ingredients.transform),
+            batch_size=self.batch,
+            num_workers=self.workers,
+            pin_memory=self.bench.on_gpu,
+        )
+        sizes: list[tuple[int, int]] = []
+
+        def batches() -> Iterator[torch.Tensor]:
+            for x_NCHW, widths, heights in loader:
+                sizes.extend(zip(widths.tolist(), heights.tolist(), strict=True))
+                yield x_NCHW.to(self.bench.device, non_blocking=True)
+
+        found = Found([], [], [])
+        for classes_NR, maps_NRhw in self.of_batches(batches()):
+            for classes_R, maps_Rhw in zip(classes_NR, maps_NRhw, strict=True):
+                index = len(found.classes_NR)
+                boxes_R4 = [component_box(map_hw, *sizes[index]) for map_hw in maps_Rhw]
+                found.classes_NR.append(classes_R.tolist())
+                found.boxes_NR4.append(boxes_R4)
+                found.iou_NR.append(best_iou(boxes_R4, self.images[index]))
+        self.found = found
+
+
+def torch_cam(bench: Bench, network: Network, images: ImageSet, batch: int) -> Rival:
+    """torch-cam's ``CAM``: one forward pass, then one call for each of the five ranks.
+
+    ``normalized=False`` leaves the maps as equation 2 has them, for the paper's 20 % of the
+    maximum; it saves a little time, too.
+    """
+    from torchcam.methods import CAM
+
+    own = ingredients(bench, network)
+
+    def of_batches(batches: Iterator[torch.Tensor]) -> Maps:
+        with CAM(own.model, own.layer, own.class_layer) as extractor:
+            for x_NCHW in batches:
+                with torch.inference_mode():
+                    classes_NR = own.model(x_NCHW).topk(network.n_best).indices
+                    maps = [
+                        extractor(class_idx=classes_N.tolist(), normalized=False)[0]
+                        for classes_N in classes_NR.T
+                    ]
+                yield classes_NR.cpu().numpy(), torch.stack(maps, dim=1).cpu().numpy()
+
+    return Rival(bench, own, images, batch, bench.workers, of_batches)
+
+
+def grad_cam(bench: Bench, network: Network, images: ImageSet, batch: int, frozen: bool) -> Rival:
+    """pytorch-grad-cam's ``GradCAM``, which is CAM rectified on these networks.
+
+    Its maps come at the input's size, brought to 0..1. Each of the five calls is a forward and a
+    backward pass; the first finds the best classes. frozen: weights before the layer ask for no
+    gradient, so that the backward pass ends at it. The documentation does not say so, but it is
+    quicker.
+    """
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    own = ingredients(bench, network)
+    layer = own.model.get_submodule(own.layer)
+    own.model.requires_grad_(not frozen)
+    layer.requires_grad_(True)
+
+    def of_batches(batches: Iterator[torch.Tensor]) -> Maps:
+        with GradCAM(model=own.model, target_layers=[layer]) as cam:
+            for x_NCHW in batches:
+                maps = [cam(input_tensor=x_NCHW, targets=None)]  # of the best class
+                classes_NR = cam.outputs.detach().topk(network.n_best).indices.cpu().numpy()
+                for classes_N in classes_NR.T[1:]:
+                    targets = [ClassifierOutputTarget(c) for c in classes_N.tolist()]
+                    maps.append(cam(input_tensor=x_NCHW, targets=targets))
+                yield classes_NR, np.stack(maps, axis=1)
+
+    return Rival(bench, own, images, batch, bench.workers, of_batches)
+
+
+def one_image(bench: Bench, network: Network, images: ImageSet) -> Rival:
+    """The recipe that most people start from, the authors' pytorch_CAM.py among them: one image at
+    a time, a forward hook that keeps the last maps, numpy for equation 2."""
+    own = ingredients(bench, network)
+    weights_CK = own.model.get_parameter(f"{own.class_layer}.weight").detach().cpu().numpy()
+
+    def of_batches(batches: Iterator[torch.Tensor]) -> Maps:
+        kept: list[np.ndarray] = []
+        layer = own.model.get_submodule(own.layer)
+        hook = layer.register_forward_hook(lambda _m, _x, A_1Khw: kept.append(A_1Khw.cpu().numpy()))
+        try:
+            for x_1CHW in batches:
+                with torch.no_grad():
+                    probabilities_C = own.model(x_1CHW).softmax(1)[0]
+                classes_R = probabilities_C.argsort(descending=True)[: network.n_best].cpu().numpy()
+                A_Khw = kept.pop()[0]
+                K, h, w = A_Khw.shape
+                maps = [weights_CK[c].dot(A_Khw.reshape(K, h * w)) for c in classes_R]
+                yield classes_R[None], np.stack(maps).reshape(1, -1, h, w)
+        finally:
+            hook.remove()
+
+    return Rival(bench, own, images, batch=1, workers=0, of_batches=of_batches)
+
+
+def variants(bench: Bench, network: Network) -> list[Variant]:
+    """All that are installed; none for a network that is not in ``LAYERS``.
+
+    pytorch-grad-cam takes so long that half the rounds have to do, and one batch to warm up.
+    """
+    if network.name not in LAYERS:
+        return []
+    images, lacking = bench.images, missing()
+
+    def variant(name: str, rival: Rival, warm_up: Rival | None = None) -> Variant:
+        rounds = max(1, bench.rounds // 2) if warm_up else None
+        return Variant(name, rival, len(images), rival.batch, warm_up, rounds)
+
+    found = [variant("one image at a time", one_image(bench, network, images))]
+    if "torch-cam" not in lacking:
+        for batch in BATCHES:
+            found.append(variant(f"torch-cam {batch}", torch_cam(bench, network, images, batch)))
+    if "pytorch-grad-cam" not in lacking:
+        for frozen in (True, False):
+            rival = partial(grad_cam, bench, network, batch=BATCHES[0], frozen=frozen)
+            name = "pytorch-grad-cam" + (", frozen" if frozen else "")
+            found.append(variant(name, rival(images), rival(take(images, BATCHES[0]))))
+    return found

@@ -1,0 +1,164 @@
+"""The benchmark's table: its rows and the arithmetic of its ratios. Speeds are not looked at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Rows = dict[tuple[str, str], dict[str, str]]
+
+
+def run(folder: Path, *options: str) -> tuple[Rows, str]:
+    """The CSV's rows by group and variant, and what was printed; without the rivals' packages."""
+    stubs = folder / "stubs"
+    stubs.mkdir()
+    for module in ("torchcam", "pytorch_grad_cam"):
+        (stubs / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})\n")
+    environment = {**os.environ, "PYTHONPATH": str(stubs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark"), *options]
+    command += ["--device", "cpu", "--workers", "0", "--no-compile", "--networks", "alexnet_gap"]
+    command += ["--set", "model.width=0.05", "model.input_size=64", "model.resize_size=72"]
+    command += ["--output", str(folder / "out" / "speed.csv")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with (folder / "out" / "speed.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    by_name = {(row.get("group", ""), row["variant"]): row for row in rows}
+    assert len(by_name) == len(rows), "a row comes twice"
+    return by_name, done.stdout
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, str, Path]:
+    """A quick run on 6 images, which are repeated to 9."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    options = ("--quick", "--images", "9", "--precisions", "fp32", "bf16")
+    rows, out = run(folder, *options, "--data", str(tiny_tree))
+    return rows, out, folder / "out"
+
+
+def test_every_stage_has_its_rows(measured):
+    rows, _, _ = measured
+    names: dict[str, list[str]] = {}
+    for group, variant in rows:
+        names.setdefault(group, []).append(variant)
+    assert names == {
+        "forward": ["bare fp32 contiguous", "bare fp32", "bare bf16"],
+        "evaluation": [
+            "cam_repro fp32",
+            "cam_repro bf16",
+            "cam_repro fp32, 4 box rules",
+            "cam_repro fp32, 4 and graphcut",
+            "cam_repro fp32, ten crops",
+            "cam_repro fp32, packed at 256",
+        ],
+        "rivals": [
+            "one image at a time",
+            "cam_repro fp32",
+            "cam_repro bf16",
+            "torch-cam",
+            "pytorch-grad-cam",
+        ],
+        "train step": ["bare step fp32", "bare step bf16", "bare step fp32, 2 parts"],
+        "training": [
+            "cam_repro training fp32",
+            "cam_repro training bf16",
+            "cam_repro training fp32, 2 parts",
+        ],
+        "boxes": [
+            "cv2 components",
+            "threshold",
+            "heuristic",
+            "dt_box",
+            "dt_box_heuristic",
+            "graphcut",
+            "MaxBoxAcc one by one",
+            "MaxBoxAcc",
+        ],
+        "loading": [
+            "file bytes",
+            "Pillow decode",
+            "Pillow decode and squash",
+            "cam_repro",
+            "cam_repro, packed at 256",
+        ],
+        "scoring": ["cam-score, 5 images", "cam-score, 5,000 images"],
+    }
+
+
+def test_a_ratio_is_that_of_two_rows_of_the_table(measured):
+    rows, _, _ = measured
+    ms = {
+        variant: float(row["ms_per_image"]) for (_, variant), row in rows.items() if row["images"]
+    }
+    compared = {key: row for key, row in rows.items() if row["ratio"]}
+    for (_, variant), row in compared.items():
+        times, _, against = row["against"].rpartition(" x ")
+        expected = ms[variant] / (int(times or 1) * ms[against])
+        assert float(row["ratio"]) == pytest.approx(expected, rel=1e-4), variant
+    # All but the rivals, which are compared with torch-cam.
+    assert set(rows) - set(compared) == {key for key in rows if key[0] == "rivals"}
+    assert compared["evaluation", "cam_repro fp32, ten crops"]["against"] == "10 x bare fp32"
+    assert compared["evaluation", "cam_repro bf16"]["against"] == "bare bf16"
+
+
+def test_a_median_lies_in_the_spread_of_its_rounds(measured):
+    rows, _, _ = measured
+    for row in rows.values():
+        if row["images"]:
+            fastest, _, slowest = row["spread"].partition("-")
+            assert row["rounds"] == "2"
+            # Of two rounds the median is the mean.
+            assert 2 * float(row["ms_per_image"]) == pytest.approx(
+                float(fastest) + float(slowest), rel=1e-4
+            )
+
+
+def test_the_images_of_a_round(measured):
+    rows, _, _ = measured
+    n_images = {key: int(row["images"]) for key, row in rows.items() if row["images"]}
+    assert n_images["forward", "bare fp32"] == 16  # two batches of 8
+    assert n_images["evaluation", "cam_repro fp32"] == 9
+    assert n_images["evaluation", "cam_repro fp32, ten crops"] == 2
+    assert n_images["training", "cam_repro training fp32"] == 8  # two steps of 4
+    assert n_images["scoring", "cam-score, 5,000 images"] == 5000
+
+
+def test_packages_that_are_not_installed_are_named(measured):
+    rows, out, _ = measured
+    for package in ("torch-cam", "pytorch-grad-cam"):
+        assert rows["rivals", package]["note"] == "not installed"
+        assert rows["rivals", package]["ms_per_image"] == ""
+        assert f"{package:<32} not installed" in out
+
+
+def test_the_one_image_recipe_finds_the_same_boxes(measured):
+    rows, _, _ = measured
+    assert float(rows["rivals", "one image at a time"]["same_boxes"]) == 1
+    assert float(rows["rivals", "cam_repro fp32"]["same_boxes"]) == 1
+
+
+def test_lines_fit_a_terminal_and_facts_lie_beside_the_csv(measured):
+    _, out, folder = measured
+    assert max(map(len, out.splitlines())) <= 100 or len(str(folder)) > 80
+    facts = json.loads((folder / "speed.json").read_text())
+    assert facts["versions"]["torch"]
+    assert facts["hardware"]["threads"] == 1
+    assert facts["data"] == {"name": "tiny", "images": 9, "classes": 3}
+    assert facts["command"].startswith("scripts/benchmark.sh --quick --images 9 ")
+
+
+def test_check_compares_boxes_with_the_straightforward_path(tiny_tree, tmp_path):
+    rows, out = run(tmp_path, "--check", "--data", str(tiny_tree), "--precisions", "fp32")
+    assert list(rows) == [("", "straightforward"), ("", "cam_repro fp32")]
+    found = rows["", "cam_repro fp32"]
+    assert (found["images"], found["identical_images"], found["boxes"]) == ("6", "6", "18")
+    assert (found["mean_iou"], found["top1_points"]) == ("1.0000", "+0.00")
+    assert "6 of 6" in out
