@@ -155,7 +155,7 @@ def evaluate(
 
     shares = group.gather((rows.table(), shown, policy.skipped))
     return Evaluation(
-        predictions=pa.concat_tables([rows.none, *(share[0] for share in shares)]),
+        predictions=pa.concat_tables([share[0] for share in shares] or [rows.none]),
         shown=sorted((one for share in shares for one in share[1]), key=lambda one: one[0].id),
         skipped=[message for share in shares for message in share[2]],
         seconds=seconds,

@@ -265,8 +265,10 @@ def _score_model(
         }
         missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
         write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
+    # They are on disk, and to score them they are read: not twice in memory.
+    n_images, found.predictions = found.predictions.num_rows, found.predictions.schema.empty_table()
     pass_name = f"{saliency.name}, view {view.name}"
-    _summarise(folder, images, found, model_config, pass_name, shown, list(strategies))
+    _summarise(folder, images, found, n_images, model_config, pass_name, shown, list(strategies))
     return folder
 
 
@@ -312,6 +314,7 @@ def _summarise(
     folder: Path,
     images: ImageSet,
     found: Evaluation,
+    n_images: int,
     model_config: dict[str, Any],
     pass_name: str,
     shown: list[Sample],
@@ -321,9 +324,9 @@ def _summarise(
     log.info(
         "%s: %d images in %.1f s (%.1f images/s)%s",
         model_config["row"],
-        found.predictions.num_rows,
+        n_images,
         found.seconds,
-        found.predictions.num_rows / found.seconds,
+        n_images / found.seconds,
         f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
     )
     if images.has_labels:
