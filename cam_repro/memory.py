@@ -25,6 +25,7 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     assert libc is not None
+    libc.malloc_trim(0)  # what reading annotations left
     libc.mallopt(_MMAP_MAX, 0)  # no block in a mapping of its own
     libc.mallopt(_TRIM_THRESHOLD, 2**30)
     try:
