@@ -97,9 +97,9 @@ def evaluate(
 
     Class probabilities are averaged over the crops of the view, and the five best come from the
     mean. Maps are made for those five and for the true class (for the GT-known protocol) from
-    one forward pass. While the device works on the next batch, a thread merges maps and searches
-    boxes. With several processes each takes its share, and the main one returns all of them in
-    order; the others return an empty Evaluation.
+    one forward pass. While the device works on the next batch, threads merge maps and search
+    boxes. With several processes each takes its share of the batches, and the main one returns the
+    rows of all; the others return an empty Evaluation.
     """
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     crops = settings.batch_size or BATCH_SIZE[device.type == "cuda"]
@@ -201,7 +201,10 @@ class Explained(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """What the device does with a batch: classes, probabilities and maps from one forward pass."""
+    """What the device does with a batch: classes, probabilities and maps from one forward pass.
+
+    crops: of a full batch, which a compiled network is always given.
+    """
 
     model: CamNetwork
     saliency: Saliency
