@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
     add("--networks", nargs="+", help="default: resnet18 vgg_gap, on a GPU googlenet_gap too")
     add("--weights", help="of the network (one of --networks then); default: random")
     add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="what to measure")
-    add("--rounds", type=int, help="default: 5 (quick: 2)")
+    add("--rounds", type=int, help="default: 3 (quick: 2)")
     add("--batch", type=int, help="images at a time; default: 16, on a GPU 64")
     add("--train-batch", type=int, help="default: 8, on a GPU 64")
     add("--workers", type=int, help="processes that load images; default: what cam-eval takes")
@@ -80,7 +80,7 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
         source=images,
         n_images=args.images or n_images,
         device=device,
-        rounds=args.rounds or (2 if quick else 5),
+        rounds=args.rounds or (2 if quick else 3),
         batch=args.batch or (64 if on_gpu else 8 if quick else 16),
         train_batch=args.train_batch or (64 if on_gpu else 4 if quick else 8),
         # A GPU finds batches that were loaded in advance: these are to be used up first.

@@ -127,8 +127,9 @@ class Found:
         return [guess for image in images for guess in zip(*image, strict=True)]
 
     def same_as(self, other: Found) -> float:
-        """Share of guesses with the class and the box of the other's."""
-        return float(np.mean([a == b for a, b in zip(self.guesses, other.guesses, strict=True)]))
+        """Share of guesses with the class and the box of the other's, which may go on longer."""
+        others = other.guesses[: len(self.guesses)]
+        return float(np.mean([a == b for a, b in zip(self.guesses, others, strict=True)]))
 
 
 def best_iou(boxes_R4: Sequence[Box], sample: Sample) -> np.ndarray:

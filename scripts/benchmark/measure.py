@@ -23,16 +23,13 @@ class Variant:
     """One of several ways to do the same.
 
     work: does it once; returns the seconds that count where these are not all that it takes.
-    images: how many that is. batch: how many at a time. warm_up: the turn that is not counted, by
-    default one of ``work``; rounds: at most so many: for what takes very long.
+    images: how many that is. batch: how many at a time.
     """
 
     name: str
     work: Callable[[], float | None]
     images: int
     batch: int | None = None
-    warm_up: Callable[[], float | None] | None = None
-    rounds: int | None = None
 
 
 @dataclass
@@ -68,8 +65,8 @@ def alternate(variants: Sequence[Variant], rounds: int, title: str) -> dict[str,
             variant = timing.variant
             _progress(f"{title}: round {number} of {rounds}: {variant.name}")
             if number == 0:
-                timing.first = _measure(variant.warm_up or variant.work)[0]
-            elif number <= (variant.rounds or rounds):
+                timing.first = _measure(variant.work)[0]
+            else:
                 _, counted, peak = _measure(variant.work)
                 timing.seconds.append(counted)
                 timing.peak = max(timing.peak, peak)

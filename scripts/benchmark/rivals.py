@@ -12,12 +12,11 @@ import copy
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import Bench, Found, Network, best_iou, take
+from common import Bench, Found, Network, best_iou
 from floors import component_box
 from measure import Variant
 from PIL import Image
@@ -230,15 +229,14 @@ def one_image(bench: Bench, network: Network, images: ImageSet) -> Rival:
 def variants(bench: Bench, network: Network) -> list[Variant]:
     """All that are installed; none for a network that is not in ``LAYERS``.
 
-    pytorch-grad-cam takes so long that half the rounds have to do, and one batch to warm up.
+    pytorch-grad-cam takes so long that it gets a few of the images only.
     """
     if network.name not in LAYERS:
         return []
     images, lacking = bench.images, missing()
 
-    def variant(name: str, rival: Rival, warm_up: Rival | None = None) -> Variant:
-        rounds = max(1, bench.rounds // 2) if warm_up else None
-        return Variant(name, rival, len(images), rival.batch, warm_up, rounds)
+    def variant(name: str, rival: Rival) -> Variant:
+        return Variant(name, rival, len(rival.images), rival.batch)
 
     found = [variant("one image at a time", one_image(bench, network, images))]
     if "torch-cam" not in lacking:
@@ -246,7 +244,8 @@ def variants(bench: Bench, network: Network) -> list[Variant]:
             found.append(variant(f"torch-cam {batch}", torch_cam(bench, network, images, batch)))
     if "pytorch-grad-cam" not in lacking:
         for frozen in (True, False):
-            rival = partial(grad_cam, bench, network, batch=BATCHES[0], frozen=frozen)
             name = "pytorch-grad-cam" + (", frozen" if frozen else "")
-            found.append(variant(name, rival(images), rival(take(images, BATCHES[0]))))
+            found.append(
+                variant(name, grad_cam(bench, network, bench.few_images, BATCHES[0], frozen))
+            )
     return found
