@@ -9,11 +9,15 @@ stamp="$venv/.cam_repro-installed"
 wanted="$(cat pyproject.toml constraints.txt | cksum)"
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "installing into $venv (torch and what it needs are several GB, once)" >&2
-  python="${PYTHON:-}"
-  for candidate in python3.11 python3.12 python3.13 python3; do
-    [ -n "$python" ] || ! command -v "$candidate" >/dev/null || python="$candidate"
+  # Each is run: what version managers put on PATH need not start anything.
+  python="" candidates=(python3.11 python3.12 python3.13 python3)
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
+    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+    python="$candidate"
+    break
   done
-  if ! "${python:-false}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  if [ -z "$python" ]; then
     echo "error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3" >&2
     exit 1
   fi
