@@ -93,9 +93,6 @@ def command(
 
         def task(cfg: DictConfig) -> None:
             _log_to_stderr()
-            # Threads of torch that wait sleep, before it is imported: else, while other threads
-            # and processes read images and search boxes, they burn half of the processors.
-            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
             # Here besides in main: Hydra prints a line of its own for an exception that it sees.
             with _full_error(traceback_wanted):
                 if HydraConfig.get().mode == RunMode.MULTIRUN:

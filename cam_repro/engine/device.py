@@ -229,6 +229,8 @@ def processes(device: str) -> Iterator[Processes]:
     level = root.level
     if not group.is_main:
         root.setLevel(logging.WARNING)
+    # Threads wait for each other busily: more than there are processors would cost half the speed.
+    torch.set_num_threads(min(torch.get_num_threads(), cpus()))
     try:
         yield group
     finally:
@@ -237,10 +239,16 @@ def processes(device: str) -> Iterator[Processes]:
 
 
 def cpus() -> int:
-    """Processors for this process: its part where torchrun started several, which share all."""
+    """Processors for this process: its part where a launcher started several that share them all.
+
+    Such are torchrun and submitit's local launcher; srun gives every task processors of its own.
+    """
     on_linux = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1
-    return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        sharing = os.environ["SUBMITIT_LOCAL_NTASKS"]
+    return max(1, count // int(sharing))
 
 
 def workers_for(wanted: int | None, device: torch.device) -> int:

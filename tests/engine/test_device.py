@@ -16,6 +16,7 @@ from cam_repro.engine import device as device_module
 from cam_repro.engine.device import (
     Processes,
     box_threads,
+    cpus,
     exact_fp32,
     first_host,
     launched,
@@ -266,7 +267,7 @@ def test_no_tf32_inside_fp32_and_as_before_afterwards():
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_torchruns_processes_share_the_processors(monkeypatch):
+def test_processes_on_one_machine_share_the_processors(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(48)), raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert (workers_for(None, GPU), workers_for(None, CPU), workers_for(3, GPU)) == (16, 24, 3)
@@ -275,3 +276,7 @@ def test_torchruns_processes_share_the_processors(monkeypatch):
     assert (box_threads(GPU), box_threads(CPU)) == (3, 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
     assert (workers_for(None, GPU), workers_for(None, CPU), box_threads(GPU)) == (1, 1, 1)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    monkeypatch.setenv("SUBMITIT_LOCAL_NTASKS", "4")
+    assert cpus() == 12
