@@ -161,6 +161,7 @@ def tiny_run(tiny_tree: Path) -> list[str]:
         "optim.batch_size=4",
         "optim.lr=0.01",
         "device=cpu",
+        "precision=fp32",  # auto is bf16 on some processors
         "tensorboard=false",
     ]
 
