@@ -27,7 +27,6 @@ from cam_repro.engine.device import Processes
 from cam_repro.engine.evaluate import evaluate
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, OptimSettings, TrainSettings
 from cam_repro.engine.train import train
-from cam_repro.memory import freed_memory_kept
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
 from cam_repro.saliency.cam import Cam
 from cam_repro.types import Sample
@@ -220,9 +219,8 @@ def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
     strategy = strategies([name])[name]
 
     def run() -> None:
-        with freed_memory_kept():
-            for one in maps:
-                strategy(RankedMaps(one.classes, one.maps_Rhw, *one.size, one.image_HW3))
+        for one in maps:
+            strategy(RankedMaps(one.classes, one.maps_Rhw, *one.size, one.image_HW3))
 
     return Variant(name, run, len(maps))
 
@@ -232,9 +230,8 @@ def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
 
     def run() -> None:
         accumulator = MaxBoxAccAccumulator(n_thresholds=n_thresholds)
-        with freed_memory_kept():
-            for one in maps:
-                accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
+        for one in maps:
+            accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
 
     return Variant("MaxBoxAcc", run, len(maps))
 
