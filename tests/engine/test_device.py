@@ -168,15 +168,17 @@ def test_first_host_is_that_of_submitits_parser(nodes):
 # --- meeting
 
 MEET_TWICE = """
-import json, logging
+import json, logging, os, torch
 from cam_repro.engine.device import processes
 
 logging.getLogger().setLevel(logging.INFO)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 said = []
 for job in range(2):
     with processes("cpu") as group:
         with processes("cpu") as again:
             assert again == group
+        assert torch.get_num_threads() == 1  # as many as the task has processors
         both = group.gather([job, group.rank, logging.getLogger().level])
         # Only the second says yes, and only in the second job.
         said.append([both, group.any(job == 1 and group.rank == 1), group.any(False)])
@@ -194,7 +196,7 @@ def test_two_tasks_of_srun_meet_job_after_job():
         tasks.append(
             subprocess.Popen(
                 [sys.executable, "-c", MEET_TWICE],
-                env={**without_launchers(os.environ), **variables, "OMP_NUM_THREADS": "1"},
+                env={**without_launchers(os.environ), **variables, "OMP_NUM_THREADS": "2"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
