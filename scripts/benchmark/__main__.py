@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import check
 import groups
 import torch
-from common import Bench, Mode
+from common import Bench, Mode, Network
 from report import Report, about, default_path, say
 from tqdm import tqdm
 
+from cam_repro.cli.messages import fail, one_line
 from cam_repro.data.ilsvrc import load_image_set
 from cam_repro.data.sources import open_demo
 from cam_repro.engine.device import pick_device, pick_precision, workers_for
@@ -104,21 +104,23 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
     networks = args.networks or networks
     if args.weights and len(networks) > 1:
         raise UserError("--weights are of one network: name it with --networks")
+    built = [bench.network(name) for name in networks]  # whatever fails, before a file is written
     facts = about(bench, args)
     kind = "check" if args.check else "quick" if args.quick else ""
     path = args.output or default_path(facts, kind)
     say(facts)
     write_json(path.with_suffix(".json"), facts)
     if args.check:
-        check.write(path, [row for name in networks for row in check.compare(bench, name)])
+        check.write(path, [row for network in built for row in check.compare(bench, network)])
     else:
-        measure(args, bench, networks, Report(path))
+        measure(args, bench, built, Report(path))
     print(f"\n{path}")
 
 
-def measure(args: argparse.Namespace, bench: Bench, networks: list[str], report: Report) -> None:
-    for name in networks:
-        network = bench.network(name)
+def measure(
+    args: argparse.Namespace, bench: Bench, networks: list[Network], report: Report
+) -> None:
+    for network in networks:
         for group, function in OF_NETWORKS.items():
             if group in args.groups:
                 function(bench, network, report)
@@ -136,7 +138,7 @@ def silence_progress_bars() -> None:
     tqdm.__init__ = disabled  # type: ignore[assignment, method-assign]
 
 
-def main() -> int:
+def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     silence_progress_bars()
@@ -148,11 +150,12 @@ def main() -> int:
             # A first turn compiles: what another run compiled must not help it.
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "inductor")
             run(args, bench_of(args, Path(folder)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except Exception as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        fail(message)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -85,9 +85,8 @@ def _box(map_hw: np.ndarray, width: int, height: int) -> Box:
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
-def compare(bench: Bench, name: str) -> list[dict[str, object]]:
+def compare(bench: Bench, network: Network) -> list[dict[str, object]]:
     """A row of the CSV for the straightforward path and for each mode of a network."""
-    network = bench.network(name)
     truth = straightforward(bench, network)
     errors = _errors(bench, truth)
     rows = [_row(bench, network, "straightforward", truth, truth, errors)]
