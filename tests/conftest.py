@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from cam_repro.config import config_dir
-from cam_repro.predictions import to_arrow, write_predictions
+from cam_repro.runs.predictions import to_arrow, write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from cam_repro.data.ilsvrc import load_image_set
-from cam_repro.data.layouts import Places
+from cam_repro.data.ilsvrc.image_set import load_image_set
+from cam_repro.data.ilsvrc.layouts import Places
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
-from cam_repro.predictions import read_predictions
+from cam_repro.runs.predictions import read_predictions
 from cam_repro.tables import build_tables, find_runs
 from cam_repro.tables.readings import TEXT
 

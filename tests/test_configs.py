@@ -13,16 +13,16 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, _steps
+from cam_repro.commands.score import ScoreSettings
+from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import config_dir, validate
 from cam_repro.data.views import View
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
-from cam_repro.jobs.data import DataCommandSettings
-from cam_repro.jobs.reproduce import FROM_PLAIN, ReproduceSettings, _steps
-from cam_repro.jobs.score import ScoreSettings
-from cam_repro.jobs.tables import TablesSettings
 from cam_repro.models import build_model
 from cam_repro.models.base import CamNetwork
-from cam_repro.runs import NO_MODEL, run_name
+from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
 from cam_repro.tables.paper import TABLES
 from cam_repro.tables.readings import READINGS

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_repro.data.ilsvrc import load_image_set
+from cam_repro.commands.evaluate import run_evaluation
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.images import read_image
 from cam_repro.geometry import clip, paired_iou
-from cam_repro.jobs.evaluate import run_evaluation
 from cam_repro.metrics.official import errors, hits
 
 

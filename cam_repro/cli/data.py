@@ -12,7 +12,7 @@ from cam_repro.cli.app import command
 @command("data_command")
 def _run(cfg: DictConfig) -> None:
     """Make the built-in data set, check a tree, unpack the official archives, or pack."""
-    from cam_repro.jobs.data import run_data
+    from cam_repro.commands.data import run_data
 
     status = run_data(cfg)
     if status:

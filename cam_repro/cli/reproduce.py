@@ -10,7 +10,7 @@ from cam_repro.cli.app import command
 @command("reproduce")
 def main(cfg: DictConfig) -> None:
     """Train and score what the experiment lists, skipping what is done, and write the tables."""
-    from cam_repro.jobs.reproduce import run_reproduce  # torch, which --help can do without
+    from cam_repro.commands.reproduce import run_reproduce  # torch, which --help can do without
 
     run_reproduce(cfg)
 

@@ -10,7 +10,7 @@ from cam_repro.cli.app import command
 @command("score")
 def main(cfg: DictConfig) -> None:
     """Score a submission or maps; JSON on standard output, a table on standard error."""
-    from cam_repro.jobs.score import run_score  # what --help can do without
+    from cam_repro.commands.score import run_score  # what --help can do without
 
     run_score(cfg)
 

@@ -19,7 +19,7 @@ from cam_repro.cli.messages import STOPPED, TRACEBACK_VARIABLE, fail, one_line
 from cam_repro.errors import UserError
 
 if TYPE_CHECKING:
-    from cam_repro.engine.device import Processes
+    from cam_repro.engine.compute import Processes
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
 
 
 def _place() -> Processes:
-    from cam_repro.engine.device import launched  # torch, which a job that computes has imported
+    from cam_repro.engine.compute import launched  # torch, which a job that computes has imported
 
     return launched()[0]
 

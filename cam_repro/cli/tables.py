@@ -10,8 +10,8 @@ from cam_repro.cli.app import command
 @command("tables", groups=False)
 def main(cfg: DictConfig) -> None:
     """Write the tables of each data set, and print them."""
+    from cam_repro.commands.tables import TablesSettings, run_tables  # what --help can do without
     from cam_repro.config import validate
-    from cam_repro.jobs.tables import TablesSettings, run_tables  # what --help can do without
 
     run_tables(validate(cfg, TablesSettings))
 

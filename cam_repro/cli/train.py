@@ -10,7 +10,7 @@ from cam_repro.cli.app import command
 @command("train")
 def main(cfg: DictConfig) -> None:
     """Train a network and leave checkpoints, log and curves in its run folder."""
-    from cam_repro.jobs.train import run_training  # torch, which --help can do without
+    from cam_repro.commands.train import run_training  # torch, which --help can do without
 
     run_training(cfg)
 

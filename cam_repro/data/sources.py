@@ -13,12 +13,12 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from cam_repro.data.ilsvrc import ImageSet, ground_truth_set, load_image_set
-from cam_repro.data.layouts import Places
-from cam_repro.data.packed import load_packed_set
-from cam_repro.data.synthetic import demo_root
+from cam_repro.data.demo.draw import demo_root
+from cam_repro.data.ground_truth.read import read_ground_truth
+from cam_repro.data.ilsvrc.image_set import ImageSet, ground_truth_set, load_image_set
+from cam_repro.data.ilsvrc.layouts import Places
+from cam_repro.data.packed.read import load_packed_set
 from cam_repro.errors import UserError
-from cam_repro.ground_truth import read_ground_truth
 
 
 def open_image_set(source: Mapping[str, Any], split: str, with_boxes: bool) -> ImageSet:

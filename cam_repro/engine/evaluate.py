@@ -21,8 +21,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
-from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.pipeline import (
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.loading import (
     ErrorPolicy,
     LabelledBatch,
     SeenImage,
@@ -31,7 +31,7 @@ from cam_repro.data.pipeline import (
 )
 from cam_repro.data.views import View
 from cam_repro.engine.compiling import compiled, pad_batch
-from cam_repro.engine.device import (
+from cam_repro.engine.compute import (
     Processes,
     autocast,
     box_threads,
@@ -40,10 +40,10 @@ from cam_repro.engine.device import (
     frozen,
     workers_for,
 )
+from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
-from cam_repro.memory import freed_memory_kept
 from cam_repro.models.base import CamNetwork
-from cam_repro.predictions import to_arrow
+from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, StrategyGuesses
 

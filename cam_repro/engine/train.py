@@ -21,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.pipeline import (
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.loading import (
     AUGMENTATIONS,
     ErrorPolicy,
     TrainImages,
@@ -33,7 +33,7 @@ from cam_repro.data.pipeline import (
 from cam_repro.data.views import Center, Squash
 from cam_repro.engine.checkpoint import load_checkpoint, save_checkpoint
 from cam_repro.engine.compiling import compiled
-from cam_repro.engine.device import (
+from cam_repro.engine.compute import (
     Processes,
     autocast,
     device_name,
@@ -44,14 +44,14 @@ from cam_repro.engine.device import (
     workers_for,
 )
 from cam_repro.engine.evaluate import classification_errors
-from cam_repro.engine.provenance import provenance
+from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
 from cam_repro.files import atomic_path, sha256, write_json
-from cam_repro.memory import freed_memory_kept
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
+from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
-from cam_repro.predictions import PredictionTable
+from cam_repro.runs.predictions import PredictionTable
 
 
 def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import bootstrap_interval
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
-from cam_repro.predictions import MANIFEST, PredictionTable, read_manifest, read_predictions
+from cam_repro.runs.predictions import MANIFEST, PredictionTable, read_manifest, read_predictions
 from cam_repro.tables.paper import TABLES, PaperTable, Row, Source
 from cam_repro.tables.readings import Reading, run_of
 from cam_repro.tables.settings import changed_settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cam_repro.runs import DEFAULT_VARIANT
+from cam_repro.runs.folders import DEFAULT_VARIANT
 
 
 @dataclass(frozen=True)

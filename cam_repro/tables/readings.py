@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cam_repro.runs import DEFAULT_VARIANT, run_name
+from cam_repro.runs.folders import DEFAULT_VARIANT, run_name
 from cam_repro.tables.paper import Row, Source
 
 

@@ -20,9 +20,9 @@ from report import Report, about, default_path, say
 from tqdm import tqdm
 
 from cam_repro.cli.messages import fail, one_line
-from cam_repro.data.ilsvrc import load_image_set
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.sources import open_demo
-from cam_repro.engine.device import pick_device, pick_precision, workers_for
+from cam_repro.engine.compute import pick_device, pick_precision, workers_for
 from cam_repro.errors import UserError
 from cam_repro.files import write_json
 

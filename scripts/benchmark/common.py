@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir
-from cam_repro.data.ilsvrc import ImageSet
+from cam_repro.data.ilsvrc.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou

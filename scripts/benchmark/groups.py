@@ -14,7 +14,7 @@ from common import Bench, Network
 from measure import Timing, Variant, alternate
 from report import Report, Row
 
-from cam_repro.memory import freed_memory_kept
+from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.metrics.max_box_acc import N_THRESHOLDS, SIZE, resized_boxes
 
 

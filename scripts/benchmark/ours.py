@@ -18,12 +18,12 @@ from measure import Variant
 
 from cam_repro.boxes.base import BoxStrategy, RankedMaps
 from cam_repro.config import config_dir
-from cam_repro.data.ilsvrc import ImageSet
-from cam_repro.data.pack import Stored, pack
-from cam_repro.data.packed import load_packed_set
-from cam_repro.data.pipeline import ErrorPolicy
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.packed.read import load_packed_set
+from cam_repro.data.packed.write import Stored, pack
 from cam_repro.data.views import Squash, Ten, View
-from cam_repro.engine.device import Processes
+from cam_repro.engine.compute import Processes
 from cam_repro.engine.evaluate import evaluate
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, OptimSettings, TrainSettings
 from cam_repro.engine.train import train

@@ -20,9 +20,9 @@ import torch
 from common import Bench
 from measure import Timing
 
-from cam_repro.engine.device import cpus, processor_name
-from cam_repro.engine.provenance import provenance
+from cam_repro.engine.compute import cpus, processor_name
 from cam_repro.files import atomic_path
+from cam_repro.runs.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")

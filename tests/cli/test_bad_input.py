@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cam_repro.jobs.train import run_training
+from cam_repro.commands.train import run_training
 
 torch.set_num_threads(1)
 

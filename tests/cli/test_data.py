@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.data.synthetic import CLASSES
+from cam_repro.data.demo.draw import CLASSES
 
 CHECK = ["check", "data=ilsvrc", "data.root=tree"]
 IMAGES = "ILSVRC/Data/CLS-LOC"

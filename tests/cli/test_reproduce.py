@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from cam_repro.commands.reproduce import ReproduceSettings, _steps
 from cam_repro.config import config_dir, validate
-from cam_repro.jobs.reproduce import ReproduceSettings, _steps
 
 torch.set_num_threads(1)
 

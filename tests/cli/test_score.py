@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.devkit import write_kaggle_submission
+from cam_repro.formats.submissions import write_kaggle_submission
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FIXTURE, MAPS_FIXTURE = FIXTURES / "devkit_scoring", FIXTURES / "max_box_acc"

@@ -12,7 +12,7 @@ from PIL import Image
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.metrics.scores import score
-from cam_repro.predictions import read_predictions, to_arrow, write_predictions
+from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, StrategyGuesses
 
 N = 24

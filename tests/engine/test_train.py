@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from cam_repro.commands.train import run_training
 from cam_repro.engine import train as train_module
 from cam_repro.engine.settings import OptimSettings
 from cam_repro.engine.train import StopRequest, learning_rate, make_optimizer
 from cam_repro.errors import UserError
-from cam_repro.jobs.train import run_training
 
 torch.set_num_threads(1)
 

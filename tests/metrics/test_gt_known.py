@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cam_repro.data.ground_truth.read import read_ground_truth
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes
-from cam_repro.ground_truth import read_ground_truth
 from cam_repro.metrics.gt_known import (
     best_iou,
     centred_box_sweep,

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cam_repro.choe import read_metadata
 from cam_repro.errors import UserError
+from cam_repro.formats.wsol_metadata import read_metadata
 from cam_repro.metrics import max_box_acc
 from cam_repro.metrics.max_box_acc import (
     MaxBoxAcc,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cam_repro.devkit import read_blacklist, read_submission
+from cam_repro.data.ground_truth.read import read_ground_truth
 from cam_repro.errors import UserError
-from cam_repro.ground_truth import read_ground_truth
+from cam_repro.formats.submissions import read_blacklist, read_submission
 from cam_repro.metrics.official import errors, hits, overlaps
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"

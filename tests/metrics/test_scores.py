@@ -3,7 +3,7 @@ import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
-from cam_repro.predictions import PredictionTable, StrategyTable
+from cam_repro.runs.predictions import PredictionTable, StrategyTable
 
 RIGHT, WRONG, NONE = (0, 0, 9, 9), (10, 10, 19, 19), (-1, -1, -1, -1)
 

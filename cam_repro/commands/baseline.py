@@ -1,0 +1,170 @@
+"""Boxes without a network (``model=none``): what any localization method has to beat."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.center import Center
+from cam_repro.commands.common import describe_data
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.images import UnreadableImage
+from cam_repro.data.loading import ErrorPolicy
+from cam_repro.engine.compute import Processes
+from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.errors import UserError
+from cam_repro.files import check_writable, write_json
+from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
+from cam_repro.metrics.official import warn_without_box
+from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
+from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
+from cam_repro.runs.provenance import provenance
+from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
+
+log = logging.getLogger(__name__)
+
+
+def score_baseline(
+    settings: EvalSettings, loading: LoaderSettings, images: ImageSet, group: Processes
+) -> Path:
+    """Score boxes that look at no pixel, for the true class of every image.
+
+    Without a network nothing is classified: predictions have the true class's box and no guesses,
+    and scores.json has the accuracy at IoU 0.3, 0.5 and 0.7. For ``box=center`` it also has the
+    best of the scales 0.05, 0.10 ... 1 at each of them.
+    """
+    strategies: dict[str, BoxStrategy] = instantiate(OmegaConf.create(settings.box))["strategies"]
+    for name, strategy in strategies.items():
+        if strategy.needs_maps or strategy.needs_image:
+            raise UserError(
+                f"box={name} needs maps, and model=none makes none: box=[whole_image,center]"
+            )
+    if settings.saliency is not None or settings.save_maps:
+        raise UserError("model=none makes no maps: leave saliency and save_maps out")
+    if not images.has_boxes:
+        raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
+    folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
+    check_writable(folder)
+    refuse_to_replace(folder, asdict(settings))
+    if not group.is_main:
+        return folder
+
+    policy = ErrorPolicy(loading.on_error)
+    sizes_N2, read_N = _sizes(images, policy)
+    if not read_N.any():
+        raise UserError(f"no image of {images.folder} could be read; nothing is written")
+    predictions = [
+        _prediction(images, index, sizes_N2[index].tolist(), strategies)
+        for index in np.flatnonzero(read_N).tolist()
+    ]
+    manifest = {
+        "model": NO_MODEL,
+        "saliency": NO_MODEL,
+        "view": NO_MODEL,
+        "classifies": False,
+        "split": images.split,
+        "strategies": list(strategies),
+        "data": describe_data(images),
+        "counts": {"images": len(predictions), "skipped": len(policy.skipped)},
+        "skipped": policy.skipped,
+        "submission_labels": images.classes.labels_are,
+        "config": asdict(settings),
+        **provenance(),
+    }
+    rows = to_arrow(predictions, list(strategies))
+    write_predictions(folder, rows, manifest, images.classes)
+
+    table = read_predictions(folder)
+    truth = (table.gt_boxes_T4, table.gt_offsets)
+    known = {
+        name: gt_known_accuracy(boxes.gt_known_N4, *truth)
+        for name, boxes in table.strategies.items()
+    }
+    scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
+    warn_without_box(table.gt_offsets)
+    log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
+    log.info("  %-34s IoU 0.3    0.5    0.7", "")
+    for name, accuracy in known.items():
+        log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
+    if any(isinstance(strategy, Center) for strategy in strategies.values()):
+        sizes = np.stack([table.widths_N, table.heights_N], 1)
+        best = centred_box_sweep(sizes, *truth)
+        scores["best_center"] = best
+        scales = ", ".join(f"{b['scale']:.2f}" for b in best.values())
+        log.info(
+            "  %-34s %7.2f %6.2f %6.2f",
+            f"center, best scale ({scales})",
+            *(b["accuracy"] for b in best.values()),
+        )
+    write_json(folder / SCORES, scores)
+    log.info("  %s", folder)
+    return folder
+
+
+def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of every image, int64 (N, 2), and whether they could be read, (N,).
+
+    From the images themselves; from the annotations where the data set has no images.
+    """
+    if not images.has_images:
+        assert images.sizes_N2 is not None, "a data set without images has sizes"
+        unknown = np.flatnonzero((images.sizes_N2 < 1).any(1))
+        if len(unknown):
+            raise UserError(
+                f"{images.folder}: does not say how large {images.ids[unknown[0]]} is "
+                f"({len(unknown)} such images); give the sizes, or leave the images out"
+            )
+        return images.sizes_N2.astype(np.int64), np.ones(len(images), bool)
+
+    def size(index: int) -> tuple[int, int] | UnreadableImage:
+        try:
+            return images.size(index)
+        except UnreadableImage as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        found = list(
+            tqdm(
+                pool.map(size, range(len(images))),
+                total=len(images),
+                desc=f"{images.split}, sizes",
+                unit=" images",
+                dynamic_ncols=True,
+            )
+        )
+    policy.handle([size for size in found if isinstance(size, UnreadableImage)])
+    read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
+    sizes = [(1, 1) if isinstance(size, UnreadableImage) else size for size in found]
+    return np.array(sizes, np.int64), read_N
+
+
+def _prediction(
+    images: ImageSet, index: int, size: list[int], strategies: dict[str, BoxStrategy]
+) -> Prediction:
+    sample = images[index]
+    width, height = size
+    # One class to box, and a map that no strategy here looks at.
+    maps = RankedMaps([max(sample.label, 0)], np.zeros((1, 1, 1), np.float32), width, height)
+    boxes = {name: strategy(maps)[0][1] for name, strategy in strategies.items()}
+    return Prediction(
+        id=sample.id,
+        width=width,
+        height=height,
+        label=sample.label,
+        gt_boxes_M4=sample.boxes_M4,
+        classes=[],
+        probabilities=[],
+        strategies={
+            name: StrategyGuesses([], box if sample.label != NO_LABEL else None)
+            for name, box in boxes.items()
+        },
+    )

@@ -1,0 +1,94 @@
+"""What the jobs share: opening the data set, saying which, keeping a log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from cam_repro.config import validate
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.sources import open_image_set
+from cam_repro.engine.compute import Processes
+from cam_repro.engine.settings import LoaderSettings
+
+log = logging.getLogger(__name__)
+
+
+def open_data(
+    data: dict[str, Any], group: Processes, split: str, with_boxes: bool
+) -> tuple[ImageSet, LoaderSettings]:
+    """One split of the data set that ``data`` (configs/data/*.yaml) describes, and how to load it.
+
+    The main process comes first: it makes the built-in set while the others wait.
+    """
+    loading_keys = LoaderSettings.__dataclass_fields__.keys()
+    source = {k: v for k, v in data.items() if k not in loading_keys}
+    loading = validate(OmegaConf.create({k: data[k] for k in loading_keys}), LoaderSettings, "data")
+    if not group.is_main:
+        group.wait()
+    images = open_image_set(source, split, with_boxes)
+    if group.is_main:
+        group.wait()
+    return images, loading
+
+
+def announce(images: ImageSet) -> None:
+    """The first line of every command: which data set its numbers are of."""
+    log.info(
+        "data set %s: %d classes, %d %s images in %s (%s)",
+        images.name,
+        len(images.classes),
+        len(images),
+        images.split,
+        images.folder,
+        images.described,
+    )
+    if images.blacklisted_N is not None:
+        log.info(
+            "%d of its images are blacklisted: localization errors leave them out",
+            np.count_nonzero(images.blacklisted_N),
+        )
+
+
+def describe_data(images: ImageSet) -> dict[str, Any]:
+    """What a manifest says of the data set."""
+    return {
+        "name": images.name,
+        "is_ilsvrc": images.is_ilsvrc,
+        "n_classes": len(images.classes),
+        "fingerprint": images.fingerprint,
+        "has_labels": images.has_labels,
+        "has_boxes": images.has_boxes,
+        "layout": images.described,
+    }
+
+
+def describe_blacklist(images: ImageSet) -> dict[str, Any] | None:
+    """What a manifest says of the images that the localization error leaves out."""
+    if images.blacklisted_N is None:
+        return None
+    ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N)]
+    return {"images": len(ids), "ids": ids}
+
+
+@contextlib.contextmanager
+def log_file(path: Path, group: Processes) -> Iterator[None]:
+    """Copy the log to a file of the run."""
+    if not group.is_main:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,225 @@
+"""Data sets: what ``cam-data`` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cam_repro.config import validate
+from cam_repro.data.demo.draw import demo_root
+from cam_repro.data.ilsvrc.check import (
+    FAULTS,
+    NOTES,
+    SplitReport,
+    TreeReport,
+    check_packed,
+    check_tree,
+    some_of,
+)
+from cam_repro.data.ilsvrc.layouts import SPLITS, find_layout
+from cam_repro.data.ilsvrc.unpack import unpack
+from cam_repro.data.sources import open_image_set, places_of
+from cam_repro.engine.settings import LoaderSettings
+from cam_repro.errors import UserError
+from cam_repro.files import check_file_writable, write_json
+from cam_repro.runs.provenance import provenance
+
+log = logging.getLogger(__name__)
+
+ACTIONS = ("make", "check", "unpack", "pack")
+
+PACKED = "cam_repro.data.sources.open_packed"
+
+ONLY_EVAL, ONLY_TRAIN = 2, 3
+"""Exit statuses of check; 0: cam-train and cam-eval can run, 1: neither can."""
+
+
+@dataclass
+class DataCommandSettings:
+    """configs/data_command.yaml"""
+
+    action: str = "check"
+    data: dict[str, Any] = field(default_factory=dict)
+    decode: bool = True
+    tars: str | None = None
+    splits: list[str] | None = None
+    verify: bool = True
+    size: int | None = 256
+    format: str | None = None
+    quality: int | None = None
+    shard_bytes: int = 500_000_000
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise UserError(f"cam-data {self.action}: the actions are {', '.join(ACTIONS)}")
+        for split in self.splits or []:
+            if split not in SPLITS:
+                raise UserError(f"splits={split}: choose among {', '.join(SPLITS)}")
+        if self.shard_bytes <= 0:
+            raise UserError(f"shard_bytes={self.shard_bytes}: must be over 0")
+
+
+def run_data(cfg: DictConfig) -> int:
+    """Make the built-in set, check a tree, unpack archives or pack; returns the exit status."""
+    settings = validate(cfg, DataCommandSettings)
+    if settings.action == "unpack":
+        _unpack(settings)
+        return 0
+    if settings.action == "pack":
+        _pack(settings)
+        return 0
+    if settings.action == "make":
+        log.info("data set demo is in %s", _root(settings))
+        return 0
+    return _check(settings)
+
+
+def _root(settings: DataCommandSettings) -> Path:
+    """The folder of the data set; the built-in one is made if it is not there."""
+    data = settings.data
+    if "n_train" in data:
+        return demo_root(seed=data["seed"], n_train=data["n_train"], n_val=data["n_val"])
+    if settings.action == "make":
+        raise UserError("cam-data make: makes the built-in set alone (data=demo)")
+    if "root" not in data:
+        raise UserError(
+            f"cam-data {settings.action}: looks at images: data=demo or data=ilsvrc data.root=DIR"
+        )
+    if data["root"] is None:
+        or_set = "" if data["_target_"] == PACKED else " (or set CAM_REPRO_ILSVRC)"
+        raise UserError(f"data.root is not given: add data.root=DIR{or_set}")
+    return Path(data["root"]).expanduser()
+
+
+def _unpack(settings: DataCommandSettings) -> None:
+    if settings.tars is None or settings.output is None:
+        raise UserError("cam-data unpack: add tars=DIR, the archives, and output=DIR, the new tree")
+    splits = settings.splits or list(SPLITS)
+    unpack(settings.tars, settings.output, splits, verify=settings.verify)
+    log.info("the tree is in %s: cam-data check data=ilsvrc data.root=%s", *2 * [settings.output])
+
+
+def _pack(settings: DataCommandSettings) -> None:
+    from cam_repro.data.loading import ErrorPolicy
+    from cam_repro.data.packed.write import (  # with torch, which the other actions do without
+        Stored,
+        pack,
+    )
+
+    if settings.output is None:
+        raise UserError("cam-data pack: add output=DIR, the new folder")
+    stored = Stored(settings.size, settings.format, settings.quality)
+    if settings.size is not None and not settings.decode:
+        raise UserError(
+            "decode=false: size=null alone packs images without looking at their pixels"
+        )
+    keys = LoaderSettings.__dataclass_fields__.keys()
+    loading = validate(
+        OmegaConf.create({key: settings.data[key] for key in keys}), LoaderSettings, "data"
+    )
+    source = {key: value for key, value in settings.data.items() if key not in keys}
+    layout = find_layout(_root(settings), places_of(settings.data))
+    splits = settings.splits or [split for split in SPLITS if split in layout.images]
+    manifest = pack(
+        [open_image_set(source, split, with_boxes=True) for split in splits],
+        Path(settings.output).expanduser(),
+        stored,
+        shard_bytes=settings.shard_bytes,
+        threads=max(1, (os.cpu_count() or 1) if loading.workers is None else loading.workers),
+        policy=ErrorPolicy(loading.on_error),
+        decode=settings.decode,
+        provenance={"source": settings.data, **provenance()},
+    )
+    for split, packed in manifest["splits"].items():
+        log.info(
+            "%-6s %s images in %d shard%s, %.1f MB%s",
+            split,
+            f"{packed['images']:,}",
+            len(packed["shards"]),
+            "s" * (len(packed["shards"]) != 1),
+            sum(packed["shards"]) / 1e6,
+            f"; {len(packed['skipped']):,} could not be read" if packed["skipped"] else "",
+        )
+    log.info("the packed set is in %s: data=packed data.root=%s", *2 * [settings.output])
+
+
+def _check(settings: DataCommandSettings) -> int:
+    data = settings.data
+    if settings.output is not None:
+        check_file_writable(settings.output)
+    root = _root(settings)
+    if data["_target_"] == PACKED:
+        report = check_packed(root, settings.decode)
+    else:
+        layout, cache = find_layout(root, places_of(data)), data.get("cache")
+        report = check_tree(
+            layout, data.get("classes"), settings.decode, None if cache is None else Path(cache)
+        )
+    log.info("%s: layout %s", report.root, report.layout)
+    if report.problem:
+        log.info("FAULT %s", report.problem)
+    log.info("%s, in submissions by %s", report.classes, report.labels)
+    if report.is_part_of_ilsvrc and data["_target_"] != PACKED:
+        log.info(
+            "note: all of them are ILSVRC's; if this is an incomplete ILSVRC, data.classes=ilsvrc "
+            "takes its 1,000"
+        )
+    if not settings.decode:
+        log.info("note: images were not opened (decode=false): broken ones are not found")
+    for split in report.splits.values():
+        _say(split, report)
+    _say_conclusions(report)
+    if settings.output:
+        write_json(Path(settings.output), report.as_json())
+    if report.can_train is None:
+        return 0 if report.can_eval is None else ONLY_TRAIN
+    return ONLY_EVAL if report.can_eval is None else 1
+
+
+def _say(split: SplitReport, report: TreeReport) -> None:
+    if not (split.images or split.faults):
+        log.info("%-6s none: %s", split.split, split.problem)
+        return
+    of_complete = f" of {split.complete:,}" if report.is_ilsvrc else ""
+    words = [f"{split.images:,}{of_complete} images"]
+    counts = [count for count in split.images_by_class.values() if count]
+    if counts:
+        low, high = min(counts), max(counts)
+        each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        words.append(f"{len(counts):,} of {report.n_classes:,} classes, {each} in each")
+        words.append(f"labels from {split.labels}")
+    log.info("%-6s %s", split.split, "; ".join(words))
+    if split.annotations:
+        log.info(
+            "       %s boxes from %s%s; %s images without a box",
+            f"{split.boxes:,}",
+            split.annotations,
+            f" (version {split.annotation_version[:12]})" if split.annotation_version else "",
+            f"{split.images_without_boxes:,}",
+        )
+    elif split.images and split.split != "test":
+        log.info("       no boxes")
+    if split.blacklisted is not None:
+        log.info("       %s blacklisted", f"{split.blacklisted:,}")
+    if split.problem:
+        log.info("       %s", split.problem)
+    for names, found in ((FAULTS, split.faults), (NOTES, split.notes)):
+        mark = "FAULT" if names is FAULTS else "note:"
+        for kind, items in found.items():
+            log.info("       %s %s (%s): %s", mark, names[kind], f"{len(items):,}", some_of(items))
+
+
+def _say_conclusions(report: TreeReport) -> None:
+    if not report.is_ilsvrc:
+        log.info("not ILSVRC's classes: tables can be made, but none compares with the paper's")
+    for table, missing in report.tables.items():
+        log.info("%s   %s", table, "lacks " + "; ".join(missing) if missing else "lacks nothing")
+    for command, why_not in (("cam-train", report.can_train), ("cam-eval", report.can_eval)):
+        log.info("%-9s %s", command, "ready" if why_not is None else f"not ready: {why_not}")

@@ -1,0 +1,1 @@
+"""The built-in data set ``demo``: drawn on first use, no download."""

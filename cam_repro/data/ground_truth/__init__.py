@@ -1,0 +1,1 @@
+"""Labels, sizes and boxes without the images, from every form in which people have them."""

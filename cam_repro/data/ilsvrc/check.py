@@ -1,0 +1,498 @@
+"""What is in a tree, and what is wrong with it: ``cam-data check``.
+
+Nothing here stops at the first fault: what cannot be read is named and left out, and the rest is
+looked at all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cam_repro.classes import ClassTable, ilsvrc_classes
+from cam_repro.data.ilsvrc.image_set import (
+    ILSVRC_IMAGES,
+    ImageSet,
+    blacklisted,
+    files_in,
+    find_classes,
+    known_as,
+    label_sources,
+    list_files,
+    names_repeat,
+)
+from cam_repro.data.ilsvrc.layouts import SPLITS, Layout, image_id
+from cam_repro.data.images import UnreadableImage, read_image
+from cam_repro.data.packed.read import INDEX, load_packed_set, packed_classes, read_pack_manifest
+from cam_repro.errors import UserError
+from cam_repro.formats.boxes import Annotations, read_annotations
+from cam_repro.types import NO_LABEL
+
+FAULTS = {
+    "missing": "files listed but not there",
+    "bad_names": "file names that are not UTF-8",
+    "empty": "files of no bytes",
+    "unreadable": "unreadable images",
+    "unreadable_annotations": "unreadable annotations",
+    "repeated": "images of one name in several places",
+    "without_label": "images without a class",
+    "label_conflicts": "images whose sources disagree on the class",
+    "boxes_outside": "images with a box that is empty or reaches beyond them",
+}
+NOTES = {
+    "not_listed": "images that the list leaves out",
+    "annotations_without_image": "annotations without an image",
+    "other_size": "annotations with another size than their image's",
+    "other_boxes": "images whose boxes in XML differ from those in the solution file",
+    "identical": "groups of images with equal bytes",
+}
+
+Found = dict[str, list[str]]
+
+_OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCII)
+_AT_ONCE = 4096
+"""Files handed to the threads at a time: a million waiting ones would take gigabytes."""
+
+
+@dataclass
+class SplitReport:
+    """What was found of one split.
+
+    complete: how many images ILSVRC has. images_by_class: by WordNet id, all classes of the data
+    set, empty without labels. labels, annotations: where they come from.
+    annotation_version: ``Annotations.version`` of all that was read, with or without an image.
+    blacklisted: how many images the development kit's blacklist names; None without one.
+    faults, notes: by the keys of ``FAULTS`` and ``NOTES``, each a list of what was found. Faults
+    stop a run or make its numbers wrong. problem: why the split cannot be loaded at all.
+    """
+
+    split: str
+    images: int = 0
+    complete: int = 0
+    images_by_class: dict[str, int] = field(default_factory=dict)
+    labels: str | None = None
+    boxes: int = 0
+    images_without_boxes: int = 0
+    annotations: str | None = None
+    annotation_version: str | None = None
+    blacklisted: int | None = None
+    faults: Found = field(default_factory=dict)
+    notes: Found = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass
+class TreeReport:
+    """What was found of a tree, and what can be done with it.
+
+    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000; is_part_of_ilsvrc: whether
+    they are some of these. labels: what submissions carry. problem: why the tree's own list of
+    classes cannot be used.
+    can_train, can_eval: None where cam-train and cam-eval can run on it, else why not.
+    tables: for each table of the paper what is missing to fill it; empty where nothing is.
+    """
+
+    layout: str
+    root: str
+    n_classes: int
+    classes: str
+    is_ilsvrc: bool
+    is_part_of_ilsvrc: bool
+    labels: str
+    splits: dict[str, SplitReport]
+    problem: str | None = None
+    can_train: str | None = None
+    can_eval: str | None = None
+    tables: dict[str, list[str]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+
+def check_tree(
+    layout: Layout, classes: str | None = None, decode: bool = True, cache: Path | None = None
+) -> TreeReport:
+    """Look at all splits.
+
+    classes: ``data.classes``. decode: read every pixel of every image, and compare their bytes;
+    without, boxes are held against the sizes that the annotations state. cache: as for
+    ``read_annotations``.
+    """
+    annotations: dict[str, Annotations] = {}
+    broken: Found = defaultdict(list)
+    for split, source in layout.boxes.items():
+        annotations[split] = read_annotations(source, cache, broken[split])
+    problem = None
+    try:
+        table = find_classes(layout, classes, annotations.get("val"))
+    except UserError as error:
+        problem, classes = str(error), None
+        layout = replace(layout, synset_mapping=None, meta=None)
+        table = find_classes(layout, None, annotations.get("val"))
+    known = known_as(layout, classes, table)
+    report = TreeReport(
+        layout=layout.kind,
+        root=str(layout.root),
+        n_classes=len(table),
+        classes=known,
+        is_ilsvrc=table.wnids == ilsvrc_classes().wnids,
+        is_part_of_ilsvrc=set(table.wnids) < set(ilsvrc_classes().wnids),
+        labels=table.labels_are,
+        splits={
+            split: _check_split(
+                layout, split, table, known, annotations.get(split), broken[split], decode
+            )
+            for split in SPLITS
+        },
+        problem=problem,
+    )
+    _conclude(report)
+    return report
+
+
+def check_packed(root: Path, decode: bool = True) -> TreeReport:
+    """Look at all splits of packed data.
+
+    decode: read every pixel of every image; without, those are named that could not be read when
+    they were packed.
+    """
+    classes = packed_classes(read_pack_manifest(root))
+    is_ilsvrc = classes.wnids == ilsvrc_classes().wnids
+    report = TreeReport(
+        layout="packed",
+        root=str(root),
+        n_classes=len(classes),
+        classes="ILSVRC's 1,000 classes" if is_ilsvrc else f"{len(classes):,} classes",
+        is_ilsvrc=is_ilsvrc,
+        is_part_of_ilsvrc=set(classes.wnids) < set(ilsvrc_classes().wnids),
+        labels=classes.labels_are,
+        splits={split: _check_packed_split(root, split, decode) for split in SPLITS},
+    )
+    _conclude(report)
+    return report
+
+
+def _check_packed_split(root: Path, split: str, decode: bool) -> SplitReport:
+    report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
+    try:
+        images = load_packed_set(root, split)
+    except UserError as error:
+        report.problem = str(error)
+        return report
+    report.images = len(images)
+    if images.has_labels:
+        counts = np.bincount(images.labels_N, minlength=len(images.classes))
+        report.labels = INDEX
+        report.images_by_class = dict(zip(images.classes.wnids, counts.tolist(), strict=True))
+    report.annotations = INDEX if images.has_boxes else None
+    report.boxes = len(images.boxes_M4)
+    report.images_without_boxes = int((np.diff(images.box_offsets) == 0).sum())
+    if images.blacklisted_N is not None:
+        report.blacklisted = int(images.blacklisted_N.sum())
+    unreadable = _unreadable(images, decode)
+    report.faults = {"unreadable": unreadable} if unreadable else {}
+    return report
+
+
+def _unreadable(images: ImageSet, decode: bool) -> list[str]:
+    """What is wrong with each image that cannot be read."""
+
+    def look(index: int) -> str | None:
+        try:
+            images.read(index) if decode else images.size(index)
+        except UnreadableImage as error:
+            return str(error)
+        return None
+
+    bar = _bar(images.split, len(images))
+    found = []
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(images), _AT_ONCE):
+            for message in pool.map(look, range(start, min(start + _AT_ONCE, len(images)))):
+                bar.update()
+                found += [] if message is None else [message]
+    return found
+
+
+def _conclude(report: TreeReport) -> None:
+    train, val, test = (report.splits[split] for split in SPLITS)
+
+    def why_not(split: SplitReport, ignored: tuple[str, ...] = ()) -> str | None:
+        if report.problem or split.problem:
+            return report.problem or split.problem
+        kinds = [FAULTS[kind] for kind in split.faults if kind not in ignored]
+        return f"{split.split} has {', '.join(kinds)}" if kinds else None
+
+    # Training reads no boxes; where the labels come from them, images lack their class too.
+    about_boxes = ("boxes_outside", "unreadable_annotations")
+    report.can_eval = why_not(val)
+    report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
+    no_val = [val.problem] if val.problem else []
+    if not no_val and report.is_ilsvrc and val.images != val.complete:
+        no_val = [f"{val.complete - val.images:,} of {val.complete:,} validation images"]
+    no_boxes = []
+    if val.images_without_boxes:
+        some = "" if val.images_without_boxes == val.images else f"{val.images_without_boxes:,} of "
+        no_boxes = [f"boxes of {some}the validation images"]
+    no_test = ["the test images (the validation images stand in)"] if not test.images else []
+    report.tables = {
+        "Table 1": no_val,
+        "Table 2": [*no_val, *no_boxes],
+        "Table 3": [*no_val, *no_boxes, *no_test],
+    }
+
+
+def _check_split(
+    layout: Layout,
+    split: str,
+    classes: ClassTable,
+    known: str,
+    annotations: Annotations | None,
+    broken: list[str],
+    decode: bool,
+) -> SplitReport:
+    report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
+    found: Found = defaultdict(list)
+    if split not in layout.images:
+        report.problem = f"no folder of {split} images (data.{split}=DIR names one)"
+        return report
+    try:
+        listed = list_files(layout, split)
+    except UserError as error:
+        report.problem = str(error)
+        return report
+    folder = layout.images[split]
+    files = _compare_with_disk(folder, listed, found)
+    nested = names_repeat(files)
+    files.sort(key=lambda file: image_id(file, nested))
+    found["repeated"] = _repeated(files, nested)
+    report.images = len(files)
+
+    boxes = None
+    report.images_without_boxes = len(files)
+    if annotations is not None and not _is_of_another_split(layout, split, annotations, files):
+        found["unreadable_annotations"] = broken
+        boxes = _match_boxes(layout, split, files, annotations, report, found)
+    if split != "test":
+        try:
+            _check_labels(layout, split, files, classes, known, boxes, report, found)
+            blacklisted_N = blacklisted(layout, files) if split == "val" else None
+            if blacklisted_N is not None:
+                report.blacklisted = int(blacklisted_N.sum())
+        except UserError as error:
+            report.problem = str(error)
+    sizes_N2 = np.zeros((len(files), 2), np.int32)
+    if decode:
+        sizes_N2 = _read_files(folder, files, split, found)
+    if boxes is not None:
+        _check_boxes(files, boxes, sizes_N2, found)
+    report.faults = {kind: found[kind] for kind in FAULTS if found[kind]}
+    report.notes = {kind: found[kind] for kind in NOTES if found[kind]}
+    return report
+
+
+def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
+    """The files that are both listed and there; what is only one of them is put into ``found``."""
+    there, names = set(files_in(folder)), set(listed)
+    found["missing"] = sorted(names - there)
+    found["not_listed"] = sorted(there - names)
+    found["bad_names"] = [ascii(file) for file in sorted(names & there) if not _is_utf8(file)]
+    return [file for file in listed if file in there]
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _repeated(files: list[str], nested: bool) -> list[str]:
+    """Images that must not bear one name, each group in one text.
+
+    Names like cat/001 and dog/001 are two images; one image of ILSVRC in two classes is not.
+    """
+    if not nested:
+        return []
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[image_id(file, False)].append(file)
+    return [
+        ", ".join(sorted(same))
+        for name, same in sorted(by_name.items())
+        if len(same) > 1
+        and (
+            _OFFICIAL_NAME.fullmatch(name)
+            or max(Counter(image_id(file, True) for file in same).values()) > 1
+        )
+    ]
+
+
+def _is_of_another_split(
+    layout: Layout, split: str, annotations: Annotations, files: list[str]
+) -> bool:
+    """Whether ``data.boxes=`` names annotations that speak of none of these images."""
+    shared = list(layout.boxes.values()).count(layout.boxes[split]) > 1
+    return shared and bool(annotations.ids) and not any(annotations.ids_for(files))
+
+
+def _match_boxes(
+    layout: Layout,
+    split: str,
+    files: list[str],
+    annotations: Annotations,
+    report: SplitReport,
+    found: Found,
+) -> Annotations:
+    """The annotations of these files, which are counted."""
+    ids = annotations.ids_for(files)
+    boxes = annotations.select(ids)
+    report.annotations = layout.short(layout.boxes[split])
+    report.annotation_version = annotations.version
+    report.boxes = len(boxes.boxes_T4)
+    report.images_without_boxes = int((np.diff(boxes.offsets) == 0).sum())
+    found["annotations_without_image"] = sorted(set(annotations.ids) - set(ids))
+    solution = layout.solutions.get(split)
+    if solution is not None and layout.boxes[split].is_dir():
+        other = read_annotations(solution, broken=found["other_boxes"])
+        other = other.select(other.ids_for(files))
+        found["other_boxes"] += [
+            f"{file}: XML {_words(mine) or 'none'}, {solution.name} {_words(theirs) or 'none'}"
+            for file, mine, theirs in zip(files, _objects(boxes), _objects(other), strict=True)
+            if mine != theirs
+        ]
+    return boxes
+
+
+def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
+    """The objects of each image, in an order that tells nothing."""
+    objects = list(zip(boxes.wnids_T.tolist(), boxes.boxes_T4.tolist(), strict=True))
+    for start, end in zip(boxes.offsets[:-1], boxes.offsets[1:], strict=True):
+        yield sorted(objects[start:end])
+
+
+def _words(objects: list[tuple[str, list[int]]]) -> str:
+    return ", ".join(" ".join([wnid, *map(str, box)]) for wnid, box in objects)
+
+
+def _check_labels(
+    layout: Layout,
+    split: str,
+    files: list[str],
+    classes: ClassTable,
+    known: str,
+    boxes: Annotations | None,
+    report: SplitReport,
+    found: Found,
+) -> None:
+    sources = label_sources(layout, split, files, classes, boxes)
+    if not sources:
+        report.problem = (
+            f"{layout.images[split]}: no labels: neither class folders, nor the development kit's "
+            "list, nor boxes"
+        )
+        return
+    first, *others = sources
+    labels_N = first.labels_N
+    report.labels = first.name(layout)
+    found["without_label"] = [
+        f"{files[row]} ({first.why_silent(files[row], row, known, boxes)})"
+        for row in np.flatnonzero(labels_N == NO_LABEL).tolist()
+    ]
+    for other in others:
+        other_N = other.labels_N
+        differ_N = (other_N != labels_N) & (other_N != NO_LABEL) & (labels_N != NO_LABEL)
+        found["label_conflicts"] += [
+            f"{files[row]} is {classes.wnids[labels_N[row]]} by {first.name(layout)}, "
+            f"{classes.wnids[other_N[row]]} by {other.name(layout)}"
+            for row in np.flatnonzero(differ_N)
+        ]
+    counts = np.bincount(labels_N[labels_N != NO_LABEL], minlength=len(classes))
+    report.images_by_class = dict(zip(classes.wnids, counts.tolist(), strict=True))
+
+
+def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.ndarray:
+    """Decode every image and compare their bytes; sizes int32 (N, 2), 0 where unreadable."""
+
+    def look(file: str) -> tuple[tuple[int, int] | str, bytes]:
+        path = folder / file
+        try:
+            content = path.read_bytes()
+            if not content:
+                return "", b""
+            return read_image(path).size, hashlib.blake2b(content, digest_size=16).digest()
+        except UnreadableImage as error:
+            return str(error).removeprefix(f"{folder}/"), b""
+        except OSError as error:
+            return f"{file}: {error.strerror}", b""
+
+    sizes_N2 = np.zeros((len(files), 2), np.int32)
+    by_bytes: dict[bytes, str] = {}
+    same: dict[bytes, list[str]] = {}
+    bar = _bar(split, len(files))
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(files), _AT_ONCE):
+            looks = pool.map(look, files[start : start + _AT_ONCE])
+            for row, (size, digest) in enumerate(looks, start):
+                bar.update()
+                file = files[row]
+                if size == "":
+                    found["empty"].append(file)
+                elif isinstance(size, str):
+                    found["unreadable"].append(size)
+                else:
+                    sizes_N2[row] = size
+                    first = by_bytes.setdefault(digest, file)
+                    if first is not file:
+                        same.setdefault(digest, [first]).append(file)
+    found["identical"] = sorted(", ".join(sorted(group)) for group in same.values())
+    return sizes_N2
+
+
+def _bar(split: str, total: int) -> tqdm:
+    return tqdm(
+        total=total,
+        desc=f"reading {split}",
+        unit=" images",
+        leave=False,
+        dynamic_ncols=True,
+        disable=None,
+    )
+
+
+def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, found: Found) -> None:
+    """Compare annotations with the sizes of their images; 0 where unknown, then by their own."""
+    stated_N2 = boxes.sizes_N2
+    other_N = (sizes_N2 != stated_N2).any(1) & (sizes_N2 > 0).all(1) & (stated_N2 > 0).all(1)
+    for row in np.flatnonzero(other_N):
+        (width, height), (stated_w, stated_h) = sizes_N2[row], stated_N2[row]
+        found["other_size"].append(f"{files[row]} is {width}x{height}, not {stated_w}x{stated_h}")
+    size_N2 = np.where(sizes_N2 > 0, sizes_N2, stated_N2)
+    image_T = np.repeat(np.arange(len(files)), np.diff(boxes.offsets))
+    low_T2, high_T2, size_T2 = boxes.boxes_T4[:, :2], boxes.boxes_T4[:, 2:], size_N2[image_T]
+    beyond_T2 = (high_T2 >= size_T2) & (size_T2 > 0)
+    outside_T = np.any((low_T2 < 0) | (high_T2 < low_T2) | beyond_T2, axis=1)
+    for row in np.unique(image_T[outside_T]):
+        own = slice(boxes.offsets[row], boxes.offsets[row + 1])
+        width, height = size_N2[row]
+        found["boxes_outside"].append(
+            f"{files[row]} ({width}x{height}): {boxes.boxes_T4[own][outside_T[own]].tolist()}"
+        )
+
+
+def some_of(found: Iterable[str], shown: int = 3) -> str:
+    """The first few, and how many more there are."""
+    items = list(found)
+    more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
+    return "; ".join(items[:shown]) + more

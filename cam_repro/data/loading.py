@@ -1,0 +1,379 @@
+"""From files to batches of uint8 pixels, for training and for evaluation.
+
+Randomness has no state: what happens to an image depends on (seed, epoch, index) alone. So the
+number of worker processes and of GPUs changes nothing, and a resumed run sees what it would have
+seen had it never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.images import UnreadableImage, at_size
+from cam_repro.data.views import View, squash
+from cam_repro.errors import UserError
+
+log = logging.getLogger(__name__)
+
+PRELOAD_LIMIT_BYTES = 2 * 2**30
+"""``preload=auto`` keeps the decoded images in memory when they take less than this."""
+
+
+class Augmentation(ABC):
+    """What training does to an image: a part that never changes, then a random part."""
+
+    @abstractmethod
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """The part that is the same every time, uint8 (H, W, 3); may be kept in memory."""
+
+    @abstractmethod
+    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The random part, uint8 (input_size, input_size, 3)."""
+
+
+class SquashCrop(Augmentation):
+    """Squash to ``resize_size``, random crop of ``input_size``, mirror half the time.
+
+    What Caffe's data layer did for the paper's networks (256, then 224 or 227).
+    """
+
+    def __init__(self, input_size: int, resize_size: int) -> None:
+        self.input_size = input_size
+        self.resize_size = resize_size
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        return squash(image, self.resize_size)
+
+    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        y, x = rng.integers(0, self.resize_size - self.input_size + 1, 2)
+        crop = pixels_HW3[y : y + self.input_size, x : x + self.input_size]
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+
+class RandomResizedCrop(Augmentation):
+    """A random part of the image of random area and shape, resized to the input; mirrored half.
+
+    Szegedy et al. 2015 ("Going deeper with convolutions", section 6): area 8 to 100 % of the
+    image, aspect ratio 3/4 to 4/3.
+    """
+
+    area = (0.08, 1.0)
+    log_ratio = (float(np.log(3 / 4)), float(np.log(4 / 3)))
+
+    def __init__(self, input_size: int, resize_size: int) -> None:
+        self.input_size = input_size
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        return np.asarray(image)
+
+    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        height, width = pixels_HW3.shape[:2]
+        x, y, w, h = 0, 0, width, height
+        for _ in range(10):
+            area = rng.uniform(*self.area) * width * height
+            ratio = np.exp(rng.uniform(*self.log_ratio))
+            w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                x = int(rng.integers(0, width - w + 1))
+                y = int(rng.integers(0, height - h + 1))
+                break
+        else:  # no such part fits a very long image: take the whole
+            x, y, w, h = 0, 0, width, height
+        crop = squash(Image.fromarray(pixels_HW3[y : y + h, x : x + w]), self.input_size)
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+
+AUGMENTATIONS: dict[str, Callable[[int, int], Augmentation]] = {
+    "squash_crop": SquashCrop,
+    "random_resized_crop": RandomResizedCrop,
+}
+
+
+class PreparedImages(Dataset):
+    """Images after the part of their preparation that never changes, kept in memory if small.
+
+    An unreadable file is held as its error, so that the loop decides and can count.
+    """
+
+    def __init__(self, images: ImageSet, preload: str) -> None:
+        """preload: ``yes`` and ``no``, or ``auto`` for yes under ``PRELOAD_LIMIT_BYTES``."""
+        self.images = images
+        self.kept: list[np.ndarray | UnreadableImage] | None = None
+        if preload == "yes" or (preload == "auto" and self._bytes_needed() < PRELOAD_LIMIT_BYTES):
+            self.kept = self._read_all()
+
+    @property
+    def unreadable(self) -> list[UnreadableImage]:
+        """What is known by now not to be readable: all of it where images are kept in memory."""
+        return [image for image in self.kept or [] if isinstance(image, UnreadableImage)]
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """The part that never changes."""
+        raise NotImplementedError
+
+    def prepared(self, index: int) -> np.ndarray | UnreadableImage:
+        """Prepared pixels of one image, from memory or from its file."""
+        if self.kept is not None:
+            return self.kept[index]
+        try:
+            return self.prepare(self.images.read(index)[0])
+        except UnreadableImage as error:
+            return error
+
+    def _bytes_needed(self) -> int:
+        """Memory that all images would take, from a sample of them."""
+        step = max(1, len(self.images) // 16)
+        sample = [self.prepared(index) for index in range(0, len(self.images), step)]
+        sizes = [pixels.nbytes for pixels in sample if isinstance(pixels, np.ndarray)]
+        return int(np.mean(sizes) * len(self.images)) if sizes else 0
+
+    def _read_all(self) -> list[np.ndarray | UnreadableImage]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(
+                tqdm(
+                    pool.map(self.prepared, range(len(self.images))),
+                    total=len(self.images),
+                    desc=f"reading {self.images.split} images",
+                    unit=" images",
+                    leave=False,
+                )
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def loader(self, *, workers: int, **options: Any) -> DataLoader:
+        """A DataLoader over this set; pixels in memory need no worker processes."""
+        workers = 0 if self.kept is not None else workers
+        return DataLoader(
+            self,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            **options,
+        )
+
+
+class TrainImages(PreparedImages):
+    """Augmented training images by (epoch, index): (uint8 (S, S, 3), label)."""
+
+    def __init__(
+        self, images: ImageSet, augmentation: Augmentation, seed: int, preload: str
+    ) -> None:
+        self.augmentation = augmentation
+        self.seed = seed
+        super().__init__(images, preload)
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        return self.augmentation.prepare(image)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, int] | UnreadableImage:
+        epoch, index = key
+        pixels = self.prepared(index)
+        if isinstance(pixels, UnreadableImage):
+            return pixels
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return self.augmentation.vary(pixels, rng), int(self.images.labels_N[index])
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """The keys (epoch, index) of every batch of this process, from iteration ``start`` on.
+
+    A batch is cut from one shuffled order of the epoch and dealt out to the processes, so the
+    images of iteration i are the same however many processes share them. The rest of an epoch
+    that fills no batch is left out.
+    """
+
+    n_images: int
+    batch_size: int
+    iterations: int
+    seed: int
+    start: int = 0
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def per_epoch(self) -> int:
+        return max(1, self.n_images // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.iterations - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order_epoch, order = -1, np.empty(0, np.int64)
+        for iteration in range(self.start, self.iterations):
+            epoch, position = divmod(iteration, self.per_epoch)
+            if epoch != order_epoch:
+                order_epoch = epoch
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.n_images)
+            batch = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield [(epoch, int(index)) for index in batch[self.rank :: self.world]]
+
+
+@dataclass
+class LabelledBatch:
+    """images_N3HW: uint8, channels last in memory; labels_N: int64; unreadable: what failed."""
+
+    images_N3HW: torch.Tensor
+    labels_N: torch.Tensor
+    unreadable: list[UnreadableImage]
+
+    def pin_memory(self) -> LabelledBatch:
+        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        return LabelledBatch(
+            self.images_N3HW.pin_memory(), self.labels_N.pin_memory(), self.unreadable
+        )
+
+
+def collate_labelled(items: list[tuple[np.ndarray, int] | UnreadableImage]) -> LabelledBatch:
+    """A batch of what could be read; it may be empty."""
+    good = [item for item in items if not isinstance(item, UnreadableImage)]
+    bad = [item for item in items if isinstance(item, UnreadableImage)]
+    pixels = np.stack([p for p, _ in good]) if good else np.zeros((0, 1, 1, 3), np.uint8)
+    labels_N = torch.tensor([label for _, label in good], dtype=torch.int64)
+    return LabelledBatch(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels_N, bad)
+
+
+class ValidationImages(PreparedImages):
+    """One unvarying crop of each image by index: (uint8 (S, S, 3), label)."""
+
+    def __init__(self, images: ImageSet, view: View, preload: str) -> None:
+        self.view = view
+        super().__init__(images, preload)
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        return self.view.crops(image)[0]
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int] | UnreadableImage:
+        pixels = self.prepared(index)
+        if isinstance(pixels, UnreadableImage):
+            return pixels
+        return pixels, int(self.images.labels_N[index])
+
+
+@dataclass
+class SeenImage:
+    """One image under a view.
+
+    index: its place in the split. label: ``NO_LABEL`` where unknown.
+    size: (width, height) of the original, which boxes refer to.
+    pixels_HW3: uint8 at that size, where they were asked for.
+    """
+
+    index: int
+    label: int
+    size: tuple[int, int]
+    pixels_HW3: np.ndarray | None
+
+
+class ViewImages(Dataset):
+    """Each image, and its crops under a view, uint8 (V, S, S, 3).
+
+    keep_pixels: hand on the image itself too.
+    """
+
+    def __init__(self, images: ImageSet, view: View, keep_pixels: bool) -> None:
+        self.images = images
+        self.view = view
+        self.keep_pixels = keep_pixels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[SeenImage, np.ndarray] | UnreadableImage:
+        try:
+            image, size = self.images.read(index)
+        except UnreadableImage as error:
+            return error
+        pixels = np.asarray(at_size(image, size)) if self.keep_pixels else None
+        label = int(self.images.labels_N[index])
+        return SeenImage(index, label, size, pixels), self.view.crops(image)
+
+
+@dataclass
+class ViewBatch:
+    """crops_NV3HW: uint8, of the images ``seen``, in their order; unreadable: what failed.
+
+    labels_N: int64, ``NO_LABEL`` where unknown.
+    """
+
+    crops_NV3HW: torch.Tensor
+    labels_N: torch.Tensor
+    seen: list[SeenImage]
+    unreadable: list[UnreadableImage]
+
+    def pin_memory(self) -> ViewBatch:
+        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        return ViewBatch(
+            self.crops_NV3HW.pin_memory(), self.labels_N.pin_memory(), self.seen, self.unreadable
+        )
+
+
+def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -> ViewBatch:
+    """A batch of what could be read; it may be empty."""
+    good = [item for item in items if not isinstance(item, UnreadableImage)]
+    bad = [item for item in items if isinstance(item, UnreadableImage)]
+    crops = np.stack([c for _, c in good]) if good else np.zeros((0, 1, 1, 1, 3), np.uint8)
+    seen = [seen for seen, _ in good]
+    labels_N = torch.tensor([image.label for image in seen], dtype=torch.int64)
+    return ViewBatch(torch.from_numpy(crops).permute(0, 1, 4, 2, 3), labels_N, seen, bad)
+
+
+def view_loader(
+    images: ImageSet,
+    view: View,
+    *,
+    batch_size: int,
+    workers: int,
+    pin: bool,
+    rank: int = 0,
+    world: int = 1,
+    keep_pixels: bool = False,
+) -> DataLoader:
+    """Every image of this process exactly once, in order; ``batch_size`` counts crops.
+
+    Processes are dealt whole batches: each is computed as one process alone would have.
+    """
+    n = max(1, batch_size // view.n_crops)
+    every = list(range(len(images)))
+    batches = [every[start : start + n] for start in range(0, len(every), n)]
+    return DataLoader(
+        ViewImages(images, view, keep_pixels),
+        batch_sampler=batches[rank::world],
+        num_workers=workers,
+        collate_fn=collate_views,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+class ErrorPolicy:
+    """What to do about unreadable images: ``stop`` at the first, or ``skip`` and count."""
+
+    def __init__(self, on_error: str) -> None:
+        self.on_error = on_error
+        self.skipped: list[str] = []
+
+    def handle(self, unreadable: list[UnreadableImage]) -> None:
+        """Raise the first error under ``stop``; else name each file once in the log."""
+        for error in unreadable:
+            if self.on_error == "stop":
+                raise UserError(f"{error}; mend the file, or go on without with data.on_error=skip")
+            message = str(error)
+            if message not in self.skipped:
+                self.skipped.append(message)
+                log.warning("skipped (%d so far): %s", len(self.skipped), message)

@@ -1,0 +1,1 @@
+"""Packed data: a data set in a few large files."""

@@ -1,0 +1,239 @@
+"""Packed data, read: a data set in a few large files, which ``pack.py`` writes.
+
+A packed folder holds
+
+``<split>/<split>-000000.tar ...``
+    shards as the WebDataset library reads them: of each image two members one after the other,
+    ``<9 digits>.<suffix>``, the image, and ``<9 digits>.json``, its ``id``, ``label`` (class
+    index, -1 unknown), ``wnid``, ``width``, ``height`` and ``boxes`` (of the original image)
+``<split>/index.parquet``
+    one row an image, in the order of the split, unreadable ones too: ``id``, ``label``, ``width``,
+    ``height``, ``boxes`` (flat, four numbers a box), ``blacklisted`` where the split has a
+    blacklist, and where the image's bytes lie: ``shard`` (-1 nowhere, as it could not be read),
+    ``offset``, ``length``. Tars are not compressed, so any image can be read by itself
+``manifest.json``
+    what it is and where it came from. Written last
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from cam_repro.classes import ClassTable
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.images import ImageStore, Size, UnreadableImage, read_image
+from cam_repro.errors import UserError
+from cam_repro.types import empty_boxes
+
+SCHEMA = 1
+"""Version of a packed folder's layout; a reader refuses any other."""
+
+MANIFEST = "manifest.json"
+INDEX = "index.parquet"
+
+NOWHERE = -1
+"""Shard of an image that could not be read when it was packed."""
+
+_OPEN_AT_ONCE = 256
+"""Shards kept open in a process; a system's usual limit is 1,024 files."""
+
+_AGAIN = "copy it again, or pack it again with cam-data pack"
+
+
+def shard_path(folder: Path, split: str, number: int) -> Path:
+    """The shard of a number, in the folder of its split."""
+    return folder / f"{split}-{number:06d}.tar"
+
+
+class _OpenShard:
+    """A shard's file, closed when nothing uses it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, length: int, offset: int) -> bytes:
+        # From a place given: no position is shared with other threads or forked processes.
+        return os.pread(self.descriptor, length, offset)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):  # not where there is no such file
+            os.close(self.descriptor)
+
+
+@dataclass(eq=False)
+class PackedImages(ImageStore):
+    """Images in shards.
+
+    ids_N: their names, bytes, for messages. shard_N, offset_N, length_N: where the bytes of each
+    lie, integers. sizes_N2: width and height of the originals, int32.
+    """
+
+    folder: Path
+    split: str
+    ids_N: np.ndarray
+    shard_N: np.ndarray
+    offset_N: np.ndarray
+    length_N: np.ndarray
+    sizes_N2: np.ndarray
+
+    def __post_init__(self) -> None:
+        self._shard = functools.lru_cache(_OPEN_AT_ONCE)(_OpenShard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_shard"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
+    def path(self, index: int) -> Path:
+        shard = int(self.shard_N[index])
+        return self.folder if shard == NOWHERE else shard_path(self.folder, self.split, shard)
+
+    def size(self, index: int) -> Size:
+        if self.shard_N[index] == NOWHERE:
+            name = self.ids_N[index].decode()
+            raise UnreadableImage(f"{self.folder}: image {name}: could not be read when packed")
+        width, height = self.sizes_N2[index].tolist()
+        return width, height
+
+    def read(self, index: int) -> tuple[Image.Image, Size]:
+        size, path = self.size(index), self.path(index)
+        place = f"{path}: image {self.ids_N[index].decode()}"
+        try:
+            content = self._shard(path).read(int(self.length_N[index]), int(self.offset_N[index]))
+        except OSError as error:
+            raise UnreadableImage(f"{place}: cannot be read ({error.strerror})") from None
+        return read_image(io.BytesIO(content), place), size
+
+
+def read_pack_manifest(root: Path) -> dict[str, Any]:
+    """The manifest of a packed folder. UserError where there is none, or one of another schema."""
+    path = root / MANIFEST
+    if not root.is_dir():
+        raise UserError(f"data.root={root}: no such folder; give the one that cam-data pack wrote")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        schema = manifest["packed_schema"]
+    except FileNotFoundError:
+        raise UserError(
+            f"data.root={root}: has no {MANIFEST}, so it is no folder that cam-data pack wrote, "
+            "or an incomplete copy of one"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: is not of packed data; {_AGAIN}") from None
+    if schema != SCHEMA:
+        raise UserError(
+            f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; pack it again"
+        )
+    return dict(manifest)
+
+
+def packed_classes(manifest: dict[str, Any]) -> ClassTable:
+    """The classes of a packed folder, by its manifest."""
+    stated = manifest["classes"]
+    ids = stated["devkit_ids"]
+    return ClassTable(
+        wnids=tuple(stated["wnids"]),
+        names=tuple(stated["names"]),
+        devkit_ids_C=None if ids is None else np.array(ids, np.int32),
+        ids_from=stated["ids_from"],
+    )
+
+
+def load_packed_set(
+    root: Path, split: str, *, name: str | None = None, with_boxes: bool = True
+) -> ImageSet:
+    """One split of a packed folder; shards are looked for, but not read.
+
+    name: of the data set; by default the one that it was packed under.
+
+    Raises UserError where the split was not packed, and where a file is missing, or not as long
+    as it was.
+    """
+    manifest = read_pack_manifest(root)
+    try:
+        if split not in manifest["splits"]:
+            there = ", ".join(manifest["splits"])
+            raise UserError(f"data.root={root}: split={split} was not packed, only {there}")
+        found = manifest["splits"][split]
+        lengths = _check_shards(root / split, split, found["shards"])
+        classes = packed_classes(manifest)
+        return _image_set(root / split, split, name, with_boxes, found, lengths, classes)
+    except (KeyError, TypeError, AssertionError) as error:
+        raise UserError(f"{root / MANIFEST}: damaged ({error}); {_AGAIN}") from None
+
+
+def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
+    """The lengths of the shards, int64, where those on disk have them."""
+    for number, length in enumerate(lengths):
+        path = shard_path(folder, split, number)
+        try:
+            there = path.stat().st_size
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing; {_AGAIN}") from None
+        if there != length:
+            raise UserError(f"{path}: has {there:,} bytes, was packed with {length:,}; {_AGAIN}")
+    return np.array(lengths, np.int64)
+
+
+def _image_set(
+    folder: Path,
+    split: str,
+    name: str | None,
+    with_boxes: bool,
+    found: dict[str, Any],
+    lengths: np.ndarray,
+    classes: ClassTable,
+) -> ImageSet:
+    path = folder / INDEX
+    try:
+        table = pq.read_table(path)
+        column = {key: table[key].to_numpy() for key in ("label", "shard", "offset", "length")}
+        sizes_N2 = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1)
+        ids_N = np.array(table["id"].cast(pa.binary()).to_pylist())
+        boxes_M4, offsets = empty_boxes(), np.zeros(len(table) + 1, np.int64)
+        if with_boxes:
+            counts_N = pc.list_value_length(table["boxes"]).to_numpy() // 4
+            boxes_M4 = pc.list_flatten(table["boxes"]).to_numpy().reshape(-1, 4)
+            offsets[1:] = np.cumsum(counts_N)
+        has_blacklist = found["blacklisted"] is not None
+        blacklisted_N = table["blacklisted"].to_numpy() if has_blacklist else None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from None
+    shard_N = column["shard"]
+    # The last length is that of the shards that there are not, NOWHERE among them.
+    lengths = np.append(lengths, 0)[shard_N.clip(NOWHERE, len(lengths))]
+    ends_N = column["offset"] + column["length"]
+    if len(table) != found["images"] or (ends_N > lengths).any():
+        raise UserError(f"{path}: is of other shards than {MANIFEST}; {_AGAIN}")
+    return ImageSet(
+        name=name or found["name"],
+        split=split,
+        folder=folder,
+        classes=classes,
+        store=PackedImages(
+            folder, split, ids_N, shard_N, column["offset"], column["length"], sizes_N2
+        ),
+        ids_N=ids_N,
+        labels_N=column["label"],
+        boxes_M4=boxes_M4,
+        box_offsets=offsets,
+        sizes_N2=sizes_N2,
+        is_ilsvrc=found["is_ilsvrc"],
+        described=found["described"],
+        blacklisted_N=blacklisted_N,
+        altered=found["altered"],
+    )

@@ -1,0 +1,327 @@
+"""Packed data, written: a data set becomes a few large files, which ``packed.py`` reads.
+
+The same images and settings give the same bytes, whenever and by however many threads they are
+packed; only the manifest says when and how.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import shutil
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, features
+from tqdm import tqdm
+
+from cam_repro.classes import ClassTable
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.images import ImageFiles, Size, UnreadableImage
+from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.packed.read import INDEX, MANIFEST, NOWHERE, SCHEMA, shard_path
+from cam_repro.data.views import squash
+from cam_repro.errors import UserError
+from cam_repro.files import check_writable, write_json
+from cam_repro.types import NO_LABEL
+
+LOSSLESS: dict[str, dict[str, Any]] = {
+    "webp": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},
+    "png": {"format": "PNG", "compress_level": 1, "compress_type": 3},  # 3: zlib's Z_RLE, quick
+}
+JPG = "jpg"
+FORMATS = (*LOSSLESS, JPG)
+JPG_QUALITY = 95
+LARGEST = 16_383
+"""Pixels of a side: the most that webp holds."""
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Stored:
+    """How images are stored.
+
+    size: side of the square that they are squashed to; None: the bytes of the original files.
+    format: one of ``FORMATS``; quality: of jpg, 1 to 100. By default webp, and 95.
+
+    Lossless webp: at 256 pixels a file of 85 kB is decoded in 0.49 of the time that the original
+    (91 kB) takes to be decoded and squashed; as png 109 kB in 0.71, as jpg, which does not give
+    the same pixels, 29 kB in 0.16 (ilsvrc-val60, Pillow 13, one core).
+    """
+
+    size: int | None
+    format: str | None = None
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        def require(ok: bool, message: str) -> None:
+            if not ok:
+                raise UserError(message)
+
+        if self.size is None:
+            require(
+                self.format is None and self.quality is None,
+                "size=null packs the files as they are: leave format and quality out",
+            )
+            return
+        require(0 < self.size <= LARGEST, f"size={self.size}: must be 1 to {LARGEST:,}, or null")
+        self.format = self.format or FORMATS[0]
+        require(self.format in FORMATS, f"format={self.format}: choose {', '.join(FORMATS)}")
+        has_it = self.format != "webp" or bool(features.check("webp"))
+        require(has_it, "format=webp: this Pillow was built without it, choose png or jpg")
+        if self.format == JPG:
+            self.quality = JPG_QUALITY if self.quality is None else self.quality
+            require(1 <= self.quality <= 100, f"quality={self.quality}: must be 1 to 100")
+        else:
+            lossless = f"format={self.format} keeps every pixel: leave quality out"
+            require(self.quality is None, lossless)
+
+    @property
+    def altered(self) -> str | None:
+        """What it does to the pixels; the same words for the same pixels."""
+        if self.size is None:
+            return None
+        return f"{self.size}x{self.size}" + (f" {JPG} {self.quality}" if self.quality else "")
+
+    @property
+    def words(self) -> str:
+        """For the description of a data set."""
+        if self.size is None:
+            return "packed as it was"
+        quality = f" of quality {self.quality}" if self.quality else ""
+        return f"packed at {self.size}x{self.size} as {self.format}{quality}"
+
+    def name(self, source: str) -> str:
+        """What a data set is called when stored so."""
+        return source if self.size is None else f"{source}-{self.size}"
+
+    def encode(self, image: Image.Image) -> bytes:
+        """An RGB image squashed and encoded."""
+        assert self.size is not None
+        assert self.format is not None
+        options = LOSSLESS.get(self.format) or {"format": "JPEG", "quality": self.quality}
+        buffer = io.BytesIO()
+        Image.fromarray(squash(image, self.size)).save(buffer, **options)
+        return buffer.getvalue()
+
+
+def pack(
+    sources: Sequence[ImageSet],
+    output: Path,
+    stored: Stored,
+    *,
+    shard_bytes: int,
+    threads: int,
+    policy: ErrorPolicy,
+    decode: bool = True,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Pack the splits into the new folder ``output``; returns its manifest.
+
+    sources: the splits. shard_bytes: size of a shard, about. decode: with ``stored.size`` None,
+    read the pixels of every image all the same, to find broken ones; without, a file is broken
+    where its header is. provenance: goes to the manifest.
+
+    An unreadable image ends it, or is named in the manifest and has a row in the index but no
+    bytes: the packed set has the same images as its source, and the same unreadable ones. All is
+    written to a temporary folder beside ``output``, which is renamed when it is complete.
+
+    Raises UserError where ``output`` holds something or cannot be written, and where a split is
+    itself packed, has no images, or other classes than the first.
+    """
+    check_writable(output)
+    if output.exists() and any(output.iterdir()):
+        raise UserError(f"{output}: is not empty; give a new folder with output=DIR")
+    for images in sources:
+        if not isinstance(images.store, ImageFiles):
+            raise UserError(f"{images.folder}: no files of images: pack the original data set")
+        if images.classes.wnids != sources[0].classes.wnids:
+            raise UserError(
+                f"{images.folder}: has other classes than {sources[0].folder}; name one list of "
+                "them for all with data.classes="
+            )
+    temporary = output.absolute().with_name(f".{output.absolute().name}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+        splits = {}
+        for images in sources:
+            writer = SplitWriter(temporary / images.split, images, stored, decode)
+            splits[images.split] = writer.write(shard_bytes, threads, policy)
+        manifest = {
+            "packed_schema": SCHEMA,
+            **vars(stored),
+            "shard_bytes": shard_bytes,
+            "classes": _classes(sources[0].classes),
+            "splits": splits,
+            **(provenance or {}),
+        }
+        write_json(temporary / MANIFEST, manifest)
+        temporary.replace(output)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def _classes(classes: ClassTable) -> dict[str, Any]:
+    ids_C = classes.devkit_ids_C
+    return {
+        "wnids": list(classes.wnids),
+        "names": list(classes.names),
+        "devkit_ids": None if ids_C is None else ids_C.tolist(),
+        "ids_from": classes.ids_from,
+    }
+
+
+@dataclass
+class SplitWriter:
+    """Writes one split into its folder."""
+
+    folder: Path
+    images: ImageSet
+    stored: Stored
+    decode: bool
+
+    def write(self, shard_bytes: int, threads: int, policy: ErrorPolicy) -> dict[str, Any]:
+        """Shards and index; returns what the manifest says of the split."""
+        images = self.images
+        n_images, skipped_before = len(images), len(policy.skipped)
+        shard_N = np.full(n_images, NOWHERE, np.int32)
+        offset_N, length_N = np.zeros(n_images, np.int64), np.zeros(n_images, np.int32)
+        sizes_N2 = np.zeros((n_images, 2), np.int32)
+        self.folder.mkdir()
+        shards = ShardWriter(self.folder, images.split, shard_bytes)
+        bar = tqdm(
+            total=n_images, desc=f"packing {images.split}", unit=" images", dynamic_ncols=True
+        )
+        with bar, shards:
+            for index, found in enumerate(in_order(self._content, n_images, threads)):
+                bar.update()
+                if isinstance(found, UnreadableImage):
+                    policy.handle([found])
+                    continue
+                content, size = found
+                suffix = self.stored.format or images[index].path.suffix[1:].lower()
+                place = shards.add(f"{index:09d}", suffix, content, self._about(index, size))
+                shard_N[index], offset_N[index], length_N[index] = *place, len(content)
+                sizes_N2[index] = size
+        columns = {
+            "id": pa.array(images.ids, pa.string()),
+            "label": pa.array(images.labels_N, pa.int32()),
+            "width": sizes_N2[:, 0],
+            "height": sizes_N2[:, 1],
+            "boxes": pa.ListArray.from_arrays(
+                pa.array(4 * images.box_offsets, pa.int32()),
+                pa.array(images.boxes_M4.ravel(), pa.int32()),
+            ),
+            "shard": shard_N,
+            "offset": offset_N,
+            "length": length_N,
+        }
+        if images.blacklisted_N is not None:
+            columns["blacklisted"] = images.blacklisted_N
+        pq.write_table(pa.table(columns), self.folder / INDEX)
+        blacklisted_N = images.blacklisted_N
+        return {
+            "name": self.stored.name(images.name),
+            "images": n_images,
+            "boxes": len(images.boxes_M4),
+            "images_with_boxes": int(np.count_nonzero(np.diff(images.box_offsets))),
+            "shards": [path.stat().st_size for path in shards.paths],
+            "skipped": policy.skipped[skipped_before:],
+            "blacklisted": None if blacklisted_N is None else int(blacklisted_N.sum()),
+            "is_ilsvrc": images.is_ilsvrc,
+            "altered": self.stored.altered,
+            "described": f"{self.stored.words}; {images.described}",
+            "source": {
+                "name": images.name,
+                "folder": str(images.folder),
+                "fingerprint": images.fingerprint,
+            },
+        }
+
+    def _content(self, index: int) -> tuple[bytes, Size] | UnreadableImage:
+        """The bytes to store of an image, and the size of the original."""
+        images = self.images
+        try:
+            if self.stored.size is not None:
+                image, size = images.read(index)
+                return self.stored.encode(image), size
+            size = images.read(index)[1] if self.decode else images.size(index)
+            return images[index].path.read_bytes(), size
+        except UnreadableImage as error:
+            return error
+
+    def _about(self, index: int, size: Size) -> dict[str, Any]:
+        sample = self.images[index]
+        known = sample.label != NO_LABEL
+        return {
+            "id": sample.id,
+            "label": sample.label,
+            "wnid": self.images.classes.wnids[sample.label] if known else None,
+            "width": size[0],
+            "height": size[1],
+            "boxes": sample.boxes_M4.tolist(),
+        }
+
+
+def in_order(function: Callable[[int], Result], count: int, threads: int) -> Iterator[Result]:
+    """``function`` of 0, 1 ... ``count - 1``, in order, by threads that are a little ahead.
+
+    A little only: of a million images a few wait for their turn in memory.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for index in range(count):
+            waiting.append(pool.submit(function, index))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class ShardWriter:
+    """Tars of about ``limit`` bytes, filled one after another; a sample is never parted."""
+
+    def __init__(self, folder: Path, split: str, limit: int) -> None:
+        self.folder, self.split, self.limit = folder, split, limit
+        self.paths: list[Path] = []
+        self.tar: tarfile.TarFile | None = None
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.tar is not None:
+            self.tar.close()
+
+    def add(
+        self, key: str, suffix: str, content: bytes, about: Mapping[str, Any]
+    ) -> tuple[int, int]:
+        """Write an image and what is known of it; returns its shard and its bytes' offset there."""
+        text = json.dumps(about).encode()
+        if self.tar is None or self.tar.offset + len(content) > self.limit:
+            self.__exit__()
+            self.paths.append(shard_path(self.folder, self.split, len(self.paths)))
+            # It is closed when the next one is opened, or by __exit__.
+            self.tar = tarfile.open(self.paths[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        offset = self.tar.offset + tarfile.BLOCKSIZE  # after the header
+        for name, member in ((f"{key}.{suffix}", content), (f"{key}.json", text)):
+            # What is not said of a member is the same for all: no time, owner 0.
+            info = tarfile.TarInfo(name)
+            info.size = len(member)
+            self.tar.addfile(info, io.BytesIO(member))
+        return len(self.paths) - 1, offset

@@ -1,0 +1,335 @@
+"""True boxes as people have them: folders of PASCAL VOC XML files, or Kaggle's solution files.
+
+Reading 50,000 XML files takes seconds, so a folder's contents are kept in one table in a cache
+folder. The table belongs to names, sizes and times of the files that it was made of: when any of
+them changes, it is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import xml.etree.ElementTree as ET
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from cam_repro.data.ilsvrc.layouts import image_id, is_xml
+from cam_repro.errors import UserError
+from cam_repro.files import atomic_path
+from cam_repro.formats.submissions import KAGGLE_HEADER, read_csv_rows
+from cam_repro.types import Box
+
+log = logging.getLogger(__name__)
+
+CACHE_VERSION = 2
+"""Version of the cached table; one of another version is not used."""
+
+
+class Record(NamedTuple):
+    """What is said of one image: path without suffix, (width, height) or (0, 0), (wnid, box)s."""
+
+    path: str
+    size: tuple[int, int]
+    objects: list[tuple[str, Box]]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """The true boxes of many images.
+
+    paths: of the annotation files below their folder, without suffix, sorted by ``ids``, N of
+        them; of a solution file its image names.
+    sizes_N2: width and height as the annotation says, int32; 0 where it does not.
+    wnids_T, boxes_T4: WordNet id (text) and int32 box of every object, image after image.
+    offsets: objects of image i are ``offsets[i]:offsets[i + 1]``, int64 (N + 1,).
+    """
+
+    paths: list[str]
+    sizes_N2: np.ndarray
+    wnids_T: np.ndarray
+    boxes_T4: np.ndarray
+    offsets: np.ndarray
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Names of the images, distinct: with the folder only where names repeat in folders."""
+        return _ids_of(self.paths)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row by image id."""
+        return {own_id: row for row, own_id in enumerate(self.ids)}
+
+    @cached_property
+    def version(self) -> str:
+        """SHA-256 over images, classes and boxes: equal annotations have equal ones."""
+        digest = hashlib.sha256(_bytes("\n".join(self.ids)))
+        digest.update(_bytes("\n".join(self.wnids_T.tolist())))
+        for array in (self.boxes_T4, self.offsets):
+            digest.update(np.ascontiguousarray(array, np.int64).tobytes())
+        return digest.hexdigest()
+
+    def ids_for(self, files: Sequence[str]) -> list[str]:
+        """The id of the annotation of each image file; one that is not in ``ids`` where none is.
+
+        files: paths of images below their folder. An annotation is of the image with the same
+        path (``cat/001``); else of the one with the same name, in whichever folder either lies
+        (``n01751748/val_1`` has ``val_1.xml``), where no other image and no other annotation
+        bears it.
+        """
+        by_path = dict(zip(self.paths, self.ids, strict=True))
+        names = [path.rpartition("/")[2] for path in self.paths]
+        by_name = dict(zip(names, self.ids, strict=True))
+        wanted = [image_id(file, False) for file in files]
+        for counts in (Counter(names), Counter(wanted)):
+            for name, count in counts.items():
+                if count > 1:
+                    by_name.pop(name, None)
+        return [
+            by_path.get(image_id(file, True)) or by_name.get(name, "")
+            for file, name in zip(files, wanted, strict=True)
+        ]
+
+    def select(self, ids: Sequence[str]) -> Annotations:
+        """Those of the images named, in that order; no objects and no size where there is none.
+
+        ids: of ``self.ids``, or unknown; one may come again. They are the result's ``paths``.
+        """
+        rows_N = np.array([self.row_of.get(wanted, -1) for wanted in ids], np.int64)
+        known_N = rows_N >= 0
+        safe_N = np.where(known_N, rows_N, 0) if len(self.ids) else np.zeros(0, np.int64)
+        counts_N, starts_N = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        sizes_N2 = np.zeros((len(ids), 2), np.int32)
+        if len(self.ids):
+            counts_N = np.where(known_N, np.diff(self.offsets)[safe_N], 0)
+            starts_N = self.offsets[safe_N]
+            sizes_N2 = np.where(known_N[:, None], self.sizes_N2[safe_N], 0).astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
+        # Object j of the selection is object (start of its image + place within the image).
+        objects = np.arange(offsets[-1]) + np.repeat(starts_N - offsets[:-1], counts_N)
+        return Annotations(
+            list(ids), sizes_N2, self.wnids_T[objects], self.boxes_T4[objects], offsets
+        )
+
+
+def read_annotations(
+    source: Path, cache: Path | None = None, broken: list[str] | None = None
+) -> Annotations:
+    """Read a folder of XML files (flat, or one sub-folder a class) or a Kaggle solution file.
+
+    cache: folder in which the table of an XML folder is kept; None keeps none.
+    broken: where given, unreadable files and lines are named in it and left out; else the first
+        one is a UserError that names it.
+    """
+    if source.is_dir():
+        return _read_folder(source, cache, broken)
+    if source.is_file():
+        return _table(_read_solution(source, broken))
+    raise UserError(f"{source}: no such folder or file; it should hold the true boxes")
+
+
+def _table(records: Iterable[Record]) -> Annotations:
+    records = list(records)
+    ids = _ids_of([record.path for record in records])
+    order = sorted(range(len(records)), key=ids.__getitem__)
+    sorted_records = [records[row] for row in order]
+    objects = [item for record in sorted_records for item in record.objects]
+    counts = [len(record.objects) for record in sorted_records]
+    return Annotations(
+        paths=[record.path for record in sorted_records],
+        sizes_N2=np.array([record.size for record in sorted_records], np.int32).reshape(-1, 2),
+        wnids_T=np.array([wnid for wnid, _ in objects], str),
+        boxes_T4=np.array([box for _, box in objects], np.int32).reshape(-1, 4),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )
+
+
+def _ids_of(paths: list[str]) -> list[str]:
+    """The names without folders where they are distinct, else ``paths`` itself."""
+    names = [path.rpartition("/")[2] for path in paths]
+    return names if len(set(names)) == len(names) else paths
+
+
+def _bytes(text: str) -> bytes:
+    """For a hash; file names need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _whole(text: str) -> int:
+    """A whole number of pixels, also written ``12.0``; ValueError for anything else."""
+    value = float(text)
+    if not (abs(value) < 2**31 and value.is_integer()):  # NaN fails this too
+        raise ValueError(f"{text.strip()!r} is not a whole number below 2^31")
+    return int(value)
+
+
+# --- XML -----------------------------------------------------------------------------------------
+
+
+def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> Annotations:
+    files = sorted(_xml_files(folder), key=lambda file: file[0])
+    signature = hashlib.sha256(repr((CACHE_VERSION, files)).encode()).hexdigest()
+    place = None
+    if cache is not None:
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        place = cache / f"annotations-{name}.npz"
+        kept = _load(place, signature)
+        if kept is not None:
+            return kept
+    bar = tqdm(
+        files, desc=f"indexing {folder.name} boxes", unit=" files", leave=False, disable=None
+    )
+    faults: list[str] = []
+    records = []
+    for name, _, _ in bar:
+        try:
+            records.append(_read_xml(folder, name))
+        except UserError as error:
+            if broken is None:
+                raise
+            faults.append(str(error))
+    if broken is not None:
+        broken += faults
+    table = _table(records)
+    if place is not None and not faults:
+        try:
+            _save(place, signature, table)
+        except OSError as error:  # a read-only folder costs time, no more
+            log.warning("the table of %s is not kept: %s", folder, error)
+    return table
+
+
+def _xml_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """(path below ``folder``, size, time of change) of every XML file, two levels deep."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_xml(entry.name):
+                yield entry.name, *_size_and_time(entry)
+            elif entry.is_dir() and not entry.name.startswith("."):
+                with os.scandir(entry.path) as inner:
+                    for file in inner:
+                        if is_xml(file.name):
+                            yield f"{entry.name}/{file.name}", *_size_and_time(file)
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        about = entry.stat()
+    except OSError:  # a link that leads nowhere: reading it will say so
+        return -1, 0
+    return about.st_size, about.st_mtime_ns
+
+
+def _read_xml(folder: Path, name: str) -> Record:
+    """One annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
+    try:
+        root = ET.fromstring((folder / name).read_bytes())
+        size = root.find("size")
+        width, height = (
+            (_number(size, "width"), _number(size, "height")) if size is not None else (0, 0)
+        )
+        objects: list[tuple[str, Box]] = []
+        for element in root.iter("object"):
+            box = element.find("bndbox")
+            if box is None:
+                raise ValueError("an object has no <bndbox>")
+            x0, y0, x1, y1 = (_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
+            objects.append((_text(element, "name"), (x0, y0, x1, y1)))
+    # LookupError is what an encoding that nobody knows raises.
+    except (ET.ParseError, ValueError, LookupError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"{folder / name}: not a readable annotation ({reason}); restore the file"
+        ) from None
+    return Record(name.removesuffix(".xml"), (width, height), objects)
+
+
+def _text(element: ET.Element, tag: str) -> str:
+    text = (element.findtext(tag) or "").strip()
+    if not text:
+        raise ValueError(f"no <{tag}> in <{element.tag}>")
+    return text
+
+
+def _number(element: ET.Element, tag: str) -> int:
+    text = _text(element, tag)
+    try:
+        return _whole(text)
+    except ValueError:
+        raise ValueError(f"<{tag}> {text!r} is not a whole number below 2^31") from None
+
+
+# --- the cached table ----------------------------------------------------------------------------
+
+
+def _save(place: Path, signature: str, table: Annotations) -> None:
+    with atomic_path(place) as path:
+        np.savez(
+            path,
+            signature=np.array(signature),
+            paths=np.array(table.paths, str),
+            sizes_N2=table.sizes_N2,
+            wnids_T=table.wnids_T,
+            boxes_T4=table.boxes_T4,
+            offsets=table.offsets,
+        )
+
+
+def _load(place: Path, signature: str) -> Annotations | None:
+    """The kept table, if it is there, whole, and of these files."""
+    try:
+        with np.load(place) as kept:
+            if str(kept["signature"]) != signature:
+                return None
+            paths: list[str] = kept["paths"].tolist()
+            arrays = [kept[name] for name in ("sizes_N2", "wnids_T", "boxes_T4", "offsets")]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return Annotations(paths, *arrays)
+
+
+# --- Kaggle's solution files ---------------------------------------------------------------------
+
+
+def _read_solution(path: Path, broken: list[str] | None) -> Iterator[Record]:
+    """Records of ``ImageId,PredictionString`` lines (``wnid x0 y0 x1 y1 ...``)."""
+    try:
+        rows, numbers = read_csv_rows(path, "solution", KAGGLE_HEADER)
+    except UserError as error:
+        if broken is None:
+            raise
+        broken.append(str(error))
+        return
+    seen: set[str] = set()
+    for (image, text), number in zip(rows, numbers, strict=True):
+        try:
+            if image in seen:
+                raise ValueError(f"image {image} comes a second time")
+            objects = _objects(text.split())
+        except ValueError as error:
+            message = f"{path}, line {number}: {error}; expected 'wnid x0 y0 x1 y1' for each object"
+            if broken is None:
+                raise UserError(message) from None
+            broken.append(message)
+        else:
+            seen.add(image)
+            yield Record(image, (0, 0), objects)
+
+
+def _objects(words: list[str]) -> list[tuple[str, Box]]:
+    if len(words) % 5:
+        raise ValueError(f"{len(words)} words")
+    objects: list[tuple[str, Box]] = []
+    for i in range(0, len(words), 5):
+        x0, y0, x1, y1 = map(_whole, words[i + 1 : i + 5])
+        objects.append((words[i], (x0, y0, x1, y1)))
+    return objects

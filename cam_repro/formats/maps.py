@@ -1,0 +1,84 @@
+"""Maps that somebody saved: one .npy file an image, or one stack of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cam_repro.data.ilsvrc.layouts import is_image
+from cam_repro.errors import UserError
+
+
+def name_of(image_id: str) -> str:
+    """An image's name without folder and suffix: ``val/a.JPEG`` is ``a``."""
+    name = image_id.rpartition("/")[2]
+    return name.rpartition(".")[0] if is_image(name) else name
+
+
+class _MapFiles:
+    """One .npy file an image, read when asked for."""
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.folder = folder
+        self.names = names  # of files; Paths would take several times the memory
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        path = self.folder / self.names[index]
+        map_hw = _load(path)
+        if map_hw.ndim != 2 or not map_hw.size:
+            raise UserError(f"{path}: has shape {map_hw.shape}; a map has two axes, height, width")
+        return map_hw
+
+
+def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
+    """Maps of these images, in their order: item i is the (h, w) map of image i.
+
+    path: a .npy file with all maps, (N, h, w), or a folder with ``<image>.npy`` for each, where
+        the image's name may lack its suffix and its folder.
+
+    Raises UserError where a map is missing, and for a shape that is no map's.
+    """
+    if path.is_dir():
+        files, missing = [], []
+        for image in images:
+            stem = name_of(image)
+            whole = image.rpartition("/")[0]
+            names = (f"{name}.npy" for name in (image, f"{whole}/{stem}" if whole else stem, stem))
+            found = next((name for name in names if (path / name).is_file()), None)
+            if found is None:
+                missing.append(image)
+            else:
+                files.append(found)
+        if missing:
+            raise UserError(
+                f"{path}: no map of {missing[0]}, {name_of(missing[0])}.npy "
+                f"({len(missing)} of {len(images)} are missing)"
+            )
+        return _MapFiles(path, files)
+    if not path.is_file():
+        raise UserError(f"maps={path}: no such file or folder")
+    maps_Nhw = _load(path, mmap_mode="r")
+    if maps_Nhw.ndim != 3 or not maps_Nhw[:1].size:
+        raise UserError(
+            f"{path}: has shape {maps_Nhw.shape}; a stack of maps has three axes, images, height, "
+            "width"
+        )
+    if len(maps_Nhw) != len(images):
+        raise UserError(
+            f"{path}: holds {len(maps_Nhw)} maps, the ground truth {len(images)} images: one map "
+            "an image is needed, in its order"
+        )
+    return maps_Nhw
+
+
+def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise UserError(f"{path}: not a readable .npy file of numbers") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        raise UserError(f"{path}: not a .npy file of real numbers")
+    return array

@@ -1,0 +1,1 @@
+"""The seam: what scoring writes and everything after it only reads. Needs no torch."""

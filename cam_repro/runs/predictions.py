@@ -1,0 +1,340 @@
+"""THE SEAM: what scoring writes and everything after it only reads. Needs no torch.
+
+A run folder holds
+
+``predictions.parquet``
+    one row an image, in file-name order: ``id``, ``width``, ``height``, ``label`` (class index,
+    -1 unknown), ``gt_boxes`` (flat, four numbers a box), ``classes`` and ``probabilities`` (the
+    best five, best first), and for each strategy ``<strategy>/classes`` and ``<strategy>/boxes``
+    (up to five guesses, boxes flat) and ``<strategy>/gt_known`` (one box, or null).
+``submission_<strategy>.txt``
+    the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
+``maps/<id>.npy``
+    the true class's maps, where they were asked for.
+``manifest.json``
+    where it all came from. Written last: a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cam_repro.classes import ClassTable
+from cam_repro.errors import UserError
+from cam_repro.files import atomic_path, write_json
+from cam_repro.formats.submissions import (
+    PAD,
+    check_kaggle_submission,
+    check_submission,
+    write_kaggle_submission,
+    write_submission,
+)
+from cam_repro.types import MAX_GUESSES, Guess, Prediction
+
+SCHEMA = 1
+"""Version of the folder's layout; a reader refuses any other."""
+
+MANIFEST = "manifest.json"
+PARQUET = "predictions.parquet"
+SCORES = "scores.json"
+MAPS = "maps"
+
+# Keys without which the tables cannot place a run, and their types.
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "saliency": str,
+    "view": str,
+    "split": str,
+    "created": str,
+    "strategies": list,
+    "data": dict,
+    "data.name": str,
+    "data.is_ilsvrc": bool,
+    "data.has_labels": bool,
+    "counts": dict,
+    "counts.images": int,
+}
+
+
+@dataclass
+class StrategyTable:
+    """Guesses of one strategy for N images.
+
+    classes_N5: class indices, int32 (N, 5); boxes_N54: int32 (N, 5, 4); gt_known_N4: int32 (N, 4).
+    ``PAD`` (-1) fills what is not there.
+    """
+
+    classes_N5: np.ndarray
+    boxes_N54: np.ndarray
+    gt_known_N4: np.ndarray
+
+
+@dataclass
+class PredictionTable:
+    """A run as arrays; ``len()`` is the number of images.
+
+    widths_N, heights_N: pixels; labels_N: class index or -1; gt_boxes_T4: int32, those of image i
+    at ``gt_offsets[i]:gt_offsets[i + 1]``; classes_N5: int32, -1 where the data set has fewer than
+    five classes; probabilities_N5: float32, 0 there.
+    """
+
+    ids: list[str]
+    widths_N: np.ndarray
+    heights_N: np.ndarray
+    labels_N: np.ndarray
+    gt_boxes_T4: np.ndarray
+    gt_offsets: np.ndarray
+    classes_N5: np.ndarray
+    probabilities_N5: np.ndarray
+    strategies: dict[str, StrategyTable]
+    manifest: dict[str, Any]
+
+    @cached_property
+    def blacklisted_N(self) -> np.ndarray:  # noqa: N802
+        """Images that the official localization error leaves out, bool (N,), by the manifest."""
+        return np.isin(self.ids, (self.manifest.get("blacklist") or {}).get("ids", []))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def to_arrow(predictions: Sequence[Prediction], strategies: Sequence[str]) -> pa.Table:
+    """Rows of ``predictions.parquet``: a twentieth of the memory of the objects.
+
+    strategies: the names of those that every prediction has.
+    """
+    _assert_sound(predictions, strategies)
+
+    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind)
+
+    integer, integers = pa.int32(), pa.list_(pa.int32())
+    columns = {
+        "id": column([p.id for p in predictions], pa.string()),
+        "width": column([p.width for p in predictions], integer),
+        "height": column([p.height for p in predictions], integer),
+        "label": column([p.label for p in predictions], integer),
+        "gt_boxes": column(
+            [np.asarray(p.gt_boxes_M4, np.int32).ravel() for p in predictions], integers
+        ),
+        "classes": column([p.classes for p in predictions], integers),
+        "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
+    }
+    for name in strategies:
+        guesses = [p.strategies[name] for p in predictions]
+        columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
+        columns[f"{name}/boxes"] = column(
+            [[v for _, box in g.guesses for v in box] for g in guesses], integers
+        )
+        columns[f"{name}/gt_known"] = column([g.gt_known for g in guesses], integers)
+    return pa.table(columns)
+
+
+def write_predictions(
+    folder: Path | str,
+    predictions: pa.Table,
+    manifest: dict[str, Any],
+    classes: ClassTable | None = None,
+    missing: Sequence[str] = (),
+    maps: Path | None = None,
+) -> None:
+    """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
+
+    predictions: rows made by ``to_arrow``, one an image.
+    manifest: all of it but ``schema``; ``strategies`` names the strategies of the rows,
+    ``counts.images`` is their number.
+    classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
+    missing: ids of images without a prediction: an empty line each in the submissions, which must
+    have a line for every image of the split.
+    maps: a folder of the images' maps, on the same disk, which becomes the run's.
+    """
+    folder = Path(folder)
+    manifest = {**manifest, "schema": SCHEMA}
+    ids: list[str] = predictions["id"].to_pylist()
+    if ids != sorted(ids):
+        predictions = predictions.sort_by("id")
+        ids.sort()
+    predictions = predictions.combine_chunks()
+    assert len(set(ids)) == len(ids), "an image was scored twice"
+    assert manifest["counts"]["images"] == len(ids), "manifest counts other images"
+    # An older run's manifest must not vouch for half of a new one.
+    folder.mkdir(parents=True, exist_ok=True)
+    replaces_run = (folder / MANIFEST).is_file()
+    (folder / MANIFEST).unlink(missing_ok=True)
+    if replaces_run:  # without a manifest they are not ours to take away
+        (folder / SCORES).unlink(missing_ok=True)
+        shutil.rmtree(folder / MAPS, ignore_errors=True)
+    if maps is not None:
+        maps.replace(folder / MAPS)
+
+    with atomic_path(folder / PARQUET) as path:
+        pq.write_table(predictions, path)
+    for suffix in ("txt", "csv"):
+        for stale in folder.glob(f"submission_*.{suffix}"):
+            stale.unlink()
+    if manifest.get("classifies", True):
+        for name in manifest["strategies"]:
+            _write_submissions(folder, name, ids, predictions, missing, manifest, classes)
+    write_json(folder / MANIFEST, manifest)
+
+
+class _Guesses(Sequence):
+    """The guesses of one strategy for each image named, made as they are read: none is kept.
+
+    ids: sorted; those without a row have no guesses.
+    """
+
+    def __init__(
+        self, ids: list[str], rows: list[str], predictions: pa.Table, strategy: str
+    ) -> None:
+        row_of = {image_id: row for row, image_id in enumerate(rows)}
+        self._rows = [row_of.get(image_id) for image_id in ids]
+        self._classes, lengths_N = _ragged(predictions, f"{strategy}/classes")
+        self._boxes_G4 = _ragged(predictions, f"{strategy}/boxes")[0].reshape(-1, 4)
+        self._starts = np.concatenate([[0], np.cumsum(lengths_N)]).tolist()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> list[Guess]:
+        row = self._rows[index]
+        if row is None:
+            return []
+        part = slice(self._starts[row], self._starts[row + 1])
+        boxes = map(tuple, self._boxes_G4[part].tolist())
+        return list(zip(self._classes[part].tolist(), boxes, strict=True))
+
+
+def _write_submissions(
+    folder: Path,
+    strategy: str,
+    rows: list[str],
+    predictions: pa.Table,
+    missing: Sequence[str],
+    manifest: dict[str, Any],
+    classes: ClassTable | None,
+) -> None:
+    """A text file for the development kit and, of the test split, a CSV for Kaggle.
+
+    What goes to a server is read back first: there are few tries, and no labels to notice by.
+    """
+    ids = sorted([*rows, *missing])
+    lines = _Guesses(ids, rows, predictions, strategy)
+    labels_C = None if classes is None else classes.submission_labels_C
+    text, table = (folder / f"submission_{strategy}.{suffix}" for suffix in ("txt", "csv"))
+    write_submission(text, lines, labels_C)
+    if manifest["split"] == "test" and classes is not None:
+        write_kaggle_submission(table, ids, lines, classes.wnids)
+        check_submission(text, lines, labels_C)
+        check_kaggle_submission(table, ids, lines, classes.wnids)
+
+
+def read_manifest(folder: Path | str) -> dict[str, Any]:
+    """A run's manifest. Raises UserError where it is missing, broken, or of another schema."""
+    path = Path(folder) / MANIFEST
+    again = "score the run again with cam-eval"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing, so the run is not finished: {again}") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {again}") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {again}")
+    for key, kind in _REQUIRED.items():
+        value: Any = manifest
+        for part in key.split("."):
+            value = value.get(part)
+        if not isinstance(value, kind):
+            raise UserError(f"{path}: {key} is missing or of a wrong type: {again}")
+    return manifest
+
+
+def read_predictions(folder: Path | str) -> PredictionTable:
+    """Read a run folder.
+
+    Raises UserError where the manifest is missing or of another schema, and where the rows are
+    missing, damaged, or not as many as the manifest says.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    path, again = folder / PARQUET, "score the run again with cam-eval"
+    try:
+        # pq.read_table would import pyarrow.dataset and to_numpy() pandas, which take 0.3 s.
+        with pq.ParquetFile(path) as file:
+            read = _from_arrow(file.read(), manifest)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {again}") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): {again}") from error
+    expected = manifest["counts"]["images"]
+    if len(read) != expected:
+        raise UserError(f"{path} has {len(read)} images, its manifest says {expected}: {again}")
+    return read
+
+
+def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
+    """Our own invariants."""
+    for prediction in predictions:
+        assert set(prediction.strategies) == set(names), prediction.id
+        assert len(prediction.classes) == len(prediction.probabilities) <= MAX_GUESSES
+        for strategy in prediction.strategies.values():
+            assert len(strategy.guesses) <= MAX_GUESSES, prediction.id
+            boxes = [box for _, box in strategy.guesses]
+            for x0, y0, x1, y1 in boxes + ([strategy.gt_known] if strategy.gt_known else []):
+                assert 0 <= x0 <= x1 < prediction.width, f"{prediction.id}: box outside the image"
+                assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
+
+
+def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
+    strategies = {}
+    for name in manifest["strategies"]:
+        classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
+        boxes_N20 = _padded(table, f"{name}/boxes", 4 * MAX_GUESSES, PAD)
+        strategies[name] = StrategyTable(
+            classes_N5=classes_N5,
+            boxes_N54=boxes_N20.reshape(-1, MAX_GUESSES, 4),
+            gt_known_N4=_padded(table, f"{name}/gt_known", 4, PAD),
+        )
+    gt_values, gt_lengths_N = _ragged(table, "gt_boxes")
+    return PredictionTable(
+        ids=table["id"].to_pylist(),
+        widths_N=np.from_dlpack(table["width"].combine_chunks()),
+        heights_N=np.from_dlpack(table["height"].combine_chunks()),
+        labels_N=np.from_dlpack(table["label"].combine_chunks()),
+        gt_boxes_T4=gt_values.reshape(-1, 4),
+        gt_offsets=np.concatenate([[0], np.cumsum(gt_lengths_N // 4)]),
+        classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
+        probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
+        strategies=strategies,
+        manifest=manifest,
+    )
+
+
+def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A list column as all its values one after another and the length of each list (null: 0)."""
+    column = table[name].combine_chunks()
+    values = np.from_dlpack(pc.list_flatten(column))
+    return values, np.diff(np.from_dlpack(column.offsets)).astype(np.int64)
+
+
+def _padded(table: pa.Table, name: str, width: int, fill: int) -> np.ndarray:
+    """A list column as an array (N, width), short lists filled up."""
+    values, lengths_N = _ragged(table, name)
+    if lengths_N.max(initial=0) > width:
+        raise ValueError(f"{name} holds more than {width} values")
+    padded_NW = np.full((len(lengths_N), width), fill, values.dtype)
+    padded_NW[np.arange(width) < lengths_N[:, None]] = values
+    return padded_NW

@@ -1,0 +1,91 @@
+import logging
+
+import pytest
+import torch
+
+from cam_repro.commands.common import announce, describe_data, log_file, open_data
+from cam_repro.engine.compute import Processes
+from cam_repro.errors import UserError
+
+torch.set_num_threads(1)
+
+LOADING = {"on_error": "skip", "preload": "no", "workers": 3}
+SOURCE = {"_target_": "cam_repro.data.sources.open_ilsvrc", "name": None}
+
+
+def test_open_data_tells_what_to_read_from_how(tiny_tree):
+    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    images, loading = open_data(data, Processes(), "val", with_boxes=True)
+    assert (images.name, images.split, len(images)) == ("tiny", "val", 6)
+    assert vars(loading) == LOADING
+    assert len(images.boxes_M4) == 6
+    named, _ = open_data({**data, "name": "other"}, Processes(), "train", with_boxes=False)
+    assert (named.name, len(named), len(named.boxes_M4)) == ("other", 12, 0)
+
+
+def test_what_a_data_set_refuses_stays_a_user_error(tmp_path):
+    data = {**SOURCE, **LOADING, "root": str(tmp_path / "nowhere")}
+    with pytest.raises(UserError, match="no such folder"):
+        open_data(data, Processes(), "val", with_boxes=True)
+    with pytest.raises(UserError, match=r"data\.workers"):
+        open_data({**data, "workers": -1}, Processes(), "val", with_boxes=True)
+
+
+def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
+    told = []
+    monkeypatch.setattr(Processes, "wait", lambda group: told.append("wait"))
+    monkeypatch.setattr(
+        "cam_repro.commands.common.open_image_set", lambda *arguments: told.append("open")
+    )
+    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    for group, order in (
+        (Processes(0, 2), ["open", "wait"]),
+        (Processes(1, 2, 1), ["wait", "open"]),
+    ):
+        told.clear()
+        open_data(data, group, "val", with_boxes=True)
+        assert told == order
+
+
+def test_the_first_line_names_the_data_set(tiny_tree, caplog):
+    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    images, _ = open_data(data, Processes(), "test", with_boxes=True)
+    with caplog.at_level(logging.INFO):
+        announce(images)
+    (message,) = caplog.messages
+    assert message == (
+        f"data set tiny: 3 classes, 2 test images in {images.folder} ({images.described})"
+    )
+
+
+def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
+    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    images, _ = open_data(data, Processes(), "val", with_boxes=True)
+    assert describe_data(images) == {
+        "name": "tiny",
+        "is_ilsvrc": False,
+        "n_classes": 3,
+        "fingerprint": images.fingerprint,
+        "has_labels": True,
+        "has_boxes": True,
+        "layout": images.described,
+    }
+    images, _ = open_data(data, Processes(), "test", with_boxes=True)
+    described = describe_data(images)
+    assert (described["has_labels"], described["has_boxes"]) == (False, False)
+
+
+def test_log_file_keeps_what_was_said_inside_and_goes_on_where_it_ended(tmp_path):
+    log = logging.getLogger("cam_repro.anything")
+    path = tmp_path / "run" / "train.log"
+    handlers = list(logging.getLogger().handlers)
+    log.warning("before")
+    for text in ("one", "two"):
+        with log_file(path, Processes()):
+            log.warning(text)
+    with log_file(path, Processes(rank=1, world=2)):
+        log.warning("from another process")
+    log.warning("after")
+    said = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
+    assert said == ["one", "two"]
+    assert logging.getLogger().handlers == handlers

@@ -1,0 +1,467 @@
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.io import savemat
+
+from cam_repro.boxes.threshold import largest_component_box
+from cam_repro.classes import ilsvrc_classes
+from cam_repro.commands import evaluate as job
+from cam_repro.commands.evaluate import default_saliency, run_evaluation
+from cam_repro.commands.train import run_training
+from cam_repro.engine.evaluate import BoxSearch
+from cam_repro.errors import UserError
+from cam_repro.models import build_model
+from cam_repro.resample import resize
+from cam_repro.saliency.backprop import Backprop
+from cam_repro.saliency.cam import Cam
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def words(tiny_tree, tmp_path):
+    return [
+        *("data=ilsvrc", f"data.root={tiny_tree}", "data.workers=0", "device=cpu"),
+        f"runs={tmp_path / 'runs'}",
+    ]
+
+
+@pytest.fixture
+def trained(tiny_run, words, compose_config, tmp_path):
+    """Trains one network for an iteration; returns the runs of its data set."""
+
+    def train(model):
+        more = [f"model={model}", "optim.iterations=1", "model.width=0.05"]
+        run_training(compose_config("train", *tiny_run, *words, *more))
+        return tmp_path / "runs" / "tiny"
+
+    return train
+
+
+@pytest.fixture
+def evaluate(compose_config, words):
+    def evaluate(*more):
+        return run_evaluation(compose_config("eval", *words, *more), [*words, *more])
+
+    return evaluate
+
+
+@pytest.mark.parametrize(("name", "kind"), [("alexnet", Backprop), ("nin", Cam), ("vgg_gap", Cam)])
+def test_cam_where_the_network_allows_it(compose_config, name, kind):
+    model = compose_config("eval", f"model={name}", "model.width=0.05").model
+    assert type(default_saliency(build_model(model, 3))) is kind
+
+
+def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate):
+    runs = trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "contact_sheet=0")
+    assert folder == runs / "alexnet_gap" / "eval" / "val-cam"
+    before = pd.read_parquet(folder / "predictions.parquet")
+    path = runs / "alexnet_gap" / "train" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["model"]["cam_fc.weight"].neg_()
+    torch.save(state, path)
+    evaluate("model=alexnet_gap", "contact_sheet=0")
+    after = pd.read_parquet(folder / "predictions.parquet")
+    for one, two in zip(before["classes"], after["classes"], strict=True):
+        assert one.tolist() == two.tolist()[::-1]  # best becomes worst
+
+
+def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, monkeypatch):
+    runs = trained("alexnet_gap")
+    trained("alexnet")
+    real = job._score_model
+    calls = []
+
+    def stops_at_the_second(*arguments):
+        calls.append(arguments[2]["name"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "_score_model", stops_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("contact_sheet=0")
+    assert calls == ["alexnet", "alexnet_gap"]
+    assert evaluate("contact_sheet=0") == [runs / "alexnet_gap" / "eval" / "val-cam"]
+    assert evaluate("contact_sheet=0") == []
+
+
+def test_a_pass_that_fails_leaves_no_result(trained, evaluate, monkeypatch):
+    runs = trained("alexnet_gap")
+
+    def fails(*arguments):
+        raise UserError("the disk is gone")
+
+    monkeypatch.setattr(BoxSearch, "of_batch", fails)
+    with pytest.raises(UserError, match="the disk is gone"):
+        evaluate("model=alexnet_gap")
+    assert not (runs / "alexnet_gap" / "eval").exists()
+
+
+def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(trained, evaluate, monkeypatch):
+    trained("alexnet_gap")
+    drawn = []
+    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, *rest: drawn.append(rest))
+    evaluate("model=alexnet_gap", "contact_sheet=3")
+    ((predictions, images, frames, names, strategy, title),) = drawn
+    assert [p.id[-1] for p in predictions] == ["1", "3", "5"]
+    assert images.keys() == frames.keys() == {p.id for p in predictions}
+    assert list(names) == ["class 0", "class 1", "class 2"]
+    title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
+    assert (strategy, title) == ("threshold", title_now)
+    evaluate("model=alexnet_gap", "contact_sheet=100")
+    assert len(drawn[1][0]) == 6
+
+
+def test_best_or_last_checkpoint(trained, evaluate):
+    runs = trained("alexnet_gap")
+    for which in ("last", "best"):
+        (folder,) = evaluate("model=alexnet_gap", f"checkpoint={which}", "contact_sheet=0")
+        path = json.loads((folder / "manifest.json").read_text())["checkpoint"]["path"]
+        assert path == str(runs / "alexnet_gap" / "train" / f"{which}.pt")
+
+
+# --- variants of a network
+
+
+def test_a_variant_is_another_network(compose_config, tiny_run, words, trained, evaluate):
+    runs = trained("alexnet_gap")
+    caffe = ["model.variant=caffe", "optim.iterations=1"]
+    folder = run_training(compose_config("train", *tiny_run, *words, *caffe))
+    assert folder == runs / "alexnet_gap_caffe" / "train"
+    assert json.loads((folder / "manifest.json").read_text())["config"]["model"]["variant"]
+
+    # Both are found without model=, and each is what the other's words do not mean.
+    folders = [runs / name / "eval" / "val-cam" for name in ("alexnet_gap", "alexnet_gap_caffe")]
+    assert evaluate("contact_sheet=0") == folders
+    names = [json.loads((folder / "manifest.json").read_text())["model"] for folder in folders]
+    assert names == ["alexnet_gap", "alexnet_gap_caffe"]
+    assert evaluate("contact_sheet=0") == []
+    again = evaluate("model=alexnet_gap", "model.variant=caffe", "contact_sheet=0")
+    assert again == [folders[1]]
+    for file, more, remedy in (
+        ("alexnet_gap_caffe", [], "use model=alexnet_gap model.variant=caffe"),
+        ("alexnet_gap", ["model.variant=caffe"], "use model=alexnet_gap"),
+    ):
+        weights = f"model.weights={runs / file / 'train' / 'last.pt'}"
+        with pytest.raises(UserError, match=f"holds the network {file}, not .*: {remedy}$"):
+            evaluate("model=alexnet_gap", weights, *more)
+
+
+# --- maps
+
+
+@pytest.fixture
+def saved(trained, evaluate):
+    """The folder of a pass that saved its maps."""
+    trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "contact_sheet=0", "save_maps=true")
+    return folder
+
+
+def known_boxes(folder):
+    rows = pd.read_parquet(folder / "predictions.parquet").to_dict("records")
+    return {row["id"]: (row["width"], row["height"], *row["threshold/gt_known"]) for row in rows}
+
+
+def test_maps_lie_beside_the_boxes_that_are_made_of_them(saved):
+    assert sorted(path.name for path in saved.iterdir()) == [
+        *("manifest.json", "maps", "predictions.parquet", "scores.json"),
+        *("submission_heuristic.txt", "submission_threshold.txt"),
+    ]
+    known = known_boxes(saved)
+    assert {path.stem for path in (saved / "maps").iterdir()} == known.keys()
+    for image_id, (width, height, *box) in known.items():
+        map_hw = np.load(saved / "maps" / f"{image_id}.npy")
+        assert (map_hw.dtype, map_hw.shape) == (np.float32, (3, 3))  # of 64 pixels, stride 16
+        map_HW = resize(map_hw, width, height, "linear")
+        assert largest_component_box(map_HW, 0.2) == tuple(box)
+    assert json.loads((saved / "manifest.json").read_text())["maps"] is True
+
+
+def test_old_maps_go_when_scored_again_without(saved, evaluate):
+    with pytest.raises(UserError, match=r"would replace \(maps\): .* add overwrite=true"):
+        evaluate("model=alexnet_gap", "contact_sheet=0")
+    assert (saved / "maps").exists()
+    evaluate("model=alexnet_gap", "contact_sheet=0", "overwrite=true")
+    assert not (saved / "maps").exists()
+    assert json.loads((saved / "manifest.json").read_text())["maps"] is False
+
+
+def test_a_pass_that_fails_leaves_the_maps_of_the_one_before(saved, evaluate, monkeypatch):
+    def contents():
+        return {p: p.read_bytes() for p in saved.rglob("*") if p.is_file()}
+
+    before = contents()
+    real = BoxSearch.of_batch
+    calls = []
+
+    def fails_at_the_second(search, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise UserError("the disk is gone")
+        return real(search, *arguments)
+
+    monkeypatch.setattr(BoxSearch, "of_batch", fails_at_the_second)
+    with pytest.raises(UserError, match="the disk is gone"):
+        evaluate("model=alexnet_gap", "save_maps=true", "batch_size=2", "checkpoint=best")
+    assert contents() == before
+    assert not (saved / ".maps").exists()
+
+
+def test_maps_that_are_no_runs_are_left_alone(trained, evaluate, tmp_path):
+    trained("alexnet_gap")
+    mine = tmp_path / "out" / "maps" / "mine.npy"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    words = ["model=alexnet_gap", "contact_sheet=0", f"output={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match="maps: is there already, but is no run's"):
+        evaluate(*words, "save_maps=true")
+    evaluate(*words)
+    assert mine.read_text() == "mine"
+
+
+def test_a_trained_run_without_maps_is_scored_again_when_they_are_wanted(trained, evaluate):
+    runs = trained("alexnet_gap")
+    folder = runs / "alexnet_gap" / "eval" / "val-cam"
+    assert evaluate("contact_sheet=0") == [folder]
+    assert evaluate("contact_sheet=0", "save_maps=true") == [folder]
+    assert (folder / "maps").is_dir()
+    assert evaluate("contact_sheet=0", "save_maps=true") == []
+    assert evaluate("contact_sheet=0") == []
+
+
+def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_path):
+    """Five images, so that the shares are not equal; one a batch, so that sums are the same."""
+    trained("alexnet_gap")
+    tree = make_tree(tmp_path / "five", classes=3, val=2)
+    lists = tree / "ILSVRC" / "ImageSets" / "CLS-LOC" / "val.txt"
+    kept = [line for line in lists.read_text().splitlines() if "00000004" not in line]
+    lists.write_text("\n".join(kept) + "\n")
+    words = [
+        *("model=alexnet_gap", "data=ilsvrc", f"data.root={tree}", "data.workers=0"),
+        *("device=cpu", "batch_size=1", "contact_sheet=0", "save_maps=true"),
+        f"model.weights={tmp_path / 'runs' / 'tiny' / 'alexnet_gap' / 'train' / 'last.pt'}",
+    ]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "cam_repro.cli.eval", *words, "output=two"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    evaluate(*words, f"output={tmp_path / 'one'}")
+    one, two = (
+        {
+            str(path.relative_to(tmp_path / name)): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file() and path.name != "manifest.json"
+        }
+        for name in ("one", "two")
+    )
+    names = [f"maps/ILSVRC2012_val_{number:08d}.npy" for number in (1, 2, 3, 5, 6)]
+    assert sorted(two)[:5] == names
+    assert len(two) == 5 + 4
+    assert two == one
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    assert (manifest["processes"], manifest["counts"]["images"]) == (2, 5)
+
+
+# --- the same images, however they lie
+
+
+REAL = [0, 65, 970]
+"""Class indices in ILSVRC of the classes that the tree's three become."""
+
+
+@pytest.fixture
+def kaggle(make_tree, tmp_path):
+    """A Kaggle tree of ILSVRC's 1,000 classes, of which three have images."""
+    root = make_tree(tmp_path / "kaggle", train=1)
+    table = ilsvrc_classes()
+    made = sorted(path.name for path in (root / "ILSVRC/Data/CLS-LOC/train").iterdir())
+    for path in sorted(root.rglob("*"), key=lambda path: -len(path.parts)):  # files, then folders
+        name = path.name
+        for old, index in zip(made, REAL, strict=True):
+            name = name.replace(old, table.wnids[index])
+            if path.suffix in {".xml", ".csv", ".txt"}:
+                path.write_text(path.read_text().replace(old, table.wnids[index]))
+        path.rename(path.with_name(name))
+    lines = [f"{wnid} {name}\n" for wnid, name in zip(table.wnids, table.names, strict=True)]
+    (root / "LOC_synset_mapping.txt").write_text("".join(lines))
+    return root
+
+
+def as_official_archives(kaggle, root):
+    """train/<wnid>, a flat val, bbox/val, and the development kit, without any list or mapping."""
+    inner, table = kaggle / "ILSVRC", ilsvrc_classes()
+    for split in ("train", "val"):
+        shutil.copytree(inner / "Data" / "CLS-LOC" / split, root / split)
+    for wnid in table.wnids:
+        (root / "train" / wnid).mkdir(exist_ok=True)
+    shutil.copytree(inner / "Annotations" / "CLS-LOC" / "val", root / "bbox" / "val")
+    kit = root / "ILSVRC2012_devkit_t12" / "data"
+    kit.mkdir(parents=True)
+    ids = table.devkit_ids_C.tolist()
+    rows = sorted((number, wnid, 0) for number, wnid in zip(ids, table.wnids, strict=True))
+    rows.append((1001, "n00001740", 2))  # an ancestor
+    fields = [("ILSVRC2012_ID", object), ("WNID", object), ("num_children", object)]
+    savemat(kit / "meta.mat", {"synsets": np.array(rows, fields)[:, None]})
+    lines = [f"{ids[REAL[i % 3]]}\n" for i in range(6)]
+    assert lines[1] == "490\n"
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(lines))
+    return []
+
+
+def as_image_folders(kaggle, root):
+    """{train,val}/<wnid>, the boxes elsewhere; only three of the thousand classes have a folder."""
+    inner = kaggle / "ILSVRC"
+    shutil.copytree(inner / "Data" / "CLS-LOC" / "train", root / "train")
+    shutil.copytree(inner / "Annotations" / "CLS-LOC" / "val", root.parent / "elsewhere")
+    for image in sorted((inner / "Data" / "CLS-LOC" / "val").iterdir()):
+        index = REAL[(int(image.stem[-8:]) - 1) % 3]
+        place = root / "val" / ilsvrc_classes().wnids[index] / image.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, place)
+    return [f"data.boxes={root.parent / 'elsewhere'}", "data.classes=ilsvrc"]
+
+
+def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
+    config = compose_config("eval", "model=alexnet_gap", "model.width=0.05").model
+    torch.manual_seed(0)
+    torch.save(build_model(config, 1000).state_dict(), tmp_path / "random.pt")
+    common = [
+        *("model=alexnet_gap", f"model.weights={tmp_path / 'random.pt'}", "model.width=0.05"),
+        *("model.input_size=64", "model.resize_size=72", "data=ilsvrc", "data.workers=0"),
+        *("device=cpu", "contact_sheet=0", "box=[threshold,whole_image]"),
+        f"runs={tmp_path / 'runs'}",
+    ]
+    trees = {kaggle: []}
+    for make in (as_official_archives, as_image_folders):
+        root = tmp_path / make.__name__
+        trees[root] = make(kaggle, root)
+    files = {}
+    layouts = {}
+    for root, more in trees.items():
+        words = [*common, f"data.root={root}", *more, f"output={tmp_path / 'out' / root.name}"]
+        (folder,) = run_evaluation(compose_config("eval", *words), words)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        layouts[manifest["data"]["layout"].partition(",")[0]] = manifest["data"]["fingerprint"]
+        assert manifest["submission_labels"] == "ILSVRC2012_ID of the development kit"
+        files[root.name] = {
+            path.name: path.read_bytes()
+            for path in folder.iterdir()
+            if path.name != "manifest.json"
+        }
+    assert layouts.keys() == {"layout Kaggle", "layout official archives", "layout ImageFolder"}
+    assert len(set(layouts.values())) == 1
+    first = files["kaggle"]
+    assert sorted(first) == [
+        *("predictions.parquet", "scores.json", "submission_threshold.txt"),
+        "submission_whole_image.txt",
+    ]
+    assert files["as_official_archives"] == first
+    assert files["as_image_folders"] == first
+
+    rows = pd.read_parquet(tmp_path / "out" / "kaggle" / "predictions.parquet")
+    assert rows["label"].tolist() == REAL * 2
+    # make_tree: image i of the split has its box at (3 i mod 16, 2 i mod 12), 16x12 pixels.
+    assert [box.tolist() for box in rows["gt_boxes"]][1:3] == [[3, 2, 18, 13], [6, 4, 21, 15]]
+    kit_ids = ilsvrc_classes().devkit_ids_C
+    for line, guessed in zip(
+        first["submission_threshold.txt"].decode().splitlines(), rows["classes"], strict=True
+    ):
+        assert [int(word) for word in line.split()[::5]] == kit_ids[guessed].tolist()
+
+
+# --- splits that lack something
+
+
+def without_boxes(tree, root):
+    """The validation images of ``make_tree``'s tree as val/<wnid>, without boxes."""
+    for image in sorted((tree / "ILSVRC" / "Data" / "CLS-LOC" / "val").iterdir()):
+        place = root / "val" / f"n{1000 + 10 * ((int(image.stem[-8:]) - 1) % 3):08d}" / image.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, place)
+    return root
+
+
+def test_without_boxes_classification_alone_is_scored(
+    tiny_tree, trained, evaluate, tmp_path, caplog
+):
+    runs = trained("alexnet_gap")
+    root = without_boxes(tiny_tree, tmp_path / "boxless")
+    weights = f"model.weights={runs / 'alexnet_gap' / 'train' / 'last.pt'}"
+    words = ["model=alexnet_gap", weights, f"data.root={root}", f"output={tmp_path / 'out'}"]
+    with caplog.at_level(logging.INFO):
+        (folder,) = evaluate(*words)
+    assert "  no true boxes in this split: no localization errors" in caplog.messages
+    assert "no labels" not in caplog.text
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores.keys() == {"n_images", "n_blacklisted", "cls"}
+    rows = pd.read_parquet(folder / "predictions.parquet")
+    wrong = [best[0] != label for best, label in zip(rows["classes"], rows["label"], strict=True)]
+    assert scores == {
+        "n_images": 6,
+        "n_blacklisted": 0,
+        "cls": {"top1": pytest.approx(100 * sum(wrong) / 6), "top5": 0},
+    }
+    assert rows["threshold/gt_known"].map(len).tolist() == [4] * 6  # found all the same
+    data = json.loads((folder / "manifest.json").read_text())["data"]
+    assert (data["has_labels"], data["has_boxes"]) == (True, False)
+
+
+def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
+    tiny_tree, trained, evaluate, tmp_path, caplog
+):
+    trained("alexnet_gap")
+    words = ["model=alexnet_gap", f"output={tmp_path / 'out'}", "contact_sheet=0"]
+    evaluate(*words)
+    assert (tmp_path / "out" / "scores.json").exists()
+    with caplog.at_level(logging.INFO):
+        (folder,) = evaluate(*words, "split=test")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("manifest.json", "predictions.parquet"),
+        *("submission_heuristic.csv", "submission_heuristic.txt"),
+        *("submission_threshold.csv", "submission_threshold.txt"),
+    ]
+    assert "  no labels in this split: predictions and submissions only" in caplog.messages
+    rows = pd.read_parquet(folder / "predictions.parquet").to_dict("records")
+    for strategy in ("threshold", "heuristic"):
+        table = pd.read_csv(folder / f"submission_{strategy}.csv")
+        assert table["ImageId"].tolist() == [row["id"] for row in rows]
+        text = (folder / f"submission_{strategy}.txt").read_text().splitlines()
+        for row, guesses, line in zip(rows, table["PredictionString"], text, strict=True):
+            words_5 = np.array(guesses.split()).reshape(-1, 5)
+            wnids = [f"n{1000 + 10 * index:08d}" for index in row[f"{strategy}/classes"]]
+            assert words_5[:, 0].tolist() == wnids
+            boxes_M4 = row[f"{strategy}/boxes"].reshape(-1, 4)
+            assert words_5[:, 1:].astype(int).tolist() == boxes_M4.tolist()
+            numbers_5 = np.array(line.split(), int).reshape(-1, 5)
+            assert numbers_5[:, 0].tolist() == [i + 1 for i in row[f"{strategy}/classes"]]
+            assert numbers_5[:, 1:].tolist() == boxes_M4.tolist()
+
+
+def test_a_network_needs_images(trained, compose_config, tiny_run, tmp_path):
+    runs = trained("alexnet_gap")
+    (tmp_path / "truth.csv").write_text("image,width,height,label,boxes\na,9,9,1,0 0 8 8\n")
+    data = ["data=ground_truth", f"data.file={tmp_path / 'truth.csv'}", "device=cpu"]
+    weights = f"model.weights={runs / 'alexnet_gap' / 'train' / 'last.pt'}"
+    words = ["model=alexnet_gap", weights, *data, f"output={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match=r"truth\.csv: has no images for a network to see"):
+        run_evaluation(compose_config("eval", *words), words)
+    words = ["model=alexnet_gap", *data, "recipe=demo", f"output={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match=r"truth\.csv: has no images to train on"):
+        run_training(compose_config("train", *words))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,162 @@
+"""Names and places of results, and whether those that are there are the ones wanted."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from cam_repro.errors import UserError
+from cam_repro.runs.folders import (
+    baseline_folder,
+    eval_folder,
+    is_scored,
+    other_settings,
+    refuse_to_replace,
+    run_name,
+    train_folder,
+    trained_models,
+)
+
+BOX = {"threshold": 0.2, "strategies": {"threshold": {"_target_": "T", "threshold": 0.2}}}
+CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"name": "vgg_gap"}, "vgg_gap"),
+        ({"name": "vgg_gap", "variant": "torchvision"}, "vgg_gap"),
+        ({"name": "vgg_gap", "variant": "caffe"}, "vgg_gap_caffe"),
+        ({"name": "alexnet", "variant": "bvlc_alexnet", "width": 0.5}, "alexnet_bvlc_alexnet"),
+        ({"name": "none"}, "none"),
+    ],
+)
+def test_a_run_has_its_networks_name_and_the_variant_if_not_the_usual(config, name):
+    assert run_name(config) == name
+
+
+def test_places():
+    assert train_folder("runs", "demo", "nin") == Path("runs/demo/nin/train")
+    places = [eval_folder("r", "tiny", "nin", "val", "cam", view) for view in ("squash", "ten")]
+    assert places == [Path("r/tiny/nin/eval/val-cam"), Path("r/tiny/nin/eval/val-cam-ten")]
+    assert baseline_folder("runs", "ilsvrc", "val") == Path("runs/ilsvrc/none/eval/val")
+
+
+def test_trained_are_the_runs_with_a_manifest_whatever_their_variant(tmp_path):
+    for name in ("vgg_gap_caffe", "alexnet", "nin"):
+        train_folder(tmp_path, "tiny", name).mkdir(parents=True)
+    for name in ("vgg_gap_caffe", "alexnet"):
+        (train_folder(tmp_path, "tiny", name) / "manifest.json").write_text("{}")
+    baseline = baseline_folder(tmp_path, "tiny", "val")
+    baseline.mkdir(parents=True)
+    (baseline / "manifest.json").write_text("{}")
+    assert trained_models(tmp_path, "tiny") == ["alexnet", "vgg_gap_caffe"]
+    assert trained_models(tmp_path, "other") == []
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """A folder with results by ``CONFIG`` of a checkpoint that lies beside it."""
+    checkpoint = tmp_path / "last.pt"
+    checkpoint.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+
+    def write(**more):
+        manifest = {
+            "config": CONFIG,
+            "data": {"fingerprint": "f"},
+            "checkpoint": {"path": "last.pt", "sha256": digest},
+            **more,
+        }
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        return tmp_path, checkpoint
+
+    return write
+
+
+def test_results_are_those_wanted_or_not(scored):
+    folder, checkpoint = scored()
+    assert is_scored(folder, checkpoint, CONFIG, "f")
+    assert is_scored(folder, None, CONFIG, "f")
+    assert not is_scored(folder, checkpoint, CONFIG, "other images")
+    assert not is_scored(folder, folder / "gone.pt", CONFIG, "f")
+    checkpoint.write_bytes(b"other weights")
+    assert not is_scored(folder, checkpoint, CONFIG, "f")
+    assert is_scored(folder, None, CONFIG, "f")
+    (folder / "manifest.json").unlink()
+    assert not is_scored(folder, None, CONFIG, "f")
+
+
+def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
+    for manifest, wanted, expected in (
+        ({}, True, False),  # of a version that saved none
+        ({"maps": False}, True, False),
+        ({"maps": True}, True, True),
+        ({"maps": True}, False, True),
+        ({"maps": False}, False, True),
+    ):
+        folder, checkpoint = scored(**manifest)
+        config = {**CONFIG, "save_maps": wanted}
+        assert is_scored(folder, checkpoint, config, "f") is expected, (manifest, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "groups"),
+    [
+        ({}, []),
+        ({"saliency": {"_target_": "Backprop"}}, ["saliency"]),
+        ({"saliency": None}, []),  # left open
+        ({"view": {"name": "ten"}}, ["view"]),
+        ({"view": {"name": "squash", "interpolation": "cubic"}}, ["view"]),
+        ({"box": {"strategies": {}}}, []),  # fewer boxes than there are
+        ({"box": {"strategies": {"threshold": {"_target_": "T", "threshold": 0.3}}}}, ["box"]),
+        ({"box": {"strategies": {"center": {"_target_": "C"}}}}, ["box"]),
+        ({"contact_sheet": 3}, []),
+    ],
+)
+def test_settings_that_differ(scored, change, groups):
+    folder, checkpoint = scored()
+    assert other_settings(folder, {**CONFIG, **change}) == groups
+    assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
+
+
+# --- results that a pass would cost --------------------------------------------------------------
+
+
+def with_results(tmp_path, strategies, **manifest):
+    config = {"view": {"name": "squash"}, "box": {"strategies": strategies}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": config, **manifest}))
+    return tmp_path
+
+
+THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "maps", "lost"),
+    [
+        ({"threshold": THRESHOLD, "center": CENTER}, True, None),  # the same
+        ({"threshold": THRESHOLD, "center": CENTER, "more": {}}, True, None),  # and another
+        ({"center": CENTER}, True, "box=threshold"),
+        (
+            {"threshold": {}, "center": CENTER},
+            True,
+            "box=threshold by other settings",
+        ),
+        ({"threshold": THRESHOLD, "center": CENTER}, False, "maps"),
+        ({"center": CENTER}, False, "box=threshold, maps"),
+    ],
+)
+def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
+    folder = with_results(tmp_path, {"threshold": THRESHOLD, "center": CENTER}, maps=True)
+    config = {"view": {"name": "squash"}, "box": {"strategies": wanted}, "save_maps": maps}
+    refuse_to_replace(folder, {**config, "overwrite": True})
+    refuse_to_replace(tmp_path / "new", config)
+    if lost is None:
+        refuse_to_replace(folder, config)
+        return
+    with pytest.raises(UserError) as caught:
+        refuse_to_replace(folder, config)
+    assert f"would replace ({lost}): " in str(caught.value)
+    assert "overwrite=true" in str(caught.value)

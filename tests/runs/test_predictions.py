@@ -1,0 +1,296 @@
+import json
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cam_repro.classes import NO_IDS, ClassTable
+from cam_repro.errors import UserError
+from cam_repro.runs import predictions as seam
+from cam_repro.runs.predictions import read_manifest, read_predictions, to_arrow, write_predictions
+from cam_repro.types import Prediction, StrategyGuesses
+
+
+def manifest(n, strategies=("threshold",)):
+    return {
+        "model": "vgg_gap",
+        "saliency": "cam",
+        "view": "squash",
+        "split": "val",
+        "strategies": list(strategies),
+        "data": {"name": "demo", "is_ilsvrc": False, "has_labels": True},
+        "counts": {"images": n, "skipped": 0},
+        "created": "2025-01-01T00:00:00Z",
+    }
+
+
+def write(folder, rows, manifest, *args, **options):
+    write_predictions(folder, to_arrow(rows, manifest["strategies"]), manifest, *args, **options)
+
+
+def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=(0, 0, 9, 9)):
+    return Prediction(
+        id=id,
+        width=10,
+        height=10,
+        label=4,
+        gt_boxes_M4=np.array([[0, 0, 9, 9], [2, 2, 3, 3]], np.int32),
+        classes=[4, 2],
+        probabilities=[0.75, 0.25],
+        strategies={"threshold": StrategyGuesses(list(guesses), gt_known)},
+    )
+
+
+def test_literal_row_padded_and_sorted_by_id(tmp_path):
+    write(tmp_path, [prediction("b"), prediction("a", (), None)], manifest(2))
+    table = read_predictions(tmp_path)
+    assert table.ids == ["a", "b"]
+    assert table.labels_N.tolist() == [4, 4]
+    assert table.gt_boxes_T4.tolist() == [[0, 0, 9, 9], [2, 2, 3, 3]] * 2
+    assert table.gt_offsets.tolist() == [0, 2, 4]
+    assert table.classes_N5.tolist() == [[4, 2, -1, -1, -1]] * 2
+    assert table.probabilities_N5.tolist() == [[0.75, 0.25, 0, 0, 0]] * 2
+    threshold = table.strategies["threshold"]
+    assert threshold.classes_N5.tolist() == [[-1] * 5, [4, 4, -1, -1, -1]]
+    assert threshold.boxes_N54[1, :2].tolist() == [[0, 0, 9, 4], [1, 1, 1, 1]]
+    assert threshold.gt_known_N4.tolist() == [[-1] * 4, [0, 0, 9, 9]]
+    assert table.manifest == {**manifest(2), "schema": 1}
+    assert (tmp_path / "submission_threshold.txt").read_text() == "\n5 0 0 9 4 5 1 1 1 1\n"
+
+
+WNIDS = tuple(f"n{number:08d}" for number in range(1, 6))
+FIVE = ClassTable(WNIDS, ("a", "b", "c", "d", "e"), np.array([9, 8, 7, 6, 490], np.int32), "a kit")
+
+
+def test_submission_labels_are_mapped(tmp_path):
+    write(tmp_path, [prediction()], manifest(1), FIVE)
+    text = (tmp_path / "submission_threshold.txt").read_text()
+    assert text == "490 0 0 9 4 490 1 1 1 1\n"
+    assert not (tmp_path / "submission_threshold.csv").exists(), "Kaggle scores the test split"
+    without_ids = ClassTable(WNIDS, FIVE.names, None, NO_IDS)
+    write(tmp_path, [prediction()], manifest(1), without_ids)
+    text = (tmp_path / "submission_threshold.txt").read_text()
+    assert text == "5 0 0 9 4 5 1 1 1 1\n"
+
+
+def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
+    rows = [prediction("b"), prediction("a", (), None), prediction("d", [(0, (2, 3, 4, 5))])]
+    write(tmp_path, rows, {**manifest(3), "split": "test"}, FIVE, missing=["c"])
+    text = (tmp_path / "submission_threshold.txt").read_text()
+    assert text == "\n490 0 0 9 4 490 1 1 1 1\n\n9 2 3 4 5\n"
+    table = (tmp_path / "submission_threshold.csv").read_text()
+    assert table.splitlines() == [
+        "ImageId,PredictionString",
+        "a,",
+        "b,n00000005 0 0 9 4 n00000005 1 1 1 1",
+        "c,",
+        "d,n00000001 2 3 4 5",
+    ]
+    # Scored again as another split, no submission for Kaggle is left over.
+    write(tmp_path, rows, manifest(3), FIVE, missing=["c"])
+    assert not (tmp_path / "submission_threshold.csv").exists()
+    assert (tmp_path / "submission_threshold.txt").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["write_submission", "write_kaggle_submission"])
+def test_a_submission_that_does_not_read_back_is_no_result(tmp_path, monkeypatch, name):
+    real = getattr(seam, name)
+
+    def damages(path, *rest):
+        real(path, *rest)
+        path.write_text(path.read_text().replace(" 0 0 9 4", " 0 0 9 5", 1))
+
+    monkeypatch.setattr(seam, name, damages)
+    with pytest.raises(UserError, match=r"submission_threshold.*, line \d: does not hold"):
+        write(tmp_path, [prediction()], {**manifest(1), "split": "test"}, FIVE)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
+    write(tmp_path, [prediction()], manifest(1), FIVE)
+    assert (tmp_path / "submission_threshold.txt").exists()
+    boxes_alone = prediction(guesses=())
+    boxes_alone.classes, boxes_alone.probabilities = [], []
+    write(tmp_path, [boxes_alone], {**manifest(1), "classifies": False}, FIVE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "manifest.json",
+        "predictions.parquet",
+    ]
+    table = read_predictions(tmp_path)
+    assert table.classes_N5.tolist() == [[-1] * 5]
+    assert table.strategies["threshold"].classes_N5.tolist() == [[-1] * 5]
+    assert table.strategies["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
+
+
+def test_maps_become_the_runs_and_go_with_it(tmp_path):
+    run, maps = tmp_path / "run", tmp_path / "run" / ".maps"
+    for value in (1, 2):
+        maps.mkdir(parents=True)
+        np.save(maps / f"{value}.npy", value)
+        write(run, [prediction()], manifest(1), maps=maps)
+        assert [path.name for path in (run / "maps").iterdir()] == [f"{value}.npy"]
+        assert not maps.exists()
+    (run / "scores.json").write_text("{}")
+    write(run, [prediction()], manifest(1))
+    assert not (run / "maps").exists()
+    assert not (run / "scores.json").exists(), "of the predictions that were replaced"
+
+
+def test_what_is_nobodys_result_is_left_alone(tmp_path):
+    names = ("maps/mine.npy", "scores.json", "submission_mine/a.txt", "submission_notes.md")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    write(tmp_path, [prediction()], manifest(1))
+    for name in names:
+        assert (tmp_path / name).read_text() == "mine"
+
+
+@st.composite
+def predictions(draw):
+    width, height = draw(st.integers(1, 30)), draw(st.integers(1, 30))
+
+    def box():
+        x = sorted(draw(st.tuples(*[st.integers(0, width - 1)] * 2)))
+        y = sorted(draw(st.tuples(*[st.integers(0, height - 1)] * 2)))
+        return (x[0], y[0], x[1], y[1])
+
+    n = draw(st.integers(0, 5))
+    return Prediction(
+        id="",
+        width=width,
+        height=height,
+        label=draw(st.integers(-1, 9)),
+        gt_boxes_M4=np.array([box() for _ in range(draw(st.integers(0, 3)))], np.int32).reshape(
+            -1, 4
+        ),
+        classes=draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)),
+        probabilities=draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)),
+        strategies={
+            name: StrategyGuesses(
+                [(draw(st.integers(0, 9)), box()) for _ in range(draw(st.integers(0, 5)))],
+                box() if draw(st.booleans()) else None,
+            )
+            for name in ("threshold", "heuristic")
+        },
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(predictions(), max_size=4))
+def test_round_trip(rows):
+    for i, row in enumerate(rows):
+        row.id = f"image {i}, ü"
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, rows, manifest(len(rows), ["threshold", "heuristic"]))
+        table = read_predictions(folder)
+    assert len(table) == len(rows)
+    for i, row in enumerate(rows):
+        assert (table.ids[i], table.widths_N[i], table.heights_N[i], table.labels_N[i]) == (
+            row.id,
+            row.width,
+            row.height,
+            row.label,
+        )
+        boxes = table.gt_boxes_T4[table.gt_offsets[i] : table.gt_offsets[i + 1]]
+        np.testing.assert_array_equal(boxes, row.gt_boxes_M4)
+        n = len(row.classes)
+        assert table.classes_N5[i].tolist() == row.classes + [-1] * (5 - n)
+        assert table.probabilities_N5[i].tolist() == row.probabilities + [0] * (5 - n)
+        for name, guesses in row.strategies.items():
+            read = table.strategies[name]
+            n = len(guesses.guesses)
+            assert read.classes_N5[i].tolist() == [c for c, _ in guesses.guesses] + [-1] * (5 - n)
+            assert [tuple(box) for box in read.boxes_N54[i, :n]] == [b for _, b in guesses.guesses]
+            assert (read.boxes_N54[i, n:] == -1).all()
+            assert tuple(read.gt_known_N4[i]) == (guesses.gt_known or (-1, -1, -1, -1))
+
+
+def edit_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
+    def refused(message):
+        with pytest.raises(UserError, match=message) as error:
+            read_predictions(tmp_path)
+        assert "\n" not in str(error.value)
+        assert "cam-eval" in str(error.value)
+
+    refused("manifest.json is missing")
+    write(tmp_path, [prediction()], manifest(1))
+    edit_manifest(tmp_path, counts={"images": 2, "skipped": 0})
+    refused("has 1 images, its manifest says 2")
+    edit_manifest(tmp_path, counts={"images": 1}, strategies=["threshold", "other"])
+    refused("predictions.parquet is damaged")
+    edit_manifest(tmp_path, strategies=["threshold"])
+    assert len(read_predictions(tmp_path)) == 1
+    content = (tmp_path / "predictions.parquet").read_bytes()
+    (tmp_path / "predictions.parquet").write_bytes(content[: len(content) // 2])
+    refused("predictions.parquet is damaged")
+    (tmp_path / "predictions.parquet").unlink()
+    refused("predictions.parquet is missing")
+    edit_manifest(tmp_path, data={})
+    refused("data.name is missing")
+    edit_manifest(tmp_path, schema=2)
+    refused("has schema 2, this version reads 1")
+    (tmp_path / "manifest.json").write_text("[]")
+    refused("has schema None")
+    (tmp_path / "manifest.json").write_text("{")
+    refused("cannot be read")
+
+
+def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypatch):
+    write(tmp_path, [prediction()], manifest(1))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cam_repro.runs.predictions.write_submission", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, [prediction()], manifest(1))
+    with pytest.raises(UserError, match="not finished"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [prediction("a"), prediction("a")],
+        [prediction(guesses=[(0, (0, 0, 10, 4))])],
+        [prediction(gt_known=(3, 0, 2, 4))],
+        [prediction(guesses=[(0, (0, 0, 1, 1))] * 6)],
+    ],
+)
+def test_our_own_mistakes_are_not_written(tmp_path, rows):
+    with pytest.raises(AssertionError):
+        write(tmp_path, rows, manifest(len(rows)))
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
+    folder = make_run("vgg", cls_right=2, n=2)
+    table = read_predictions(folder)
+    predictions = [
+        Prediction(
+            id=image_id,
+            width=20,
+            height=20,
+            label=0,
+            gt_boxes_M4=np.zeros((0, 4), np.int32),
+            classes=[0],
+            probabilities=[1.0],
+            strategies={"threshold": StrategyGuesses([(0, (1, 2, 3, 4))])},
+        )
+        for image_id in ("b", "d")
+    ]
+    manifest = {**table.manifest, "strategies": ["threshold"]}
+
+    write(folder, predictions, manifest, missing=["c", "a"])
+
+    text = (folder / "submission_threshold.txt").read_text()
+    assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]
+    assert not (folder / "submission_heuristic.txt").exists(), "left over from the run before"
