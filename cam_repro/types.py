@@ -53,8 +53,8 @@ class Sample:
 
 
 @dataclass
-class StrategyGuesses:
-    """What one box strategy says of one image.
+class RuleGuesses:
+    """What one box rule says of one image.
 
     guesses: up to five (class, box), best first; a class may come twice.
     gt_known: the box guessed when the true class is given, None where the label is unknown.
@@ -71,7 +71,7 @@ class Prediction:
     width, height: pixels, as decoded (EXIF rotation ignored).
     label: class index or ``NO_LABEL``; gt_boxes_M4: true boxes, int32 (M, 4).
     classes, probabilities: the five best classes, best first (fewer where the data set has fewer).
-    strategies: guesses by strategy name.
+    rules: guesses by rule name.
     """
 
     id: str
@@ -81,4 +81,4 @@ class Prediction:
     gt_boxes_M4: np.ndarray
     classes: list[int]
     probabilities: list[float]
-    strategies: dict[str, StrategyGuesses]
+    rules: dict[str, RuleGuesses]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from cam_repro.config import config_dir
 from cam_repro.runs.predictions import to_arrow, write_predictions
-from cam_repro.types import Prediction, StrategyGuesses
+from cam_repro.types import Prediction, RuleGuesses
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes run folders under ``tmp_path / "runs"``.
 
     Of ``n`` images the first ``cls_right`` are classified right at the first guess and all others
-    not at all; the first ``loc_right`` of those have a right box from each strategy.
+    not at all; the first ``loc_right`` of those have a right box from each rule.
     """
 
     def make(
@@ -38,7 +38,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         split: str = "val",
         view: str = "squash",
         data: str = "demo",
-        strategies: tuple[str, ...] = ("threshold", "heuristic"),
+        rules: tuple[str, ...] = ("threshold", "heuristic"),
         is_ilsvrc: bool = False,
         has_labels: bool = True,
         created: str = "2025-01-01T00:00:00Z",
@@ -50,7 +50,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         for i in range(n):
             classes = [0, 1, 2, 3, 4] if i < cls_right else [1, 2, 3, 4, 5]
             box = right if i < loc_right else wrong
-            guesses = StrategyGuesses([(c, box) for c in classes], box if has_labels else None)
+            guesses = RuleGuesses([(c, box) for c in classes], box if has_labels else None)
             predictions.append(
                 Prediction(
                     id=f"image{i:05d}",
@@ -60,7 +60,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                     gt_boxes_M4=np.array([right], np.int32),
                     classes=classes,
                     probabilities=[0.5, 0.2, 0.1, 0.1, 0.1],
-                    strategies=dict.fromkeys(strategies, guesses),
+                    rules=dict.fromkeys(rules, guesses),
                 )
             )
         manifest = {
@@ -69,7 +69,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "saliency": saliency,
             "view": view,
             "split": split,
-            "strategies": list(strategies),
+            "rules": list(rules),
             "data": {
                 "name": data,
                 "is_ilsvrc": is_ilsvrc,
@@ -83,7 +83,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         suffix = "" if view == "squash" else f"-{view}"
         name = folder or f"{split}-{saliency}{suffix}"
         path = tmp_path / "runs" / data / model / "eval" / name
-        write_predictions(path, to_arrow(predictions, manifest["strategies"]), manifest)
+        write_predictions(path, to_arrow(predictions, manifest["rules"]), manifest)
         return path
 
     return make

@@ -12,7 +12,7 @@ from hydra.errors import MissingConfigException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, _steps
 from cam_repro.commands.score import ScoreSettings
@@ -177,23 +177,23 @@ EXPECTED_BOXES = {
 
 @pytest.mark.parametrize("name", names("box"))
 def test_box(valid, name):
-    strategies = instantiate(OmegaConf.create(valid("eval", f"box=[{name}]").box))["strategies"]
-    assert list(strategies) == [name]
-    assert isinstance(strategies[name], BoxStrategy)
+    rules = instantiate(OmegaConf.create(valid("eval", f"box=[{name}]").box))["rules"]
+    assert list(rules) == [name]
+    assert isinstance(rules[name], BoxRule)
     map_HW = np.zeros((24, 32), np.float32)
     map_HW[8:16, 8:24] = 1  # whole blocks of 8 pixels: the same after dt_box's JPEG
     image_HW3 = np.zeros((24, 32, 3), np.uint8)
     image_HW3[8:16, 8:24] = (255, 128, 0)
-    guesses = strategies[name](RankedMaps([7], map_HW[None], 32, 24, image_HW3))
+    guesses = rules[name](RankedMaps([7], map_HW[None], 32, 24, image_HW3))
     assert guesses[0] == (7, EXPECTED_BOXES[name])
 
 
 def test_all_boxes_in_one_pass(valid):
     every = ",".join(names("box"))
     box = valid("eval", f"box=[{every}]").box
-    assert list(instantiate(OmegaConf.create(box))["strategies"]) == names("box")
-    assert list(valid("eval").box["strategies"]) == ["threshold", "heuristic"]
-    changed = instantiate(OmegaConf.create(valid("eval", "box.threshold=0.3").box))["strategies"]
+    assert list(instantiate(OmegaConf.create(box))["rules"]) == names("box")
+    assert list(valid("eval").box["rules"]) == ["threshold", "heuristic"]
+    changed = instantiate(OmegaConf.create(valid("eval", "box.threshold=0.3").box))["rules"]
     assert changed["threshold"].threshold == 0.3
 
 
@@ -232,7 +232,7 @@ def test_experiment(name):
             else:
                 assert step.network in trained or line.model["weights"] is not None
                 assert line.view["name"] in {READINGS[r].view for r in experiment.readings}
-                assert set(line.box["strategies"]) <= set(names("box"))
+                assert set(line.box["rules"]) <= set(names("box"))
                 parts = step.folder.parts
                 assert parts[:4] == ("runs", "set", run_name(line.model), "eval")
         scored = {step.network for step in steps if step.command == "eval"}

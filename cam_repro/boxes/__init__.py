@@ -1,1 +1,1 @@
-"""Box strategies: from the maps of an image's ranked classes to guessed boxes. One file each."""
+"""Box rules: from the maps of an image's ranked classes to guessed boxes. One file each."""

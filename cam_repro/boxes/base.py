@@ -1,4 +1,4 @@
-"""What a box strategy is, and the maps that it is given."""
+"""What a box rule is, and the maps that it is given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RankedMaps:
     maps_Rhw: float32, each covering the whole image, at the resolution that the view gave.
     width, height: the image's own size in pixels.
     interpolation: how the maps are resized to that size.
-    image_HW3: its pixels, uint8 RGB, where a strategy of the pass asks for them (``needs_image``).
+    image_HW3: its pixels, uint8 RGB, where a rule of the pass asks for them (``needs_image``).
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RankedMaps:
         return part
 
     def once(self, rank: int, key: Hashable, find: Callable[[], Found]) -> Found:
-        """What ``find`` returns for this class's map, called once for all strategies of a pass."""
+        """What ``find`` returns for this class's map, called once for all rules of a pass."""
         found = self._found[rank]
         if key not in found:
             found[key] = find()
@@ -82,7 +82,7 @@ class RankedMaps:
         )
 
 
-class BoxStrategy(ABC):
+class BoxRule(ABC):
     """A rule that turns the maps of an image's ranked classes into up to five guesses.
 
     Deterministic. A map that has nothing to box (constant 0, all negative, NaN) is answered by

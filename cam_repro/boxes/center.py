@@ -10,13 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes
 from cam_repro.types import MAX_GUESSES, Guess
 
 
-class Center(BoxStrategy):
+class Center(BoxRule):
     """One box for each of the five best classes.
 
     scale: share of the image's width and height, over 0 to 1. 0.75 is the best of 0.05, 0.10 ...

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.errors import UserError
 from cam_repro.geometry import clip, whole_image
 from cam_repro.types import MAX_GUESSES, Box, Guess
@@ -236,8 +236,8 @@ def heatmap_image(map_HW: np.ndarray, jpeg_quality: int | None) -> np.ndarray | 
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))
 
 
-class _ProgramBoxes(BoxStrategy):
-    """What the two strategies below share.
+class _ProgramBoxes(BoxRule):
+    """What the two rules below share.
 
     dt_thresholds: integers from 0 to 255, at least one; a pixel counts above them.
     dt_jpeg_quality: 1 to 100, or None for a map that is not stored as a JPEG.

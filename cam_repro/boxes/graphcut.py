@@ -12,7 +12,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.threshold import largest_component_box
 from cam_repro.errors import UserError
 from cam_repro.geometry import scale_boxes, whole_image
@@ -108,7 +108,7 @@ def _log_likelihood(model: np.ndarray, colours_3M: np.ndarray) -> np.ndarray:
     return best_M
 
 
-class GraphCut(BoxStrategy):
+class GraphCut(BoxRule):
     """Box of the largest connected piece of the object, for each of the five best classes.
 
     graphcut_iterations: cuts, the first with colours of the seeds alone (the paper), the later ones

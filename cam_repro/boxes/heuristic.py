@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.threshold import box_at, check_threshold
 from cam_repro.errors import UserError
 from cam_repro.types import Guess
 
 
-class HeuristicBoxes(BoxStrategy):
+class HeuristicBoxes(BoxRule):
     """Class 1 loose, class 1 tight, class 2 loose, class 2 tight, class 3 loose.
 
     loose, tight: shares of the map's maximum, loose < tight. The paper gives neither; loose is

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.errors import UserError
 from cam_repro.geometry import whole_image
 from cam_repro.types import MAX_GUESSES, Box, Guess
@@ -81,7 +81,7 @@ def check_threshold(name: str, value: float) -> float:
     return value
 
 
-class ThresholdBox(BoxStrategy):
+class ThresholdBox(BoxRule):
     """One box for each of the five best classes.
 
     threshold: share of the map's maximum, 0 <= threshold < 1.

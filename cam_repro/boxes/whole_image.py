@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.geometry import whole_image
 from cam_repro.types import MAX_GUESSES, Guess
 
 
-class WholeImage(BoxStrategy):
+class WholeImage(BoxRule):
     """One box for each of the five best classes, whatever the maps say."""
 
     needs_maps: ClassVar[bool] = False

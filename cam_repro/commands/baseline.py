@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.center import Center
 from cam_repro.commands.common import describe_data
 from cam_repro.data.ilsvrc.image_set import ImageSet
@@ -28,7 +28,7 @@ from cam_repro.metrics.official import warn_without_box
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs.provenance import provenance
-from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
+from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ def score_baseline(
     and scores.json has the accuracy at IoU 0.3, 0.5 and 0.7. For ``box=center`` it also has the
     best of the scales 0.05, 0.10 ... 1 at each of them.
     """
-    strategies: dict[str, BoxStrategy] = instantiate(OmegaConf.create(settings.box))["strategies"]
-    for name, strategy in strategies.items():
-        if strategy.needs_maps or strategy.needs_image:
+    rules: dict[str, BoxRule] = instantiate(OmegaConf.create(settings.box))["rules"]
+    for name, rule in rules.items():
+        if rule.needs_maps or rule.needs_image:
             raise UserError(
                 f"box={name} needs maps, and model=none makes none: box=[whole_image,center]"
             )
@@ -63,7 +63,7 @@ def score_baseline(
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
     predictions = [
-        _prediction(images, index, sizes_N2[index].tolist(), strategies)
+        _prediction(images, index, sizes_N2[index].tolist(), rules)
         for index in np.flatnonzero(read_N).tolist()
     ]
     manifest = {
@@ -72,7 +72,7 @@ def score_baseline(
         "view": NO_MODEL,
         "classifies": False,
         "split": images.split,
-        "strategies": list(strategies),
+        "rules": list(rules),
         "data": describe_data(images),
         "counts": {"images": len(predictions), "skipped": len(policy.skipped)},
         "skipped": policy.skipped,
@@ -80,14 +80,13 @@ def score_baseline(
         "config": asdict(settings),
         **provenance(),
     }
-    rows = to_arrow(predictions, list(strategies))
+    rows = to_arrow(predictions, list(rules))
     write_predictions(folder, rows, manifest, images.classes)
 
     table = read_predictions(folder)
     truth = (table.gt_boxes_T4, table.gt_offsets)
     known = {
-        name: gt_known_accuracy(boxes.gt_known_N4, *truth)
-        for name, boxes in table.strategies.items()
+        name: gt_known_accuracy(boxes.gt_known_N4, *truth) for name, boxes in table.rules.items()
     }
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
     warn_without_box(table.gt_offsets)
@@ -95,7 +94,7 @@ def score_baseline(
     log.info("  %-34s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
         log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
-    if any(isinstance(strategy, Center) for strategy in strategies.values()):
+    if any(isinstance(rule, Center) for rule in rules.values()):
         sizes = np.stack([table.widths_N, table.heights_N], 1)
         best = centred_box_sweep(sizes, *truth)
         scores["best_center"] = best
@@ -148,13 +147,13 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
 
 
 def _prediction(
-    images: ImageSet, index: int, size: list[int], strategies: dict[str, BoxStrategy]
+    images: ImageSet, index: int, size: list[int], rules: dict[str, BoxRule]
 ) -> Prediction:
     sample = images[index]
     width, height = size
-    # One class to box, and a map that no strategy here looks at.
+    # One class to box, and a map that no rule here looks at.
     maps = RankedMaps([max(sample.label, 0)], np.zeros((1, 1, 1), np.float32), width, height)
-    boxes = {name: strategy(maps)[0][1] for name, strategy in strategies.items()}
+    boxes = {name: rule(maps)[0][1] for name, rule in rules.items()}
     return Prediction(
         id=sample.id,
         width=width,
@@ -163,8 +162,8 @@ def _prediction(
         gt_boxes_M4=sample.boxes_M4,
         classes=[],
         probabilities=[],
-        strategies={
-            name: StrategyGuesses([], box if sample.label != NO_LABEL else None)
+        rules={
+            name: RuleGuesses([], box if sample.label != NO_LABEL else None)
             for name, box in boxes.items()
         },
     )

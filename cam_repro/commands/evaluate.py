@@ -216,7 +216,7 @@ def _score_model(
         input_size=model_config["input_size"],
         resize_size=model_config["resize_size"],
     )
-    strategies = instantiate(OmegaConf.create(settings.box))["strategies"]
+    rules = instantiate(OmegaConf.create(settings.box))["rules"]
     folder = _result_folder(settings, images, name, saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
@@ -228,7 +228,7 @@ def _score_model(
             images,
             saliency,
             view,
-            strategies,
+            rules,
             settings,
             loading,
             device,
@@ -247,7 +247,7 @@ def _score_model(
             "view": view.name,
             "covered": round(view.covered, 4),
             "split": images.split,
-            "strategies": list(strategies),
+            "rules": list(rules),
             "data": describe_data(images),
             "counts": {"images": found.predictions.num_rows, "skipped": len(found.skipped)},
             "skipped": found.skipped,
@@ -268,7 +268,7 @@ def _score_model(
     # They are on disk, and to score them they are read: not twice in memory.
     n_images, found.predictions = found.predictions.num_rows, found.predictions.schema.empty_table()
     pass_name = f"{saliency.name}, view {view.name}"
-    _summarise(folder, images, found, n_images, model_config, pass_name, shown, list(strategies))
+    _summarise(folder, images, found, n_images, model_config, pass_name, shown, list(rules))
     return folder
 
 
@@ -318,7 +318,7 @@ def _summarise(
     model_config: dict[str, Any],
     pass_name: str,
     shown: list[Sample],
-    strategies: list[str],
+    rules: list[str],
 ) -> None:
     """scores.json (where there are labels), the contact sheet, and a few lines on the terminal."""
     log.info(
@@ -337,10 +337,10 @@ def _summarise(
             scores["cls"]["top1"],
             scores["cls"]["top5"],
         )
-        for strategy, errors in scores.get("loc", {}).items():
+        for rule, errors in scores.get("loc", {}).items():
             log.info(
                 "  localization error, %s, top-1/top-5/GT-known: %.2f / %.2f / %.2f %%",
-                strategy,
+                rule,
                 errors["top1"],
                 errors["top5"],
                 errors["gt_known"],
@@ -358,7 +358,7 @@ def _summarise(
             {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
             {prediction.id: frame for prediction, frame in found.shown},
             images.classes.names,
-            strategies[0],
-            f"{model_config['row']} on {images.name}, {images.split}: {pass_name}, {strategies[0]}",
+            rules[0],
+            f"{model_config['row']} on {images.name}, {images.split}: {pass_name}, {rules[0]}",
         )
     log.info("  %s", folder)

@@ -206,7 +206,7 @@ def _steps(
         wanted = [s for m, s in runs_of_the_tables() if m == name] or ["cam"]
         for saliency in wanted:
             for reading in (READINGS[reading] for reading in experiment.readings):
-                boxes = ",".join([*reading.strategies.values(), *experiment.boxes])
+                boxes = ",".join([*reading.rules.values(), *experiment.boxes])
                 arguments = [*named, *common, *start, f"saliency={saliency}"]
                 arguments += [f"view={reading.view}", f"box=[{boxes}]", "split=val"]
                 arguments += [*experiment.eval, *network.eval]

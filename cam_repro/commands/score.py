@@ -50,7 +50,7 @@ class ScoreSettings:
     data: dict[str, Any] | None = None
     split: str = "val"
     protocol: str = "clsloc"
-    strategy: str | None = None
+    rule: str | None = None
     blacklist: str | None = None
     maps: str | None = None
     multi_contour: bool = False
@@ -66,7 +66,7 @@ class ScoreSettings:
             raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
         others = {
             "submission": self.protocol != "max_box_acc",
-            "strategy": self.protocol in ("clsloc", "gt_known"),
+            "rule": self.protocol in ("clsloc", "gt_known"),
             "blacklist": self.protocol == "clsloc",
             "maps": self.protocol == "max_box_acc",
             "multi_contour": self.protocol == "max_box_acc",
@@ -130,7 +130,7 @@ def _as_text(result: dict[str, Any]) -> str:
 
 def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     assert settings.submission is not None
-    guesses = read_guesses(Path(settings.submission), truth, settings.strategy, with_labels=True)
+    guesses = read_guesses(Path(settings.submission), truth, settings.rule, with_labels=True)
     n_images = len(truth)
     blacklisted_N = truth.blacklisted_N
     if settings.blacklist is not None:
@@ -159,7 +159,7 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
 
 def _score_gt_known(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     assert settings.submission is not None
-    guesses = read_guesses(Path(settings.submission), truth, settings.strategy, with_labels=False)
+    guesses = read_guesses(Path(settings.submission), truth, settings.rule, with_labels=False)
     warn_without_box(truth.gt_offsets)
     accuracy = gt_known_accuracy(guesses.known_N4, truth.gt_boxes_T4, truth.gt_offsets)
     result = {"n_images": len(truth), "gt_known": accuracy}
@@ -210,7 +210,7 @@ def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Score
     warn_without_box(run.gt_offsets)
     config = run.manifest.get("config", {})
     interpolation = config.get("view", {}).get("interpolation", "linear")
-    own = config.get("box", {}).get("strategies", {}).get("threshold", {}).get("threshold")
+    own = config.get("box", {}).get("rules", {}).get("threshold", {}).get("threshold")
     n_thresholds = settings.thresholds or N_THRESHOLDS
     thresholds_T = np.arange(n_thresholds) / n_thresholds
     thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
@@ -225,7 +225,7 @@ def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Score
         place = places[0] if places else None
         accumulator.add(boxes_T4, gt_boxes_M4, place, bool(run.blacklisted_N[i]))
         if own is not None:
-            recorded_4 = run.strategies["threshold"].gt_known_N4[i]
+            recorded_4 = run.rules["threshold"].gt_known_N4[i]
             if (boxes_T4[thresholds_T == own] != recorded_4).any():
                 differ.append(run.ids[i])
     if differ:

@@ -73,7 +73,7 @@ def _readings(wanted: str, runs: list[Run]) -> list[Reading]:
             "%s: no run has the view %s and the boxes %s of the reading %s: its tables are empty",
             runs[0].data,
             reading.view,
-            " or ".join(reading.strategies.values()),
+            " or ".join(reading.rules.values()),
             wanted,
         )
     return [reading]

@@ -1,4 +1,4 @@
-"""The evaluation loop: one pass over a split, all box strategies at once."""
+"""The evaluation loop: one pass over a split, all box rules at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.data.ilsvrc.image_set import ImageSet
 from cam_repro.data.loading import (
     ErrorPolicy,
@@ -45,7 +45,7 @@ from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
-from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, StrategyGuesses
+from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def evaluate(
     images: ImageSet,
     saliency: Saliency,
     view: View,
-    strategies: Mapping[str, BoxStrategy],
+    rules: Mapping[str, BoxRule],
     settings: EvalSettings,
     loading: LoaderSettings,
     device: torch.device,
@@ -111,9 +111,9 @@ def evaluate(
         pin=device.type == "cuda",
         rank=group.rank,
         world=group.world,
-        keep_pixels=any(strategy.needs_image for strategy in strategies.values()),
+        keep_pixels=any(rule.needs_image for rule in rules.values()),
     )
-    boxes = BoxSearch(images, view, strategies, keep_frames_of, maps_folder)
+    boxes = BoxSearch(images, view, rules, keep_frames_of, maps_folder)
     network = Network(
         model,
         saliency,
@@ -124,7 +124,7 @@ def evaluate(
         crops=max(1, crops // view.n_crops) * view.n_crops,
     )
     policy = ErrorPolicy(loading.on_error)
-    rows, shown = RowsOnDisk(to_arrow([], list(strategies))), []
+    rows, shown = RowsOnDisk(to_arrow([], list(rules))), []
     started = time.perf_counter()
     bar = tqdm(
         total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ class BoxSearch:
 
     images: ImageSet
     view: View
-    strategies: Mapping[str, BoxStrategy]
+    rules: Mapping[str, BoxRule]
     keep_frames_of: frozenset[str]
     maps_folder: Path | None
 
@@ -278,7 +278,7 @@ class BoxSearch:
                 strict=True,
             )
         ]
-        rows = to_arrow([prediction for prediction, _ in found], list(self.strategies))
+        rows = to_arrow([prediction for prediction, _ in found], list(self.rules))
         return rows, [one for one in found if one[0].id in self.keep_frames_of]
 
     def _of_image(
@@ -293,9 +293,9 @@ class BoxSearch:
         best, true_class = maps.first(n_best), maps.only(classes.index(classes[n_best]))
         is_known = sample.label != NO_LABEL
         guesses = {}
-        for name, strategy in self.strategies.items():
-            known = strategy(true_class) if is_known else []
-            guesses[name] = StrategyGuesses(strategy(best), known[0][1] if known else None)
+        for name, rule in self.rules.items():
+            known = rule(true_class) if is_known else []
+            guesses[name] = RuleGuesses(rule(best), known[0][1] if known else None)
         if self.maps_folder is not None:
             _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
         prediction = Prediction(
@@ -306,7 +306,7 @@ class BoxSearch:
             gt_boxes_M4=sample.boxes_M4,
             classes=classes[:n_best],
             probabilities=probabilities,
-            strategies=guesses,
+            rules=guesses,
         )
         return prediction, frames[0]
 

@@ -28,12 +28,12 @@ def draw_contact_sheet(
     images: Mapping[str, Image.Image],
     frames: Mapping[str, np.ndarray],
     class_names: Sequence[str],
-    strategy: str,
+    rule: str,
     title: str,
 ) -> None:
     """Each image beside the map of its best class; true boxes green, the first guess red.
 
-    images, frames: pixels and the best class's map, by image id. strategy: whose first guess is
+    images, frames: pixels and the best class's map, by image id. rule: whose first guess is
     drawn. Titles are green where class and box (IoU >= 0.5) are right, amber where the class
     alone is, red where neither counts.
     """
@@ -50,7 +50,7 @@ def draw_contact_sheet(
         overlay.imshow(image.convert("L"), cmap="gray")
         heat = RankedMaps([0], frames[prediction.id][None], *image.size).at_image_size(0)
         overlay.imshow(np.maximum(heat, 0), cmap="inferno", alpha=0.65)
-        box = prediction.strategies[strategy].guesses[0][1]
+        box = prediction.rules[rule].guesses[0][1]
         for axes in (picture, overlay):
             for true_box in prediction.gt_boxes_M4:
                 _draw_box(axes, true_box, TRUE)
@@ -58,7 +58,7 @@ def draw_contact_sheet(
         _caption(picture, prediction, box, class_names)
     figure.suptitle(
         f"{title}\npicture and map of the best class · green: true boxes · red: first guess "
-        f"({strategy})",
+        f"({rule})",
         fontsize=12,
     )
     with atomic_path(path) as temporary:

@@ -18,15 +18,15 @@ def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:
     return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5)}
 
 
-def loc_outcomes(table: PredictionTable, strategy: str) -> dict[str, np.ndarray]:
-    """Localization errors of a strategy image by image, bool (N,), True = wrong.
+def loc_outcomes(table: PredictionTable, rule: str) -> dict[str, np.ndarray]:
+    """Localization errors of a rule image by image, bool (N,), True = wrong.
 
-    ``top1`` and ``top5`` are the official metric on the strategy's first guess and on all five,
+    ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five,
     without the images that are blacklisted; ``gt_known`` asks for the box alone, the true class
     being given, on all images. An image without a true box is always wrong.
     """
     _check_labels(table)
-    guesses = table.strategies[strategy]
+    guesses = table.rules[rule]
     boxes = (table.gt_boxes_T4, table.gt_offsets)
     _, hit_N5 = hits(guesses.classes_N5, guesses.boxes_N54, table.labels_N, *boxes)
     known_N1 = overlaps(guesses.gt_known_N4[:, None], *boxes)
@@ -39,7 +39,7 @@ def loc_outcomes(table: PredictionTable, strategy: str) -> dict[str, np.ndarray]
 def score(table: PredictionTable) -> dict[str, Any]:
     """All errors of a run in percent, as written to ``scores.json``.
 
-    ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {strategy:
+    ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {rule:
     {"top1", "top5", "gt_known"}}}``, without ``loc`` where no image has a true box.
     Raises UserError where the labels are not known (split=test).
     """
@@ -51,7 +51,7 @@ def score(table: PredictionTable) -> dict[str, Any]:
     return {
         **counts,
         "cls": _percent(cls),
-        "loc": {name: _percent(loc_outcomes(table, name)) for name in table.strategies},
+        "loc": {name: _percent(loc_outcomes(table, name)) for name in table.rules},
     }
 
 

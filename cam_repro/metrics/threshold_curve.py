@@ -142,7 +142,7 @@ class ThresholdCurve:
         }
 
     def at(self, threshold: float) -> dict[str, float]:
-        """The errors at one of the thresholds: what scores.json says of a strategy."""
+        """The errors at one of the thresholds: what scores.json says of a rule."""
         index = self.thresholds_T.tolist().index(threshold)
         return {name: float(error_T[index]) for name, error_T in self.errors.items()}
 

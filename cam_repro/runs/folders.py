@@ -62,7 +62,7 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
     """Which of the groups ``SCORING`` differ between the results in ``folder`` and ``config``.
 
     Empty where there are no complete results. A saliency that was left open differs from none,
-    and boxes differ only where a strategy of ``config`` is missing or was set otherwise.
+    and boxes differ only where a rule of ``config`` is missing or was set otherwise.
     """
     if not is_complete(folder):
         return []
@@ -73,8 +73,8 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
         if there is None or wanted is None:
             return False
         if group == "box":
-            there, wanted = there["strategies"], wanted["strategies"]
-            return any(there.get(name) != strategy for name, strategy in wanted.items())
+            there, wanted = there["rules"], wanted["rules"]
+            return any(there.get(name) != rule for name, rule in wanted.items())
         return bool(there != wanted)
 
     return [group for group in SCORING if differs(group)]
@@ -89,12 +89,12 @@ def refuse_to_replace(folder: Path, config: dict[str, Any]) -> None:
     if config.get("overwrite") or not is_complete(folder):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    there = (manifest.get("config", {}).get("box") or {}).get("strategies", {})
-    wanted = (config.get("box") or {}).get("strategies", {})
+    there = (manifest.get("config", {}).get("box") or {}).get("rules", {})
+    wanted = (config.get("box") or {}).get("rules", {})
     lost = [
         f"box={name}" + (" by other settings" if name in wanted else "")
-        for name, strategy in there.items()
-        if wanted.get(name) != strategy
+        for name, rule in there.items()
+        if wanted.get(name) != rule
     ]
     different = other_settings(folder, config)
     lost += [f"other settings of {group}" for group in different if group != "box"]

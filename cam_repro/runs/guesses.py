@@ -37,14 +37,12 @@ class Guesses:
     known_N4: np.ndarray
 
 
-def read_guesses(
-    path: Path, truth: GroundTruth, strategy: str | None, with_labels: bool
-) -> Guesses:
+def read_guesses(path: Path, truth: GroundTruth, rule: str | None, with_labels: bool) -> Guesses:
     """Read a submission in any form and bring it into the order of the ground truth.
 
     path: a run folder or its predictions.parquet, Kaggle's CSV, or a text file of the development
         kit. The last is matched line by line, the others by image id.
-    strategy: of a run; None is its first.
+    rule: of a run; None is its first.
     with_labels: whether the labels matter; they are all ``PAD`` where not.
 
     Raises UserError for lines or images that do not match; images that a submission with ids lacks
@@ -52,23 +50,23 @@ def read_guesses(
     """
     folder = run_folder(path)
     if folder is not None:
-        return _read_run(folder, truth, strategy, with_labels)
-    if strategy is not None:
-        raise UserError(f"strategy={strategy}: {path} is no run folder, so it has no strategies")
+        return _read_run(folder, truth, rule, with_labels)
+    if rule is not None:
+        raise UserError(f"rule={rule}: {path} is no run folder, so it has no rules")
     if set(KAGGLE_HEADER) <= set(read_header(path, "submission").split(",")):
         return _read_kaggle(path, truth, with_labels)
     return _read_text(path, truth, with_labels)
 
 
-def _read_run(folder: Path, truth: GroundTruth, strategy: str | None, with_labels: bool) -> Guesses:
+def _read_run(folder: Path, truth: GroundTruth, rule: str | None, with_labels: bool) -> Guesses:
     from cam_repro.runs.predictions import read_predictions  # pyarrow, which text files do without
 
     table = read_predictions(folder)
-    names = list(table.strategies)
-    name = strategy or names[0]
+    names = list(table.rules)
+    name = rule or names[0]
     if name not in names:
-        raise UserError(f"strategy={name}: {folder} has {', '.join(names)}")
-    found = table.strategies[name]
+        raise UserError(f"rule={name}: {folder} has {', '.join(names)}")
+    found = table.rules[name]
     if with_labels:
         if not table.manifest.get("classifies", True):
             raise UserError(
@@ -87,7 +85,7 @@ def _read_run(folder: Path, truth: GroundTruth, strategy: str | None, with_label
         )
     rows_N = match_ids(table.ids, truth.images, folder)
     others = ", ".join(other for other in names if other != name)
-    log.info("strategy %s%s", name, f" (strategy=NAME for {others})" if others else "")
+    log.info("rule %s%s", name, f" (rule=NAME for {others})" if others else "")
     return Guesses(
         labels_N5=_in_order(found.classes_N5, rows_N),
         boxes_N54=_in_order(found.boxes_N54, rows_N),

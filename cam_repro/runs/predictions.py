@@ -5,9 +5,9 @@ A run folder holds
 ``predictions.parquet``
     one row an image, in file-name order: ``id``, ``width``, ``height``, ``label`` (class index,
     -1 unknown), ``gt_boxes`` (flat, four numbers a box), ``classes`` and ``probabilities`` (the
-    best five, best first), and for each strategy ``<strategy>/classes`` and ``<strategy>/boxes``
-    (up to five guesses, boxes flat) and ``<strategy>/gt_known`` (one box, or null).
-``submission_<strategy>.txt``
+    best five, best first), and for each rule ``<rule>/classes`` and ``<rule>/boxes``
+    (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null).
+``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
@@ -57,7 +57,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "view": str,
     "split": str,
     "created": str,
-    "strategies": list,
+    "rules": list,
     "data": dict,
     "data.name": str,
     "data.is_ilsvrc": bool,
@@ -68,8 +68,8 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
 
 
 @dataclass
-class StrategyTable:
-    """Guesses of one strategy for N images.
+class RuleTable:
+    """Guesses of one rule for N images.
 
     classes_N5: class indices, int32 (N, 5); boxes_N54: int32 (N, 5, 4); gt_known_N4: int32 (N, 4).
     ``PAD`` (-1) fills what is not there.
@@ -97,7 +97,7 @@ class PredictionTable:
     gt_offsets: np.ndarray
     classes_N5: np.ndarray
     probabilities_N5: np.ndarray
-    strategies: dict[str, StrategyTable]
+    rules: dict[str, RuleTable]
     manifest: dict[str, Any]
 
     @cached_property
@@ -109,12 +109,12 @@ class PredictionTable:
         return len(self.ids)
 
 
-def to_arrow(predictions: Sequence[Prediction], strategies: Sequence[str]) -> pa.Table:
+def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
     """Rows of ``predictions.parquet``: a twentieth of the memory of the objects.
 
-    strategies: the names of those that every prediction has.
+    rules: the names of those that every prediction has.
     """
-    _assert_sound(predictions, strategies)
+    _assert_sound(predictions, rules)
 
     def column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
@@ -131,8 +131,8 @@ def to_arrow(predictions: Sequence[Prediction], strategies: Sequence[str]) -> pa
         "classes": column([p.classes for p in predictions], integers),
         "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
     }
-    for name in strategies:
-        guesses = [p.strategies[name] for p in predictions]
+    for name in rules:
+        guesses = [p.rules[name] for p in predictions]
         columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
         columns[f"{name}/boxes"] = column(
             [[v for _, box in g.guesses for v in box] for g in guesses], integers
@@ -152,7 +152,7 @@ def write_predictions(
     """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
 
     predictions: rows made by ``to_arrow``, one an image.
-    manifest: all of it but ``schema``; ``strategies`` names the strategies of the rows,
+    manifest: all of it but ``schema``; ``rules`` names the rules of the rows,
     ``counts.images`` is their number.
     classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
     missing: ids of images without a prediction: an empty line each in the submissions, which must
@@ -184,24 +184,22 @@ def write_predictions(
         for stale in folder.glob(f"submission_*.{suffix}"):
             stale.unlink()
     if manifest.get("classifies", True):
-        for name in manifest["strategies"]:
+        for name in manifest["rules"]:
             _write_submissions(folder, name, ids, predictions, missing, manifest, classes)
     write_json(folder / MANIFEST, manifest)
 
 
 class _Guesses(Sequence):
-    """The guesses of one strategy for each image named, made as they are read: none is kept.
+    """The guesses of one rule for each image named, made as they are read: none is kept.
 
     ids: sorted; those without a row have no guesses.
     """
 
-    def __init__(
-        self, ids: list[str], rows: list[str], predictions: pa.Table, strategy: str
-    ) -> None:
+    def __init__(self, ids: list[str], rows: list[str], predictions: pa.Table, rule: str) -> None:
         row_of = {image_id: row for row, image_id in enumerate(rows)}
         self._rows = [row_of.get(image_id) for image_id in ids]
-        self._classes, lengths_N = _ragged(predictions, f"{strategy}/classes")
-        self._boxes_G4 = _ragged(predictions, f"{strategy}/boxes")[0].reshape(-1, 4)
+        self._classes, lengths_N = _ragged(predictions, f"{rule}/classes")
+        self._boxes_G4 = _ragged(predictions, f"{rule}/boxes")[0].reshape(-1, 4)
         self._starts = np.concatenate([[0], np.cumsum(lengths_N)]).tolist()
 
     def __len__(self) -> int:
@@ -218,7 +216,7 @@ class _Guesses(Sequence):
 
 def _write_submissions(
     folder: Path,
-    strategy: str,
+    rule: str,
     rows: list[str],
     predictions: pa.Table,
     missing: Sequence[str],
@@ -230,9 +228,9 @@ def _write_submissions(
     What goes to a server is read back first: there are few tries, and no labels to notice by.
     """
     ids = sorted([*rows, *missing])
-    lines = _Guesses(ids, rows, predictions, strategy)
+    lines = _Guesses(ids, rows, predictions, rule)
     labels_C = None if classes is None else classes.submission_labels_C
-    text, table = (folder / f"submission_{strategy}.{suffix}" for suffix in ("txt", "csv"))
+    text, table = (folder / f"submission_{rule}.{suffix}" for suffix in ("txt", "csv"))
     write_submission(text, lines, labels_C)
     if manifest["split"] == "test" and classes is not None:
         write_kaggle_submission(table, ids, lines, classes.wnids)
@@ -288,22 +286,22 @@ def read_predictions(folder: Path | str) -> PredictionTable:
 def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
     """Our own invariants."""
     for prediction in predictions:
-        assert set(prediction.strategies) == set(names), prediction.id
+        assert set(prediction.rules) == set(names), prediction.id
         assert len(prediction.classes) == len(prediction.probabilities) <= MAX_GUESSES
-        for strategy in prediction.strategies.values():
-            assert len(strategy.guesses) <= MAX_GUESSES, prediction.id
-            boxes = [box for _, box in strategy.guesses]
-            for x0, y0, x1, y1 in boxes + ([strategy.gt_known] if strategy.gt_known else []):
+        for rule in prediction.rules.values():
+            assert len(rule.guesses) <= MAX_GUESSES, prediction.id
+            boxes = [box for _, box in rule.guesses]
+            for x0, y0, x1, y1 in boxes + ([rule.gt_known] if rule.gt_known else []):
                 assert 0 <= x0 <= x1 < prediction.width, f"{prediction.id}: box outside the image"
                 assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
 
 
 def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
-    strategies = {}
-    for name in manifest["strategies"]:
+    rules = {}
+    for name in manifest["rules"]:
         classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
         boxes_N20 = _padded(table, f"{name}/boxes", 4 * MAX_GUESSES, PAD)
-        strategies[name] = StrategyTable(
+        rules[name] = RuleTable(
             classes_N5=classes_N5,
             boxes_N54=boxes_N20.reshape(-1, MAX_GUESSES, 4),
             gt_known_N4=_padded(table, f"{name}/gt_known", 4, PAD),
@@ -318,7 +316,7 @@ def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
         gt_offsets=np.concatenate([[0], np.cumsum(gt_lengths_N // 4)]),
         classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
         probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
-        strategies=strategies,
+        rules=rules,
         manifest=manifest,
     )
 

@@ -18,10 +18,10 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class _Scored:
-    """A box strategy of a run. errors: percent, those of ``_ERRORS`` that it has."""
+    """A box rule of a run. errors: percent, those of ``_ERRORS`` that it has."""
 
     run: Run
-    strategy: str
+    rule: str
     settings: list[str]
     errors: dict[str, float]
 
@@ -32,7 +32,7 @@ class _Scored:
 
 
 def runs_sheet(runs: list[Run]) -> Sheet:
-    """``runs.csv``: one line a run and box strategy.
+    """``runs.csv``: one line a run and box rule.
 
     Localization is empty where there are no true boxes, all but GT-known where no network named
     classes (``model=none``). A run without labels has no errors and no line.
@@ -40,7 +40,7 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     lines = [line for run in runs for line in _scores(run)]
     rows = [
         [
-            *(*line.what, line.run.split, line.strategy, " ".join(line.settings)),
+            *(*line.what, line.run.split, line.rule, " ".join(line.settings)),
             *(f"{line.errors[name]:.2f}" if name in line.errors else "" for name in _ERRORS),
             *(str(len(line.run.table)), line.run.data, line.run.name),
         ]
@@ -56,16 +56,16 @@ def _scores(run: Run) -> Iterator[_Scored]:
     if run.classifies:
         wrong = run.cls_outcomes
         errors = {"cls top-1": wrong["top1"], "cls top-5": wrong["top5"]}
-    for strategy in run.table.strategies:
+    for rule in run.table.rules:
         boxes = {}
         if run.localizes:
-            wrong = run.loc_outcomes[strategy]
+            wrong = run.loc_outcomes[rule]
             boxes = {"GT-known": wrong["gt_known"]}
             if run.classifies:
                 boxes |= {"loc top-1": wrong["top1"], "loc top-5": wrong["top5"]}
         percent = {name: 100 * float(wrong_N.mean()) for name, wrong_N in (errors | boxes).items()}
         if percent:
-            yield _Scored(run, strategy, changed_settings(run.manifest, strategy), percent)
+            yield _Scored(run, rule, changed_settings(run.manifest, rule), percent)
 
 
 def _text(lines: list[_Scored]) -> str:
@@ -75,7 +75,7 @@ def _text(lines: list[_Scored]) -> str:
     for line in lines:
         top1_top5 = [_pair(line.errors, kind) for kind in ("cls", "loc")]
         known = [short(line.errors["GT-known"]) if "GT-known" in line.errors else ""]
-        body.append([*line.what, line.strategy + notes.mark(line.settings), *top1_top5, *known])
+        body.append([*line.what, line.rule + notes.mark(line.settings), *top1_top5, *known])
     head = ["network", "maps", "view", "box", "cls", "loc", "GT"]
     caption = (
         f"**All runs**: data set {lines[0].run.data}, split {lines[0].run.split}, "

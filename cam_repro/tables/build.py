@@ -66,8 +66,8 @@ class Run:
 
     @cached_property
     def loc_outcomes(self) -> dict[str, dict[str, np.ndarray]]:
-        """``metrics.scores.loc_outcomes`` by strategy; several tables want the same ones."""
-        return {name: loc_outcomes(self.table, name) for name in self.table.strategies}
+        """``metrics.scores.loc_outcomes`` by rule; several tables want the same ones."""
+        return {name: loc_outcomes(self.table, name) for name in self.table.rules}
 
     @property
     def _has_labels(self) -> bool:
@@ -166,9 +166,9 @@ def build_tables(runs: list[Run], reading: Reading) -> list[Table]:
 
 
 def has_runs(reading: Reading, runs: list[Run]) -> bool:
-    """Whether some run has the view and a box strategy of the reading."""
-    own = set(reading.strategies.values())
-    return any(run.view == reading.view and own & set(run.table.strategies) for run in runs)
+    """Whether some run has the view and a box rule of the reading."""
+    own = set(reading.rules.values())
+    return any(run.view == reading.view and own & set(run.table.rules) for run in runs)
 
 
 def _of_one_version(runs: list[Run]) -> list[Run]:
@@ -209,7 +209,7 @@ def _line(paper: PaperTable, row: Row, runs: list[Run], reading: Reading) -> Lin
             ]
             if fitting:
                 run = max(fitting, key=_age)
-                numbers = _numbers(run, source.strategy, paper.columns)
+                numbers = _numbers(run, source.rule, paper.columns)
                 return Line(row, run, numbers, _settings(run, source, reading))
     return Line(row)
 
@@ -220,8 +220,8 @@ def _fits(run: Run, source: Source) -> bool:
         and run.manifest["saliency"] == source.saliency
         and (
             run.classifies
-            if source.strategy is None
-            else run.localizes and source.strategy in run.table.strategies
+            if source.rule is None
+            else run.localizes and source.rule in run.table.rules
         )
     )
 
@@ -231,8 +231,8 @@ def _age(run: Run) -> tuple[str, str]:
     return run.manifest["created"], run.name
 
 
-def _numbers(run: Run, strategy: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
-    outcomes = run.cls_outcomes if strategy is None else run.loc_outcomes[strategy]
+def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
+    outcomes = run.cls_outcomes if rule is None else run.loc_outcomes[rule]
     numbers = []
     for column in columns:
         wrong_N = outcomes[column]
@@ -246,5 +246,5 @@ def _settings(run: Run, source: Source, reading: Reading) -> tuple[str, ...]:
     stand_in = source.variant != reading.variants[0]
     return (
         *([f"model.variant={source.variant}"] if stand_in else []),
-        *(changed_settings(run.manifest, source.strategy) if source.strategy else []),
+        *(changed_settings(run.manifest, source.rule) if source.rule else []),
     )

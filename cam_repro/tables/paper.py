@@ -13,14 +13,14 @@ from cam_repro.runs.folders import DEFAULT_VARIANT
 
 @dataclass(frozen=True)
 class Source:
-    """Which scored run fills a row: a model, a saliency method and, for boxes, a strategy.
+    """Which scored run fills a row: a model, a saliency method and, for boxes, a rule.
 
     Here as the paper's text has it; readings.py turns it into what the authors' code does.
     """
 
     model: str
     saliency: str
-    strategy: str | None = None
+    rule: str | None = None
     variant: str = DEFAULT_VARIANT
 
 
@@ -42,7 +42,7 @@ class PaperTable:
 
     stem: file name. header: its first columns, as the paper writes them.
     columns: ``top1``/``top5``, the columns with numbers. paper_split: the ILSVRC split that the
-    paper's numbers are of; splits: ours, in order of preference. caption: names of strategies
+    paper's numbers are of; splits: ours, in order of preference. caption: names of rules
     in braces become those of the reading.
     """
 
@@ -104,7 +104,7 @@ TABLE2 = PaperTable(
         _loc("Backprop on AlexNet", "alexnet", 65.17, 52.64, "backprop"),
         _loc("GoogLeNet-GMP", "googlenet_gmp", 57.78, 45.26),
     ),
-    caption="Boxes by the `{threshold}` strategy.",
+    caption="Boxes by the `{threshold}` rule.",
 )
 
 _BACKPROP_NOTE = "our vgg network; the paper's number is of Simonyan et al.'s own network"
@@ -133,7 +133,7 @@ TABLE3 = PaperTable(
         Row("AlexNet", (34.2,), (), "full", _CITATION_NOTE),
     ),
     caption=(
-        "Boxes by the `{heuristic}` strategy where the row says heuristics, else `{threshold}`. "
+        "Boxes by the `{heuristic}` rule where the row says heuristics, else `{threshold}`. "
         "Backprop: our `vgg` network, where the paper cites Simonyan et al.'s own. "
         "The rows with full supervision are citations; nothing here trains them."
     ),

@@ -16,32 +16,32 @@ from cam_repro.tables.paper import Row, Source
 class Reading:
     """How the rows of the tables are made.
 
-    view: how the image is shown to the networks. strategies: what stands for each box strategy
+    view: how the image is shown to the networks. rules: what stands for each box rule
     that paper.py names. variants: of a network (``model.variant``), best first; a later one
     stands in where the first was not run.
     """
 
     name: str
     view: str
-    strategies: dict[str, str]
+    rules: dict[str, str]
     variants: tuple[str, ...]
 
     def sources(self, row: Row) -> list[Source]:
         """What may fill a row under this reading, best first."""
         return [
-            replace(source, variant=variant, strategy=self._own(source.strategy))
+            replace(source, variant=variant, rule=self._own(source.rule))
             for variant in self.variants
             for source in row.sources
         ]
 
-    def _own(self, strategy: str | None) -> str | None:
-        return None if strategy is None else self.strategies[strategy]
+    def _own(self, rule: str | None) -> str | None:
+        return None if rule is None else self.rules[rule]
 
 
 TEXT = Reading(
     name="text",
     view="squash",
-    strategies={"threshold": "threshold", "heuristic": "heuristic"},
+    rules={"threshold": "threshold", "heuristic": "heuristic"},
     variants=(DEFAULT_VARIANT,),
 )
 """Section 3: the whole image, 20 % of the maximum, largest component; convolutions not grouped."""
@@ -49,7 +49,7 @@ TEXT = Reading(
 CODE = Reading(
     name="code",
     view="ten",
-    strategies={"threshold": "dt_box", "heuristic": "dt_box_heuristic"},
+    rules={"threshold": "dt_box", "heuristic": "dt_box_heuristic"},
     variants=("caffe", DEFAULT_VARIANT),
 )
 """Ten crops merged, boxes by the dt_box program, Caffe's networks with grouped convolutions."""

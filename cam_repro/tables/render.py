@@ -90,7 +90,7 @@ def _caption(table: Table) -> str:
         f"reading {table.reading.name} (view {table.reading.view}), {_count(table)};",
         "95 % bootstrap interval over images.",
         _whose_numbers(table, splits, difference="diff = ours - paper"),
-        table.paper.caption.format(**table.reading.strategies),
+        table.paper.caption.format(**table.reading.rules),
     ]
     return paragraph(" ".join(parts))
 
@@ -160,8 +160,8 @@ def _points(text: Line, code: Line, i: int) -> str:
 def _made(table: Table) -> str:
     """How the rows of a reading were made."""
     reading = table.reading
-    boxes = {s.strategy for row in table.paper.rows for s in reading.sources(row) if s.strategy}
-    names = " and ".join(f"`{name}`" for name in reading.strategies.values() if name in boxes)
+    boxes = {s.rule for row in table.paper.rows for s in reading.sources(row) if s.rule}
+    names = " and ".join(f"`{name}`" for name in reading.rules.values() if name in boxes)
     boxed = f", boxes {names}" if names else ""
     return (
         f"{reading.name}: split {' and '.join(_splits(table))}, view {reading.view}{boxed}, "

@@ -11,18 +11,18 @@ from omegaconf import OmegaConf
 from cam_repro.config import config_dir
 
 
-def changed_settings(manifest: dict[str, Any], strategy: str) -> list[str]:
+def changed_settings(manifest: dict[str, Any], rule: str) -> list[str]:
     """Settings of maps and boxes that differ from those of configs/: ``["box.threshold=0.3"]``.
 
-    manifest: of the run. strategy: one of its box strategies; the others do not count. Nothing
-    is said of a method, a view or a strategy that configs/ does not have.
+    manifest: of the run. rule: one of its box rules; the others do not count. Nothing
+    is said of a method, a view or a rule that configs/ does not have.
     """
     config = manifest.get("config") or {}
-    boxes = (config.get("box") or {}).get("strategies") or {}
+    boxes = (config.get("box") or {}).get("rules") or {}
     used = {
         ("saliency", manifest["saliency"]): config.get("saliency"),
         ("view", manifest["view"]): config.get("view"),
-        ("box", strategy): boxes.get(strategy),
+        ("box", rule): boxes.get(rule),
     }
     return [
         f"{group}.{key}={_word(value)}"
@@ -46,4 +46,4 @@ def _defaults(group: str, name: str) -> dict[str, Any]:
     config = OmegaConf.create({group: OmegaConf.load(path)})  # boxes refer to ${box.threshold}
     values: Any = OmegaConf.to_container(config, resolve=True)
     values = values[group]
-    return values["strategies"][name] if group == "box" else values
+    return values["rules"][name] if group == "box" else values

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from measure import Variant
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.config import config_dir
 from cam_repro.data.ilsvrc.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
@@ -36,11 +36,11 @@ BOXES_OF_MAPS = (*DEFAULT_BOXES, "dt_box", "dt_box_heuristic")
 ALL_BOXES = (*BOXES_OF_MAPS, "graphcut")
 
 
-def strategies(names: Sequence[str]) -> dict[str, BoxStrategy]:
+def rules(names: Sequence[str]) -> dict[str, BoxRule]:
     """``box=[NAME,...]``"""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("eval", [f"box=[{','.join(names)}]"])
-    return dict(instantiate(composed.box)["strategies"])
+    return dict(instantiate(composed.box)["rules"])
 
 
 def view(network: Network, ten_crops: bool = False) -> View:
@@ -65,7 +65,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         self.model = copy.deepcopy(self.network.model)
-        self.strategies = strategies(self.boxes)
+        self.rules = rules(self.boxes)
 
     def __call__(self) -> None:
         bench, mode = self.bench, self.mode
@@ -74,7 +74,7 @@ class Evaluation:
             self.images,
             Cam(),
             self.view,
-            self.strategies,
+            self.rules,
             EvalSettings(batch_size=bench.batch, compile=mode.compile, precision=mode.precision),
             LoaderSettings(workers=bench.workers),
             bench.device,
@@ -215,12 +215,12 @@ def class_maps(bench: Bench, network: Network, count: int) -> list[ImageMaps]:
 
 
 def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
-    """One box strategy by itself."""
-    strategy = strategies([name])[name]
+    """One box rule by itself."""
+    rule = rules([name])[name]
 
     def run() -> None:
         for one in maps:
-            strategy(RankedMaps(one.classes, one.maps_Rhw, *one.size, one.image_HW3))
+            rule(RankedMaps(one.classes, one.maps_Rhw, *one.size, one.image_HW3))
 
     return Variant(name, run, len(maps))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import label
 
-from cam_repro.boxes.base import BoxStrategy, RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.center import Center
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
@@ -218,10 +218,10 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("m", NOTHING.values(), ids=NOTHING.keys())
-@pytest.mark.parametrize("strategy", [ThresholdBox(), HeuristicBoxes()])
+@pytest.mark.parametrize("rule", [ThresholdBox(), HeuristicBoxes()])
 @pytest.mark.parametrize(("width", "height"), [(3, 2), (40, 30)])
-def test_nothing_to_box_is_answered_by_the_whole_image(strategy, m, width, height):
-    guesses = strategy(RankedMaps([4], m[None], width, height))
+def test_nothing_to_box_is_answered_by_the_whole_image(rule, m, width, height):
+    guesses = rule(RankedMaps([4], m[None], width, height))
     assert set(guesses) == {(4, (0, 0, width - 1, height - 1))}
 
 
@@ -242,11 +242,11 @@ FLOATS = st.floats(width=32) | st.sampled_from([1e-45, 3e-45, 1e-38, 3.4e38])
 @example(np.ones((1, 2, 2), np.float32), 1 - 1e-12, 2, 2)
 def test_any_map_gives_boxes_inside_the_image(maps_Rhw, threshold, width, height):
     maps = RankedMaps(list(range(len(maps_Rhw))), maps_Rhw, width, height)
-    strategies: list[BoxStrategy] = [ThresholdBox(threshold), HeuristicBoxes()]
+    rules: list[BoxRule] = [ThresholdBox(threshold), HeuristicBoxes()]
     if threshold > 0:
-        strategies.append(HeuristicBoxes(loose=threshold / 2, tight=threshold))
-    for strategy in strategies:
-        for _, (x0, y0, x1, y1) in strategy(maps):
+        rules.append(HeuristicBoxes(loose=threshold / 2, tight=threshold))
+    for rule in rules:
+        for _, (x0, y0, x1, y1) in rule(maps):
             assert 0 <= x0 <= x1 < width
             assert 0 <= y0 <= y1 < height
 
@@ -286,7 +286,7 @@ def test_loose_must_be_under_tight(loose, tight):
         HeuristicBoxes(loose=loose, tight=tight)
 
 
-# --- the strategies ------------------------------------------------------------------------------
+# --- the rules ------------------------------------------------------------------------------
 
 
 def test_threshold_gives_one_box_a_class_and_no_more_than_five():
@@ -342,14 +342,14 @@ def test_heuristic_defaults_are_20_percent_and_100_of_255():
 
 
 def test_heuristic_with_fewer_than_three_classes():
-    strategy = HeuristicBoxes(0.2, 0.5)
+    rule = HeuristicBoxes(0.2, 0.5)
     one = [(4, (1, 1, 5, 3)), (4, (2, 2, 4, 3))]
-    assert strategy(at_size(NESTED, classes=[4])) == one
+    assert rule(at_size(NESTED, classes=[4])) == one
     two = at_size(NESTED, NESTED, classes=[4, 2])
-    assert strategy(two) == one + [(2, box) for _, box in one]
+    assert rule(two) == one + [(2, box) for _, box in one]
 
 
-# --- what the strategies share -------------------------------------------------------------------
+# --- what the rules share -------------------------------------------------------------------
 
 
 def test_resized_maps_are_shared():
@@ -399,7 +399,7 @@ def test_parts_see_the_same_image():
     assert maps.only(1).image_HW3 is image
 
 
-def test_a_box_is_searched_once_for_all_strategies(monkeypatch):
+def test_a_box_is_searched_once_for_all_rules(monkeypatch):
     searched = []
 
     def search(map_HW, threshold):
@@ -416,7 +416,7 @@ def test_a_box_is_searched_once_for_all_strategies(monkeypatch):
     assert searched == [(2, 0.2), (1, 0.2), (1, 0.5), (2, 0.5)]
 
 
-def test_which_strategies_need_what():
+def test_which_rules_need_what():
     assert not WholeImage.needs_maps
     assert not Center.needs_maps
     assert ThresholdBox.needs_maps

@@ -300,7 +300,7 @@ def test_the_map_goes_through_a_jpeg():
     assert not np.array_equal(heatmap_image(m, 75), heatmap_image(m, 20))
 
 
-# --- the strategies ------------------------------------------------------------------------------
+# --- the rules ------------------------------------------------------------------------------
 
 
 def nested(dx: int = 0) -> np.ndarray:
@@ -324,16 +324,16 @@ def test_the_box_is_one_pixel_more_than_the_rectangle():
 
 def test_one_loose_box_for_each_of_five_classes():
     maps = at_size(*(nested(dx) for dx in range(6)), classes=[5, 4, 3, 2, 1, 0])
-    strategy = DtBox(dt_jpeg_quality=None)
+    rule = DtBox(dt_jpeg_quality=None)
     guesses = [(5 - dx, (4 + dx, 4, 24 + dx, 24)) for dx in range(5)]
-    assert strategy(maps) == guesses
-    assert strategy(maps.first(2)) == guesses[:2]
-    assert strategy(maps.only(5)) == [(0, (9, 4, 29, 24))]
+    assert rule(maps) == guesses
+    assert rule(maps.first(2)) == guesses[:2]
+    assert rule(maps.only(5)) == [(0, (9, 4, 29, 24))]
 
 
 def test_heuristic_is_loose_and_tight_of_two_classes_and_loose_of_the_third():
     maps = at_size(*(nested(dx) for dx in range(5)), classes=[5, 4, 3, 2, 1])
-    strategy = DtBoxHeuristic(dt_jpeg_quality=None)
+    rule = DtBoxHeuristic(dt_jpeg_quality=None)
     guesses = [
         (5, (4, 4, 24, 24)),
         (5, (6, 6, 16, 16)),
@@ -341,14 +341,14 @@ def test_heuristic_is_loose_and_tight_of_two_classes_and_loose_of_the_third():
         (4, (7, 6, 17, 16)),
         (3, (6, 4, 26, 24)),
     ]
-    assert strategy(maps) == guesses
-    assert strategy(maps.first(2)) == guesses[:4]
-    assert strategy(maps.first(1)) == guesses[:2]
+    assert rule(maps) == guesses
+    assert rule(maps.first(2)) == guesses[:4]
+    assert rule(maps.first(1)) == guesses[:2]
 
 
 def test_where_there_is_one_box_it_is_loose_and_tight():
-    strategy = DtBoxHeuristic(dt_thresholds=[20], dt_jpeg_quality=None)
-    assert strategy(at_size(nested(), classes=[9])) == [(9, (4, 4, 24, 24))] * 2
+    rule = DtBoxHeuristic(dt_thresholds=[20], dt_jpeg_quality=None)
+    assert rule(at_size(nested(), classes=[9])) == [(9, (4, 4, 24, 24))] * 2
 
 
 def test_a_map_is_stored_as_a_jpeg_unless_told_otherwise():
@@ -370,9 +370,9 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("m", NOTHING.values(), ids=NOTHING.keys())
-@pytest.mark.parametrize("strategy", [DtBox(), DtBoxHeuristic()])
-def test_nothing_to_box_is_answered_by_the_whole_image(strategy, m):
-    assert set(strategy(RankedMaps([4], m[None], 40, 30))) == {(4, (0, 0, 39, 29))}
+@pytest.mark.parametrize("rule", [DtBox(), DtBoxHeuristic()])
+def test_nothing_to_box_is_answered_by_the_whole_image(rule, m):
+    assert set(rule(RankedMaps([4], m[None], 40, 30))) == {(4, (0, 0, 39, 29))}
     # Nor is there a box where nothing exceeds a threshold.
     none = DtBox(dt_thresholds=[255])
     assert none(at_size(nested(), classes=[4])) == [(4, (0, 0, 39, 29))]
@@ -393,8 +393,8 @@ def test_nothing_to_box_is_answered_by_the_whole_image(strategy, m):
 @example(np.ones((1, 1, 1), np.float32), 3, 3, None)
 def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
     maps = RankedMaps(list(range(len(maps_Rhw))), maps_Rhw, width, height)
-    for strategy in (DtBox((0, 100), quality), DtBoxHeuristic(dt_jpeg_quality=quality)):
-        guesses = strategy(maps)
+    for rule in (DtBox((0, 100), quality), DtBoxHeuristic(dt_jpeg_quality=quality)):
+        guesses = rule(maps)
         assert len(guesses) >= len(maps)
         for _, (x0, y0, x1, y1) in guesses:
             assert 0 <= x0 <= x1 < width
@@ -405,10 +405,10 @@ def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
 
 
 @pytest.mark.parametrize("value", [[], [-1], [256], [20.0], [True], ["20"], "20", 20, None])
-@pytest.mark.parametrize("strategy", [DtBox, DtBoxHeuristic])
-def test_thresholds_are_bytes(strategy, value):
+@pytest.mark.parametrize("rule", [DtBox, DtBoxHeuristic])
+def test_thresholds_are_bytes(rule, value):
     with pytest.raises(UserError, match=r"^box\.dt_thresholds=.*: is a list of integers"):
-        strategy(dt_thresholds=value)
+        rule(dt_thresholds=value)
 
 
 @pytest.mark.parametrize("value", [0, 101, 75.0, True, "75"])
@@ -417,11 +417,11 @@ def test_jpeg_quality_is_a_percentage_or_nothing(value):
         DtBox(dt_jpeg_quality=value)
 
 
-def test_one_setting_reaches_both_strategies(compose_config):
+def test_one_setting_reaches_both_rules(compose_config):
     def built(*words: str) -> list:
         words = ("box=[dt_box,dt_box_heuristic]", *words)
         box = validate(compose_config("eval", *words), EvalSettings).box
-        both = instantiate(OmegaConf.create(box))["strategies"]
+        both = instantiate(OmegaConf.create(box))["rules"]
         assert list(both) == ["dt_box", "dt_box_heuristic"]
         return [(s.dt_thresholds, s.dt_jpeg_quality) for s in both.values()]
 

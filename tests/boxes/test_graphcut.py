@@ -61,8 +61,8 @@ def test_the_object_is_found_from_a_blob_inside_it(finish, iterations):
     m = blob(120, 90, 45, 35)
     # Seeds alone are far smaller than the object.
     assert np.argwhere(m > np.quantile(m, 0.95)).max(axis=0).tolist() < [59, 79]
-    strategy = GraphCut(graphcut_iterations=iterations)
-    assert strategy(maps_of(image_HW3, m)) == [(0, (30, 20, 79, 59))]
+    rule = GraphCut(graphcut_iterations=iterations)
+    assert rule(maps_of(image_HW3, m)) == [(0, (30, 20, 79, 59))]
 
 
 def test_each_of_five_classes_has_its_own_box():
@@ -303,10 +303,10 @@ def test_iterations_are_needed():
         GraphCut(graphcut_iterations=None)
 
 
-def test_settings_reach_the_strategy_beside_others(compose_config):
+def test_settings_reach_the_rule_beside_others(compose_config):
     words = ["box=[threshold,graphcut,dt_box]", "box.graphcut_max_side=null"]
     box = validate(compose_config("eval", *words), EvalSettings).box
-    strategies = instantiate(OmegaConf.create(box))["strategies"]
-    assert list(strategies) == ["threshold", "graphcut", "dt_box"]
-    assert strategies["graphcut"].max_side is None
-    assert strategies["graphcut"].iterations == 1
+    rules = instantiate(OmegaConf.create(box))["rules"]
+    assert list(rules) == ["threshold", "graphcut", "dt_box"]
+    assert rules["graphcut"].max_side is None
+    assert rules["graphcut"].iterations == 1

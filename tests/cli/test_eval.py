@@ -18,7 +18,7 @@ DATA_KEYS = {"name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels", "has
 MANIFEST_KEYS = {
     *("schema", "config", "git", "checkpoint", "versions", "device", "precision", "counts"),
     *("seconds", "images_per_second", "processes", "command", "created", "skipped", "data"),
-    *("model", "saliency", "view", "covered", "split", "strategies", "submission_labels", "maps"),
+    *("model", "saliency", "view", "covered", "split", "rules", "submission_labels", "maps"),
 }
 RUN_FILES = [
     "contact_sheet.png",
@@ -111,7 +111,7 @@ def test_manifest_says_where_it_came_from(place, gap):
     assert manifest["data"].keys() == DATA_KEYS
     assert (manifest["model"], manifest["saliency"]) == ("alexnet_gap", "cam")
     assert (manifest["view"], manifest["covered"], manifest["split"]) == ("squash", 1.0, "val")
-    assert manifest["strategies"] == ["threshold", "heuristic"]
+    assert manifest["rules"] == ["threshold", "heuristic"]
     assert manifest["counts"] == {"images": 6, "skipped": 0}
     assert manifest["command"].startswith("cam-eval split=val data=ilsvrc ")
     assert (manifest["submission_labels"], manifest["maps"]) == ("class index + 1", False)
@@ -137,16 +137,16 @@ def test_scores_are_those_of_the_predictions(place, run):
     top1 = sum(row["classes"][0] != row["label"] for row in rows) / 6 * 100
     assert scores["cls"] == {"top1": pytest.approx(top1), "top5": 0.0}  # three classes in all
     assert scores["loc"].keys() == {"threshold", "heuristic"}
-    for strategy, errors in scores["loc"].items():
+    for rule, errors in scores["loc"].items():
         wrong = {"top1": 0, "top5": 0, "gt_known": 0}
         for row in rows:
             truth = fours(row["gt_boxes"])
-            boxes = fours(row[f"{strategy}/boxes"])
+            boxes = fours(row[f"{rule}/boxes"])
             right = [
                 label == row["label"] and any(overlap(box, t) >= 0.5 for t in truth)
-                for label, box in zip(row[f"{strategy}/classes"], boxes, strict=True)
+                for label, box in zip(row[f"{rule}/classes"], boxes, strict=True)
             ]
-            known = fours(row[f"{strategy}/gt_known"])[0]
+            known = fours(row[f"{rule}/gt_known"])[0]
             wrong["top1"] += not right[0]
             wrong["top5"] += not any(right)
             wrong["gt_known"] += not any(overlap(known, t) >= 0.5 for t in truth)
@@ -161,13 +161,13 @@ def test_cam_score_gives_the_same_errors(gap, command, tmp_path):
         lines.append(f"{row['id']},{row['width']},{row['height']},{row['label'] + 1},{boxes}")
     (tmp_path / "truth.csv").write_text("\n".join(lines) + "\n")
     scores = json.loads((gap / "scores.json").read_text())
-    for strategy in ("threshold", "heuristic"):
-        submission = f"submission={gap}/submission_{strategy}.txt"
+    for rule in ("threshold", "heuristic"):
+        submission = f"submission={gap}/submission_{rule}.txt"
         done = command("score", submission, "ground_truth=truth.csv")
         assert done.status == 0, done.err
         guesses = json.loads(done.out)["guesses"]
-        assert guesses[0]["clsloc_error"] == pytest.approx(scores["loc"][strategy]["top1"])
-        assert guesses[4]["clsloc_error"] == pytest.approx(scores["loc"][strategy]["top5"])
+        assert guesses[0]["clsloc_error"] == pytest.approx(scores["loc"][rule]["top1"])
+        assert guesses[4]["clsloc_error"] == pytest.approx(scores["loc"][rule]["top5"])
         assert guesses[0]["cls_error"] == pytest.approx(scores["cls"]["top1"])
 
 

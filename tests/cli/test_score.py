@@ -169,8 +169,8 @@ def test_a_run_is_scored_by_the_truth_it_carries(score, make_run):
     folder = make_run("nin", cls_right=3, loc_right=2, n=4)
     result, said = score(f"submission={folder}")
     assert clsloc(result) == [(25, 50)] * 5
-    assert "strategy threshold (strategy=NAME for heuristic)" in said
-    assert result == score(f"submission={folder}/predictions.parquet", "strategy=heuristic")[0]
+    assert "rule threshold (rule=NAME for heuristic)" in said
+    assert result == score(f"submission={folder}/predictions.parquet", "rule=heuristic")[0]
     text = folder / "submission_threshold.txt"
     assert result == score(f"submission={text}", f"ground_truth={folder}")[0]
 
@@ -324,9 +324,8 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
             "blacklist is not used by protocol=gt_known: leave it out",
         ),
         (
-            [*FILES, "strategy=threshold"],
-            f"strategy=threshold: {FIXTURE}/submission.txt is no run folder, so it has no "
-            "strategies",
+            [*FILES, "rule=threshold"],
+            f"rule=threshold: {FIXTURE}/submission.txt is no run folder, so it has no rules",
         ),
         (
             [FILES[1], "protocol=max_box_acc"],

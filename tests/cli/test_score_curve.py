@@ -13,7 +13,7 @@ from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.metrics.scores import score
 from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
-from cam_repro.types import Prediction, StrategyGuesses
+from cam_repro.types import Prediction, RuleGuesses
 
 N = 24
 LABEL = 7
@@ -74,18 +74,18 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
                 gt_boxes_M4=boxes.reshape(-1, 4),
                 classes=classes,
                 probabilities=[0.3, 0.2, 0.1, 0.1, 0.1],
-                strategies={"threshold": StrategyGuesses(rule(best), rule(true)[0][1])},
+                rules={"threshold": RuleGuesses(rule(best), rule(true)[0][1])},
             )
         )
         if maps_folder is not None:
             np.save(maps_folder / f"image{i:02d}.npy", maps[5])
-    strategies = {"threshold": {"_target_": "ThresholdBox", "threshold": threshold}}
+    rules = {"threshold": {"_target_": "ThresholdBox", "threshold": threshold}}
     manifest = {
         "model": "net",
         "saliency": "cam",
         "view": "squash",
         "split": "val",
-        "strategies": ["threshold"],
+        "rules": ["threshold"],
         "data": {"name": "set", "is_ilsvrc": False, "n_classes": 50, "has_labels": True},
         "counts": {"images": len(images), "skipped": 0},
         "created": "2025-01-01T00:00:00Z",
@@ -93,7 +93,7 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
         "maps": save_maps,
         "config": {
             "view": {"name": "squash", "interpolation": interpolation},
-            "box": {"strategies": strategies},
+            "box": {"rules": rules},
         },
         **more,
     }
@@ -169,7 +169,7 @@ def test_a_run_without_the_rule_has_a_curve_too(curve, tmp_path, images):
     folder = write_run(tmp_path / "run", images, 0.2)
     expected, _ = curve(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["config"]["box"] = {"strategies": {"heuristic": {}}}
+    manifest["config"]["box"] = {"rules": {"heuristic": {}}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result, said = curve(folder, "output=c.json")
     del expected["run"]
@@ -236,8 +236,8 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
             "ground_truth is not used by protocol=threshold_curve: leave it out",
         ),
         (
-            ["submission=run", "strategy=threshold"],
-            "strategy is not used by protocol=threshold_curve: leave it out",
+            ["submission=run", "rule=threshold"],
+            "rule is not used by protocol=threshold_curve: leave it out",
         ),
         (
             ["submission=run", "protocol=gt_known", "thresholds=10"],

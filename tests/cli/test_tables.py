@@ -60,7 +60,7 @@ def test_readings(make_run, tmp_path):
         "code: its tables are empty\n"
     )
 
-    make_run("nin", view="ten", cls_right=4, loc_right=3, strategies=boxes)
+    make_run("nin", view="ten", cls_right=4, loc_right=3, rules=boxes)
     assert files("reading=code")[1] == ""
     assert files("reading=both") == (sorted([*text, *code, *sides]), "")
     cam_tables("reading=both", cwd=tmp_path)

@@ -107,7 +107,7 @@ def test_predictions_have_the_true_classs_box_and_no_guess(score, truth):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["classifies"] is False
     assert (manifest["model"], manifest["saliency"], manifest["view"]) == ("none",) * 3
-    assert manifest["strategies"] == ["whole_image", "center"]
+    assert manifest["rules"] == ["whole_image", "center"]
     assert manifest["counts"] == {"images": 4, "skipped": 0}
     assert manifest["config"]["box"]["scale"] == 0.8
     assert manifest["data"]["layout"] == "labels, sizes and boxes without images"
@@ -214,8 +214,8 @@ def test_a_run_that_is_replaced_leaves_nothing_behind(score, truth, make_run):
 
 def test_cam_score_finds_the_same(score, truth, command):
     folder = score(*truth())
-    for strategy, accuracy in scores_of(folder)["gt_known"].items():
-        done = command("score", f"submission={folder}", "protocol=gt_known", f"strategy={strategy}")
+    for rule, accuracy in scores_of(folder)["gt_known"].items():
+        done = command("score", f"submission={folder}", "protocol=gt_known", f"rule={rule}")
         assert done.status == 0, done.err
         assert json.loads(done.out) == {"n_images": 4, "gt_known": accuracy}
     done = command("score", f"submission={folder}")

@@ -112,12 +112,12 @@ def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(trained, eva
     drawn = []
     monkeypatch.setattr(job, "draw_contact_sheet", lambda path, *rest: drawn.append(rest))
     evaluate("model=alexnet_gap", "contact_sheet=3")
-    ((predictions, images, frames, names, strategy, title),) = drawn
+    ((predictions, images, frames, names, rule, title),) = drawn
     assert [p.id[-1] for p in predictions] == ["1", "3", "5"]
     assert images.keys() == frames.keys() == {p.id for p in predictions}
     assert list(names) == ["class 0", "class 1", "class 2"]
     title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
-    assert (strategy, title) == ("threshold", title_now)
+    assert (rule, title) == ("threshold", title_now)
     evaluate("model=alexnet_gap", "contact_sheet=100")
     assert len(drawn[1][0]) == 6
 
@@ -438,18 +438,18 @@ def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
     ]
     assert "  no labels in this split: predictions and submissions only" in caplog.messages
     rows = pd.read_parquet(folder / "predictions.parquet").to_dict("records")
-    for strategy in ("threshold", "heuristic"):
-        table = pd.read_csv(folder / f"submission_{strategy}.csv")
+    for rule in ("threshold", "heuristic"):
+        table = pd.read_csv(folder / f"submission_{rule}.csv")
         assert table["ImageId"].tolist() == [row["id"] for row in rows]
-        text = (folder / f"submission_{strategy}.txt").read_text().splitlines()
+        text = (folder / f"submission_{rule}.txt").read_text().splitlines()
         for row, guesses, line in zip(rows, table["PredictionString"], text, strict=True):
             words_5 = np.array(guesses.split()).reshape(-1, 5)
-            wnids = [f"n{1000 + 10 * index:08d}" for index in row[f"{strategy}/classes"]]
+            wnids = [f"n{1000 + 10 * index:08d}" for index in row[f"{rule}/classes"]]
             assert words_5[:, 0].tolist() == wnids
-            boxes_M4 = row[f"{strategy}/boxes"].reshape(-1, 4)
+            boxes_M4 = row[f"{rule}/boxes"].reshape(-1, 4)
             assert words_5[:, 1:].astype(int).tolist() == boxes_M4.tolist()
             numbers_5 = np.array(line.split(), int).reshape(-1, 5)
-            assert numbers_5[:, 0].tolist() == [i + 1 for i in row[f"{strategy}/classes"]]
+            assert numbers_5[:, 0].tolist() == [i + 1 for i in row[f"{rule}/classes"]]
             assert numbers_5[:, 1:].tolist() == boxes_M4.tolist()
 
 

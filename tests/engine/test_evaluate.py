@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from cam_repro.boxes.base import BoxStrategy
+from cam_repro.boxes.base import BoxRule
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.data.ilsvrc.image_set import load_image_set
@@ -138,21 +138,21 @@ def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
     # Of the red cells' map the plateau lies between pixels 12 and 20 and falls to 0 over 8 pixels:
     # it exceeds 20 % for 6 pixels to each side. The green one's starts at the border; its row is
     # at the border too. Blue has no map: the whole image.
-    guesses = square.strategies["threshold"].guesses
+    guesses = square.rules["threshold"].guesses
     assert guesses == [(RED, (6, 6, 25, 25)), (GREEN, (0, 0, 17, 9)), (BLUE, (0, 0, 31, 31))]
-    assert square.strategies["threshold"].gt_known == (0, 0, 17, 9)
-    guesses = double.strategies["threshold"].guesses
+    assert square.rules["threshold"].gt_known == (0, 0, 17, 9)
+    guesses = double.rules["threshold"].guesses
     assert guesses == [(RED, (11, 6, 52, 25)), (GREEN, (0, 0, 36, 9)), (BLUE, (0, 0, 63, 31))]
-    assert double.strategies["threshold"].gt_known == (11, 6, 52, 25)
+    assert double.rules["threshold"].gt_known == (11, 6, 52, 25)
     # Above 40 % it is 5 pixels instead of 6.
-    assert square.strategies["heuristic"].guesses == [
+    assert square.rules["heuristic"].guesses == [
         (RED, (6, 6, 25, 25)),
         (RED, (7, 7, 24, 24)),
         (GREEN, (0, 0, 17, 9)),
         (GREEN, (0, 0, 16, 8)),
         (BLUE, (0, 0, 31, 31)),
     ]
-    assert square.strategies["heuristic"].gt_known == (0, 0, 17, 9)
+    assert square.rules["heuristic"].gt_known == (0, 0, 17, 9)
 
 
 def test_backprop_boxes_what_the_score_depends_on(image_set):
@@ -160,7 +160,7 @@ def test_backprop_boxes_what_the_score_depends_on(image_set):
     found = run(image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))}), saliency=Backprop(blur=0.0))
     (prediction,) = predictions(found)
     assert prediction.classes == [RED, GREEN, BLUE]
-    assert {box for _, box in prediction.strategies["threshold"].guesses} == {(0, 0, 31, 31)}
+    assert {box for _, box in prediction.rules["threshold"].guesses} == {(0, 0, 31, 31)}
 
 
 def test_equal_probabilities_come_in_the_order_of_the_classes(image_set):
@@ -262,7 +262,7 @@ def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_
     assert kept.shape == (40, 40)
     assert kept.max() == 1
     assert kept[20:, 20:].max() < 0.05  # nothing of class red there
-    x0, y0, x1, y1 = prediction.strategies["threshold"].guesses[0][1]
+    x0, y0, x1, y1 = prediction.rules["threshold"].guesses[0][1]
     assert (x0, y0) == (0, 0)
     assert 24 <= x1 <= 40
     assert 24 <= y1 <= 40
@@ -323,7 +323,7 @@ def test_the_mean_of_a_saved_map_is_the_classs_score(image_set, tmp_path):
 def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, tmp_path, view):
     images = mixed(image_set)
     found = run(images, view, maps_folder=tmp_path, boxes={"threshold": ThresholdBox(0.5)})
-    known = [prediction.strategies["threshold"].gt_known for prediction in predictions(found)]
+    known = [prediction.rules["threshold"].gt_known for prediction in predictions(found)]
 
     def boxes(interpolation):
         for prediction in predictions(found):
@@ -344,10 +344,10 @@ def test_maps_are_no_matter_to_the_predictions(image_set, tmp_path):
     assert with_maps.predictions.equals(without.predictions)
 
 
-# --- strategies that look at the image
+# --- rules that look at the image
 
 
-class RedPixels(BoxStrategy):
+class RedPixels(BoxRule):
     """The box of all pixels with much red; keeps what it saw."""
 
     needs_image = True
@@ -364,7 +364,7 @@ class RedPixels(BoxStrategy):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_strategy_sees_the_image_as_it_is_stored(image_set, workers):
+def test_a_rule_sees_the_image_as_it_is_stored(image_set, workers):
     plain = blocks(30, 50, (RED, 7, 3, 40, 21), (GREEN, 0, 0, 5, 29))
     full = (0, 0, 1, 1)
     images = image_set({name: (plain, RED, full) for name in ("rgb", "grey", "cmyk")})
@@ -378,18 +378,18 @@ def test_a_strategy_sees_the_image_as_it_is_stored(image_set, workers):
     ink[8:24, :8] = (0, 255, 255, 0)
     Image.fromarray(ink, "CMYK").save(files["cmyk"], "JPEG", quality=100, subsampling=0)
 
-    strategy = RedPixels()
-    found = run(images, boxes={"red": strategy}, workers=workers)
-    boxes = {p.id: {box for _, box in p.strategies["red"].guesses} for p in predictions(found)}
+    rule = RedPixels()
+    found = run(images, boxes={"red": rule}, workers=workers)
+    boxes = {p.id: {box for _, box in p.rules["red"].guesses} for p in predictions(found)}
     assert boxes == {
         "rgb": {(7, 3, 40, 21)},
         "grey": {(11, 2, 60, 8)},
         "cmyk": {(0, 8, 7, 23)},
     }
-    assert all(p.strategies["red"].gt_known in boxes[p.id] for p in predictions(found))
+    assert all(p.rules["red"].gt_known in boxes[p.id] for p in predictions(found))
     assert {(p.width, p.height) for p in predictions(found)} == {(50, 30), (64, 17), (16, 32)}
     # In the order of the ids: cmyk, grey, rgb; twice each, for the guesses and the true class.
-    cmyk, _, grey_seen, _, rgb, _ = strategy.seen
+    cmyk, _, grey_seen, _, rgb, _ = rule.seen
     assert rgb.dtype == np.uint8
     np.testing.assert_array_equal(rgb, plain)
     np.testing.assert_array_equal(grey_seen, np.stack([grey] * 3, axis=2))
@@ -398,15 +398,15 @@ def test_a_strategy_sees_the_image_as_it_is_stored(image_set, workers):
     np.testing.assert_allclose(cmyk, expected, atol=3)
 
 
-def test_pixels_are_kept_for_those_strategies_alone(image_set):
-    class Nosy(BoxStrategy):
+def test_pixels_are_kept_for_those_rules_alone(image_set):
+    class Nosy(BoxRule):
         def __call__(self, maps):
             assert maps.image_HW3 is None
             return [(maps.classes[0], (0, 0, 1, 1))]
 
     images = image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))})
     found = run(images, boxes={"nosy": Nosy()})
-    assert predictions(found)[0].strategies["nosy"].gt_known == (0, 0, 1, 1)
+    assert predictions(found)[0].rules["nosy"].gt_known == (0, 0, 1, 1)
     with pytest.raises(AssertionError):
         run(images, boxes={"nosy": Nosy(), "red": RedPixels()})
 

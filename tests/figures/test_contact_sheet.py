@@ -5,7 +5,7 @@ from PIL import Image, ImageColor
 
 from cam_repro.figures import contact_sheet
 from cam_repro.figures.contact_sheet import draw_contact_sheet
-from cam_repro.types import NO_LABEL, Prediction, StrategyGuesses
+from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 GREEN, RED = (0x22, 0xC5, 0x5E), (0xEF, 0x44, 0x44)
 PICTURE = (40, 120, 200)
@@ -20,7 +20,7 @@ def prediction(name="a", label=0, classes=(0, 1), box=(10, 10, 29, 29), truth=((
         gt_boxes_M4=np.array(truth, np.int32).reshape(-1, 4),
         classes=list(classes),
         probabilities=[0.75, 0.25],
-        strategies={"threshold": StrategyGuesses([(classes[0], box)], None)},
+        rules={"threshold": RuleGuesses([(classes[0], box)], None)},
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
-from cam_repro.runs.predictions import PredictionTable, StrategyTable
+from cam_repro.runs.predictions import PredictionTable, RuleTable
 
 RIGHT, WRONG, NONE = (0, 0, 9, 9), (10, 10, 19, 19), (-1, -1, -1, -1)
 
@@ -21,13 +21,13 @@ def table(labels):
         gt_offsets=np.array([0, 1, 2, 2]),
         classes_N5=np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [7, 1, 2, 3, 4]]),
         probabilities_N5=np.full((3, 5), 0.2),
-        strategies={
-            "threshold": StrategyTable(
+        rules={
+            "threshold": RuleTable(
                 np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [7, 1, 2, 3, 4]]),
                 boxes,
                 np.array([RIGHT, RIGHT, RIGHT]),
             ),
-            "heuristic": StrategyTable(
+            "heuristic": RuleTable(
                 np.array([[7, 7, 1, 1, 2]] * 3), loose, np.array([RIGHT, WRONG, NONE])
             ),
         },

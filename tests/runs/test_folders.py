@@ -18,7 +18,7 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 
-BOX = {"threshold": 0.2, "strategies": {"threshold": {"_target_": "T", "threshold": 0.2}}}
+BOX = {"threshold": 0.2, "rules": {"threshold": {"_target_": "T", "threshold": 0.2}}}
 CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
 
 
@@ -109,9 +109,9 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
         ({"saliency": None}, []),  # left open
         ({"view": {"name": "ten"}}, ["view"]),
         ({"view": {"name": "squash", "interpolation": "cubic"}}, ["view"]),
-        ({"box": {"strategies": {}}}, []),  # fewer boxes than there are
-        ({"box": {"strategies": {"threshold": {"_target_": "T", "threshold": 0.3}}}}, ["box"]),
-        ({"box": {"strategies": {"center": {"_target_": "C"}}}}, ["box"]),
+        ({"box": {"rules": {}}}, []),  # fewer boxes than there are
+        ({"box": {"rules": {"threshold": {"_target_": "T", "threshold": 0.3}}}}, ["box"]),
+        ({"box": {"rules": {"center": {"_target_": "C"}}}}, ["box"]),
         ({"contact_sheet": 3}, []),
     ],
 )
@@ -124,8 +124,8 @@ def test_settings_that_differ(scored, change, groups):
 # --- results that a pass would cost --------------------------------------------------------------
 
 
-def with_results(tmp_path, strategies, **manifest):
-    config = {"view": {"name": "squash"}, "box": {"strategies": strategies}}
+def with_results(tmp_path, rules, **manifest):
+    config = {"view": {"name": "squash"}, "box": {"rules": rules}}
     (tmp_path / "manifest.json").write_text(json.dumps({"config": config, **manifest}))
     return tmp_path
 
@@ -150,7 +150,7 @@ THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
 )
 def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
     folder = with_results(tmp_path, {"threshold": THRESHOLD, "center": CENTER}, maps=True)
-    config = {"view": {"name": "squash"}, "box": {"strategies": wanted}, "save_maps": maps}
+    config = {"view": {"name": "squash"}, "box": {"rules": wanted}, "save_maps": maps}
     refuse_to_replace(folder, {**config, "overwrite": True})
     refuse_to_replace(tmp_path / "new", config)
     if lost is None:

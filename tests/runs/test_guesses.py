@@ -171,24 +171,24 @@ def test_a_run_brings_class_indices_and_boxes(make_run):
         assert found.known_N4.tolist() == [[0, 0, 9, 9], [10, 10, 19, 19], [-1] * 4]
 
 
-def test_the_strategy_taken_is_said(make_run, caplog):
+def test_the_rule_taken_is_said(make_run, caplog):
     caplog.set_level(logging.INFO)
     read_guesses(make_run("nin", n=1), truth_of(["image00000"]), None, with_labels=False)
-    assert "strategy threshold (strategy=NAME for heuristic)" in caplog.text
+    assert "rule threshold (rule=NAME for heuristic)" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("words", "strategy", "n_classes", "message"),
+    ("words", "rule", "n_classes", "message"),
     [
-        ({}, "loose", 6, "strategy=loose: .* has threshold, heuristic"),
+        ({}, "loose", 6, "rule=loose: .* has threshold, heuristic"),
         ({}, None, 7, "is of 6 classes, the ground truth of 7"),
         ({"n": 3}, None, 6, r"image image00001 is not in the ground truth \(2 of 3 are not\)"),
     ],
 )
-def test_a_run_that_does_not_fit_is_refused(make_run, words, strategy, n_classes, message):
+def test_a_run_that_does_not_fit_is_refused(make_run, words, rule, n_classes, message):
     truth = truth_of(["image00000"], classes_of([f"n{i}" for i in range(n_classes)]))
     with pytest.raises(UserError, match=message):
-        read_guesses(make_run("nin", **{"n": 1, **words}), truth, strategy, with_labels=True)
+        read_guesses(make_run("nin", **{"n": 1, **words}), truth, rule, with_labels=True)
 
 
 def test_a_run_without_labels_has_no_box_of_the_true_class(make_run):
@@ -197,9 +197,9 @@ def test_a_run_without_labels_has_no_box_of_the_true_class(make_run):
         read_guesses(folder, truth_of(["image00000"]), None, with_labels=False)
 
 
-def test_only_runs_have_strategies(tmp_path):
+def test_only_runs_have_rules(tmp_path):
     (tmp_path / "s.txt").write_text("\n")
-    with pytest.raises(UserError, match=r"strategy=threshold: .*s.txt is no run folder"):
+    with pytest.raises(UserError, match=r"rule=threshold: .*s.txt is no run folder"):
         read_guesses(tmp_path / "s.txt", truth_of("a"), "threshold", with_labels=True)
 
 

@@ -10,16 +10,16 @@ from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
 from cam_repro.runs import predictions as seam
 from cam_repro.runs.predictions import read_manifest, read_predictions, to_arrow, write_predictions
-from cam_repro.types import Prediction, StrategyGuesses
+from cam_repro.types import Prediction, RuleGuesses
 
 
-def manifest(n, strategies=("threshold",)):
+def manifest(n, rules=("threshold",)):
     return {
         "model": "vgg_gap",
         "saliency": "cam",
         "view": "squash",
         "split": "val",
-        "strategies": list(strategies),
+        "rules": list(rules),
         "data": {"name": "demo", "is_ilsvrc": False, "has_labels": True},
         "counts": {"images": n, "skipped": 0},
         "created": "2025-01-01T00:00:00Z",
@@ -27,7 +27,7 @@ def manifest(n, strategies=("threshold",)):
 
 
 def write(folder, rows, manifest, *args, **options):
-    write_predictions(folder, to_arrow(rows, manifest["strategies"]), manifest, *args, **options)
+    write_predictions(folder, to_arrow(rows, manifest["rules"]), manifest, *args, **options)
 
 
 def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=(0, 0, 9, 9)):
@@ -39,7 +39,7 @@ def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=
         gt_boxes_M4=np.array([[0, 0, 9, 9], [2, 2, 3, 3]], np.int32),
         classes=[4, 2],
         probabilities=[0.75, 0.25],
-        strategies={"threshold": StrategyGuesses(list(guesses), gt_known)},
+        rules={"threshold": RuleGuesses(list(guesses), gt_known)},
     )
 
 
@@ -52,7 +52,7 @@ def test_literal_row_padded_and_sorted_by_id(tmp_path):
     assert table.gt_offsets.tolist() == [0, 2, 4]
     assert table.classes_N5.tolist() == [[4, 2, -1, -1, -1]] * 2
     assert table.probabilities_N5.tolist() == [[0.75, 0.25, 0, 0, 0]] * 2
-    threshold = table.strategies["threshold"]
+    threshold = table.rules["threshold"]
     assert threshold.classes_N5.tolist() == [[-1] * 5, [4, 4, -1, -1, -1]]
     assert threshold.boxes_N54[1, :2].tolist() == [[0, 0, 9, 4], [1, 1, 1, 1]]
     assert threshold.gt_known_N4.tolist() == [[-1] * 4, [0, 0, 9, 9]]
@@ -120,8 +120,8 @@ def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
     ]
     table = read_predictions(tmp_path)
     assert table.classes_N5.tolist() == [[-1] * 5]
-    assert table.strategies["threshold"].classes_N5.tolist() == [[-1] * 5]
-    assert table.strategies["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
+    assert table.rules["threshold"].classes_N5.tolist() == [[-1] * 5]
+    assert table.rules["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
 
 
 def test_maps_become_the_runs_and_go_with_it(tmp_path):
@@ -168,8 +168,8 @@ def predictions(draw):
         ),
         classes=draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)),
         probabilities=draw(st.lists(st.floats(0, 1, width=32), min_size=n, max_size=n)),
-        strategies={
-            name: StrategyGuesses(
+        rules={
+            name: RuleGuesses(
                 [(draw(st.integers(0, 9)), box()) for _ in range(draw(st.integers(0, 5)))],
                 box() if draw(st.booleans()) else None,
             )
@@ -199,8 +199,8 @@ def test_round_trip(rows):
         n = len(row.classes)
         assert table.classes_N5[i].tolist() == row.classes + [-1] * (5 - n)
         assert table.probabilities_N5[i].tolist() == row.probabilities + [0] * (5 - n)
-        for name, guesses in row.strategies.items():
-            read = table.strategies[name]
+        for name, guesses in row.rules.items():
+            read = table.rules[name]
             n = len(guesses.guesses)
             assert read.classes_N5[i].tolist() == [c for c, _ in guesses.guesses] + [-1] * (5 - n)
             assert [tuple(box) for box in read.boxes_N54[i, :n]] == [b for _, b in guesses.guesses]
@@ -224,9 +224,9 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     write(tmp_path, [prediction()], manifest(1))
     edit_manifest(tmp_path, counts={"images": 2, "skipped": 0})
     refused("has 1 images, its manifest says 2")
-    edit_manifest(tmp_path, counts={"images": 1}, strategies=["threshold", "other"])
+    edit_manifest(tmp_path, counts={"images": 1}, rules=["threshold", "other"])
     refused("predictions.parquet is damaged")
-    edit_manifest(tmp_path, strategies=["threshold"])
+    edit_manifest(tmp_path, rules=["threshold"])
     assert len(read_predictions(tmp_path)) == 1
     content = (tmp_path / "predictions.parquet").read_bytes()
     (tmp_path / "predictions.parquet").write_bytes(content[: len(content) // 2])
@@ -283,11 +283,11 @@ def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
             gt_boxes_M4=np.zeros((0, 4), np.int32),
             classes=[0],
             probabilities=[1.0],
-            strategies={"threshold": StrategyGuesses([(0, (1, 2, 3, 4))])},
+            rules={"threshold": RuleGuesses([(0, (1, 2, 3, 4))])},
         )
         for image_id in ("b", "d")
     ]
-    manifest = {**table.manifest, "strategies": ["threshold"]}
+    manifest = {**table.manifest, "rules": ["threshold"]}
 
     write(folder, predictions, manifest, missing=["c", "a"])
 

@@ -8,12 +8,12 @@ def sheet(tmp_path):
     return runs_sheet(runs)
 
 
-def test_every_run_and_strategy_has_its_line(make_run, amend, tmp_path):
-    strategies = {"threshold": {"threshold": 0.15}, "heuristic": {"loose": 0.2}}
+def test_every_run_and_rule_has_its_line(make_run, amend, tmp_path):
+    rules = {"threshold": {"threshold": 0.15}, "heuristic": {"loose": 0.2}}
     folder = make_run("squeezenet", "gradcam", cls_right=3, loc_right=1)
-    amend(folder, config={"box": {"strategies": strategies}})
-    make_run("squeezenet", view="ten", cls_right=4, loc_right=2, strategies=("dt_box",))
-    make_run("vgg", "backprop", cls_right=4, n=3, loc_right=3, strategies=("whole_image",))
+    amend(folder, config={"box": {"rules": rules}})
+    make_run("squeezenet", view="ten", cls_right=4, loc_right=2, rules=("dt_box",))
+    make_run("vgg", "backprop", cls_right=4, n=3, loc_right=3, rules=("whole_image",))
     found = sheet(tmp_path)
     assert found.stem == "runs"
     assert (
@@ -48,8 +48,8 @@ classification (cls) and localization (loc), top-1/top-5, and localization with 
 
 
 def test_what_a_run_cannot_know_is_empty(make_run, amend, tmp_path):
-    amend(make_run("nin", cls_right=1, strategies=("threshold",)), data={"has_boxes": False})
-    boxes = {"strategies": ("center",), "split": "train", "cls_right": 4, "loc_right": 3}
+    amend(make_run("nin", cls_right=1, rules=("threshold",)), data={"has_boxes": False})
+    boxes = {"rules": ("center",), "split": "train", "cls_right": 4, "loc_right": 3}
     folder = make_run("none", "none", view="none", folder="train", **boxes)
     amend(folder, classifies=False)
     make_run("nin", split="test", has_labels=False)
@@ -67,10 +67,10 @@ def test_what_a_run_cannot_know_is_empty(make_run, amend, tmp_path):
 
 
 def test_the_longest_names_fit_the_terminal(make_run, amend, tmp_path):
-    strategies = ("dt_box_heuristic", "whole_image")
-    folder = make_run("alexnet_star_gap_caffe", "backprop", strategies=strategies, n=600)
+    rules = ("dt_box_heuristic", "whole_image")
+    folder = make_run("alexnet_star_gap_caffe", "backprop", rules=rules, n=600)
     boxes = {"dt_box_heuristic": {"dt_thresholds": [30, 90, 150], "dt_jpeg_quality": None}}
-    amend(folder, config={"box": {"strategies": boxes}})
+    amend(folder, config={"box": {"rules": boxes}})
     lines = sheet(tmp_path).text.splitlines()
     assert any(line.startswith("| alexnet_star_gap_caffe | backprop | squash |") for line in lines)
     assert max(map(len, lines)) <= 100

@@ -44,10 +44,10 @@ def filled(table):
 
 
 def test_each_reading_takes_its_own_view_and_boxes(make_run, tables):
-    make_run("googlenet_gap", strategies=("threshold", "heuristic", *DT))
-    make_run("googlenet_gap", view="ten", strategies=("threshold", "heuristic", *DT))
-    make_run("vgg", "backprop", view="ten", strategies=("dt_box",))
-    make_run("nin", strategies=DT)
+    make_run("googlenet_gap", rules=("threshold", "heuristic", *DT))
+    make_run("googlenet_gap", view="ten", rules=("threshold", "heuristic", *DT))
+    make_run("vgg", "backprop", view="ten", rules=("dt_box",))
+    make_run("nin", rules=DT)
     make_run("nin", view="ten")
     make_run("alexnet_gap", view="center")
     text, code = tables().values()
@@ -76,14 +76,14 @@ def test_each_reading_takes_its_own_view_and_boxes(make_run, tables):
     }
     assert paper_sheet(text[1]).stem == "table2"
     assert paper_sheet(code[1]).stem == "table2_code"
-    assert "Boxes by the `threshold` strategy." in paper_sheet(text[1]).text
-    assert "Boxes by the `dt_box` strategy." in paper_sheet(code[1]).text
+    assert "Boxes by the `threshold` rule." in paper_sheet(text[1]).text
+    assert "Boxes by the `dt_box` rule." in paper_sheet(code[1]).text
 
 
 def test_the_code_wants_caffes_network_and_says_so_where_another_stands_in(make_run, tables):
     # torchvision's is the newer run; Backprop on Caffe's before CAM on torchvision's in Table 1
-    for view, strategies in (("squash", ("threshold",)), ("ten", DT)):
-        common = {"view": view, "strategies": strategies}
+    for view, rules in (("squash", ("threshold",)), ("ten", DT)):
+        common = {"view": view, "rules": rules}
         make_run("googlenet", **common, cls_right=4, created="2026-01-01T00:00:00Z")
         make_run("googlenet_caffe", "backprop", **common)
         make_run("nin", **common)
@@ -122,9 +122,9 @@ def test_has_runs(make_run, tmp_path):
         return [name for name, reading in READINGS.items() if has_runs(reading, runs)]
 
     make_run("nin", view="ten")
-    make_run("nin", strategies=("dt_box", "whole_image"))
+    make_run("nin", rules=("dt_box", "whole_image"))
     assert there() == []
-    make_run("vgg", view="ten", strategies=("dt_box_heuristic",))
+    make_run("vgg", view="ten", rules=("dt_box_heuristic",))
     assert there() == ["code"]
     make_run("vgg")
     assert there() == ["text", "code"]
@@ -133,9 +133,9 @@ def test_has_runs(make_run, tmp_path):
 def test_literally_side_by_side(make_run, both):
     # n = 4, so that an image is 25 points
     make_run("googlenet_gap", cls_right=4, loc_right=1)
-    make_run("googlenet_gap_caffe", view="ten", cls_right=3, loc_right=2, strategies=DT)
+    make_run("googlenet_gap_caffe", view="ten", cls_right=3, loc_right=2, rules=DT)
     make_run("nin", cls_right=2, loc_right=2)
-    make_run("vgg", "backprop", view="ten", cls_right=4, loc_right=4, strategies=("dt_box",))
+    make_run("vgg", "backprop", view="ten", cls_right=4, loc_right=4, rules=("dt_box",))
     table1, table2, table3 = both()
     assert [sheet.stem for sheet in both()] == [
         *("table1_readings", "table2_readings", "table3_readings")
@@ -170,7 +170,7 @@ paper's numbers are of another data set, ILSVRC test: not comparable with ours.
 
 def test_on_ilsvrc_side_by_side(make_run, both):
     make_run("nin", n=1000, cls_right=581, loc_right=346, is_ilsvrc=True)
-    caffe = {"view": "ten", "strategies": DT, "n": 1000, "is_ilsvrc": True}
+    caffe = {"view": "ten", "rules": DT, "n": 1000, "is_ilsvrc": True}
     make_run("nin_caffe", **caffe, cls_right=600, loc_right=400)
     table2 = both()[1]
     assert "| NIN                   | top-1 | 65.47 | 65.40 | 60.00 |       -5.40 |" in table2.text
@@ -184,7 +184,7 @@ def test_on_ilsvrc_side_by_side(make_run, both):
 
 def test_different_splits_are_not_subtracted(make_run, both):
     make_run("googlenet_gap", split="test")
-    make_run("googlenet_gap_caffe", view="ten", strategies=DT)
+    make_run("googlenet_gap_caffe", view="ten", rules=DT)
     table3 = both()[2]
     heuristics = ["GoogLeNet-GAP (heuristics)", "top-5", "37.10", "100.00", "100.00", ""]
     assert table3.rows[0][:6] == heuristics
@@ -192,11 +192,11 @@ def test_different_splits_are_not_subtracted(make_run, both):
 
 
 def test_all_of_it_fits_the_terminal(make_run, amend, tables, both):
-    for view, strategies in (("squash", ("threshold", "heuristic")), ("ten", DT)):
-        folder = make_run("googlenet_gap", view=view, strategies=strategies, n=600)
+    for view, rules in (("squash", ("threshold", "heuristic")), ("ten", DT)):
+        folder = make_run("googlenet_gap", view=view, rules=rules, n=600)
         boxes = {"heuristic": {"loose": 0.15, "tight": 0.45}}
         boxes |= {name: {"dt_thresholds": [30, 90, 150], "dt_jpeg_quality": None} for name in DT}
-        amend(folder, config={"box": {"strategies": boxes}})
+        amend(folder, config={"box": {"rules": boxes}})
     text, code = tables().values()
     every = markdown([*map(paper_sheet, [*text, *code]), *both()])
     assert max(map(len, every.splitlines())) <= 100

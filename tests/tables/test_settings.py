@@ -31,7 +31,7 @@ def test_defaults_say_nothing(manifest, view):
     assert {name: changed_settings(every, name) for name in BOXES} == {name: [] for name in BOXES}
 
 
-def test_each_strategy_answers_for_its_own(manifest):
+def test_each_rule_answers_for_its_own(manifest):
     changed = manifest("box=[threshold,heuristic]", "box.threshold=0.3")
     assert changed_settings(changed, "threshold") == ["box.threshold=0.3"]
     assert changed_settings(changed, "heuristic") == []
@@ -52,11 +52,11 @@ def test_maps_and_view_count_too(manifest):
 
 
 def test_what_configs_does_not_know_is_left_alone():
-    mine = {"box": {"strategies": {"mine": {"_target_": "my.Box", "size": 3}}}}
+    mine = {"box": {"rules": {"mine": {"_target_": "my.Box", "size": 3}}}}
     known = {"saliency": "cam", "view": "squash"}
     assert changed_settings({**known, "config": mine}, "mine") == []
     assert changed_settings(known, "threshold") == []
-    ours = {"box": {"strategies": {"threshold": {"_target_": "my.Box", "threshold": 0.2}}}}
+    ours = {"box": {"rules": {"threshold": {"_target_": "my.Box", "threshold": 0.2}}}}
     assert changed_settings({**known, "config": ours}, "threshold") == ["box._target_=my.Box"]
 
 

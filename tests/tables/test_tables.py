@@ -55,7 +55,7 @@ def test_literal_csv_of_a_small_data_set(make_run, tmp_path):
     # every image right or every image wrong: the intervals are points
     make_run("vgg_gap", cls_right=4, loc_right=4)
     make_run("googlenet_gap", cls_right=4, loc_right=0)
-    make_run("vgg", "backprop", strategies=("threshold",))
+    make_run("vgg", "backprop", rules=("threshold",))
     table1, table2, table3 = csvs(tmp_path)
     assert table1 == (
         "Networks,top-1 val. error,top-5 val. error,paper (ILSVRC val) top-1,"
@@ -218,13 +218,13 @@ def test_importing_the_tables_imports_neither_torch_nor_opencv():
 
 
 def test_the_boxes_of_a_run_are_held_against_the_true_ones_once(make_run, tmp_path, monkeypatch):
-    make_run("nin", strategies=("threshold", "heuristic", "dt_box"))
-    make_run("nin", view="ten", strategies=("dt_box",))
+    make_run("nin", rules=("threshold", "heuristic", "dt_box"))
+    make_run("nin", view="ten", rules=("dt_box",))
     asked = []
 
-    def counted(table, strategy):
-        asked.append((table.manifest["view"], strategy))
-        return scores.loc_outcomes(table, strategy)
+    def counted(table, rule):
+        asked.append((table.manifest["view"], rule))
+        return scores.loc_outcomes(table, rule)
 
     monkeypatch.setattr("cam_repro.tables.build.loc_outcomes", counted)
     runs = find_runs(tmp_path / "runs")["demo"]

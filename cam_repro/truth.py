@@ -1,0 +1,170 @@
+"""The truth: what is known of a set of images, and what guesses are scored against.
+
+There is one record of it. A reader of any format makes a ``Truth``; an image set is a truth with
+pixels (data/image_set.py); the predictions of a run are a truth with guesses (runs/predictions.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from cam_repro.classes import ClassTable
+from cam_repro.types import NO_LABEL
+
+
+@dataclass(frozen=True, eq=False)
+class RaggedBoxes:
+    """The boxes of N images, as many for each as it has, in two arrays.
+
+    values_T4: all T boxes one after another, int32, in the convention of types.py.
+    offsets: int64 (N + 1,); the boxes of image i are ``values_T4[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values_T4: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.values_T4.shape[1:] == (4,), "a box has four coordinates"
+        assert self.offsets[0] == 0, "the first image's boxes come first"
+        assert self.offsets[-1] == len(self.values_T4), "every box belongs to an image"
+
+    @classmethod
+    def from_lists(cls, boxes: Iterable[Sequence[Sequence[int]] | np.ndarray]) -> RaggedBoxes:
+        """Make it of one list of boxes ``(x0, y0, x1, y1)`` for each image, which may be empty."""
+        of_images = [np.asarray(of_image, np.int32).reshape(-1, 4) for of_image in boxes]
+        empty = np.zeros((0, 4), np.int32)
+        return cls.from_counts(np.concatenate([empty, *of_images]), [len(b) for b in of_images])
+
+    @classmethod
+    def from_counts(
+        cls, values_T4: np.ndarray, counts_N: Sequence[int] | np.ndarray
+    ) -> RaggedBoxes:
+        """Make it of all boxes in the order of their images, and of each image's number of them."""
+        offsets = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
+        return cls(np.asarray(values_T4, np.int32).reshape(-1, 4), offsets)
+
+    @classmethod
+    def none(cls, n_images: int) -> RaggedBoxes:
+        """Make it of so many images without a box."""
+        return cls.from_counts(np.zeros((0, 4), np.int32), np.zeros(n_images, np.int64))
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts_N(self) -> np.ndarray:  # noqa: N802
+        """How many boxes each image has, int64 (N,)."""
+        return np.diff(self.offsets)
+
+    def of(self, index: int) -> np.ndarray:
+        """Give the boxes of one image, int32 (M, 4)."""
+        return self.values_T4[self.offsets[index] : self.offsets[index + 1]]
+
+    def image_of_box(self) -> np.ndarray:
+        """Give the index of the image that each box belongs to, int64 (T,)."""
+        return np.repeat(np.arange(len(self)), self.counts_N)
+
+    def places_of(self, rows_N: np.ndarray) -> np.ndarray:
+        """Give the places in ``values_T4`` of the boxes of these images, in their order.
+
+        rows_N: indices of images, any number of times each; -1 for an image without a box.
+        """
+        known_N = rows_N >= 0
+        counts_N = np.zeros(len(rows_N), np.int64)
+        starts_N = np.zeros(len(rows_N), np.int64)
+        counts_N[known_N] = self.counts_N[rows_N[known_N]]
+        starts_N[known_N] = self.offsets[rows_N[known_N]]
+        # Box j of the selection is box (start of its image + place within the image).
+        first_N = np.cumsum(counts_N) - counts_N
+        return np.arange(counts_N.sum()) + np.repeat(starts_N - first_N, counts_N)
+
+    def select(self, rows_N: np.ndarray) -> RaggedBoxes:
+        """Take the boxes of these images, in their order.
+
+        rows_N: indices of images, any number of times each; -1 for an image without a box.
+        """
+        rows_N = np.asarray(rows_N, np.int64)
+        counts_N = np.zeros(len(rows_N), np.int64)
+        counts_N[rows_N >= 0] = self.counts_N[rows_N[rows_N >= 0]]
+        return RaggedBoxes.from_counts(self.values_T4[self.places_of(rows_N)], counts_N)
+
+    def keep(self, wanted_T: np.ndarray) -> RaggedBoxes:
+        """Take the boxes where ``wanted_T``, bool (T,), is true; every image stays."""
+        counts_N = np.bincount(self.image_of_box()[wanted_T], minlength=len(self))
+        return RaggedBoxes.from_counts(self.values_T4[wanted_T], counts_N)
+
+
+class Names(Sequence[str]):
+    """Names of many images, kept in one array of bytes.
+
+    1.28 million names as Python's strings would take 100 MB in every process that loads images.
+    """
+
+    def __init__(self, names: Iterable[str] | np.ndarray) -> None:
+        """Raises UnicodeEncodeError for a name that is not UTF-8."""
+        if isinstance(names, np.ndarray):
+            self.bytes_N = names
+        else:
+            self.bytes_N = np.array([name.encode() for name in names], np.bytes_)
+
+    def __len__(self) -> int:
+        return len(self.bytes_N)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Names: ...
+    def __getitem__(self, index: int | slice) -> str | Names:
+        found = self.bytes_N[index]
+        return Names(found) if isinstance(index, slice) else found.decode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Truth:
+    """What is known of N images.
+
+    ids: their names, in the order of the split, in which the lines of a submission are matched.
+    labels_N: integers, ``NO_LABEL`` where unknown. Class indices where ``classes`` is given, else
+        whatever numbers a file has, to be compared as they are.
+    boxes: the true boxes, in pixels of the images as stored.
+    classes: what the labels stand for; None where nobody says.
+    sizes_N2: width and height in pixels, int32, 0 where unknown; None where none is known.
+    blacklisted_N: bool, images that the official localization error leaves out; None where no
+        blacklist is given.
+    """
+
+    ids: Sequence[str]
+    labels_N: np.ndarray
+    boxes: RaggedBoxes
+    classes: ClassTable | None = None
+    sizes_N2: np.ndarray | None = None
+    blacklisted_N: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.labels_N) == len(self.ids), "a label for every image"
+        assert len(self.boxes) == len(self.ids), "boxes for every image"
+        assert self.sizes_N2 is None or self.sizes_N2.shape == (len(self.ids), 2)
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.ids)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the class of every image is known."""
+        return bool((np.asarray(self.labels_N) != NO_LABEL).all())
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether any image has a true box."""
+        return len(self.boxes.values_T4) > 0
