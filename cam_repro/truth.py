@@ -120,8 +120,10 @@ class Names(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> Names: ...
     def __getitem__(self, index: int | slice) -> str | Names:
-        found = self.bytes_N[index]
-        return Names(found) if isinstance(index, slice) else found.decode()
+        if isinstance(index, slice):
+            return Names(self.bytes_N[index])
+        name: bytes = self.bytes_N[index]
+        return name.decode()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
