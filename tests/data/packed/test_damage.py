@@ -1,0 +1,123 @@
+"""Packed data that is damaged: each damage is named when it is opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from packed_helpers import pack_them
+
+from cam_repro.data.packed.read import load_packed_set
+from cam_repro.errors import UserError
+
+
+def change(path: Path, **keys: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+def _no_manifest(folder: Path) -> str:
+    (folder / "manifest.json").unlink()
+    return r"data\.root=.*/p: has no manifest\.json, so it is no folder that cam-data pack wrote"
+
+
+def _no_folder(folder: Path) -> str:
+    shutil.rmtree(folder)
+    return r"data\.root=.*/p: no such folder; give the one that cam-data pack wrote"
+
+
+def _manifest_of_a_run(folder: Path) -> str:
+    (folder / "manifest.json").write_text('{"schema": 1}')
+    return r"manifest\.json: is not of packed data"
+
+
+def _half_a_manifest(folder: Path) -> str:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text()[:300])
+    return r"manifest\.json: is not of packed data"
+
+
+def _other_schema(folder: Path) -> str:
+    change(folder / "manifest.json", packed_schema=2)
+    return r"manifest\.json: packed data of schema 2, this version reads 1; pack it again"
+
+
+def _no_classes(folder: Path) -> str:
+    change(folder / "manifest.json", classes={})
+    return r"manifest\.json: damaged \('devkit_ids'\); copy it again"
+
+
+def _other_split(folder: Path) -> str:
+    splits = json.loads((folder / "manifest.json").read_text())["splits"]
+    change(folder / "manifest.json", splits={"train": splits["val"], "test": splits["val"]})
+    return r"data\.root=.*/p: split=val was not packed, only train, test"
+
+
+def _shard_missing(folder: Path) -> str:
+    (folder / "val/val-000001.tar").unlink()
+    return r"val-000001\.tar: missing; copy it again, or pack it again"
+
+
+def _shard_cut(folder: Path) -> str:
+    path = folder / "val/val-000001.tar"
+    path.write_bytes(path.read_bytes()[:5120])
+    return r"val-000001\.tar: has 5,120 bytes, was packed with 10,240; copy it again"
+
+
+def _index_missing(folder: Path) -> str:
+    (folder / "val/index.parquet").unlink()
+    return r"index\.parquet: cannot be read \(.*; copy it again"
+
+
+def _index_cut(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    path.write_bytes(path.read_bytes()[:-99])
+    return r"index\.parquet: cannot be read \(.*; copy it again"
+
+
+def _index_of_others(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    return r"index\.parquet: is of other shards than manifest\.json"
+
+
+def _index_beyond_its_shards(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("shard")
+    pq.write_table(table.set_column(place, "shard", [[0, 1, 2, 3, 4, 6]]), path)
+    return r"index\.parquet: is of other shards than manifest\.json"
+
+
+def _index_beyond_a_shards_end(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("offset")
+    pq.write_table(table.set_column(place, "offset", [[512] * 5 + [10_000]]), path)
+    return r"index\.parquet: is of other shards than manifest\.json"
+
+
+def _index_without_a_column(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("offset"), path)
+    return r"index\.parquet: cannot be read \(.*offset.*; copy it again"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(_no_folder, _no_manifest, _manifest_of_a_run, _half_a_manifest, _other_schema),
+        *(_no_classes, _other_split, _shard_missing, _shard_cut, _index_missing, _index_cut),
+        *(_index_of_others, _index_beyond_its_shards, _index_beyond_a_shards_end),
+        _index_without_a_column,
+    ],
+)
+def test_what_is_broken_is_named_at_opening(source, tmp_path, damage):
+    folder = pack_them(tmp_path / "p", source, shard_bytes=1)
+    assert len(load_packed_set(folder, "val")) == 6
+    message = damage(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        load_packed_set(folder, "val")
+    assert "\n" not in str(caught.value)
