@@ -1,115 +1,32 @@
-"""What ``cam-data check`` finds: every fault and note, each named, and none hides another."""
+"""Every fault and note that ``cam-data check`` knows: each is named, and none hides another."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from check_helpers import (
+    ANNOTATIONS,
+    IMAGES,
+    LISTS,
+    VAL,
+    A,
+    B,
+    C,
+    _object,
+    edit_xml,
+    findings,
+    report_on,
+)
 from PIL import Image
-from scipy.io import savemat
 
-from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.data.ilsvrc import check
-from cam_repro.data.ilsvrc.check import FAULTS, NOTES, SplitReport, TreeReport, check_tree, some_of
+from cam_repro.data.ilsvrc.check import FAULTS, NOTES
 from cam_repro.data.ilsvrc.image_set import load_image_set
-from cam_repro.data.ilsvrc.layouts import Places, find_layout
 from cam_repro.errors import UserError
-from cam_repro.formats.boxes import read_annotations
-
-IMAGES = "ILSVRC/Data/CLS-LOC"
-ANNOTATIONS = "ILSVRC/Annotations/CLS-LOC"
-LISTS = "ILSVRC/ImageSets/CLS-LOC"
-VAL = "ILSVRC2012_val_0000000"
-A, B, C = "n00001000", "n00001010", "n00001020"
-
-
-@pytest.fixture
-def root(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
-    """Three classes; 2 train and 2 val images of each, 2 test images, 32 x 24 pixels.
-
-    Every image is another: val 3 is that of train 0 of class 2, were they not made so.
-    """
-    root = make_tree(tmp_path / "small", train=2)
-    for number, path in enumerate(sorted(root.rglob("*.JPEG"))):
-        Image.new("RGB", (32, 24), (9 * number, 0, 0)).save(path)
-    return root
-
-
-def report_on(root: Path, places: Places | None = None, **options: object) -> TreeReport:
-    return check_tree(find_layout(root, places), **options)
-
-
-def findings(report: TreeReport) -> dict[str, dict[str, list[str]]]:
-    """Faults and notes by split, where there are any."""
-    found = {name: {**split.faults, **split.notes} for name, split in report.splits.items()}
-    return {name: kinds for name, kinds in found.items() if kinds}
-
-
-def edit_xml(root: Path, image: str, old: str, new: str) -> None:
-    path = root / ANNOTATIONS / f"{image}.xml"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-
-
-# --- a tree in which all is well -----------------------------------------------------------------
-
-
-def test_what_is_counted(root):
-    report = report_on(root)
-    assert (report.layout, report.root, report.n_classes) == ("Kaggle", str(root), 3)
-    assert report.classes == f"the 3 classes of {root}/LOC_synset_mapping.txt"
-    assert report.labels == "class index + 1"
-    assert not report.is_ilsvrc
-    assert report.problem is report.can_train is report.can_eval is None
-    assert report.tables == {"Table 1": [], "Table 2": [], "Table 3": []}
-    assert findings(report) == {}
-    each = {A: 2, B: 2, C: 2}
-    version = {s: read_annotations(root / ANNOTATIONS / s).version for s in ("train", "val")}
-    assert report.splits == {
-        "train": SplitReport(
-            split="train",
-            images=6,
-            complete=1_281_167,
-            images_by_class=each,
-            labels="class folders",
-            boxes=6,
-            annotations=f"{ANNOTATIONS}/train",
-            annotation_version=version["train"],
-        ),
-        "val": SplitReport(
-            split="val",
-            images=6,
-            complete=50_000,
-            images_by_class=each,
-            labels=f"{ANNOTATIONS}/val",
-            boxes=6,
-            annotations=f"{ANNOTATIONS}/val",
-            annotation_version=version["val"],
-        ),
-        "test": SplitReport(split="test", images=2, complete=100_000, images_without_boxes=2),
-    }
-    assert json.loads(json.dumps(report.as_json()))["splits"]["val"]["images_by_class"] == each
-
-
-def test_classes_without_an_image_are_counted_too(root):
-    mapping = root / "LOC_synset_mapping.txt"
-    mapping.write_text(f"n00000999 none\n{mapping.read_text()}")
-    report = report_on(root)
-    assert report.splits["val"].images_by_class == {"n00000999": 0, A: 2, B: 2, C: 2}
-
-
-def test_the_tree_is_kept_apart_from_the_cache(root, tmp_path):
-    first = report_on(root, cache=tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
-    assert report_on(root, cache=tmp_path / "cache") == first == report_on(root)
-
-
-# --- each fault and each note --------------------------------------------------------------------
 
 
 def _missing(root: Path) -> None:
@@ -169,11 +86,6 @@ def _without_label_by_boxes(root: Path) -> None:
     edit_xml(root, f"val/{VAL}4", "</annotation>", _object(B) + "</annotation>")
 
 
-def _object(wnid: str) -> str:
-    corners = "".join(f"<{tag}>1</{tag}>" for tag in ("xmin", "ymin", "xmax", "ymax"))
-    return f"<object><name>{wnid}</name><bndbox>{corners}</bndbox></object>"
-
-
 def _label_conflicts(root: Path) -> None:
     edit_xml(root, f"train/{A}/{A}_1", A, C)
     (root / "LOC_train_solution.csv").unlink()
@@ -219,7 +131,6 @@ def _identical(root: Path) -> None:
 Spoil = Callable[[Path], None]
 KNOWN = "the 3 classes of {root}/LOC_synset_mapping.txt"
 TRAIN, EVAL = "train", "eval"
-
 FOUND: dict[Spoil, tuple[dict[str, dict[str, list[str]]], set[str]]] = {
     # what is found, and which of cam-train and cam-eval it stops
     _missing: (
@@ -503,212 +414,3 @@ def test_many_files_are_handed_out_in_portions(root, monkeypatch):
     for portion in (1, 2, 4):
         monkeypatch.setattr(check, "_AT_ONCE", portion)
         assert findings(report_on(root)) == wanted
-
-
-# --- splits that cannot be loaded, and trees without their list of classes -----------------------
-
-
-def test_a_split_that_is_not_there(root):
-    (root / IMAGES / "train").rename(root.parent / "away")
-    report = report_on(root)
-    assert report.splits["train"].problem == "no folder of train images (data.train=DIR names one)"
-    assert report.splits["val"].images == 6
-    assert report.can_train == report.splits["train"].problem
-    assert report.can_eval is None
-    assert report.tables == {"Table 1": [], "Table 2": [], "Table 3": []}
-
-
-def test_no_test_images_and_no_boxes_are_lacking_for_tables_2_and_3(root):
-    shutil.rmtree(root / IMAGES / "test")
-    (root / ANNOTATIONS / f"val/{VAL}2.xml").unlink()
-    some = ["boxes of 1 of the validation images"]
-    test = ["the test images (the validation images stand in)"]
-    assert report_on(root).tables == {"Table 1": [], "Table 2": some, "Table 3": [*some, *test]}
-
-    for wnid, number in ((A, 1), (B, 2), (C, 3), (A, 4), (B, 5), (C, 6)):
-        (root / IMAGES / "val" / wnid).mkdir(exist_ok=True)
-        (root / IMAGES / f"val/{VAL}{number}.JPEG").rename(
-            root / IMAGES / f"val/{wnid}/{VAL}{number}.JPEG"
-        )
-    shutil.rmtree(root / ANNOTATIONS)
-    (root / "LOC_val_solution.csv").unlink()
-    report = report_on(root)
-    assert report.splits["val"].images_without_boxes == 6
-    assert report.splits["val"].annotations is None
-    every = ["boxes of the validation images"]
-    assert report.tables == {"Table 1": [], "Table 2": every, "Table 3": [*every, *test]}
-    assert report.can_train is report.can_eval is None
-
-
-def test_val_without_labels(root):
-    shutil.rmtree(root / ANNOTATIONS)
-    (root / "LOC_val_solution.csv").unlink()
-    report = report_on(root)
-    val = report.splits["val"]
-    assert val.images == 6
-    assert val.problem == (
-        f"{root / IMAGES / 'val'}: no labels: neither class folders, nor the development kit's "
-        "list, nor boxes"
-    )
-    assert report.can_train == report.can_eval == val.problem
-    assert report.tables["Table 1"] == [val.problem]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda root: (root / LISTS / "val.txt").write_bytes(b"\xe9"), "val.txt: not UTF-8 text"),
-        (lambda root: (root / LISTS / "val.txt").write_text(" \n"), "val: holds no images"),
-    ],
-)
-def test_a_list_that_is_none_is_the_splits_problem(root, spoil, words):
-    spoil(root)
-    report = report_on(root)
-    assert words in report.splits["val"].problem
-    assert report.splits["train"].images == 6
-    assert findings(report) == {}
-    assert report.can_eval == report.splits["val"].problem
-
-
-def test_all_listed_files_missing(root):
-    shutil.rmtree(root / IMAGES / "val")
-    (root / IMAGES / "val").mkdir()
-    report = report_on(root)
-    assert report.splits["val"].images == 0
-    assert len(report.splits["val"].faults["missing"]) == 6
-    assert report.can_eval == "val has files listed but not there"
-
-
-def test_a_broken_list_of_classes_is_named_and_the_rest_looked_at(root):
-    mapping = root / "LOC_synset_mapping.txt"
-    mapping.write_text(f"{B} b\n{A} a\n{C} c\n")
-    report = report_on(root)
-    assert report.problem.startswith(f"{mapping}: WordNet ids must be sorted")
-    assert report.can_train == report.can_eval == report.problem
-    assert report.classes == "the 3 classes of the data set"  # by training folders
-    assert [split.images for split in report.splits.values()] == [6, 6, 2]
-    assert findings(report) == {}
-
-    mapping.unlink()
-    (root / "meta.mat").write_text("no MATLAB")
-    report = report_on(root)
-    assert report.problem.startswith(f"{root / 'meta.mat'}: not the development kit's meta.mat")
-    assert [split.images for split in report.splits.values()] == [6, 6, 2]
-
-
-def write_kit(root: Path, labels: list[object]) -> Path:
-    fields = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
-    synsets = np.array([(3, A, "a"), (1, B, "b"), (2, C, "c")], fields)
-    savemat(root / "meta.mat", {"synsets": synsets[:, None]})
-    path = root / "ILSVRC2012_validation_ground_truth.txt"
-    path.write_text("".join(f"{label}\n" for label in labels))
-    return path
-
-
-def test_labels_of_the_kit_against_those_of_the_boxes(root):
-    path = write_kit(root, [3, 1, 2, 3, 2, 2])  # of the fifth the boxes say B, which is 1
-    report = report_on(root)
-    assert report.splits["val"].labels == path.name
-    assert report.labels == "ILSVRC2012_ID of the development kit"
-    assert findings(report) == {
-        "val": {"label_conflicts": [f"{VAL}5.JPEG is {C} by {path.name}, {B} by {ANNOTATIONS}/val"]}
-    }
-    write_kit(root, [3, 1, 2, 3])
-    report = report_on(root)
-    assert report.splits["val"].problem == (
-        f"{path}: has 4 lines, none for {VAL}5.JPEG; give the complete file of the development kit"
-    )
-    write_kit(root, [3, 1, 2, 3, 1001, 2])
-    found = findings(report_on(root))["val"]["without_label"]
-    assert found == [
-        f"{VAL}5.JPEG (its id is that of none of the 3 classes of {root}/LOC_synset_mapping.txt)"
-    ]
-
-
-def test_the_blacklist_of_the_kit(root):
-    assert report_on(root).splits["val"].blacklisted is None
-    path = root / "ILSVRC2012_validation_blacklist.txt"
-    path.write_text("2\n5\n36\n")
-    report = report_on(root)
-    assert [split.blacklisted for split in report.splits.values()] == [None, 2, None]
-    path.write_text("2\nfive\n")
-    report = report_on(root)
-    assert report.can_eval == report.splits["val"].problem
-    assert report.can_eval.startswith(f"{path}, line 2: ")
-    assert report.splits["val"].images_by_class == {A: 2, B: 2, C: 2}
-
-
-# --- names that repeat ---------------------------------------------------------------------------
-
-
-def test_numbers_from_1_in_each_class_folder_are_no_fault(tmp_path):
-    for number, name in enumerate(("cat/001", "dog/001", "dog/002")):
-        path = tmp_path / "val" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
-    assert findings(report_on(tmp_path)) == {}
-    shutil.copy(tmp_path / "val/dog/002.png", tmp_path / "val/dog/002.jpg")
-    assert findings(report_on(tmp_path)) == {
-        "val": {
-            "repeated": ["dog/002.jpg, dog/002.png"],
-            "identical": ["dog/002.jpg, dog/002.png"],
-        }
-    }
-
-
-# --- boxes elsewhere -----------------------------------------------------------------------------
-
-
-def test_boxes_named_for_val_are_not_laid_to_trains_charge(root, tmp_path):
-    (root / ANNOTATIONS / "val").rename(tmp_path / "xml")
-    (tmp_path / "xml/broken.xml").write_text("no XML")
-    report = report_on(root, Places(boxes=str(tmp_path / "xml")))
-    train, val = report.splits["train"], report.splits["val"]
-    assert (train.annotations, train.boxes, train.images_without_boxes) == (None, 0, 6)
-    assert (val.annotations, val.boxes) == (str(tmp_path / "xml"), 6)
-    assert list(findings(report)) == ["val"]
-    assert len(val.faults["unreadable_annotations"]) == 1
-
-
-def test_boxes_of_other_images_are_said_to_be_so(root):
-    for path in (root / ANNOTATIONS / "train" / A).iterdir():
-        path.rename(path.with_name(f"x{path.name}"))
-    (root / "LOC_train_solution.csv").unlink()
-    report = report_on(root)
-    assert report.splits["train"].images_without_boxes == 2
-    assert findings(report) == {
-        "train": {"annotations_without_image": [f"x{A}_0", f"x{A}_1"]},
-    }
-
-
-# --- ILSVRC's classes ----------------------------------------------------------------------------
-
-
-def test_an_incomplete_ilsvrc_lacks_images(root, monkeypatch):
-    own = classes_of([A, B, C])
-    monkeypatch.setattr(check, "ilsvrc_classes", lambda: own)
-    report = report_on(root)
-    assert report.is_ilsvrc
-    lacks = "49,994 of 50,000 validation images"
-    assert report.tables == {"Table 1": [lacks], "Table 2": [lacks], "Table 3": [lacks]}
-    assert report.can_train is report.can_eval is None
-    monkeypatch.setitem(check.ILSVRC_IMAGES, "val", 6)
-    assert report_on(root).tables == {"Table 1": [], "Table 2": [], "Table 3": []}
-
-
-def test_classes_may_be_named(root):
-    report = report_on(root, classes="ilsvrc")
-    assert (report.n_classes, report.is_ilsvrc) == (1000, True)
-    assert report.classes == "ILSVRC's 1,000 classes"
-    assert len(report.splits["train"].faults["without_label"]) == 6
-    assert report.n_classes == len(ilsvrc_classes())
-
-
-# --- saying it -----------------------------------------------------------------------------------
-
-
-def test_some_of():
-    assert some_of([]) == ""
-    assert some_of("abc") == "a; b; c"
-    assert some_of("abcd") == "a; b; c and 1 more"
-    assert some_of(map(str, range(2000)), shown=1) == "0 and 1,999 more"
