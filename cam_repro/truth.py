@@ -162,6 +162,11 @@ class Truth:
         return len(self.ids)
 
     @property
+    def n_blacklisted(self) -> int:
+        """How many images the official localization error leaves out."""
+        return 0 if self.blacklisted_N is None else int(np.count_nonzero(self.blacklisted_N))
+
+    @property
     def has_labels(self) -> bool:
         """Whether the class of every image is known."""
         return bool((np.asarray(self.labels_N) != NO_LABEL).all())

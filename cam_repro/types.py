@@ -28,6 +28,9 @@ MAX_GUESSES = 5
 NO_LABEL = -1
 """Label of an image whose class is not known (the test split)."""
 
+PAD = -1
+"""Fills the places of guesses that were not made; never a label, never a coordinate."""
+
 
 def empty_boxes() -> np.ndarray:
     """Boxes of an image without annotation, int32 of shape (0, 4)."""
@@ -69,7 +72,7 @@ class Prediction:
     """Everything scored about one image: a row of ``predictions.parquet``.
 
     width, height: pixels, as decoded (EXIF rotation ignored).
-    label: class index or ``NO_LABEL``; gt_boxes_M4: true boxes, int32 (M, 4).
+    label: class index or ``NO_LABEL``; true_boxes_M4: true boxes, int32 (M, 4).
     classes, probabilities: the five best classes, best first (fewer where the data set has fewer).
     rules: guesses by rule name.
     """
@@ -78,7 +81,7 @@ class Prediction:
     width: int
     height: int
     label: int
-    gt_boxes_M4: np.ndarray
+    true_boxes_M4: np.ndarray
     classes: list[int]
     probabilities: list[float]
     rules: dict[str, RuleGuesses]

@@ -57,7 +57,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                     width=20,
                     height=20,
                     label=0 if has_labels else -1,
-                    gt_boxes_M4=np.array([right], np.int32),
+                    true_boxes_M4=np.array([right], np.int32),
                     classes=classes,
                     probabilities=[0.5, 0.2, 0.1, 0.1, 0.1],
                     rules=dict.fromkeys(rules, guesses),

@@ -20,6 +20,7 @@ from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.images import read_image
 from cam_repro.geometry import clip, paired_iou
 from cam_repro.metrics.official import errors, hits
+from cam_repro.truth import RaggedBoxes, Truth
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +105,9 @@ def test_tiny_imagenet_counts(tiny_imagenet, split, count, per_class):
         labels, counts = np.unique(images.labels_N, return_counts=True)
         assert labels.tolist() == list(range(40))
         assert set(counts) == {per_class}
-        assert (np.diff(images.box_offsets) > 0).all()
-        assert images.boxes_M4.min() >= 0
-        assert images.boxes_M4.max() <= 63
+        assert (np.diff(images.boxes.offsets) > 0).all()
+        assert images.boxes.values_T4.min() >= 0
+        assert images.boxes.values_T4.max() <= 63
     sample = images[count // 2]
     assert read_image(sample.path).size == (64, 64)
     assert sample.id not in {images[count // 2 - 1].id, images[count // 2 + 1].id}
@@ -133,15 +134,14 @@ def test_whole_image_boxes_on_all_of_val(official_boxes):
     assert len(truth) == 50_000
     whole_N4 = np.array([[0, 0, width - 1, height - 1] for (width, height), _, _ in truth])
     labels_N = np.array([label for _, label, _ in truth])
-    counts = [len(boxes) for _, _, boxes in truth]
-    gt_boxes_T4 = np.array([box for _, _, boxes in truth for box in boxes])
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    boxes = RaggedBoxes.from_lists(boxes for _, _, boxes in truth)
 
-    overlaps_T = paired_iou(np.repeat(whole_N4, counts, axis=0), gt_boxes_T4)
-    best_N = np.maximum.reduceat(overlaps_T, offsets[:-1])
+    overlaps_T = paired_iou(whole_N4[boxes.image_of_box()], boxes.values_T4)
+    best_N = np.maximum.reduceat(overlaps_T, boxes.offsets[:-1])
     assert 100 * (best_N >= 0.5).mean() == pytest.approx(40.70, abs=0.005)
 
-    right = hits(labels_N[:, None], whole_N4[:, None], labels_N, gt_boxes_T4, offsets)
+    of_val = Truth(ids=list(official_boxes), labels_N=labels_N, boxes=boxes)
+    right = hits(of_val, labels_N[:, None], whole_N4[:, None])
     (error,) = errors(*right)
     assert error.cls_error == 0
     assert error.clsloc_error == pytest.approx(59.30, abs=0.005)

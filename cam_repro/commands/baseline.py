@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.center import Center
 from cam_repro.commands.common import describe_data
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.engine.compute import Processes
@@ -84,19 +84,19 @@ def score_baseline(
     write_predictions(folder, rows, manifest, images.classes)
 
     table = read_predictions(folder)
-    truth = (table.gt_boxes_T4, table.gt_offsets)
     known = {
-        name: gt_known_accuracy(boxes.gt_known_N4, *truth) for name, boxes in table.rules.items()
+        name: gt_known_accuracy(found.gt_known_N4, table.boxes)
+        for name, found in table.rules.items()
     }
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
-    warn_without_box(table.gt_offsets)
+    warn_without_box(table.boxes)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
     log.info("  %-34s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
         log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
     if any(isinstance(rule, Center) for rule in rules.values()):
-        sizes = np.stack([table.widths_N, table.heights_N], 1)
-        best = centred_box_sweep(sizes, *truth)
+        assert table.sizes_N2 is not None
+        best = centred_box_sweep(table.sizes_N2, table.boxes)
         scores["best_center"] = best
         scales = ", ".join(f"{b['scale']:.2f}" for b in best.values())
         log.info(
@@ -159,7 +159,7 @@ def _prediction(
         width=width,
         height=height,
         label=sample.label,
-        gt_boxes_M4=sample.boxes_M4,
+        true_boxes_M4=sample.boxes_M4,
         classes=[],
         probabilities=[],
         rules={

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from cam_repro.config import validate
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.compute import Processes
 from cam_repro.engine.settings import LoaderSettings
@@ -73,7 +73,7 @@ def describe_blacklist(images: ImageSet) -> dict[str, Any] | None:
     """What a manifest says of the images that the localization error leaves out."""
     if images.blacklisted_N is None:
         return None
-    ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N)]
+    ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N).tolist()]
     return {"images": len(ids), "ids": ids}
 
 

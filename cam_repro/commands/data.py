@@ -21,8 +21,9 @@ from cam_repro.data.ilsvrc.check import (
     check_tree,
     some_of,
 )
-from cam_repro.data.ilsvrc.layouts import SPLITS, find_layout
+from cam_repro.data.ilsvrc.layouts import find_layout
 from cam_repro.data.ilsvrc.unpack import unpack
+from cam_repro.data.image_set import SPLITS
 from cam_repro.data.sources import open_image_set, places_of
 from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from cam_repro.commands.baseline import score_baseline
 from cam_repro.commands.common import announce, describe_blacklist, describe_data, open_data
 from cam_repro.config import validate
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.views import View
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import (

@@ -16,21 +16,22 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from cam_repro.config import validate
-from cam_repro.data.ground_truth.read import GroundTruth, read_ground_truth, run_folder
+from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.errors import UserError
 from cam_repro.files import check_file_writable, write_text
+from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.maps import open_maps
-from cam_repro.formats.submissions import PAD, read_blacklist
 from cam_repro.metrics.gt_known import gt_known_accuracy
 from cam_repro.metrics.official import errors, hits, warn_without_box
-from cam_repro.runs.folders import DEFAULT_VIEW
+from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
 from cam_repro.runs.guesses import read_guesses
-from cam_repro.types import NO_LABEL
+from cam_repro.truth import Truth
+from cam_repro.types import NO_LABEL, PAD
 
 if TYPE_CHECKING:  # cv2 and pyarrow, which other protocols do without
     from cam_repro.metrics.threshold_curve import ThresholdCurve
-    from cam_repro.runs.predictions import PredictionTable
+    from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def run_score(cfg: DictConfig) -> None:
         check_file_writable(settings.output)
     truth, source = _open_ground_truth(settings)
     result, table = PROTOCOLS[settings.protocol](settings, truth)
-    log.info("%s: %d images, %d boxes", source, len(truth), len(truth.gt_boxes_T4))
+    log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
     for line in table:
         log.info("%s", line)
     text = _as_text(result)
@@ -128,7 +129,7 @@ def _as_text(result: dict[str, Any]) -> str:
 # --- protocols: the JSON, and lines for the terminal ---------------------------------------------
 
 
-def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
+def _score_clsloc(settings: ScoreSettings, truth: Truth) -> Scored:
     assert settings.submission is not None
     guesses = read_guesses(Path(settings.submission), truth, settings.rule, with_labels=True)
     n_images = len(truth)
@@ -139,16 +140,14 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     if n_images and unknown == n_images:
         raise UserError("the ground truth has no labels, so there is nothing to score")
     _warn(unknown, n_images, "have no label: each counts as an error")
-    warn_without_box(truth.gt_offsets)
-    right = hits(
-        guesses.labels_N5, guesses.boxes_N54, truth.labels_N, truth.gt_boxes_T4, truth.gt_offsets
-    )
+    warn_without_box(truth.boxes)
+    right = hits(truth, guesses.labels_N5, guesses.boxes_N54)
     rows = errors(*right, blacklisted_N)
     result = {
         "n_images": n_images,
         "n_blacklisted": 0 if blacklisted_N is None else int(blacklisted_N.sum()),
         "n_without_guess": int((guesses.labels_N5 == PAD).all(1).sum()),
-        "n_without_box": int((np.diff(truth.gt_offsets) == 0).sum()),
+        "n_without_box": int((truth.boxes.counts_N == 0).sum()),
         "guesses": [dataclasses.asdict(row) for row in rows],
     }
     return result, [
@@ -157,16 +156,16 @@ def _score_clsloc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
     ]
 
 
-def _score_gt_known(settings: ScoreSettings, truth: GroundTruth) -> Scored:
+def _score_gt_known(settings: ScoreSettings, truth: Truth) -> Scored:
     assert settings.submission is not None
     guesses = read_guesses(Path(settings.submission), truth, settings.rule, with_labels=False)
-    warn_without_box(truth.gt_offsets)
-    accuracy = gt_known_accuracy(guesses.known_N4, truth.gt_boxes_T4, truth.gt_offsets)
+    warn_without_box(truth.boxes)
+    accuracy = gt_known_accuracy(guesses.known_N4, truth.boxes)
     result = {"n_images": len(truth), "gt_known": accuracy}
     return result, [_row("", accuracy, "IoU {0}"), _row("GT-known %", accuracy, "{1:.2f}")]
 
 
-def _score_max_box_acc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
+def _score_max_box_acc(settings: ScoreSettings, truth: Truth) -> Scored:
     assert settings.maps is not None
     sizes_N2 = truth.sizes_N2
     if sizes_N2 is None or not (sizes_N2 > 0).all():
@@ -176,12 +175,11 @@ def _score_max_box_acc(settings: ScoreSettings, truth: GroundTruth) -> Scored:
         )
     from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator  # cv2, for this protocol alone
 
-    maps = open_maps(Path(settings.maps), truth.images)
-    warn_without_box(truth.gt_offsets)
+    maps = open_maps(Path(settings.maps), truth.ids)
+    warn_without_box(truth.boxes)
     accumulator = MaxBoxAccAccumulator(settings.multi_contour)
     for i in _each(len(truth), "max_box_acc"):
-        boxes_M4 = truth.gt_boxes_T4[truth.gt_offsets[i] : truth.gt_offsets[i + 1]]
-        accumulator.add(maps[i], boxes_M4, *sizes_N2[i].tolist())
+        accumulator.add(maps[i], truth.boxes.of(i), *sizes_N2[i].tolist())
     found = accumulator.result()
     result = found.as_json()
     return result, [
@@ -198,7 +196,7 @@ def _each(count: int, what: str) -> Iterator[int]:
         yield from tqdm(range(count), desc=what, unit=" images", leave=False, disable=None)
 
 
-def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Scored:
+def _score_threshold_curve(settings: ScoreSettings, truth: Truth) -> Scored:
     from cam_repro.metrics.threshold_curve import (  # cv2, for this protocol alone
         ThresholdCurveAccumulator,
         boxes_over_thresholds,
@@ -207,7 +205,7 @@ def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Score
 
     run, folder = _run_with_maps(settings)
     maps = open_maps(folder, run.ids)
-    warn_without_box(run.gt_offsets)
+    warn_without_box(run.boxes)
     config = run.manifest.get("config", {})
     interpolation = config.get("view", {}).get("interpolation", "linear")
     own = config.get("box", {}).get("rules", {}).get("threshold", {}).get("threshold")
@@ -218,12 +216,14 @@ def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Score
     accumulator = ThresholdCurveAccumulator(thresholds_T)
     differ = []  # images
     for i in _each(len(run), "threshold_curve"):
-        map_HW = resize(maps[i], int(run.widths_N[i]), int(run.heights_N[i]), interpolation)
+        assert run.sizes_N2 is not None
+        width, height = run.sizes_N2[i].tolist()
+        map_HW = resize(maps[i], width, height, interpolation)
         boxes_T4 = boxes_over_thresholds(map_HW, thresholds_T)
-        gt_boxes_M4 = run.gt_boxes_T4[run.gt_offsets[i] : run.gt_offsets[i + 1]]
         places = np.flatnonzero(run.classes_N5[i] == run.labels_N[i]).tolist()
         place = places[0] if places else None
-        accumulator.add(boxes_T4, gt_boxes_M4, place, bool(run.blacklisted_N[i]))
+        is_blacklisted = run.blacklisted_N is not None and bool(run.blacklisted_N[i])
+        accumulator.add(boxes_T4, run.boxes.of(i), place, is_blacklisted)
         if own is not None:
             recorded_4 = run.rules["threshold"].gt_known_N4[i]
             if (boxes_T4[thresholds_T == own] != recorded_4).any():
@@ -252,7 +252,7 @@ def _score_threshold_curve(settings: ScoreSettings, truth: GroundTruth) -> Score
     return result, table
 
 
-def _run_with_maps(settings: ScoreSettings) -> tuple[PredictionTable, Path]:
+def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
     """The run whose thresholds are tried, which needs labels and true boxes, and its maps."""
     from cam_repro.runs.predictions import MAPS, read_predictions
 
@@ -266,7 +266,7 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[PredictionTable, Path]:
         raise UserError(f"{folder}: has no maps: score it again with cam-eval save_maps=true")
     if (run.labels_N == NO_LABEL).any():
         raise UserError(f"{folder}: the true classes are not known: score a labelled split")
-    if not len(run.gt_boxes_T4):
+    if not run.has_boxes:
         raise UserError(f"{folder}: no image has a true box, so there is no localization error")
     return run, folder / MAPS
 
@@ -300,7 +300,7 @@ def _curve_table(curve: ThresholdCurve, n_thresholds: int, own: float | None) ->
     return lines
 
 
-PROTOCOLS: dict[str, Callable[[ScoreSettings, GroundTruth], Scored]] = {
+PROTOCOLS: dict[str, Callable[[ScoreSettings, Truth], Scored]] = {
     "clsloc": _score_clsloc,
     "gt_known": _score_gt_known,
     "max_box_acc": _score_max_box_acc,
@@ -318,7 +318,7 @@ def _warn(count: int, n_images: int, what: str) -> None:
         log.warning("%d of %d images %s", count, n_images, what)
 
 
-def _open_ground_truth(settings: ScoreSettings) -> tuple[GroundTruth, str]:
+def _open_ground_truth(settings: ScoreSettings) -> tuple[Truth, str]:
     """The ground truth, and what it is called."""
     if settings.data is not None:
         # These bring Pillow, and no other way to name the ground truth needs it.
@@ -331,7 +331,7 @@ def _open_ground_truth(settings: ScoreSettings) -> tuple[GroundTruth, str]:
             if key not in LoaderSettings.__dataclass_fields__
         }
         images = open_image_set(source_keys, settings.split, with_boxes=True)
-        return images.ground_truth(), f"data set {images.name}, {images.split}"
+        return images, f"data set {images.name}, {images.split}"
     source = settings.ground_truth or settings.submission
     assert source is not None
-    return read_ground_truth(source, cache=Path(settings.runs) / ".cache"), source
+    return read_truth(source, cache=Path(settings.runs) / ".cache"), source

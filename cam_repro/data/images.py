@@ -7,7 +7,7 @@ A data set's pixels come from one place, its ``ImageStore``: a folder of files h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -90,17 +90,14 @@ class ImageStore(ABC):
 class ImageFiles(ImageStore):
     """Originals, each in a file of its own.
 
-    Names are kept as one array of bytes, not as objects: the 1.28 million training images must
-    cost little in each of the processes that load them.
-
-    files_N: paths below ``folder``, bytes.
+    files: paths below ``folder``.
     """
 
     folder: Path
-    files_N: np.ndarray
+    files: Sequence[str]
 
     def path(self, index: int) -> Path:
-        return self.folder / self.files_N[index].decode()
+        return self.folder / self.files[index]
 
     def size(self, index: int) -> Size:
         return read_size(self.path(index))

@@ -14,9 +14,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from cam_repro.data.demo.draw import demo_root
-from cam_repro.data.ground_truth.read import read_ground_truth
-from cam_repro.data.ilsvrc.image_set import ImageSet, ground_truth_set, load_image_set
+from cam_repro.data.ground_truth.image_set import ground_truth_set
+from cam_repro.data.ground_truth.read import read_truth
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.ilsvrc.layouts import Places
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.errors import UserError
 
@@ -89,7 +91,7 @@ def open_ground_truth(
     """Labels, sizes and boxes from whatever ``cam-score`` takes as ground truth, no images."""
     if file is None:
         raise UserError("data.file is not given: add data.file=F, the labels, sizes and boxes")
-    truth = read_ground_truth(Path(file).expanduser())
+    truth = read_truth(Path(file).expanduser())
     if truth.sizes_N2 is None:
         raise UserError(f"{file}: does not say how large the images are; give one that does")
     return ground_truth_set(truth, Path(file).expanduser(), split, name)

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
     ErrorPolicy,
     LabelledBatch,
@@ -303,7 +303,7 @@ class BoxSearch:
             width=width,
             height=height,
             label=sample.label,
-            gt_boxes_M4=sample.boxes_M4,
+            true_boxes_M4=sample.boxes_M4,
             classes=classes[:n_best],
             probabilities=probabilities,
             rules=guesses,

@@ -52,7 +52,7 @@ def draw_contact_sheet(
         overlay.imshow(np.maximum(heat, 0), cmap="inferno", alpha=0.65)
         box = prediction.rules[rule].guesses[0][1]
         for axes in (picture, overlay):
-            for true_box in prediction.gt_boxes_M4:
+            for true_box in prediction.true_boxes_M4:
                 _draw_box(axes, true_box, TRUE)
             _draw_box(axes, box, GUESSED)
         _caption(picture, prediction, box, class_names)
@@ -81,7 +81,7 @@ def _caption(
     if prediction.label == NO_LABEL:
         axes.set_title(guess, fontsize=8.5, loc="left")
         return
-    overlap = float(iou(np.array([box]), prediction.gt_boxes_M4).max(initial=0.0))
+    overlap = float(iou(np.array([box]), prediction.true_boxes_M4).max(initial=0.0))
     right_class = best == prediction.label
     colour = "#15803d" if right_class and overlap >= 0.5 else "#b45309"
     if not right_class:

@@ -22,10 +22,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from cam_repro.data.ilsvrc.layouts import image_id, is_xml
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
-from cam_repro.formats.submissions import KAGGLE_HEADER, read_csv_rows
+from cam_repro.formats.names import image_id, is_xml
+from cam_repro.formats.submissions import KAGGLE_HEADER
+from cam_repro.formats.text import CsvTable
+from cam_repro.truth import RaggedBoxes
 from cam_repro.types import Box
 
 log = logging.getLogger(__name__)
@@ -44,20 +46,18 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """The true boxes of many images.
+    """What annotations say of N images: their sizes, and class and box of every object.
 
-    paths: of the annotation files below their folder, without suffix, sorted by ``ids``, N of
-        them; of a solution file its image names.
+    paths: of the annotation files below their folder, without suffix, sorted by ``ids``; of a
+        solution file its image names.
     sizes_N2: width and height as the annotation says, int32; 0 where it does not.
-    wnids_T, boxes_T4: WordNet id (text) and int32 box of every object, image after image.
-    offsets: objects of image i are ``offsets[i]:offsets[i + 1]``, int64 (N + 1,).
+    wnids_T: WordNet id of every object, text, in the order of ``boxes``.
     """
 
     paths: list[str]
     sizes_N2: np.ndarray
     wnids_T: np.ndarray
-    boxes_T4: np.ndarray
-    offsets: np.ndarray
+    boxes: RaggedBoxes
 
     @cached_property
     def ids(self) -> list[str]:
@@ -74,7 +74,7 @@ class Annotations:
         """SHA-256 over images, classes and boxes: equal annotations have equal ones."""
         digest = hashlib.sha256(_bytes("\n".join(self.ids)))
         digest.update(_bytes("\n".join(self.wnids_T.tolist())))
-        for array in (self.boxes_T4, self.offsets):
+        for array in (self.boxes.values_T4, self.boxes.offsets):
             digest.update(np.ascontiguousarray(array, np.int64).tobytes())
         return digest.hexdigest()
 
@@ -105,20 +105,10 @@ class Annotations:
         ids: of ``self.ids``, or unknown; one may come again. They are the result's ``paths``.
         """
         rows_N = np.array([self.row_of.get(wanted, -1) for wanted in ids], np.int64)
-        known_N = rows_N >= 0
-        safe_N = np.where(known_N, rows_N, 0) if len(self.ids) else np.zeros(0, np.int64)
-        counts_N, starts_N = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
         sizes_N2 = np.zeros((len(ids), 2), np.int32)
-        if len(self.ids):
-            counts_N = np.where(known_N, np.diff(self.offsets)[safe_N], 0)
-            starts_N = self.offsets[safe_N]
-            sizes_N2 = np.where(known_N[:, None], self.sizes_N2[safe_N], 0).astype(np.int32)
-        offsets = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
-        # Object j of the selection is object (start of its image + place within the image).
-        objects = np.arange(offsets[-1]) + np.repeat(starts_N - offsets[:-1], counts_N)
-        return Annotations(
-            list(ids), sizes_N2, self.wnids_T[objects], self.boxes_T4[objects], offsets
-        )
+        sizes_N2[rows_N >= 0] = self.sizes_N2[rows_N[rows_N >= 0]]
+        wnids_T = self.wnids_T[self.boxes.places_of(rows_N)]
+        return Annotations(list(ids), sizes_N2, wnids_T, self.boxes.select(rows_N))
 
 
 def read_annotations(
@@ -148,8 +138,7 @@ def _table(records: Iterable[Record]) -> Annotations:
         paths=[record.path for record in sorted_records],
         sizes_N2=np.array([record.size for record in sorted_records], np.int32).reshape(-1, 2),
         wnids_T=np.array([wnid for wnid, _ in objects], str),
-        boxes_T4=np.array([box for _, box in objects], np.int32).reshape(-1, 4),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=RaggedBoxes.from_counts(np.array([box for _, box in objects], np.int32), counts),
     )
 
 
@@ -279,8 +268,8 @@ def _save(place: Path, signature: str, table: Annotations) -> None:
             paths=np.array(table.paths, str),
             sizes_N2=table.sizes_N2,
             wnids_T=table.wnids_T,
-            boxes_T4=table.boxes_T4,
-            offsets=table.offsets,
+            boxes_T4=table.boxes.values_T4,
+            offsets=table.boxes.offsets,
         )
 
 
@@ -291,10 +280,11 @@ def _load(place: Path, signature: str) -> Annotations | None:
             if str(kept["signature"]) != signature:
                 return None
             paths: list[str] = kept["paths"].tolist()
-            arrays = [kept[name] for name in ("sizes_N2", "wnids_T", "boxes_T4", "offsets")]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            sizes_N2, wnids_T = kept["sizes_N2"], kept["wnids_T"]
+            boxes = RaggedBoxes(kept["boxes_T4"], kept["offsets"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AssertionError):
         return None
-    return Annotations(paths, *arrays)
+    return Annotations(paths, sizes_N2, wnids_T, boxes)
 
 
 # --- Kaggle's solution files ---------------------------------------------------------------------
@@ -303,20 +293,20 @@ def _load(place: Path, signature: str) -> Annotations | None:
 def _read_solution(path: Path, broken: list[str] | None) -> Iterator[Record]:
     """Records of ``ImageId,PredictionString`` lines (``wnid x0 y0 x1 y1 ...``)."""
     try:
-        rows, numbers = read_csv_rows(path, "solution", KAGGLE_HEADER)
+        table = CsvTable(path, "solution", KAGGLE_HEADER)
     except UserError as error:
         if broken is None:
             raise
         broken.append(str(error))
         return
     seen: set[str] = set()
-    for (image, text), number in zip(rows, numbers, strict=True):
+    for row, (image, text) in enumerate(zip(*table.cells, strict=True)):
         try:
             if image in seen:
                 raise ValueError(f"image {image} comes a second time")
             objects = _objects(text.split())
         except ValueError as error:
-            message = f"{path}, line {number}: {error}; expected 'wnid x0 y0 x1 y1' for each object"
+            message = f"{table.place(row)}: {error}; expected 'wnid x0 y0 x1 y1' for each object"
             if broken is None:
                 raise UserError(message) from None
             broken.append(message)

@@ -8,14 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from cam_repro.data.ilsvrc.layouts import is_image
 from cam_repro.errors import UserError
-
-
-def name_of(image_id: str) -> str:
-    """An image's name without folder and suffix: ``val/a.JPEG`` is ``a``."""
-    name = image_id.rpartition("/")[2]
-    return name.rpartition(".")[0] if is_image(name) else name
+from cam_repro.formats.names import name_of
 
 
 class _MapFiles:

@@ -9,14 +9,12 @@ Right", CVPR 2020): which images there are, their classes, sizes and boxes, as t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.formats.submissions import regular_columns
+from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import NO_LABEL
 
 IMAGE_IDS = "image_ids.txt"
@@ -27,34 +25,18 @@ LOCALIZATION = "localization.txt"
 _LARGEST = np.iinfo(np.int32).max
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """N images in the order of ``image_ids.txt``.
-
-    labels_N: int32, ``NO_LABEL`` where none is given. sizes_N2: int32, width and height in pixels.
-    boxes_T4: all boxes one after another, int32, in pixels of the original image; those of image i
-    are ``boxes_T4[offsets[i]:offsets[i + 1]]``, in the order of the file.
-    """
-
-    ids: list[str]
-    labels_N: np.ndarray
-    sizes_N2: np.ndarray
-    boxes_T4: np.ndarray
-    offsets: np.ndarray
-
-
 def is_metadata_folder(path: Path | str) -> bool:
-    """Whether the folder holds such metadata: it has ``image_ids.txt`` and ``image_sizes.txt``."""
+    """Tell whether a folder holds such metadata: ``image_ids.txt`` and ``image_sizes.txt``."""
     return all((Path(path) / name).is_file() for name in (IMAGE_IDS, IMAGE_SIZES))
 
 
-def read_metadata(folder: Path | str) -> Metadata:
-    """Read a metadata folder.
+def read_metadata(folder: Path | str) -> Truth:
+    """Read a metadata folder; images are in the order of ``image_ids.txt``.
 
     Only images of ``image_ids.txt`` count; what the other files say of others is passed over. An
     image without a line in ``localization.txt`` has no box; without one in ``class_labels.txt``
     (or without that file) no label. Of two labels or sizes the later counts, as in the authors'
-    program. Empty lines are passed over.
+    program. Empty lines are passed over. The boxes of an image keep the order of the file.
 
     Raises UserError, with file and line, where a file is missing, a line has not the form above,
     an id comes twice in ``image_ids.txt``, an image has no size, a label is negative, a size is
@@ -91,13 +73,13 @@ def read_metadata(folder: Path | str) -> Metadata:
         lambda box_X4: np.diff(box_X4.reshape(-1, 2, 2), axis=1, prepend=0).min(axis=(1, 2)) >= 0,
     )
     order_T = np.argsort(image_T, kind="stable")
-    offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum(np.bincount(image_T, minlength=len(ids)), out=offsets[1:])
-    return Metadata(ids, labels_N, sizes_N2, boxes_T4[order_T].astype(np.int32), offsets)
+    counts_N = np.bincount(image_T, minlength=len(ids))
+    boxes = RaggedBoxes.from_counts(boxes_T4[order_T], counts_N)
+    return Truth(ids=ids, labels_N=labels_N, boxes=boxes, sizes_N2=sizes_N2)
 
 
 def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
-    """The ids in order, and the place of each."""
+    """Read the ids in order, and the place of each."""
     ids: list[str] = []
     index: dict[str, int] = {}
     for number, image_id in _lines(_read_text(path)):
@@ -113,73 +95,45 @@ def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
 def _read_table(
     path: Path, index: dict[str, int], form: str, is_good: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lines of an id and whole numbers: places of the images (X,), and numbers, int64 (X, n).
+    """Read lines of an id and whole numbers: places of the images (X,), numbers, int64 (X, n).
 
-    form: what a line is to look like, the part before the first space counted for its words.
+    form: what a line is to look like; the words before its first space say how many there are.
     is_good: mask of the rows of numbers that are allowed. Raises UserError at the first bad line.
     """
-    text = _read_text(path)
+    lines = _lines(_read_text(path))
+    rows = [line.split(",") for _, line in lines]
     n_words = len(form.split()[0].split(","))
-    regular = _regular_table(text, n_words)
-    if regular is not None and is_good(regular[1]).all():
-        ids, numbers_Xn = regular
-    else:
-        ids, numbers_Xn = _checked_table(path, text, n_words, form, is_good)
-    places_X = np.array([index.get(image_id, -1) for image_id in ids], np.int64)
+
+    def numbers_of(rows: list[list[str]]) -> np.ndarray:
+        if any(len(row) != n_words for row in rows):
+            raise ValueError("more or fewer words")
+        numbers_Xn = np.array([list(map(int, row[1:])) for row in rows], np.int64)
+        numbers_Xn = numbers_Xn.reshape(len(rows), n_words - 1)
+        fits = (numbers_Xn >= -_LARGEST) & (numbers_Xn <= _LARGEST)
+        if not fits.all() or (rows and not is_good(numbers_Xn).all()):
+            raise ValueError("numbers that are not allowed")
+        return numbers_Xn
+
+    try:
+        numbers_Xn = numbers_of(rows)
+    except (ValueError, OverflowError):
+        for number, line in lines:
+            try:
+                numbers_of([line.split(",")])
+            except (ValueError, OverflowError):
+                raise UserError(
+                    f"{path}, line {number}: {line!r} is not of the form {form}"
+                ) from None
+        raise
+    places_X = np.array([index.get(row[0], -1) for row in rows], np.int64)
     known_X = places_X >= 0
-    if ids and not known_X.any():
+    if rows and not known_X.any():
         raise UserError(f"{path}: not one of its images is in {IMAGE_IDS}; the ids must be equal")
     return places_X[known_X], numbers_Xn[known_X]
 
 
-def _regular_table(text: str, n_words: int) -> tuple[list[str], np.ndarray] | None:
-    """What ``_checked_table`` finds, read at once; None where that has to look at each line."""
-    columns = regular_columns(text, n_words)
-    has_blanks = text.split() != text.removesuffix("\n").split("\n")
-    if columns is None or has_blanks:
-        return None
-    ids, *words = columns
-    try:
-        numbers_Xn = np.array([list(map(int, column)) for column in words], np.int64).T
-    except (ValueError, OverflowError):
-        return None
-    fits = numbers_Xn.min() >= -_LARGEST and numbers_Xn.max() <= _LARGEST
-    return (ids, numbers_Xn) if fits else None
-
-
-def _checked_table(
-    path: Path,
-    text: str,
-    n_words: int,
-    form: str,
-    is_good: Callable[[np.ndarray], np.ndarray],
-) -> tuple[list[str], np.ndarray]:
-    """Ids (X,) and numbers, int64 (X, n), line by line; UserError at the first bad line."""
-    lines = _lines(text)
-    rows = [line.split(",") for _, line in lines]
-    good = [len(row) == n_words for row in rows]
-    numbers_Xn = np.zeros((len(rows), n_words - 1), np.int64)
-    if all(good):
-        good = [all(map(_is_int32, row[1:])) for row in rows]
-        if all(good):
-            flat = list(map(int, chain.from_iterable(row[1:] for row in rows)))
-            numbers_Xn = np.array(flat, np.int64).reshape(numbers_Xn.shape)
-            good = is_good(numbers_Xn).tolist()
-    if not all(good):
-        number, line = lines[good.index(False)]
-        raise UserError(f"{path}, line {number}: {line!r} is not of the form {form}")
-    return [row[0] for row in rows], numbers_Xn
-
-
-def _is_int32(word: str) -> bool:
-    try:
-        return abs(int(word)) <= _LARGEST
-    except ValueError:
-        return False
-
-
 def _lines(text: str) -> list[tuple[int, str]]:
-    """The lines that are not empty, stripped, with their numbers from 1."""
+    """Give the lines that are not empty, stripped, with their numbers from 1."""
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
     return [(number, line) for number, line in lines if line]
 

@@ -1,8 +1,6 @@
 """GT-known localization: is the box right, the class being given? No blacklist, no labels.
 
-Ground truth of N images is as in official.py: all T true boxes one after another in
-``gt_boxes_T4``, those of image i at ``gt_offsets[i]:gt_offsets[i + 1]``. An image counts as right
-when its one box reaches the IoU with any of its true boxes.
+An image counts as right when its one box reaches the IoU with any of its true boxes.
 """
 
 from __future__ import annotations
@@ -13,56 +11,57 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes, paired_iou
+from cam_repro.truth import RaggedBoxes
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 CENTRED_SCALES = tuple(step / 20 for step in range(1, 21))
 """0.05, 0.10 ... 1.00, the last of which is the whole image."""
 
 
-def best_iou(boxes_N4: np.ndarray, gt_boxes_T4: np.ndarray, gt_offsets: np.ndarray) -> np.ndarray:
-    """IoU of each image's box with the true box that it overlaps most, float64 (N,) in [0, 1].
+def best_iou(boxes_N4: np.ndarray, true_boxes: RaggedBoxes) -> np.ndarray:
+    """Compute the IoU of each image's box with the true box that it overlaps most.
 
-    0 for an image without a true box, and for one without a box, whose row is -1 throughout.
+    Returns float64 (N,) in [0, 1]; 0 for an image without a true box, and for one without a
+    guessed box, whose row is -1 throughout.
     """
     boxes_N4 = np.asarray(boxes_N4, np.int64)
-    assert len(gt_offsets) == len(boxes_N4) + 1
-    assert gt_offsets[-1] == len(gt_boxes_T4)
-    image_T = np.repeat(np.arange(len(boxes_N4)), np.diff(gt_offsets))
+    assert len(true_boxes) == len(boxes_N4)
+    image_T = true_boxes.image_of_box()
     best_N = np.zeros(len(boxes_N4))
-    np.maximum.at(best_N, image_T, paired_iou(boxes_N4[image_T], gt_boxes_T4))
+    np.maximum.at(best_N, image_T, paired_iou(boxes_N4[image_T], true_boxes.values_T4))
     best_N[(boxes_N4 == -1).all(axis=1)] = 0
     return best_N
 
 
 def gt_known_accuracy(
     boxes_N4: np.ndarray,
-    gt_boxes_T4: np.ndarray,
-    gt_offsets: np.ndarray,
+    true_boxes: RaggedBoxes,
     thresholds: Sequence[float] = IOU_THRESHOLDS,
 ) -> dict[str, float]:
-    """Accuracy in percent by IoU threshold (``{"0.3": 62.82, ...}``) of one box an image.
+    """Compute the accuracy of one box an image in percent, by IoU threshold.
 
-    boxes_N4: inclusive; a row of -1 is no box. Raises UserError where there is no image.
+    Returns ``{"0.3": 62.82, ...}``. boxes_N4: inclusive; a row of -1 is no box.
+    Raises UserError where there is no image.
     """
-    return _accuracy(best_iou(boxes_N4, gt_boxes_T4, gt_offsets), thresholds)
+    return _accuracy(best_iou(boxes_N4, true_boxes), thresholds)
 
 
 def centred_box_sweep(
     sizes_N2: np.ndarray,
-    gt_boxes_T4: np.ndarray,
-    gt_offsets: np.ndarray,
+    true_boxes: RaggedBoxes,
     scales: Sequence[float] = CENTRED_SCALES,
     thresholds: Sequence[float] = IOU_THRESHOLDS,
 ) -> dict[str, dict[str, float]]:
-    """The best centred box for all images by IoU threshold: ``{"0.3": {"scale", "accuracy"}, ..}``.
+    """Find the best centred box for all images, by IoU threshold.
 
     Of the boxes with ``scale`` of each image's width and height the one with the highest accuracy
     (percent); of equals the smallest. Choe et al. (CVPR 2020) call it the centre baseline.
+    Returns ``{"0.3": {"scale", "accuracy"}, ..}``.
 
     sizes_N2: width and height. Raises UserError where there is no image.
     """
     accuracies = [
-        gt_known_accuracy(centred_boxes(sizes_N2, scale), gt_boxes_T4, gt_offsets, thresholds)
+        gt_known_accuracy(centred_boxes(sizes_N2, scale), true_boxes, thresholds)
         for scale in scales
     ]
     best = {}

@@ -7,11 +7,11 @@ threshold, and the best one counts. MaxBoxAcc is the accuracy at IoU 0.5, V2 the
 0.3, 0.5 and 0.7. Their program also has a multi-contour mode, where an image is right when the
 box of any contour is.
 
-What their program does with a map (FACTS, ``fixtures/max_box_acc``): resized to 224 x 224 (cubic,
-float64), minus its minimum, divided by its maximum, times 255 and truncated to uint8; for each
-threshold t the pixels above ``int(t * 255)``; cv2's contours of them; the contour of largest
-``cv2.contourArea``, the first of equals; its box x, y, x + w, y + h, the far corner clipped to
-223. True boxes are scaled to 224 and truncated. Overlap is inclusive.
+What their program does with a map (tests/fixtures/max_box_acc has its output): it is resized to 224
+x 224 (cubic, float64), less its minimum, divided by its maximum, times 255 and truncated to uint8;
+for each threshold t the pixels above ``int(t * 255)``; cv2's contours of them; the contour of
+largest ``cv2.contourArea``, the first of equals; its box x, y, x + w, y + h, the far corner clipped
+to 223. True boxes are scaled to 224 and truncated. Overlap is inclusive.
 
 How it is done here. A uint8 map has 255 masks worth looking at, whatever the number of thresholds:
 the steps of one pass over the map (``level_sweep``), which tells each component's box and the area
@@ -248,20 +248,20 @@ class MaxBoxAccAccumulator:
         self.n_images = 0
         self._right_IL = np.zeros((len(iou_thresholds), N_LEVELS), np.int64)
 
-    def add(self, map_hw: np.ndarray, gt_boxes_M4: np.ndarray, width: int, height: int) -> None:
+    def add(self, map_hw: np.ndarray, true_boxes_M4: np.ndarray, width: int, height: int) -> None:
         """Counts one image.
 
         map_hw: the map of its true class, any size and range (see ``boxes_over_levels`` for
-        constant maps and NaN). gt_boxes_M4: true boxes, pixels of the original image of ``width``
+        constant maps and NaN). true_boxes_M4: true boxes, pixels of the original image of ``width``
         and ``height``. An image without a true box is wrong at every threshold (the authors'
         program stops there).
         """
         self.n_images += 1
-        gt_boxes_M4 = resized_boxes(gt_boxes_M4, width, height, self.size)
-        if not len(gt_boxes_M4):
+        true_boxes_M4 = resized_boxes(true_boxes_M4, width, height, self.size)
+        if not len(true_boxes_M4):
             return
         boxes = boxes_over_levels(map_hw, self.size, self.multi_contour)
-        iou_M = iou(boxes.boxes_M4, gt_boxes_M4).max(axis=1)
+        iou_M = iou(boxes.boxes_M4, true_boxes_M4).max(axis=1)
         iou_L = np.maximum.reduceat(iou_M, boxes.offsets_L1[:-1])
         self._right_IL += iou_L >= np.array(self.iou_thresholds)[:, None]
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
-from cam_repro.runs.predictions import PredictionTable
+from cam_repro.runs.predictions import Predictions
 
 
-def cls_outcomes(table: PredictionTable) -> dict[str, np.ndarray]:
+def cls_outcomes(table: Predictions) -> dict[str, np.ndarray]:
     """Classification errors image by image: ``top1`` and ``top5``, bool (N,), True = wrong."""
     _check_labels(table)
     hit_N5 = table.classes_N5 == table.labels_N[:, None]
     return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5)}
 
 
-def loc_outcomes(table: PredictionTable, rule: str) -> dict[str, np.ndarray]:
+def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
     """Localization errors of a rule image by image, bool (N,), True = wrong.
 
     ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five,
@@ -27,16 +27,15 @@ def loc_outcomes(table: PredictionTable, rule: str) -> dict[str, np.ndarray]:
     """
     _check_labels(table)
     guesses = table.rules[rule]
-    boxes = (table.gt_boxes_T4, table.gt_offsets)
-    _, hit_N5 = hits(guesses.classes_N5, guesses.boxes_N54, table.labels_N, *boxes)
-    known_N1 = overlaps(guesses.gt_known_N4[:, None], *boxes)
-    kept_N5 = hit_N5[~table.blacklisted_N]
+    _, hit_N5 = hits(table, guesses.classes_N5, guesses.boxes_N54)
+    known_N1 = overlaps(guesses.gt_known_N4[:, None], table.boxes)
+    kept_N5 = hit_N5 if table.blacklisted_N is None else hit_N5[~table.blacklisted_N]
     if not len(kept_N5):
         raise UserError("no image to score: every image is blacklisted; add data.blacklist=none")
     return {"top1": wrong(kept_N5, 1), "top5": wrong(kept_N5, 5), "gt_known": wrong(known_N1, 1)}
 
 
-def score(table: PredictionTable) -> dict[str, Any]:
+def score(table: Predictions) -> dict[str, Any]:
     """All errors of a run in percent, as written to ``scores.json``.
 
     ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {rule:
@@ -44,10 +43,10 @@ def score(table: PredictionTable) -> dict[str, Any]:
     Raises UserError where the labels are not known (split=test).
     """
     cls = cls_outcomes(table)
-    counts = {"n_images": len(table), "n_blacklisted": int(table.blacklisted_N.sum())}
-    if not len(table.gt_boxes_T4):
+    counts = {"n_images": len(table), "n_blacklisted": table.n_blacklisted}
+    if not table.has_boxes:
         return {**counts, "cls": _percent(cls)}
-    warn_without_box(table.gt_offsets)
+    warn_without_box(table.boxes)
     return {
         **counts,
         "cls": _percent(cls),
@@ -59,7 +58,7 @@ def _percent(outcomes: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: percent(wrong_N) for name, wrong_N in outcomes.items()}
 
 
-def _check_labels(table: PredictionTable) -> None:
+def _check_labels(table: Predictions) -> None:
     if not len(table):
         raise UserError("no image to score: the run holds none")
     if (table.labels_N < 0).any():

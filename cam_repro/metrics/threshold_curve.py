@@ -174,22 +174,22 @@ class ThresholdCurveAccumulator:
     def add(
         self,
         boxes_T4: np.ndarray,
-        gt_boxes_M4: np.ndarray,
+        true_boxes_M4: np.ndarray,
         place: int | None,
         is_blacklisted: bool = False,
     ) -> None:
         """Count one image.
 
         boxes_T4: of its true class, at each threshold (``boxes_over_thresholds``).
-        gt_boxes_M4: true boxes; an image without one is wrong at every threshold.
+        true_boxes_M4: true boxes; an image without one is wrong at every threshold.
         place: of the true class among the five best, 0 to 4; None where it is not there.
         is_blacklisted: whether the official error (top1, top5) leaves it out.
         """
         self.n_images += 1
         self.n_blacklisted += is_blacklisted
         is_wrong_T = np.ones(len(boxes_T4), bool)
-        if len(gt_boxes_M4):
-            is_wrong_T = iou(boxes_T4, gt_boxes_M4).max(axis=1) < IOU_THRESHOLD
+        if len(true_boxes_M4):
+            is_wrong_T = iou(boxes_T4, true_boxes_M4).max(axis=1) < IOU_THRESHOLD
         self._wrong_T["gt_known"] += is_wrong_T
         if not is_blacklisted:
             self._wrong_T["top1"] += is_wrong_T | (place != 0)

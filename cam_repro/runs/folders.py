@@ -49,10 +49,19 @@ def run_name(model_config: Mapping[str, Any]) -> str:
     return name if variant == DEFAULT_VARIANT else f"{name}_{variant}"
 
 
+def run_folder(path: Path) -> Path | None:
+    """The run folder that ``path`` is, or whose predictions.parquet it is; None for all others."""
+    if path.name == "predictions.parquet":
+        return path.parent
+    return path if any((path / name).is_file() for name in _RUN_FILES) else None
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the run in ``folder`` ended: the manifest is what a run writes last."""
     return (folder / "manifest.json").is_file()
 
+
+_RUN_FILES = ("manifest.json", "predictions.parquet")
 
 SCORING = ("saliency", "view", "box")
 """The groups of settings that decide what a scored pass finds, besides the weights."""

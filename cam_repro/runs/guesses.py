@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.data.ground_truth.read import GroundTruth, run_classes, run_folder
 from cam_repro.errors import UserError
-from cam_repro.formats.maps import name_of
+from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
     KAGGLE_HEADER,
-    PAD,
-    read_header,
     read_kaggle_submission,
     read_submission,
 )
-from cam_repro.types import NO_LABEL
+from cam_repro.formats.text import read_header
+from cam_repro.runs.folders import run_folder
+from cam_repro.truth import Truth
+from cam_repro.types import NO_LABEL, PAD
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Guesses:
     known_N4: np.ndarray
 
 
-def read_guesses(path: Path, truth: GroundTruth, rule: str | None, with_labels: bool) -> Guesses:
+def read_guesses(path: Path, truth: Truth, rule: str | None, with_labels: bool) -> Guesses:
     """Read a submission in any form and bring it into the order of the ground truth.
 
     path: a run folder or its predictions.parquet, Kaggle's CSV, or a text file of the development
@@ -53,12 +53,12 @@ def read_guesses(path: Path, truth: GroundTruth, rule: str | None, with_labels: 
         return _read_run(folder, truth, rule, with_labels)
     if rule is not None:
         raise UserError(f"rule={rule}: {path} is no run folder, so it has no rules")
-    if set(KAGGLE_HEADER) <= set(read_header(path, "submission").split(",")):
+    if set(KAGGLE_HEADER) <= set(read_header(path, "submission")):
         return _read_kaggle(path, truth, with_labels)
     return _read_text(path, truth, with_labels)
 
 
-def _read_run(folder: Path, truth: GroundTruth, rule: str | None, with_labels: bool) -> Guesses:
+def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -> Guesses:
     from cam_repro.runs.predictions import read_predictions  # pyarrow, which text files do without
 
     table = read_predictions(folder)
@@ -72,7 +72,7 @@ def _read_run(folder: Path, truth: GroundTruth, rule: str | None, with_labels: b
             raise UserError(
                 f"{folder}: made without a network, it guesses no classes: add protocol=gt_known"
             )
-        classes = run_classes(table.manifest)
+        classes = table.classes
         if truth.classes is None:
             log.warning("labels of the ground truth are taken as class indices (0, 1, ...)")
         elif classes is not None and len(classes) != len(truth.classes):
@@ -83,7 +83,7 @@ def _read_run(folder: Path, truth: GroundTruth, rule: str | None, with_labels: b
         raise UserError(
             f"{folder}: has no boxes of the true class, which was not known: score a labelled split"
         )
-    rows_N = match_ids(table.ids, truth.images, folder)
+    rows_N = match_ids(table.ids, truth.ids, folder)
     others = ", ".join(other for other in names if other != name)
     log.info("rule %s%s", name, f" (rule=NAME for {others})" if others else "")
     return Guesses(
@@ -93,7 +93,7 @@ def _read_run(folder: Path, truth: GroundTruth, rule: str | None, with_labels: b
     )
 
 
-def _read_kaggle(path: Path, truth: GroundTruth, with_labels: bool) -> Guesses:
+def _read_kaggle(path: Path, truth: Truth, with_labels: bool) -> Guesses:
     ids, words_N5, boxes_N54 = read_kaggle_submission(path)
     labels_N5 = np.full(words_N5.shape, PAD, np.int64)
     if with_labels:
@@ -109,7 +109,7 @@ def _read_kaggle(path: Path, truth: GroundTruth, with_labels: bool) -> Guesses:
         if words and is_unknown_N5.sum() == len(words):
             raise UserError(_no_wnids(path))
         _warn_of_unknown(path, words_N5[is_unknown_N5].tolist())
-    rows_N = match_ids(ids, truth.images, path)
+    rows_N = match_ids(ids, truth.ids, path)
     boxes_N54 = _in_order(boxes_N54, rows_N)
     return Guesses(_in_order(labels_N5, rows_N), boxes_N54, boxes_N54[:, 0])
 
@@ -121,14 +121,14 @@ def _no_wnids(path: Path) -> str:
     )
 
 
-def _read_text(path: Path, truth: GroundTruth, with_labels: bool) -> Guesses:
+def _read_text(path: Path, truth: Truth, with_labels: bool) -> Guesses:
     labels_N5, boxes_N54 = read_submission(path)
     if len(labels_N5) != len(truth):
         raise UserError(
             f"submission has {len(labels_N5)} lines, ground truth {len(truth)}: "
             "one line an image is needed, an empty one where nothing is guessed"
         )
-    if truth.images != sorted(truth.images):
+    if list(truth.ids) != sorted(truth.ids):
         log.warning("the ground truth is not in file-name order; lines are matched as they stand")
     if with_labels and truth.classes is not None:
         given_N5, labels_N5 = labels_N5, truth.classes.indices_of_labels(labels_N5)

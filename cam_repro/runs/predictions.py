@@ -21,7 +21,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cam_repro.classes import ClassTable
+from cam_repro.classes import NO_IDS, ClassTable, ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path, write_json
 from cam_repro.formats.submissions import (
-    PAD,
     check_kaggle_submission,
     check_submission,
     write_kaggle_submission,
     write_submission,
 )
-from cam_repro.types import MAX_GUESSES, Guess, Prediction
+from cam_repro.truth import RaggedBoxes, Truth
+from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
 
 SCHEMA = 1
 """Version of the folder's layout; a reader refuses any other."""
@@ -80,33 +79,20 @@ class RuleTable:
     gt_known_N4: np.ndarray
 
 
-@dataclass
-class PredictionTable:
-    """A run as arrays; ``len()`` is the number of images.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictions(Truth):
+    """What a run found: the truth of its images, which travels with it, and its guesses.
 
-    widths_N, heights_N: pixels; labels_N: class index or -1; gt_boxes_T4: int32, those of image i
-    at ``gt_offsets[i]:gt_offsets[i + 1]``; classes_N5: int32, -1 where the data set has fewer than
-    five classes; probabilities_N5: float32, 0 there.
+    Its ``sizes_N2`` are those of the images as they were read, and none is 0.
+
+    classes_N5: the best five classes, best first, int32, ``PAD`` where the data set has fewer.
+    probabilities_N5: float32, 0 there. rules: the guesses by box rule.
     """
 
-    ids: list[str]
-    widths_N: np.ndarray
-    heights_N: np.ndarray
-    labels_N: np.ndarray
-    gt_boxes_T4: np.ndarray
-    gt_offsets: np.ndarray
     classes_N5: np.ndarray
     probabilities_N5: np.ndarray
     rules: dict[str, RuleTable]
     manifest: dict[str, Any]
-
-    @cached_property
-    def blacklisted_N(self) -> np.ndarray:  # noqa: N802
-        """Images that the official localization error leaves out, bool (N,), by the manifest."""
-        return np.isin(self.ids, (self.manifest.get("blacklist") or {}).get("ids", []))
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
@@ -126,7 +112,7 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
         "height": column([p.height for p in predictions], integer),
         "label": column([p.label for p in predictions], integer),
         "gt_boxes": column(
-            [np.asarray(p.gt_boxes_M4, np.int32).ravel() for p in predictions], integers
+            [np.asarray(p.true_boxes_M4, np.int32).ravel() for p in predictions], integers
         ),
         "classes": column([p.classes for p in predictions], integers),
         "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
@@ -260,7 +246,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def read_predictions(folder: Path | str) -> PredictionTable:
+def read_predictions(folder: Path | str) -> Predictions:
     """Read a run folder.
 
     Raises UserError where the manifest is missing or of another schema, and where the rows are
@@ -283,6 +269,24 @@ def read_predictions(folder: Path | str) -> PredictionTable:
     return read
 
 
+def run_classes(manifest: dict[str, Any]) -> ClassTable | None:
+    """The classes of a run by its manifest.
+
+    ILSVRC's where there are 1,000 and the submissions carry ids of the development kit; else
+    classes without WordNet ids, called ``class 0`` ..., whose labels are class index + 1. None for
+    a manifest that does not count them.
+    """
+    n_classes = manifest["data"].get("n_classes")
+    if not isinstance(n_classes, int):
+        return None
+    shipped = ilsvrc_classes()
+    if n_classes == len(shipped) and manifest.get("submission_labels") == shipped.labels_are:
+        return shipped
+    names = tuple(f"class {index}" for index in range(n_classes))
+    numbers = tuple(f"class{index:07d}" for index in range(n_classes))
+    return ClassTable(numbers, names, None, NO_IDS)
+
+
 def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
     """Our own invariants."""
     for prediction in predictions:
@@ -296,7 +300,7 @@ def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> No
                 assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
 
 
-def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
+def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> Predictions:
     rules = {}
     for name in manifest["rules"]:
         classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
@@ -306,14 +310,17 @@ def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> PredictionTable:
             boxes_N54=boxes_N20.reshape(-1, MAX_GUESSES, 4),
             gt_known_N4=_padded(table, f"{name}/gt_known", 4, PAD),
         )
-    gt_values, gt_lengths_N = _ragged(table, "gt_boxes")
-    return PredictionTable(
-        ids=table["id"].to_pylist(),
-        widths_N=np.from_dlpack(table["width"].combine_chunks()),
-        heights_N=np.from_dlpack(table["height"].combine_chunks()),
+    values, lengths_N = _ragged(table, "gt_boxes")
+    sides = [np.from_dlpack(table[side].combine_chunks()) for side in ("width", "height")]
+    ids = table["id"].to_pylist()
+    blacklist = manifest.get("blacklist")
+    return Predictions(
+        ids=ids,
         labels_N=np.from_dlpack(table["label"].combine_chunks()),
-        gt_boxes_T4=gt_values.reshape(-1, 4),
-        gt_offsets=np.concatenate([[0], np.cumsum(gt_lengths_N // 4)]),
+        boxes=RaggedBoxes.from_counts(values, lengths_N // 4),
+        classes=run_classes(manifest),
+        sizes_N2=np.stack(sides, axis=1),
+        blacklisted_N=np.isin(ids, blacklist["ids"]) if blacklist else None,
         classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
         probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
         rules=rules,

@@ -14,7 +14,7 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import bootstrap_interval
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
-from cam_repro.runs.predictions import MANIFEST, PredictionTable, read_manifest, read_predictions
+from cam_repro.runs.predictions import MANIFEST, Predictions, read_manifest, read_predictions
 from cam_repro.tables.paper import TABLES, PaperTable, Row, Source
 from cam_repro.tables.readings import Reading, run_of
 from cam_repro.tables.settings import changed_settings
@@ -27,7 +27,7 @@ class Run:
     """A scored run: its name (the folder relative to the runs folder) and its predictions."""
 
     name: str
-    table: PredictionTable
+    table: Predictions
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -117,13 +117,7 @@ def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
 def _errors(bench: Bench, found: Found) -> tuple[float, float]:
     """Top-1 and top-5 localization error, percent."""
     images = bench.images
-    _, hit_NR = hits(
-        np.array(found.classes_NR),
-        np.array(found.boxes_NR4),
-        images.labels_N,
-        images.boxes_M4,
-        images.box_offsets,
-    )
+    _, hit_NR = hits(images, np.array(found.classes_NR), np.array(found.boxes_NR4))
     return percent(wrong(hit_NR, 1)), percent(wrong(hit_NR, 5))
 
 

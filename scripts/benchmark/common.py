@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
@@ -149,11 +149,10 @@ def take(images: ImageSet, count: int) -> ImageSet:
     names = zip(samples, again_N.tolist(), strict=True)
     return replace(
         images,
-        store=replace(store, files_N=store.files_N[rows_N]),
-        ids_N=np.array([(f"{s.id}-{again}" if again else s.id).encode() for s, again in names]),
+        store=replace(store, files=[store.files[row] for row in rows_N.tolist()]),
+        ids=[f"{sample.id}-{again}" if again else sample.id for sample, again in names],
         labels_N=images.labels_N[rows_N],
-        boxes_M4=np.concatenate([sample.boxes_M4 for sample in samples]),
-        box_offsets=np.cumsum([0, *(len(sample.boxes_M4) for sample in samples)]),
+        boxes=images.boxes.select(rows_N),
         sizes_N2=None if images.sizes_N2 is None else images.sizes_N2[rows_N],
         is_ilsvrc=False,
         blacklisted_N=None if images.blacklisted_N is None else images.blacklisted_N[rows_N],

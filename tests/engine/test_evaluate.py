@@ -127,7 +127,7 @@ def test_classes_probabilities_and_boxes_are_those_computed_by_hand(image_set):
 
     assert (square.id, square.width, square.height, square.label) == ("a", 32, 32, GREEN)
     assert (double.id, double.width, double.height, double.label) == ("b", 64, 32, RED)
-    assert double.gt_boxes_M4.tolist() == [[16, 8, 47, 23]]
+    assert double.true_boxes_M4.tolist() == [[16, 8, 47, 23]]
     # Means: 4, 2 and 0 of 16 cells, times 16.
     total = math.exp(4) + math.exp(2) + math.exp(0)
     for prediction in (square, double):

@@ -17,7 +17,7 @@ def prediction(name="a", label=0, classes=(0, 1), box=(10, 10, 29, 29), truth=((
         width=60,
         height=40,
         label=label,
-        gt_boxes_M4=np.array(truth, np.int32).reshape(-1, 4),
+        true_boxes_M4=np.array(truth, np.int32).reshape(-1, 4),
         classes=list(classes),
         probabilities=[0.75, 0.25],
         rules={"threshold": RuleGuesses([(classes[0], box)], None)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,12 @@ def as_dict(table: Annotations) -> dict[str, Objects]:
     """Objects by image id, looked up one by one."""
     found = {}
     for row, image in enumerate(table.ids):
-        start, end = table.offsets[row], table.offsets[row + 1]
+        start, end = table.boxes.offsets[row], table.boxes.offsets[row + 1]
         found[image] = [
             (str(wnid), tuple(box.tolist()))
-            for wnid, box in zip(table.wnids_T[start:end], table.boxes_T4[start:end], strict=True)
+            for wnid, box in zip(
+                table.wnids_T[start:end], table.boxes.values_T4[start:end], strict=True
+            )
         ]
     return found
 
@@ -55,8 +58,8 @@ def as_dict(table: Annotations) -> dict[str, Objects]:
 def assert_equal(table: Annotations, wanted: Annotations) -> None:
     assert table.paths == wanted.paths
     assert table.ids == wanted.ids
-    for name in ("sizes_N2", "wnids_T", "boxes_T4", "offsets"):
-        mine, theirs = getattr(table, name), getattr(wanted, name)
+    for name in ("sizes_N2", "wnids_T", "boxes.values_T4", "boxes.offsets"):
+        mine, theirs = attrgetter(name)(table), attrgetter(name)(wanted)
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
     assert table.version == wanted.version
@@ -82,9 +85,9 @@ def test_a_folder_of_xml_files_literally(folder):
     table = read_annotations(folder)
     assert table.ids == table.paths == ["a", "b", "c"]
     assert table.wnids_T.tolist() == [CAT, DOG, DOG]
-    assert table.boxes_T4.tolist() == [[7, 0, 7, 0], [0, 1, 2, 3], [4, 5, 39, 29]]
-    assert table.boxes_T4.dtype == table.sizes_N2.dtype == np.int32
-    assert table.offsets.tolist() == [0, 1, 3, 3]
+    assert table.boxes.values_T4.tolist() == [[7, 0, 7, 0], [0, 1, 2, 3], [4, 5, 39, 29]]
+    assert table.boxes.values_T4.dtype == table.sizes_N2.dtype == np.int32
+    assert table.boxes.offsets.tolist() == [0, 1, 3, 3]
     assert table.sizes_N2.tolist() == [[40, 30]] * 3
     assert as_dict(table) == dict(sorted(FILES.items()))
 
@@ -120,7 +123,7 @@ def test_what_is_no_annotation_is_passed_over(folder):
 def test_how_a_number_may_be_written(tmp_path, text, expected):
     xml = xml_text([(DOG, (0, 1, 2, 3))]).replace("<xmax>2<", f"<xmax>{text}<")
     (tmp_path / "a.xml").write_text(xml)
-    assert read_annotations(tmp_path).boxes_T4.tolist() == [[0, 1, expected, 3]]
+    assert read_annotations(tmp_path).boxes.values_T4.tolist() == [[0, 1, expected, 3]]
 
 
 def test_encodings_that_xml_declares_are_understood(tmp_path):
@@ -308,7 +311,7 @@ def test_an_empty_folder_and_one_without_objects_are_kept_too(tmp_path, counted)
         reads = len(counted)
         assert_equal(read_annotations(tmp_path / name, tmp_path / "cache"), cold)
         assert len(counted) == reads
-        assert cold.boxes_T4.shape == (0, 4)
+        assert cold.boxes.values_T4.shape == (0, 4)
     assert cold.ids == ["m/a", "n/a"]
 
 
@@ -420,26 +423,26 @@ def test_a_cache_that_cannot_be_written_only_warns(folder, tmp_path, caplog):
 def test_select_literally(folder):
     chosen = read_annotations(folder).select(["b", "nobody", "c", "a", "b"])
     assert chosen.paths == ["b", "nobody", "c", "a", "b"]
-    assert chosen.offsets.tolist() == [0, 2, 2, 2, 3, 5]
+    assert chosen.boxes.offsets.tolist() == [0, 2, 2, 2, 3, 5]
     assert chosen.wnids_T.tolist() == [DOG, DOG, CAT, DOG, DOG]
     b = [[0, 1, 2, 3], [4, 5, 39, 29]]
-    assert chosen.boxes_T4.tolist() == [*b, [7, 0, 7, 0], *b]
+    assert chosen.boxes.values_T4.tolist() == [*b, [7, 0, 7, 0], *b]
     assert chosen.sizes_N2.tolist() == [[40, 30], [0, 0], [40, 30], [40, 30], [40, 30]]
-    assert chosen.sizes_N2.dtype == chosen.boxes_T4.dtype == np.int32
+    assert chosen.sizes_N2.dtype == chosen.boxes.values_T4.dtype == np.int32
 
 
 def test_select_from_nothing_and_of_nothing(folder, tmp_path):
     (tmp_path / "none").mkdir()
     empty = read_annotations(tmp_path / "none")
-    assert (empty.ids, len(empty.boxes_T4), empty.offsets.tolist()) == ([], 0, [0])
+    assert (empty.ids, len(empty.boxes.values_T4), empty.boxes.offsets.tolist()) == ([], 0, [0])
     chosen = empty.select(["a", "b"])
-    assert chosen.offsets.tolist() == [0, 0, 0]
+    assert chosen.boxes.offsets.tolist() == [0, 0, 0]
     assert chosen.sizes_N2.tolist() == [[0, 0], [0, 0]]
-    assert chosen.boxes_T4.shape == (0, 4)
+    assert chosen.boxes.values_T4.shape == (0, 4)
     for table in (empty, read_annotations(folder)):
         nothing = table.select([])
-        assert (nothing.paths, nothing.offsets.tolist()) == ([], [0])
-        assert nothing.boxes_T4.shape == (0, 4)
+        assert (nothing.paths, nothing.boxes.offsets.tolist()) == ([], [0])
+        assert nothing.boxes.values_T4.shape == (0, 4)
         assert nothing.sizes_N2.shape == (0, 2)
 
 
@@ -460,11 +463,11 @@ def test_select_equals_looking_up_one_by_one(images, wanted):
     assert len(chosen.sizes_N2) == len(wanted)
     for row, name in enumerate(wanted):
         size, objects = images.get(name, ((0, 0), []))
-        start, end = chosen.offsets[row], chosen.offsets[row + 1]
+        start, end = chosen.boxes.offsets[row], chosen.boxes.offsets[row + 1]
         assert chosen.sizes_N2[row].tolist() == list(size[:2])
         assert chosen.wnids_T[start:end].tolist() == [wnid for wnid, _ in objects]
-        assert chosen.boxes_T4[start:end].tolist() == [list(box) for _, box in objects]
-    assert chosen.offsets[-1] == len(chosen.boxes_T4) == len(chosen.wnids_T)
+        assert chosen.boxes.values_T4[start:end].tolist() == [list(box) for _, box in objects]
+    assert chosen.boxes.offsets[-1] == len(chosen.boxes.values_T4) == len(chosen.wnids_T)
 
 
 def test_annotations_are_matched_with_images_by_name(tmp_path):
@@ -540,7 +543,7 @@ def test_the_fifty_thousand_from_a_solution_file(shared_file, tmp_path):
             )
             solution.write(f"{row['image']},{boxes} \n")
     table = read_annotations(path)
-    assert (len(table.ids), len(table.boxes_T4)) == (50_000, 80_477)
-    assert (np.diff(table.offsets) > 1).sum() == 11_715
-    assert (table.boxes_T4[:, 0] == 0).sum() == 7_388
+    assert (len(table.ids), len(table.boxes.values_T4)) == (50_000, 80_477)
+    assert (np.diff(table.boxes.offsets) > 1).sum() == 11_715
+    assert (table.boxes.values_T4[:, 0] == 0).sum() == 7_388
     assert table.wnids_T[0] == "n01751748"

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+import re
 from unittest.mock import patch
 
 import numpy as np
@@ -9,17 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cam_repro.errors import UserError
-from cam_repro.formats import submissions as devkit
+from cam_repro.formats import text as text_module
 from cam_repro.formats.submissions import (
     check_kaggle_submission,
     check_submission,
-    read_blacklist,
-    read_csv_columns,
     read_kaggle_submission,
     read_submission,
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.formats.text import CsvTable
 
 GUESSES = [[(1, (0, 1, 2, 3)), (0, (4, 5, 6, 7))], [], [(1, (8, 8, 9, 9))]]
 WNIDS = ("n01440764", "n01443537")
@@ -199,13 +199,14 @@ def test_any_guesses_come_back_as_they_were(tmp_path_factory, guesses):
 # --- all lines at once is the same as one after another
 
 GOOD = ["0", "7", "499", "1000", "-3", "+4", "007", "-0", "5.0", "1e2", "6.", "2147483647"]
-ODD = ["1_0", "\u0663", "1e09"]  # whole numbers for float(), though not for everybody
+ODD = ["1e09", "2147483647.0", "1E2"]
 BAD = ["2147483648", "-2147483648", "18446744073709551617", "-9223372036854775809", "1e999"]
 BAD += ["5.5", "nan", "inf", "cat", "1-2", "-", "--1", "0x10", "1e", "nan(1)", "1,2", "n1", "3\0"]
+BAD += ["1_0", "\u0663"]  # whole numbers for float(), though not for everybody
 BLANKS = [" ", "  ", "\t", " \t "]
-ODD_BLANKS = ["\x0b", "\x1c", "\x1f", "\xa0", "\u2003"]
+ODD_BLANKS = ["\x0b", "\x0c", "\x1c", "\x1f", "\xa0", "\u2003"]  # the last four are none
 ENDS = ["\n", "\r\n"]
-ODD_ENDS = ["\r", "\x0c", "\x1d", "\x85", "\u2028", "\r\r\n"]
+ODD_ENDS = ["\r", "\x1d", "\x85", "\u2028", "\r\r\n"]
 
 
 @st.composite
@@ -240,31 +241,39 @@ def submissions(draw, words=(GOOD, ODD, BAD), labels=GOOD, ends=(ENDS, ODD_ENDS)
     return text
 
 
+def words_of(line):
+    return [word for word in re.split("[ \t\n\r\x0b\x0c]", line) if word]
+
+
+def lines_of(text):
+    """The lines of a text with their numbers."""
+    lines = re.split("\r\n|\r|\n", text)
+    return list(enumerate(lines if lines[-1] else lines[:-1], start=1))
+
+
 def one_after_another(lines, first_is_label=False):
     """The guesses of each line, [label, x0, y0, x1, y1] each; else what is wrong with which.
 
     lines: their numbers in the file and their texts.
     """
     for number, line in lines:
-        n_words = len(line.split())
+        n_words = len(words_of(line))
         if n_words % 5:
             return f"line {number}: {n_words} numbers; each guess is five"
     guesses = []
     for number, line in lines:
-        words = line.split()[:25]
+        words = words_of(line)
         values = []
         for place, word in enumerate(words):
             if first_is_label and place % 5 == 0:
                 values.append(word)
                 continue
-            try:
-                value = float(word)
-            except ValueError:
-                value = 0.5
+            is_number = re.fullmatch(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?", word)
+            value = float(word) if is_number else 0.5
             if not value.is_integer() or abs(value) >= 2**31:
                 return f"line {number}: {word!r} is not a whole number below 2^31"
             values.append(int(value))
-        guesses.append([values[i : i + 5] for i in range(0, len(values), 5)])
+        guesses.append([values[i : i + 5] for i in range(0, min(len(values), 25), 5)])
     return guesses
 
 
@@ -295,7 +304,7 @@ def found(read, path):
 def test_a_submission_is_read_as_line_by_line(tmp_path_factory, lines):
     path, text = tmp_path_factory.getbasetemp() / "s.txt", "".join(lines)
     path.write_bytes(text.encode())
-    wanted = one_after_another(list(enumerate(text.splitlines(), start=1)))
+    wanted = one_after_another(lines_of(text))
     assert found(read_submission, path) == wanted
 
 
@@ -338,20 +347,19 @@ csv_end = st.sampled_from(["\n", "\r\n", "\r", "\n\n"])
 @example([("1", "2", "3\r1,2,3")], "\n")
 def test_a_csv_is_read_as_row_by_row(tmp_path_factory, rows, end):
     path = tmp_path_factory.getbasetemp() / "t.csv"
-
-    def found():
-        try:
-            (c, a), numbers = read_csv_columns(path, "table", ("c", "a"))
-        except UserError as error:
-            return str(error)
-        return list(zip(numbers, c, a, strict=True))
-
     text = "".join(",".join(row) + end for row in [("a", "b", "c"), *rows])
     for whole_text in (text, text.removesuffix(end)):
         path.write_bytes(whole_text.encode())
-        at_once = found()
-        with patch.object(devkit, "regular_columns", lambda text, n_columns: None):
-            assert at_once == found()
+        reader = csv.reader(io.StringIO(whole_text, newline=""))
+        wanted = [(reader.line_num, row) for row in reader if row][1:]
+        odd = [f"line {line}: {len(row)} columns" for line, row in wanted if len(row) != 3]
+        if odd:
+            with pytest.raises(UserError, match=re.escape(f"{path}, {odd[0]}")):
+                CsvTable(path, "table", ("c", "a"))
+            continue
+        table = CsvTable(path, "table", ("c", "a"))
+        assert table.cells == [[row[2] for _, row in wanted], [row[0] for _, row in wanted]]
+        assert table.lines == [line for line, _ in wanted]
 
 
 def test_a_cell_longer_than_a_csv_may_have_is_refused(tmp_path):
@@ -366,7 +374,7 @@ def test_regular_files_are_read_at_once(tmp_path):
     text, table = tmp_path / "s.txt", tmp_path / "s.csv"
     text.write_bytes(b"1 0 0 1 1\r\n\r\n 2 -1 0 5 1e1  3\t0 0 1 1.0")
     write_kaggle_submission(table, "abc", GUESSES, WNIDS)
-    with patch.object(devkit, "_words_of_guesses", None), patch.object(devkit, "_integer", None):
+    with patch.object(text_module, "whole_number", None):
         labels, boxes = read_submission(text)
         assert labels[:, :3].tolist() == [[1, -1, -1], [-1, -1, -1], [2, 3, -1]]
         assert boxes[2, :2].tolist() == [[-1, 0, 5, 10], [0, 0, 1, 1]]
@@ -388,16 +396,3 @@ def test_the_one_bad_line_of_fifty_thousand_is_named(tmp_path, bad, message):
     (tmp_path / "s.txt").write_text("\n".join(lines))
     with pytest.raises(UserError, match=message):
         read_submission(tmp_path / "s.txt")
-
-
-# --- blacklist
-
-
-def test_blacklist_numbers_start_at_one(tmp_path):
-    path = tmp_path / "b.txt"
-    path.write_text("1\n\n3\n")
-    assert read_blacklist(path, 3).tolist() == [True, False, True]
-    for bad in ("0", "4"):
-        path.write_text(f"1\n{bad}\n")
-        with pytest.raises(UserError, match=f"line 2: image {bad}; the images are 1 to 3"):
-            read_blacklist(path, 3)

@@ -1,6 +1,5 @@
 import time
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cam_repro.errors import UserError
-from cam_repro.formats import wsol_metadata as choe
 from cam_repro.formats.wsol_metadata import is_metadata_folder, read_metadata
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "max_box_acc" / "metadata"
@@ -35,9 +33,14 @@ def test_images_keep_the_order_of_image_ids(tmp_path):
     assert metadata.ids == ["val/b.JPEG", "val/a.JPEG", "val/c.JPEG"]
     assert metadata.labels_N.tolist() == [0, 7, -1]
     assert metadata.sizes_N2.tolist() == [[500, 375], [30, 20], [1, 2]]
-    assert metadata.boxes_T4.tolist() == [[5, 6, 7, 8], [1, 2, 3, 4], [0, 0, 9, 9]]
-    assert metadata.offsets.tolist() == [0, 1, 3, 3]
-    dtypes = [metadata.labels_N, metadata.sizes_N2, metadata.boxes_T4, metadata.offsets]
+    assert metadata.boxes.values_T4.tolist() == [[5, 6, 7, 8], [1, 2, 3, 4], [0, 0, 9, 9]]
+    assert metadata.boxes.offsets.tolist() == [0, 1, 3, 3]
+    dtypes = [
+        metadata.labels_N,
+        metadata.sizes_N2,
+        metadata.boxes.values_T4,
+        metadata.boxes.offsets,
+    ]
     assert [array.dtype for array in dtypes] == [np.int32, np.int32, np.int32, np.int64]
 
 
@@ -46,13 +49,13 @@ def test_the_fixture_is_read_whole():
     assert len(metadata.ids) == 150
     assert metadata.ids[1] == "val/img_00001.JPEG"
     assert metadata.sizes_N2[:2].tolist() == [[138, 136], [488, 161]]
-    assert metadata.offsets[:4].tolist() == [0, 2, 3, 4]
-    assert metadata.boxes_T4[:3].tolist() == [
+    assert metadata.boxes.offsets[:4].tolist() == [0, 2, 3, 4]
+    assert metadata.boxes.values_T4[:3].tolist() == [
         [33, 32, 115, 123],
         [15, 22, 45, 101],
         [36, 30, 242, 130],
     ]
-    assert len(metadata.boxes_T4) == metadata.offsets[-1] == 247
+    assert len(metadata.boxes.values_T4) == metadata.boxes.offsets[-1] == 247
 
 
 def test_without_class_labels_no_image_has_a_label(tmp_path):
@@ -63,14 +66,14 @@ def test_without_class_labels_no_image_has_a_label(tmp_path):
 def test_lines_of_other_images_empty_lines_and_windows_line_ends_do_no_harm(tmp_path):
     text = "\r\nval/z.JPEG,1,2,3,4\r\n\r\nval/c.JPEG,0,1,0,1\r\n"
     metadata = read_metadata(write(tmp_path, localization=text))
-    assert metadata.boxes_T4.tolist() == [[0, 1, 0, 1]]
-    assert metadata.offsets.tolist() == [0, 0, 0, 1]
+    assert metadata.boxes.values_T4.tolist() == [[0, 1, 0, 1]]
+    assert metadata.boxes.offsets.tolist() == [0, 0, 0, 1]
 
 
 def test_no_box_at_all_is_allowed(tmp_path):
     metadata = read_metadata(write(tmp_path, localization=""))
-    assert metadata.boxes_T4.shape == (0, 4)
-    assert metadata.offsets.tolist() == [0, 0, 0, 0]
+    assert metadata.boxes.values_T4.shape == (0, 4)
+    assert metadata.boxes.offsets.tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -122,23 +125,39 @@ end = st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", " \n", "\x1c\n", "\x85\
 @example("val/a.JPEG,1,2,-9223372036854775808,4\n")
 def test_a_table_is_read_as_line_by_line(tmp_path_factory, text):
     folder = write(tmp_path_factory.getbasetemp())
-    (folder / "localization.txt").write_bytes(text.encode())
+    path = folder / "localization.txt"
+    path.write_bytes(text.encode())
+    try:
+        metadata = read_metadata(folder)
+        found = [metadata.boxes.of(i).tolist() for i in range(len(metadata))]
+        assert metadata.boxes.values_T4.dtype == np.int32
+    except UserError as error:
+        found = str(error)
+    assert found == one_after_another(path, text)
 
-    def found():
+
+def one_after_another(path, text):
+    """The boxes of each image of ``write``; else what is said of the first bad line."""
+    ids = (path.parent / "image_ids.txt").read_text().split()
+    boxes = {image_id: [] for image_id in ids}
+    form = "id,x0,y0,x1,y1 with 0 <= x0 <= x1 and 0 <= y0 <= y1"
+    known = not text.strip()
+    for number, line in enumerate((line.strip() for line in text.split("\n")), start=1):
+        if not line:
+            continue
+        image_id, *words = line.split(",")
         try:
-            metadata = read_metadata(folder)
-        except UserError as error:
-            return str(error)
-        return metadata.boxes_T4.tolist(), metadata.offsets.tolist(), metadata.boxes_T4.dtype
-
-    at_once = found()
-    with patch.object(choe, "_regular_table", lambda text, n_words: None):
-        assert at_once == found()
-
-
-def test_regular_tables_are_read_at_once(tmp_path):
-    with patch.object(choe, "_checked_table", None):
-        assert read_metadata(write(tmp_path)).labels_N.tolist() == [0, 7, -1]
+            x0, y0, x1, y1 = map(int, words)
+            good = 0 <= x0 <= x1 < 2**31 and 0 <= y0 <= y1 < 2**31
+        except ValueError:
+            good = False
+        if not good:
+            return f"{path}, line {number}: {line!r} is not of the form {form}"
+        known = known or image_id in boxes
+        boxes.get(image_id, []).append([x0, y0, x1, y1])
+    if not known:
+        return f"{path}: not one of its images is in image_ids.txt; the ids must be equal"
+    return list(boxes.values())
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -171,7 +190,9 @@ def test_many_images_are_read_in_order(tmp_path):
     seconds = time.process_time() - start
     assert metadata.labels_N[[0, 999, 1000, n - 1]].tolist() == [0, 999, 0, 999]
     assert metadata.sizes_N2[-1].tolist() == [n, n + 1]
-    assert metadata.boxes_T4[metadata.offsets[29_999] : metadata.offsets[30_001], 2].tolist() == [
+    assert metadata.boxes.values_T4[
+        metadata.boxes.offsets[29_999] : metadata.boxes.offsets[30_001], 2
+    ].tolist() == [
         29_999,
         79_999,
         30_000,

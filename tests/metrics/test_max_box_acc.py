@@ -71,8 +71,7 @@ def test_equals_the_authors_program_on_150_maps(cams, mode):
     expected = json.loads((FIXTURE / "expected.json").read_text())[mode]
     accumulator = MaxBoxAccAccumulator(multi_contour=mode == "multi_contour")
     for i, cam in enumerate(cams):
-        boxes_M4 = metadata.boxes_T4[metadata.offsets[i] : metadata.offsets[i + 1]]
-        accumulator.add(cam, boxes_M4, *metadata.sizes_N2[i])
+        accumulator.add(cam, metadata.boxes.of(i), *metadata.sizes_N2[i])
     result = accumulator.result()
     got = result.as_json()
     assert got["max_box_acc"] == pytest.approx(expected["max_box_acc"], abs=1e-9)

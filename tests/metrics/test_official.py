@@ -6,20 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cam_repro.data.ground_truth.read import read_ground_truth
+from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.errors import UserError
-from cam_repro.formats.submissions import read_blacklist, read_submission
+from cam_repro.formats.devkit import read_blacklist
+from cam_repro.formats.submissions import read_submission
 from cam_repro.metrics.official import errors, hits, overlaps
+from cam_repro.truth import RaggedBoxes, Truth
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"
 
 
 @pytest.mark.parametrize("with_blacklist", [False, True])
 def test_equals_the_development_kit(with_blacklist):
-    truth = read_ground_truth(FIXTURE / "ground_truth.csv")
+    truth = read_truth(FIXTURE / "ground_truth.csv")
     guesses = read_submission(FIXTURE / "submission.txt")
     blacklisted = read_blacklist(FIXTURE / "blacklist.txt", 1500) if with_blacklist else None
-    right = hits(*guesses, truth.labels_N, truth.gt_boxes_T4, truth.gt_offsets)
+    right = hits(truth, *guesses)
     expected = [
         row
         for row in json.loads((FIXTURE / "expected.json").read_text())
@@ -33,28 +35,24 @@ def test_equals_the_development_kit(with_blacklist):
 
 
 def test_half_overlap_counts_and_a_pixel_less_does_not():
-    truth = np.array([[0, 0, 9, 9], [0, 0, 9, 9]])
+    truth = RaggedBoxes.from_lists([[[0, 0, 9, 9]], [[0, 0, 9, 9]]])
     boxes = np.array([[[0, 0, 9, 4]], [[0, 0, 9, 3]]])
-    assert overlaps(boxes, truth, np.array([0, 1, 2])).tolist() == [[True], [False]]
+    assert overlaps(boxes, truth).tolist() == [[True], [False]]
 
 
 def test_guesses_not_asked_for_are_no_hits():
-    truth, offsets = np.array([[0, 0, 9, 9], [5, 5, 9, 9]]), np.array([0, 2, 2])
+    truth = RaggedBoxes.from_lists([[[0, 0, 9, 9], [5, 5, 9, 9]], []])
     boxes = np.array([[[0, 0, 9, 9], [5, 5, 9, 9], [0, 0, 1, 1]], [[0, 0, 9, 9]] * 3])
     asked = np.array([[False, True, True], [True, True, True]])
-    assert overlaps(boxes, truth, offsets)[0].tolist() == [True, True, False]
-    found = overlaps(boxes, truth, offsets, asked_NG=asked)
+    assert overlaps(boxes, truth)[0].tolist() == [True, True, False]
+    found = overlaps(boxes, truth, asked_NG=asked)
     assert found.tolist() == [[False, True, False], [False, False, False]]
 
 
 def test_padding_and_unknown_labels_are_never_right():
-    cls, loc = hits(
-        np.array([[-1]]),
-        np.array([[[-1, -1, -1, -1]]]),
-        np.array([-1]),
-        np.array([[-1, -1, -1, -1]]),
-        np.array([0, 1]),
-    )
+    nothing = [-1, -1, -1, -1]
+    truth = Truth(ids=["a"], labels_N=np.array([-1]), boxes=RaggedBoxes.from_lists([[nothing]]))
+    cls, loc = hits(truth, np.array([[-1]]), np.array([[nothing]]))
     assert not cls.any()
     assert not loc.any()
 
@@ -74,18 +72,18 @@ def test_blacklist_leaves_classification_alone():
 RIGHT, WRONG = [0, 0, 9, 9], [10, 10, 19, 19]
 
 
-def errors_of(guesses, label=7, gt_boxes=(RIGHT,)):
+def errors_of(guesses, label=7, true_boxes=(RIGHT,)):
     """(cls_error, clsloc_error) for k = 1, 2, ... of one image with guesses (label, box)."""
     labels = np.array([[guess for guess, _ in guesses]])
     boxes = np.array([[box for _, box in guesses]])
-    truth = np.array(gt_boxes, np.int64).reshape(-1, 4)
-    right = hits(labels, boxes, np.array([label]), truth, np.array([0, len(truth)]))
+    truth = Truth(ids=["a"], labels_N=np.array([label]), boxes=RaggedBoxes.from_lists([true_boxes]))
+    right = hits(truth, labels, boxes)
     return [(row.cls_error, row.clsloc_error) for row in errors(*right)]
 
 
 def test_any_of_several_true_boxes_will_do():
-    assert errors_of([(7, RIGHT)], gt_boxes=[WRONG, RIGHT]) == [(0, 0)]
-    assert errors_of([(7, RIGHT)], gt_boxes=[WRONG, WRONG]) == [(0, 100)]
+    assert errors_of([(7, RIGHT)], true_boxes=[WRONG, RIGHT]) == [(0, 0)]
+    assert errors_of([(7, RIGHT)], true_boxes=[WRONG, WRONG]) == [(0, 100)]
 
 
 def test_the_same_label_may_be_guessed_twice():
@@ -97,7 +95,7 @@ def test_label_and_box_must_be_right_in_the_same_guess():
 
 
 def test_an_image_without_a_true_box_is_never_right():
-    assert errors_of([(7, RIGHT), (7, WRONG)], gt_boxes=[]) == [(0, 100), (0, 100)]
+    assert errors_of([(7, RIGHT), (7, WRONG)], true_boxes=[]) == [(0, 100), (0, 100)]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_a_box_with_its_corners_exchanged_has_no_pixel(box):
 
 
 def test_a_true_box_with_its_corners_exchanged_is_never_reached():
-    assert errors_of([(7, RIGHT)], gt_boxes=[[9, 9, 0, 0]]) == [(0, 100)]
+    assert errors_of([(7, RIGHT)], true_boxes=[[9, 9, 0, 0]]) == [(0, 100)]
 
 
 def test_coordinates_are_inclusive():
@@ -116,7 +114,7 @@ def test_coordinates_are_inclusive():
     assert errors_of([(7, [0, 0, 4, 9])]) == [(0, 0)]
     assert errors_of([(7, [0, 0, 3, 9])]) == [(0, 100)]
     # One pixel is a box of area 1.
-    assert errors_of([(7, [3, 3, 3, 3])], gt_boxes=[[3, 3, 3, 3]]) == [(0, 0)]
+    assert errors_of([(7, [3, 3, 3, 3])], true_boxes=[[3, 3, 3, 3]]) == [(0, 0)]
 
 
 def test_labels_that_no_class_has_are_wrong_and_otherwise_harmless():
@@ -128,8 +126,12 @@ def test_guesses_after_the_fifth_and_empty_lines(tmp_path):
     wrong, right = "8 0 0 9 9 " * 5, "7 0 0 9 9\n"
     path.write_text(f"{wrong}{right}{wrong[:-10]}{right}\n")
     labels, boxes = read_submission(path)
-    truth = np.array([RIGHT] * 3)
-    right = hits(labels, boxes, np.array([7, 7, 7]), truth, np.arange(4))
+    truth = Truth(
+        ids=["a", "b", "c"],
+        labels_N=np.array([7, 7, 7]),
+        boxes=RaggedBoxes.from_lists([[RIGHT]] * 3),
+    )
+    right = hits(truth, labels, boxes)
     assert [row.clsloc_error for row in errors(*right)] == [100, 100, 100, 100, 100 * 2 / 3]
 
 
@@ -174,12 +176,12 @@ def test_equals_the_definition_with_repeated_labels_and_images_without_boxes(n, 
 
     labels, boxes = rng.integers(0, 3, (n, n_guesses)), random_boxes(n, n_guesses)
     truth_labels, counts = rng.integers(0, 3, n), rng.integers(0, 4, n)
-    flat = random_boxes(counts.sum())
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    cls, loc = hits(labels, boxes, truth_labels, flat, offsets)
-    assert np.array_equal(loc, cls & overlaps(boxes, flat, offsets))
+    true_boxes = RaggedBoxes.from_counts(random_boxes(counts.sum()), counts)
+    truth = Truth(ids=list(map(str, range(n))), labels_N=truth_labels, boxes=true_boxes)
+    cls, loc = hits(truth, labels, boxes)
+    assert np.array_equal(loc, cls & overlaps(boxes, true_boxes))
     found = errors(cls, loc)
-    per_image = [flat[offsets[i] : offsets[i + 1]] for i in range(n)]
+    per_image = [true_boxes.of(i) for i in range(n)]
     for row in found:
         wanted = by_loops(labels, boxes, truth_labels, per_image, row.k)
         assert (row.cls_error, row.clsloc_error) == pytest.approx(wanted, abs=1e-9)

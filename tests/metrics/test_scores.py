@@ -3,22 +3,21 @@ import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
-from cam_repro.runs.predictions import PredictionTable, RuleTable
+from cam_repro.runs.predictions import Predictions, RuleTable
+from cam_repro.truth import RaggedBoxes
 
 RIGHT, WRONG, NONE = (0, 0, 9, 9), (10, 10, 19, 19), (-1, -1, -1, -1)
 
 
-def table(labels):
+def table(labels, true_boxes=((RIGHT,), (RIGHT,), ())):
     """Three images of label 7: right at once; right class second; no true box."""
     boxes = np.array([[RIGHT] + [NONE] * 4, [WRONG, RIGHT] + [NONE] * 3, [RIGHT] + [NONE] * 4])
     loose = np.array([[WRONG, RIGHT] + [NONE] * 3] * 3)
-    return PredictionTable(
+    return Predictions(
         ids=["a", "b", "c"],
-        widths_N=np.full(3, 20),
-        heights_N=np.full(3, 20),
+        sizes_N2=np.full((3, 2), 20),
         labels_N=np.array(labels),
-        gt_boxes_T4=np.array([RIGHT, RIGHT]),
-        gt_offsets=np.array([0, 1, 2, 2]),
+        boxes=RaggedBoxes.from_lists(true_boxes),
         classes_N5=np.array([[7, 1, 2, 3, 4], [1, 7, 2, 3, 4], [7, 1, 2, 3, 4]]),
         probabilities_N5=np.full((3, 5), 0.2),
         rules={
@@ -50,8 +49,7 @@ def test_literal_scores(caplog):
 
 
 def test_without_any_true_box_there_is_no_localization_error(caplog):
-    boxless = table([7, 7, 7])
-    boxless.gt_boxes_T4, boxless.gt_offsets = np.zeros((0, 4), np.int32), np.zeros(4, int)
+    boxless = table([7, 7, 7], true_boxes=((), (), ()))
     cls = {"top1": pytest.approx(100 / 3), "top5": 0}
     assert score(boxless) == {"n_images": 3, "n_blacklisted": 0, "cls": cls}
     assert caplog.text == ""

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cam_repro.classes import classes_of, ilsvrc_classes
-from cam_repro.data.ground_truth.read import GroundTruth
 from cam_repro.errors import UserError
 from cam_repro.formats.maps import open_maps
 from cam_repro.formats.submissions import write_kaggle_submission, write_submission
 from cam_repro.runs.guesses import match_ids, read_guesses
+from cam_repro.truth import RaggedBoxes, Truth
 
 RIGHT = (0, 0, 9, 9)
 SNAKE, GOOSE = 65, 99
@@ -20,11 +20,10 @@ SNAKE, GOOSE = 65, 99
 def truth_of(images, classes=None):
     """One true box an image."""
     n = len(images)
-    return GroundTruth(
-        images=list(images),
+    return Truth(
+        ids=list(images),
         labels_N=np.full(n, SNAKE),
-        gt_boxes_T4=np.array([RIGHT] * n),
-        gt_offsets=np.arange(n + 1),
+        boxes=RaggedBoxes.from_lists([[RIGHT]] * n),
         classes=classes,
     )
 

@@ -36,7 +36,7 @@ def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=
         width=10,
         height=10,
         label=4,
-        gt_boxes_M4=np.array([[0, 0, 9, 9], [2, 2, 3, 3]], np.int32),
+        true_boxes_M4=np.array([[0, 0, 9, 9], [2, 2, 3, 3]], np.int32),
         classes=[4, 2],
         probabilities=[0.75, 0.25],
         rules={"threshold": RuleGuesses(list(guesses), gt_known)},
@@ -48,8 +48,8 @@ def test_literal_row_padded_and_sorted_by_id(tmp_path):
     table = read_predictions(tmp_path)
     assert table.ids == ["a", "b"]
     assert table.labels_N.tolist() == [4, 4]
-    assert table.gt_boxes_T4.tolist() == [[0, 0, 9, 9], [2, 2, 3, 3]] * 2
-    assert table.gt_offsets.tolist() == [0, 2, 4]
+    assert table.boxes.values_T4.tolist() == [[0, 0, 9, 9], [2, 2, 3, 3]] * 2
+    assert table.boxes.offsets.tolist() == [0, 2, 4]
     assert table.classes_N5.tolist() == [[4, 2, -1, -1, -1]] * 2
     assert table.probabilities_N5.tolist() == [[0.75, 0.25, 0, 0, 0]] * 2
     threshold = table.rules["threshold"]
@@ -163,7 +163,7 @@ def predictions(draw):
         width=width,
         height=height,
         label=draw(st.integers(-1, 9)),
-        gt_boxes_M4=np.array([box() for _ in range(draw(st.integers(0, 3)))], np.int32).reshape(
+        true_boxes_M4=np.array([box() for _ in range(draw(st.integers(0, 3)))], np.int32).reshape(
             -1, 4
         ),
         classes=draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)),
@@ -188,14 +188,13 @@ def test_round_trip(rows):
         table = read_predictions(folder)
     assert len(table) == len(rows)
     for i, row in enumerate(rows):
-        assert (table.ids[i], table.widths_N[i], table.heights_N[i], table.labels_N[i]) == (
+        assert (table.ids[i], *table.sizes_N2[i].tolist(), table.labels_N[i]) == (
             row.id,
             row.width,
             row.height,
             row.label,
         )
-        boxes = table.gt_boxes_T4[table.gt_offsets[i] : table.gt_offsets[i + 1]]
-        np.testing.assert_array_equal(boxes, row.gt_boxes_M4)
+        np.testing.assert_array_equal(table.boxes.of(i), row.true_boxes_M4)
         n = len(row.classes)
         assert table.classes_N5[i].tolist() == row.classes + [-1] * (5 - n)
         assert table.probabilities_N5[i].tolist() == row.probabilities + [0] * (5 - n)
@@ -280,7 +279,7 @@ def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
             width=20,
             height=20,
             label=0,
-            gt_boxes_M4=np.zeros((0, 4), np.int32),
+            true_boxes_M4=np.zeros((0, 4), np.int32),
             classes=[0],
             probabilities=[1.0],
             rules={"threshold": RuleGuesses([(0, (1, 2, 3, 4))])},

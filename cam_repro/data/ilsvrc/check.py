@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,20 @@ from tqdm import tqdm
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.ilsvrc.image_set import (
     ILSVRC_IMAGES,
-    ImageSet,
     blacklisted,
     files_in,
     find_classes,
     known_as,
     label_sources,
     list_files,
-    names_repeat,
 )
-from cam_repro.data.ilsvrc.layouts import SPLITS, Layout, image_id
+from cam_repro.data.ilsvrc.layouts import Layout
+from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.packed.read import INDEX, load_packed_set, packed_classes, read_pack_manifest
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
+from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.types import NO_LABEL
 
 FAULTS = {
@@ -195,8 +196,8 @@ def _check_packed_split(root: Path, split: str, decode: bool) -> SplitReport:
         report.labels = INDEX
         report.images_by_class = dict(zip(images.classes.wnids, counts.tolist(), strict=True))
     report.annotations = INDEX if images.has_boxes else None
-    report.boxes = len(images.boxes_M4)
-    report.images_without_boxes = int((np.diff(images.box_offsets) == 0).sum())
+    report.boxes = len(images.boxes.values_T4)
+    report.images_without_boxes = int((images.boxes.counts_N == 0).sum())
     if images.blacklisted_N is not None:
         report.blacklisted = int(images.blacklisted_N.sum())
     unreadable = _unreadable(images, decode)
@@ -360,8 +361,8 @@ def _match_boxes(
     boxes = annotations.select(ids)
     report.annotations = layout.short(layout.boxes[split])
     report.annotation_version = annotations.version
-    report.boxes = len(boxes.boxes_T4)
-    report.images_without_boxes = int((np.diff(boxes.offsets) == 0).sum())
+    report.boxes = len(boxes.boxes.values_T4)
+    report.images_without_boxes = int((boxes.boxes.counts_N == 0).sum())
     found["annotations_without_image"] = sorted(set(annotations.ids) - set(ids))
     solution = layout.solutions.get(split)
     if solution is not None and layout.boxes[split].is_dir():
@@ -377,8 +378,8 @@ def _match_boxes(
 
 def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
     """The objects of each image, in an order that tells nothing."""
-    objects = list(zip(boxes.wnids_T.tolist(), boxes.boxes_T4.tolist(), strict=True))
-    for start, end in zip(boxes.offsets[:-1], boxes.offsets[1:], strict=True):
+    objects = list(zip(boxes.wnids_T.tolist(), boxes.boxes.values_T4.tolist(), strict=True))
+    for start, end in pairwise(boxes.boxes.offsets.tolist()):
         yield sorted(objects[start:end])
 
 
@@ -479,16 +480,15 @@ def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, fou
         (width, height), (stated_w, stated_h) = sizes_N2[row], stated_N2[row]
         found["other_size"].append(f"{files[row]} is {width}x{height}, not {stated_w}x{stated_h}")
     size_N2 = np.where(sizes_N2 > 0, sizes_N2, stated_N2)
-    image_T = np.repeat(np.arange(len(files)), np.diff(boxes.offsets))
-    low_T2, high_T2, size_T2 = boxes.boxes_T4[:, :2], boxes.boxes_T4[:, 2:], size_N2[image_T]
+    image_T = boxes.boxes.image_of_box()
+    low_T2, high_T2 = np.split(boxes.boxes.values_T4, 2, axis=1)
+    size_T2 = size_N2[image_T]
     beyond_T2 = (high_T2 >= size_T2) & (size_T2 > 0)
     outside_T = np.any((low_T2 < 0) | (high_T2 < low_T2) | beyond_T2, axis=1)
     for row in np.unique(image_T[outside_T]):
-        own = slice(boxes.offsets[row], boxes.offsets[row + 1])
+        outside_M4 = boxes.boxes.values_T4[outside_T & (image_T == row)]
         width, height = size_N2[row]
-        found["boxes_outside"].append(
-            f"{files[row]} ({width}x{height}): {boxes.boxes_T4[own][outside_T[own]].tolist()}"
-        )
+        found["boxes_outside"].append(f"{files[row]} ({width}x{height}): {outside_M4.tolist()}")
 
 
 def some_of(found: Iterable[str], shown: int = 3) -> str:

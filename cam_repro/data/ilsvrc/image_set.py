@@ -1,6 +1,6 @@
 """ILSVRC (CLS-LOC) on disk: which images there are, their classes and their boxes.
 
-``layouts.py`` finds the parts of a tree, ``annotations.py`` reads boxes, ``classes.py`` owns the
+``layouts.py`` finds the parts of a tree, ``formats/boxes.py`` reads boxes, ``classes.py`` owns the
 numbering of the classes; here they become the images of one split. The same images in another
 layout, with boxes from another kind of file, are the same ``ImageSet``: same ids in the same
 order, same labels, same boxes, same fingerprint.
@@ -8,16 +8,13 @@ order, same labels, same boxes, same fingerprint.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cam_repro.classes import (
     ClassTable,
@@ -26,136 +23,27 @@ from cam_repro.classes import (
     read_meta,
     read_synset_mapping,
 )
-from cam_repro.data.ground_truth.read import GroundTruth
 from cam_repro.data.ilsvrc.layouts import (
-    SPLITS,
     Layout,
     Places,
     class_folders,
     find_layout,
     has_class_folders,
-    image_id,
-    is_image,
 )
-from cam_repro.data.images import ImageFiles, ImageStore, Size, at_size
+from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
-from cam_repro.formats.submissions import read_blacklist
-from cam_repro.types import NO_LABEL, Sample, empty_boxes
+from cam_repro.formats.devkit import read_blacklist, read_val_labels
+from cam_repro.formats.names import image_id, is_image, names_repeat
+from cam_repro.truth import Names, RaggedBoxes
+from cam_repro.types import NO_LABEL
 
 ILSVRC_CLASSES = 1000
 ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
 
 _NUMBER = re.compile(r"_(\d{8})$")
 """The number of a validation image: its line in the development kit's list of labels."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """The images of one split, in the order of their ids.
-
-    Names are kept as one array of bytes, not as objects: the 1.28 million training images must
-    cost little in each of the processes that load them.
-
-    name: the data set's name, part of every output path.
-    classes: its classes, by class index.
-    folder: where it lies, for messages; store: where its pixels are read from, None where there
-        are labels, sizes and boxes alone.
-    ids_N: names of the images, bytes; labels_N: class indices, ``NO_LABEL`` where unknown.
-    boxes_M4, box_offsets: boxes of image i are ``boxes_M4[box_offsets[i]:box_offsets[i + 1]]``.
-    sizes_N2: width and height by the annotations, int32, 0 where they do not say; None without
-        annotations.
-    is_ilsvrc: whether this is the complete ILSVRC split, whose numbers compare with the paper's.
-    described: layout and sources of labels and boxes, in a few words.
-    blacklisted_N: bool, images that the official localization error leaves out; None without a
-        blacklist.
-    altered: what was done to the pixels of these images, in a few words; None where nothing was.
-    """
-
-    name: str
-    split: str
-    folder: Path
-    classes: ClassTable
-    store: ImageStore | None
-    ids_N: np.ndarray
-    labels_N: np.ndarray
-    boxes_M4: np.ndarray
-    box_offsets: np.ndarray
-    sizes_N2: np.ndarray | None
-    is_ilsvrc: bool
-    described: str
-    blacklisted_N: np.ndarray | None = None
-    altered: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids_N)
-
-    def __getitem__(self, index: int) -> Sample:
-        start, end = self.box_offsets[index], self.box_offsets[index + 1]
-        return Sample(
-            id=self.ids_N[index].decode(),
-            index=index,
-            path=self.folder if self.store is None else self.store.path(index),
-            label=int(self.labels_N[index]),
-            boxes_M4=self.boxes_M4[start:end],
-        )
-
-    def read(self, index: int) -> tuple[Image.Image, Size]:
-        """One image, decoded, and the size of its original: ``ImageStore.read``."""
-        assert self.store is not None, "no images"
-        return self.store.read(index)
-
-    def size(self, index: int) -> Size:
-        """Width and height of one image's original: ``ImageStore.size``."""
-        assert self.store is not None, "no images"
-        return self.store.size(index)
-
-    def original(self, index: int) -> Image.Image:
-        """One image at the size of its original, which boxes refer to."""
-        return at_size(*self.read(index))
-
-    @property
-    def has_images(self) -> bool:
-        return self.store is not None
-
-    @cached_property
-    def ids(self) -> list[str]:
-        """Ids of all images."""
-        return [own_id.decode() for own_id in self.ids_N]
-
-    @property
-    def has_labels(self) -> bool:
-        return bool((self.labels_N != NO_LABEL).all())
-
-    @property
-    def has_boxes(self) -> bool:
-        """Whether any image has a true box."""
-        return len(self.boxes_M4) > 0
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, boxes and classes: equal sets of images have equal ones.
-
-        Of altered images also over what was done to them.
-        """
-        digest = hashlib.sha256((self.altered or "").encode())
-        digest.update("\n".join(self.classes.wnids).encode())
-        digest.update("\n".join(self.ids).encode())
-        for array in (self.labels_N, self.boxes_M4, self.box_offsets):
-            digest.update(np.ascontiguousarray(array, np.int64).tobytes())
-        return digest.hexdigest()
-
-    def ground_truth(self) -> GroundTruth:
-        """What a submission for this split is scored against."""
-        return GroundTruth(
-            images=self.ids,
-            labels_N=self.labels_N.astype(np.int64),
-            gt_boxes_T4=self.boxes_M4.astype(np.int64),
-            gt_offsets=self.box_offsets,
-            sizes_N2=self.sizes_N2,
-            classes=self.classes,
-            blacklisted_N=self.blacklisted_N,
-        )
 
 
 def load_image_set(
@@ -222,11 +110,11 @@ def load_image_set(
                 f"{source.why_silent(files[row], row, known, annotations)} ({len(unknown):,} such "
                 "images); mend it, take the images away, or name other classes with data.classes="
             )
-    boxes_M4, offsets = empty_boxes(), np.zeros(len(files) + 1, np.int64)
+    true_boxes = RaggedBoxes.none(len(files))
     if annotations is not None:
-        boxes_M4, offsets = _boxes_of_class(annotations, labels_N, table)
+        true_boxes = _boxes_of_class(annotations, labels_N, table)
     try:
-        files_N, ids_N = (np.array([text.encode() for text in texts]) for texts in (files, ids))
+        file_names, names = Names(files), Names(ids)
     except UnicodeEncodeError as error:
         raise UserError(f"{layout.images[split]}: rename {error.object!a}, not UTF-8") from None
 
@@ -236,52 +124,17 @@ def load_image_set(
         split=split,
         folder=layout.images[split],
         classes=table,
-        store=ImageFiles(layout.images[split], files_N),
-        ids_N=ids_N,
+        store=ImageFiles(layout.images[split], file_names),
+        ids=names,
         labels_N=labels_N,
-        boxes_M4=boxes_M4,
-        box_offsets=offsets,
+        boxes=true_boxes,
         sizes_N2=None if annotations is None else annotations.sizes_N2,
         is_ilsvrc=is_ilsvrc,
-        described=layout.describe(labels_from, boxes if len(boxes_M4) else None, with_boxes),
+        described=layout.describe(
+            labels_from, boxes if len(true_boxes.values_T4) else None, with_boxes
+        ),
         blacklisted_N=blacklisted(layout, files) if split == "val" else None,
     )
-
-
-def ground_truth_set(
-    truth: GroundTruth, source: Path, split: str, name: str | None = None
-) -> ImageSet:
-    """The images of a ground truth: their labels, sizes and boxes, without their pixels.
-
-    name: by default ``ilsvrc`` for a complete split of the real set, the file's name for others.
-    Where it names no classes they are called ``class 0``, ``class 1`` ....
-    """
-    n_classes = int(truth.labels_N.max(initial=0)) + 1
-    wnids = [f"class{index:05d}" for index in range(n_classes)]
-    names = {wnid: f"class {index}" for index, wnid in enumerate(wnids)}
-    classes = truth.classes or classes_of(wnids, names)
-    nested = names_repeat(truth.images)
-    is_ilsvrc = classes.wnids == ilsvrc_classes().wnids and len(truth) == ILSVRC_IMAGES[split]
-    return ImageSet(
-        name=name or ("ilsvrc" if is_ilsvrc else source.resolve().name.partition(".")[0]),
-        split=split,
-        folder=source,
-        classes=classes,
-        store=None,
-        ids_N=np.array([image_id(image, nested).encode() for image in truth.images]),
-        labels_N=truth.labels_N.astype(np.int32),
-        boxes_M4=truth.gt_boxes_T4.astype(np.int32),
-        box_offsets=truth.gt_offsets,
-        sizes_N2=truth.sizes_N2,
-        is_ilsvrc=is_ilsvrc,
-        described="labels, sizes and boxes without images",
-        blacklisted_N=truth.blacklisted_N,
-    )
-
-
-def names_repeat(files: list[str]) -> bool:
-    """Whether names without folders are not distinct, so that ids need the folder."""
-    return len({image_id(file, False) for file in files}) < len(files)
 
 
 def list_files(layout: Layout, split: str) -> list[str]:
@@ -392,7 +245,7 @@ class LabelSource:
         if self.kind == "kit":
             return f"its id is that of none of {known}"
         assert annotations is not None
-        own = annotations.wnids_T[annotations.offsets[row] : annotations.offsets[row + 1]]
+        own = annotations.wnids_T[annotations.boxes.places_of(np.array([row]))]
         wnids = sorted(set(own.tolist()))
         if len(wnids) == 1:
             return f"class {wnids[0]} is not in {known}"
@@ -448,10 +301,7 @@ def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndar
     An image's line is the number in its name; where a name has none, and there are as many lines
     as images, lines and images are in the same order.
     """
-    try:
-        ids = np.array(path.read_text(encoding="ascii").split(), np.int64)
-    except (ValueError, OverflowError) as error:
-        raise UserError(f"{path}: expected one class id a line ({error})") from None
+    ids = read_val_labels(path)
     numbers_N = _numbers(files)
     if numbers_N is not None:
         lines = numbers_N - 1
@@ -494,8 +344,8 @@ def blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
 
 def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarray:
     """Class index of the objects of each image, ``NO_LABEL`` where there are none or several."""
-    labels_N = np.full(len(annotations.offsets) - 1, NO_LABEL, np.int32)
-    image_T = np.repeat(np.arange(len(labels_N)), np.diff(annotations.offsets))
+    labels_N = np.full(len(annotations.boxes), NO_LABEL, np.int32)
+    image_T = annotations.boxes.image_of_box()
     wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
     number_N = np.full(len(labels_N), -1)
     number_N[image_T] = inverse_T
@@ -508,16 +358,12 @@ def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarra
 
 def _boxes_of_class(
     annotations: Annotations, labels_N: np.ndarray, classes: ClassTable
-) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and offsets of the objects of each image's own class: those that a guess can hit.
+) -> RaggedBoxes:
+    """Take the boxes of the objects of each image's own class: those that a guess can hit.
 
     All objects of an image without a label.
     """
-    image_T = np.repeat(np.arange(len(labels_N)), np.diff(annotations.offsets))
     wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
     indices = np.array([_index(wnid, classes) for wnid in wnids.tolist()], np.int32)
-    label_T = labels_N[image_T]
-    keep_T = (indices[inverse_T] == label_T) | (label_T == NO_LABEL)
-    counts_N = np.bincount(image_T[keep_T], minlength=len(labels_N))
-    offsets = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
-    return annotations.boxes_T4[keep_T].reshape(-1, 4), offsets
+    label_T = labels_N[annotations.boxes.image_of_box()]
+    return annotations.boxes.keep((indices[inverse_T] == label_T) | (label_T == NO_LABEL))

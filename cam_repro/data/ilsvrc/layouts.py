@@ -22,10 +22,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError
-
-SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
+from cam_repro.formats.names import is_image, is_xml
 
 _IMAGE_FOLDERS = ("{split}", "ILSVRC2012_img_{split}", "images/{split}")
 _BOX_FOLDERS = (
@@ -201,26 +200,6 @@ def class_folders(folder: Path) -> list[str]:
     return [name for name in names if _WNID.fullmatch(name)] or names
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image."""
-    return not name.startswith(".") and _stem(name) != name
-
-
-def image_id(relative: str, nested: bool) -> str:
-    """Id of the image in a file below its split's folder: the name without an image's suffix.
-
-    nested: keep the class folder in front (names like ``cat/001``).
-    """
-    stem = _stem(relative)
-    return stem if nested else stem.rpartition("/")[2]
-
-
-def _stem(name: str) -> str:
-    """A name without the suffix of an image, if it has one; quick, for there are a million."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name
-
-
 def _kaggle_folder(root: Path) -> Path:
     """The folder that would hold Kaggle's ``Data``, ``Annotations`` and ``ImageSets``."""
     if (root / "ILSVRC" / "Data").is_dir():
@@ -289,11 +268,6 @@ def _holds_xml(folder: Path) -> bool:
             if any(is_xml(entry.name) for entry in entries):
                 return True
     return False
-
-
-def is_xml(name: str) -> bool:
-    """Whether a file's name is that of an XML file."""
-    return name.endswith(".xml") and not name.startswith(".")
 
 
 def _find_lists(folder: Path) -> dict[str, Path]:

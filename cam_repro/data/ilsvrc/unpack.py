@@ -41,7 +41,7 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
-from cam_repro.data.ilsvrc.layouts import SPLITS
+from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 

@@ -21,6 +21,7 @@ import functools
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from cam_repro.classes import ClassTable
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageStore, Size, UnreadableImage, read_image
 from cam_repro.errors import UserError
-from cam_repro.types import empty_boxes
+from cam_repro.truth import Names, RaggedBoxes
 
 SCHEMA = 1
 """Version of a packed folder's layout; a reader refuses any other."""
@@ -76,13 +77,13 @@ class _OpenShard:
 class PackedImages(ImageStore):
     """Images in shards.
 
-    ids_N: their names, bytes, for messages. shard_N, offset_N, length_N: where the bytes of each
+    ids: their names, for messages. shard_N, offset_N, length_N: where the bytes of each
     lie, integers. sizes_N2: width and height of the originals, int32.
     """
 
     folder: Path
     split: str
-    ids_N: np.ndarray
+    ids: Sequence[str]
     shard_N: np.ndarray
     offset_N: np.ndarray
     length_N: np.ndarray
@@ -104,14 +105,14 @@ class PackedImages(ImageStore):
 
     def size(self, index: int) -> Size:
         if self.shard_N[index] == NOWHERE:
-            name = self.ids_N[index].decode()
+            name = self.ids[index]
             raise UnreadableImage(f"{self.folder}: image {name}: could not be read when packed")
         width, height = self.sizes_N2[index].tolist()
         return width, height
 
     def read(self, index: int) -> tuple[Image.Image, Size]:
         size, path = self.size(index), self.path(index)
-        place = f"{path}: image {self.ids_N[index].decode()}"
+        place = f"{path}: image {self.ids[index]}"
         try:
             content = self._shard(path).read(int(self.length_N[index]), int(self.offset_N[index]))
         except OSError as error:
@@ -203,12 +204,11 @@ def _image_set(
         table = pq.read_table(path)
         column = {key: table[key].to_numpy() for key in ("label", "shard", "offset", "length")}
         sizes_N2 = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1)
-        ids_N = np.array(table["id"].cast(pa.binary()).to_pylist())
-        boxes_M4, offsets = empty_boxes(), np.zeros(len(table) + 1, np.int64)
+        ids = Names(np.array(table["id"].cast(pa.binary()).to_pylist(), np.bytes_))
+        boxes = RaggedBoxes.none(len(table))
         if with_boxes:
             counts_N = pc.list_value_length(table["boxes"]).to_numpy() // 4
-            boxes_M4 = pc.list_flatten(table["boxes"]).to_numpy().reshape(-1, 4)
-            offsets[1:] = np.cumsum(counts_N)
+            boxes = RaggedBoxes.from_counts(pc.list_flatten(table["boxes"]).to_numpy(), counts_N)
         has_blacklist = found["blacklisted"] is not None
         blacklisted_N = table["blacklisted"].to_numpy() if has_blacklist else None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -225,12 +225,11 @@ def _image_set(
         folder=folder,
         classes=classes,
         store=PackedImages(
-            folder, split, ids_N, shard_N, column["offset"], column["length"], sizes_N2
+            folder, split, ids, shard_N, column["offset"], column["length"], sizes_N2
         ),
-        ids_N=ids_N,
+        ids=ids,
         labels_N=column["label"],
-        boxes_M4=boxes_M4,
-        box_offsets=offsets,
+        boxes=boxes,
         sizes_N2=sizes_N2,
         is_ilsvrc=found["is_ilsvrc"],
         described=found["described"],

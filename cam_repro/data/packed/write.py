@@ -25,7 +25,7 @@ from PIL import Image, features
 from tqdm import tqdm
 
 from cam_repro.classes import ClassTable
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles, Size, UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import INDEX, MANIFEST, NOWHERE, SCHEMA, shard_path
@@ -219,13 +219,13 @@ class SplitWriter:
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
         columns = {
-            "id": pa.array(images.ids, pa.string()),
+            "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),
             "width": sizes_N2[:, 0],
             "height": sizes_N2[:, 1],
             "boxes": pa.ListArray.from_arrays(
-                pa.array(4 * images.box_offsets, pa.int32()),
-                pa.array(images.boxes_M4.ravel(), pa.int32()),
+                pa.array(4 * images.boxes.offsets, pa.int32()),
+                pa.array(images.boxes.values_T4.ravel(), pa.int32()),
             ),
             "shard": shard_N,
             "offset": offset_N,
@@ -238,8 +238,8 @@ class SplitWriter:
         return {
             "name": self.stored.name(images.name),
             "images": n_images,
-            "boxes": len(images.boxes_M4),
-            "images_with_boxes": int(np.count_nonzero(np.diff(images.box_offsets))),
+            "boxes": len(images.boxes.values_T4),
+            "images_with_boxes": int(np.count_nonzero(images.boxes.counts_N)),
             "shards": [path.stat().st_size for path in shards.paths],
             "skipped": policy.skipped[skipped_before:],
             "blacklisted": None if blacklisted_N is None else int(blacklisted_N.sum()),

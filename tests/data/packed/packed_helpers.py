@@ -49,8 +49,8 @@ def members(shard: Path) -> list[tuple[str, bytes]]:
 def same_sets(one: ImageSet, other: ImageSet) -> bool:
     assert one.ids == other.ids
     assert one.labels_N.tolist() == other.labels_N.tolist()
-    assert one.boxes_M4.tolist() == other.boxes_M4.tolist()
-    assert one.box_offsets.tolist() == other.box_offsets.tolist()
+    assert one.boxes.values_T4.tolist() == other.boxes.values_T4.tolist()
+    assert one.boxes.offsets.tolist() == other.boxes.offsets.tolist()
     assert one.classes.wnids == other.classes.wnids
     assert one.classes.names == other.classes.names
     for index in range(len(one)):

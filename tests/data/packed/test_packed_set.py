@@ -12,6 +12,7 @@ from packed_helpers import ORIGINALS, members, pack_them, same_sets
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
+from cam_repro.truth import RaggedBoxes
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -26,7 +27,7 @@ def test_originals_are_the_same_set(root, tmp_path, split):
     assert images.folder == folder / split
     # Training reads no boxes.
     without = load_packed_set(folder, split, with_boxes=False)
-    assert without.boxes_M4.shape == (0, 4)
+    assert without.boxes.values_T4.shape == (0, 4)
     if split == "train":
         theirs = load_image_set(root, split, with_boxes=False)
         assert without.fingerprint == theirs.fingerprint
@@ -81,8 +82,8 @@ def test_images_without_labels(root, tmp_path):
 
 
 def test_images_with_many_boxes_and_with_none(source, tmp_path):
-    boxes_M4 = np.arange(20, dtype=np.int32).reshape(5, 4)
-    several = replace(source, boxes_M4=boxes_M4, box_offsets=np.array([0, 0, 2, 2, 5, 5, 5]))
+    boxes_T4 = np.arange(20, dtype=np.int32).reshape(5, 4)
+    several = replace(source, boxes=RaggedBoxes(boxes_T4, np.array([0, 0, 2, 2, 5, 5, 5])))
     images = load_packed_set(pack_them(tmp_path / "p", several), "val")
     assert same_sets(images, several)
     assert images[1].boxes_M4.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]

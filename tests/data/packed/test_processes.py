@@ -21,6 +21,7 @@ from cam_repro.data.loading import SquashCrop, TrainImages, TrainingOrder, colla
 from cam_repro.data.packed import read as packed
 from cam_repro.data.packed.read import PackedImages, load_packed_set
 from cam_repro.data.packed.write import Stored, in_order
+from cam_repro.truth import Names
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_million_images_are_some_arrays():
     store = PackedImages(
         folder=Path("/data/train"),
         split="train",
-        ids_N=np.array([f"n{index:08d}_{index:05d}".encode() for index in range(n)]),
+        ids=Names(f"n{index:08d}_{index:05d}" for index in range(n)),
         shard_N=np.zeros(n, np.int32),
         offset_N=np.zeros(n, np.int64),
         length_N=np.zeros(n, np.int32),

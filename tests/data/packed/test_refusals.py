@@ -11,7 +11,8 @@ import pytest
 from packed_helpers import pack_them
 
 from cam_repro.classes import classes_of
-from cam_repro.data.ilsvrc.image_set import ground_truth_set, load_image_set
+from cam_repro.data.ground_truth.image_set import ground_truth_set
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
 from cam_repro.errors import UserError
@@ -98,7 +99,7 @@ def test_it_is_no_packed_set_before_it_is_complete(source, tmp_path, monkeypatch
 
 def test_what_is_packed_is_not_packed_again(source, tmp_path):
     images = load_packed_set(pack_them(tmp_path / "p", source), "val")
-    bare = ground_truth_set(source.ground_truth(), Path("truth.csv"), "val")
+    bare = ground_truth_set(source, Path("truth.csv"), "val")
     for other in (images, bare):
         with pytest.raises(UserError, match="no files of images: pack the original data set"):
             pack_them(tmp_path / "q", other)

@@ -43,7 +43,7 @@ def test_val_labels_by_the_kit_go_through_its_ids(root):
     write_labels(root, [1, 2, 3, 3, 2, 1])  # n...20, n...10, n...00, n...00, n...10, n...20
     images = load_image_set(root, "val")
     assert images.labels_N.tolist() == [2, 1, 0, 0, 1, 2]
-    assert np.diff(images.box_offsets).tolist() == [0, 1, 0, 1, 1, 1]
+    assert np.diff(images.boxes.offsets).tolist() == [0, 1, 0, 1, 1, 1]
     shutil.rmtree(root / ANNOTATIONS)
     for split in ("train", "val"):
         (root / f"LOC_{split}_solution.csv").unlink()

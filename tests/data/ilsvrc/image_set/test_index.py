@@ -17,6 +17,7 @@ from cam_repro.data.ilsvrc.layouts import Places
 from cam_repro.data.sources import open_ilsvrc
 from cam_repro.errors import UserError
 from cam_repro.formats import boxes as annotations
+from cam_repro.truth import RaggedBoxes
 from cam_repro.types import NO_LABEL
 
 # --- what is indexed ------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def test_training_without_boxes_reads_no_annotation(root):
         path.write_text("not XML")
     images = load_image_set(root, "train", with_boxes=False)
     assert [label for _, label, _ in as_tuples(images)] == [0, 0, 1, 1, 2, 2]
-    assert images.boxes_M4.shape == (0, 4)
+    assert images.boxes.values_T4.shape == (0, 4)
     assert images.sizes_N2 is None
     with pytest.raises(UserError, match="not a readable annotation"):
         load_image_set(root, "train")
@@ -100,12 +101,12 @@ def test_sizes_are_those_of_the_annotations(root):
 
 def test_the_ground_truth_is_what_is_scored_against(root):
     write_xml(root, f"val/{VAL}1", [("n00001000", (0, 1, 2, 3)), ("n00001000", (4, 5, 6, 7))])
-    truth = load_image_set(root, "val").ground_truth()
-    assert truth.images == [f"{VAL}{i}" for i in range(1, 7)]
+    truth = load_image_set(root, "val")
+    assert truth.ids == [f"{VAL}{i}" for i in range(1, 7)]
     assert truth.labels_N.tolist() == [0, 1, 2, 0, 1, 2]
-    assert truth.labels_N.dtype == truth.gt_boxes_T4.dtype == np.int64
-    assert truth.gt_offsets.tolist() == [0, 2, 3, 4, 5, 6, 7]
-    assert truth.gt_boxes_T4[:3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [3, 2, 18, 13]]
+    assert truth.labels_N.dtype == truth.boxes.values_T4.dtype == np.int32
+    assert truth.boxes.offsets.tolist() == [0, 2, 3, 4, 5, 6, 7]
+    assert truth.boxes.values_T4[:3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [3, 2, 18, 13]]
     assert truth.classes.wnids == ("n00001000", "n00001010", "n00001020")
 
 
@@ -163,7 +164,7 @@ def test_solution_csv_says_the_same_as_the_annotations(root, split):
     from_csv = load_image_set(root, split)
     assert as_tuples(from_csv) == as_tuples(from_xml)
     assert from_csv.fingerprint == from_xml.fingerprint
-    assert len(from_csv.boxes_M4) == {"train": 6, "val": 7}[split]
+    assert len(from_csv.boxes.values_T4) == {"train": 6, "val": 7}[split]
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -198,17 +199,17 @@ def test_fingerprint_changes_with_names_labels_boxes_and_classes(root):
     images = load_image_set(root, "val")
     labels_N, boxes_M4, offsets = (
         images.labels_N.copy(),
-        images.boxes_M4.copy(),
-        images.box_offsets.copy(),
+        images.boxes.values_T4.copy(),
+        images.boxes.offsets.copy(),
     )
     labels_N[0] = 1
     boxes_M4[5, 3] += 1
     offsets[1] = 2
     changed = [
         replace(images, labels_N=labels_N),
-        replace(images, boxes_M4=boxes_M4),
-        replace(images, box_offsets=offsets),
-        replace(images, ids_N=np.char.replace(images.ids_N, b"6", b"7")),
+        replace(images, boxes=RaggedBoxes(boxes_M4, images.boxes.offsets)),
+        replace(images, boxes=RaggedBoxes(images.boxes.values_T4, offsets)),
+        replace(images, ids=[own_id.replace("6", "7") for own_id in images.ids]),
         replace(images, classes=classes_of(["n00001000", "n00001010", "n00001021"])),
     ]
     assert len({images.fingerprint, *(other.fingerprint for other in changed)}) == 6

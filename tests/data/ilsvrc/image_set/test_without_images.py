@@ -9,18 +9,18 @@ import pytest
 from tree_helpers import as_tuples
 
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.data.ground_truth.read import GroundTruth, read_ground_truth
-from cam_repro.data.ilsvrc.image_set import ground_truth_set
+from cam_repro.data.ground_truth.image_set import ground_truth_set
+from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.data.sources import open_ground_truth
 from cam_repro.errors import UserError
+from cam_repro.truth import RaggedBoxes, Truth
 
 
-def truth_of(images: list[str], labels: list[int], **more: object) -> GroundTruth:
-    return GroundTruth(
-        images=images,
-        labels_N=np.array(labels, np.int64),
-        gt_boxes_T4=np.array([[0, 1, 2, 3]] * len(images), np.int64),
-        gt_offsets=np.arange(len(images) + 1),
+def truth_of(images: list[str], labels: list[int], **more: object) -> Truth:
+    return Truth(
+        ids=images,
+        labels_N=np.array(labels),
+        boxes=RaggedBoxes.from_lists([[[0, 1, 2, 3]]] * len(images)),
         sizes_N2=np.array([[9, 8]] * len(images), np.int32),
         **more,
     )
@@ -33,9 +33,8 @@ def test_a_ground_truth_is_an_image_set_without_images():
     assert as_tuples(images) == [("a.b", 2, [[0, 1, 2, 3]]), ("c", 0, [[0, 1, 2, 3]])]
     assert images.classes.names == ("class 0", "class 1", "class 2")
     assert images.sizes_N2.tolist() == [[9, 8], [9, 8]]
-    again = images.ground_truth()
-    assert again.images == truth.images
-    assert again.labels_N.tolist() == [2, 0]
+    assert images.ids == truth.ids
+    assert images.labels_N.tolist() == [2, 0]
     assert ground_truth_set(truth, Path("mine.csv"), "val", "named").name == "named"
 
 
@@ -53,8 +52,8 @@ def test_a_ground_truth_is_opened_where_it_says_the_sizes(tmp_path, monkeypatch)
 
 def test_the_official_ground_truth_is_ilsvrc_val(shared_file):
     path = shared_file("ilsvrc2012_val_groundtruth.csv.gz")
-    images = ground_truth_set(read_ground_truth(path), path, "val")
+    images = ground_truth_set(read_truth(path), path, "val")
     assert (images.name, images.is_ilsvrc, len(images)) == ("ilsvrc", True, 50_000)
     assert images.classes is ilsvrc_classes()
     assert images[0].label == 65
-    assert not ground_truth_set(read_ground_truth(path), path, "train").is_ilsvrc
+    assert not ground_truth_set(read_truth(path), path, "train").is_ilsvrc

@@ -13,8 +13,6 @@ from cam_repro.data.ilsvrc.layouts import (
     Places,
     find_layout,
     has_class_folders,
-    image_id,
-    is_image,
 )
 
 
@@ -107,13 +105,3 @@ def test_a_link_to_images_is_followed(parts, tmp_path):
     for split in ("train", "val"):
         images = load_image_set(tmp_path / "root", split, classes="ilsvrc")
         assert as_tuples(images) == EXPECTED[split]
-
-
-def test_names_of_images():
-    assert [is_image(n) for n in ("a.JPEG", "a.jpg", "a.PNG", "a.b.jpeg")] == [True] * 4
-    assert [is_image(n) for n in ("a.xml", "JPEG", "._a.JPEG", ".JPEG", "a.JPEG.part")] == [
-        False
-    ] * 5
-    assert image_id("n1/a.b.JPEG", nested=False) == "a.b"
-    assert image_id("n1/a.b.JPEG", nested=True) == "n1/a.b"
-    assert image_id("a.b", nested=False) == "a.b"  # a name of a ground truth, without a suffix

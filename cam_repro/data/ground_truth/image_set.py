@@ -1,0 +1,41 @@
+"""The data set that is labels, sizes and boxes alone, without pixels (``data=ground_truth``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cam_repro.classes import classes_of, ilsvrc_classes
+from cam_repro.data.ilsvrc.image_set import ILSVRC_IMAGES
+from cam_repro.data.image_set import ImageSet
+from cam_repro.formats.names import image_id, names_repeat
+from cam_repro.truth import Names, Truth
+
+
+def ground_truth_set(truth: Truth, source: Path, split: str, name: str | None = None) -> ImageSet:
+    """The images of a ground truth: their labels, sizes and boxes, without their pixels.
+
+    name: by default ``ilsvrc`` for a complete split of the real set, the file's name for others.
+    Where it names no classes they are called ``class 0``, ``class 1`` ....
+    """
+    n_classes = int(truth.labels_N.max(initial=0)) + 1
+    wnids = [f"class{index:05d}" for index in range(n_classes)]
+    names = {wnid: f"class {index}" for index, wnid in enumerate(wnids)}
+    classes = truth.classes or classes_of(wnids, names)
+    nested = names_repeat(truth.ids)
+    is_ilsvrc = classes.wnids == ilsvrc_classes().wnids and len(truth) == ILSVRC_IMAGES[split]
+    return ImageSet(
+        name=name or ("ilsvrc" if is_ilsvrc else source.resolve().name.partition(".")[0]),
+        split=split,
+        folder=source,
+        classes=classes,
+        store=None,
+        ids=Names(image_id(image, nested) for image in truth.ids),
+        labels_N=truth.labels_N.astype(np.int32),
+        boxes=truth.boxes,
+        sizes_N2=truth.sizes_N2,
+        is_ilsvrc=is_ilsvrc,
+        described="labels, sizes and boxes without images",
+        blacklisted_N=truth.blacklisted_N,
+    )

@@ -1,0 +1,82 @@
+"""Image sets: what is known of the images of one split, and where their pixels are read from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cam_repro.classes import ClassTable
+from cam_repro.data.images import ImageStore, Size, at_size
+from cam_repro.truth import Truth
+from cam_repro.types import Sample
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageSet(Truth):
+    """The images of one split, in the order of their ids: a truth, and pixels.
+
+    name: the data set's name, part of every output path.
+    folder: where it lies, for messages. store: where its pixels are read from; None where there
+        are labels, sizes and boxes alone.
+    is_ilsvrc: whether this is the complete ILSVRC split, whose numbers compare with the paper's.
+    described: layout and sources of labels and boxes, in a few words.
+    altered: what was done to the pixels of these images, in a few words; None where nothing was.
+    """
+
+    classes: ClassTable
+    name: str
+    split: str
+    folder: Path
+    store: ImageStore | None
+    is_ilsvrc: bool = False
+    described: str = ""
+    altered: str | None = None
+
+    def __getitem__(self, index: int) -> Sample:
+        """Give what is known of one image."""
+        return Sample(
+            id=self.ids[index],
+            index=index,
+            path=self.folder if self.store is None else self.store.path(index),
+            label=int(self.labels_N[index]),
+            boxes_M4=self.boxes.of(index),
+        )
+
+    def read(self, index: int) -> tuple[Image.Image, Size]:
+        """Decode one image; give it with the size of its original (``ImageStore.read``)."""
+        assert self.store is not None, "no images"
+        return self.store.read(index)
+
+    def size(self, index: int) -> Size:
+        """Give width and height of one image's original (``ImageStore.size``)."""
+        assert self.store is not None, "no images"
+        return self.store.size(index)
+
+    def original(self, index: int) -> Image.Image:
+        """Decode one image at the size of its original, which boxes refer to."""
+        return at_size(*self.read(index))
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are pixels."""
+        return self.store is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, labels, boxes and classes: equal sets of images have equal ones.
+
+        Of altered images also over what was done to them.
+        """
+        digest = hashlib.sha256((self.altered or "").encode())
+        digest.update("\n".join(self.classes.wnids).encode())
+        digest.update("\n".join(self.ids).encode())
+        for array in (self.labels_N, self.boxes.values_T4, self.boxes.offsets):
+            digest.update(np.ascontiguousarray(array, np.int64).tobytes())
+        return digest.hexdigest()

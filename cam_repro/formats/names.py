@@ -1,0 +1,43 @@
+"""Names of files and of the images in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
+
+
+def is_image(name: str) -> bool:
+    """Tell whether a file's name is that of an image."""
+    return not name.startswith(".") and _stem(name) != name
+
+
+def is_xml(name: str) -> bool:
+    """Tell whether a file's name is that of an XML file."""
+    return name.endswith(".xml") and not name.startswith(".")
+
+
+def image_id(path: str, nested: bool) -> str:
+    """Give the id of the image in a file: its name without the suffix of an image.
+
+    path: below the folder of its split. nested: keep the class folder in front (``cat/001``).
+    """
+    stem = _stem(path)
+    return stem if nested else stem.rpartition("/")[2]
+
+
+def names_repeat(paths: Sequence[str]) -> bool:
+    """Tell whether names without folders are not distinct, so that ids need the folder."""
+    return len({image_id(path, nested=False) for path in paths}) < len(paths)
+
+
+def name_of(image_id: str) -> str:
+    """Give an image's name without folder and suffix: ``val/a.JPEG`` is ``a``."""
+    name = image_id.rpartition("/")[2]
+    return name.rpartition(".")[0] if is_image(name) else name
+
+
+def _stem(name: str) -> str:
+    """Give a name without the suffix of an image, if it has one; quick, for there are a million."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name

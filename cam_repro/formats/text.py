@@ -1,0 +1,225 @@
+"""Text files of numbers, and CSV: what the formats of submissions, boxes and truths are made of.
+
+A text is read as a whole by NumPy or by the csv module. Which line is at fault is looked for only
+when something is bad.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from cam_repro.errors import UserError
+
+Place = Callable[[int], str]
+"""Says where something stands, by its number: ``F.txt, line 3``."""
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a text file, also ``.gz``, UTF-8 with or without a byte order mark.
+
+    what: it is called in messages. Raises UserError where it is missing, damaged or not text.
+    """
+    return _read(path, what, lambda file: file.read())
+
+
+def read_header(path: Path, what: str) -> list[str]:
+    """Read the names in the first line of a CSV file; errors as of ``read_text``."""
+    return _read(path, what, lambda file: file.readline()).strip().split(",")
+
+
+def _read(path: Path, what: str, read: Callable[[BinaryIO], bytes]) -> str:
+    if not path.is_file():
+        raise UserError(f"no {what} file {path}")
+    opener = gzip.open if path.suffix == ".gz" else open
+    with cast(BinaryIO, opener(path, "rb")) as file:
+        try:
+            return read(file).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not a text file: give the {what} as text") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path} cannot be unpacked ({error}): give it whole") from error
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+class CsvTable:
+    """The cells of a CSV file, also ``.csv.gz``; empty lines are passed over.
+
+    cells: by column, in the order in which the columns were asked for.
+    """
+
+    def __init__(self, path: Path, what: str, columns: Sequence[str], expected: str = "") -> None:
+        """Read the file.
+
+        what: it is called in messages. columns: names that the first line must have.
+        expected: the first line to advise where one of them is missing.
+        Raises UserError with file and line.
+        """
+        self.path = path
+        self._text = read_text(path, what)
+        rows = self._rows()
+        header = next(rows, [])
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise UserError(
+                f"{path}: no column {', '.join(missing)}; the first line must be "
+                f"{expected or ','.join(columns)}"
+            )
+        try:
+            body = list(rows)
+        except csv.Error:
+            raise self._not_csv() from None
+        for row, cells in enumerate(body):
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{self.place(row)}: {len(cells)} columns, the first line has {len(header)}"
+                )
+        by_column = list(zip(*body, strict=True)) or [()] * len(header)
+        self.cells: list[list[str]] = [list(by_column[header.index(name)]) for name in columns]
+
+    def place(self, row: int) -> str:
+        """Say in which line of the file a row ends."""
+        return f"{self.path}, line {self.lines[row]}"
+
+    @cached_property
+    def lines(self) -> list[int]:
+        """The number of the line in which each row ends."""
+        reader = csv.reader(io.StringIO(self._text, newline=""))
+        return [reader.line_num for cells in reader if cells][1:]
+
+    def _rows(self) -> Iterator[list[str]]:
+        return filter(None, csv.reader(io.StringIO(self._text, newline="")))
+
+    def _not_csv(self) -> UserError:
+        reader = csv.reader(io.StringIO(self._text, newline=""))
+        try:
+            for _ in reader:
+                pass
+        except csv.Error as error:
+            return UserError(f"{self.path}, line {reader.line_num}: not CSV ({error})")
+        raise AssertionError("the same text was not CSV before")
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+_WORD, _BLANK, _END = 1, 2, 3
+_KINDS = bytes(
+    {9: _BLANK, 11: _BLANK, 12: _BLANK, 32: _BLANK, 10: _END}.get(b, 1) for b in range(256)
+)
+_WHOLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+class Words:
+    """The words of a text and how many each line has, without an object for each.
+
+    Words are parted by blanks and tabs, lines by LF, CR or both, as ASCII has them.
+
+    counts_N: words of each line, int64.
+    """
+
+    def __init__(self, text: str) -> None:
+        if text and not text.endswith("\n"):
+            text += "\n"
+        data = text.encode("utf-8", "surrogatepass")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        kinds_X = np.frombuffer(data.translate(_KINDS), np.uint8)
+        is_word_X = kinds_X == _WORD
+        ends_N = np.flatnonzero(kinds_X == _END)
+        self._data = data
+        self._starts_W = np.flatnonzero(is_word_X & np.diff(is_word_X, prepend=False))
+        self.counts_N = np.diff(np.searchsorted(self._starts_W, ends_N), prepend=0)
+
+    @classmethod
+    def one_a_line(cls, words: Sequence[str], place: Place) -> Words:
+        """Take words that are there already; raise UserError for one that is none or several."""
+        found = cls("\n".join([*words, ""]))
+        if len(found.counts_N) != len(words) or (found.counts_N != 1).any():
+            bad = next(i for i, word in enumerate(words) if len(word.split()) != 1 or "\n" in word)
+            raise _not_whole(words[bad], place(bad))
+        return found
+
+    def __len__(self) -> int:
+        """Count the words of all lines."""
+        return len(self._starts_W)
+
+    def take(self, wanted_W: np.ndarray) -> list[str]:
+        """Give the words where ``wanted_W``, bool (W,), is true."""
+        return [word.decode("utf-8", "replace") for word in self._only(wanted_W).split()]
+
+    def _only(self, wanted_W: np.ndarray) -> bytes:
+        """Give the text with blanks in place of all words but those wanted."""
+        # The bytes of a word end where the next word starts.
+        lengths = np.diff(self._starts_W, prepend=0, append=len(self._data))
+        wanted_X = np.repeat(np.concatenate([[False], wanted_W]), lengths)
+        bytes_X = np.frombuffer(self._data, np.uint8)
+        return np.where(wanted_X, bytes_X, np.uint8(ord(" "))).tobytes()
+
+    def numbers(self, place: Place, wanted_W: np.ndarray | None = None) -> np.ndarray:
+        """Read the words as int64; they may be written as floats if they are whole.
+
+        place: says where the line of a number, from 0, stands. wanted_W: the words to read, bool;
+        None: all. Raises UserError for the first that is not a whole number below 2^31.
+        """
+        data = self._data if wanted_W is None else self._only(wanted_W)
+        n_words = len(self) if wanted_W is None else int(wanted_W.sum())
+        if not n_words:  # of blanks alone NumPy would make a number
+            return np.zeros(0, np.int64)
+        for kind in (np.int64, np.float64):  # integers are parsed many times faster
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", DeprecationWarning)  # what NumPy 1 does
+                    numbers = np.fromstring(data, kind, sep=" ")
+            except (ValueError, DeprecationWarning):
+                continue
+            if len(numbers) == n_words and _are_whole(numbers):
+                return numbers.astype(np.int64)
+        words = [word.decode("utf-8", "replace") for word in data.split()]
+        bad = next(index for index, word in enumerate(words) if whole_number(word) is None)
+        wanted = np.arange(len(self)) if wanted_W is None else np.flatnonzero(wanted_W)
+        raise _not_whole(words[bad], place(self._line_of(int(wanted[bad]))))
+
+    def _line_of(self, word: int) -> int:
+        return int(np.searchsorted(np.cumsum(self.counts_N), word, side="right"))
+
+
+def whole_numbers(words: Sequence[str], place: Place) -> np.ndarray:
+    """Read words as int64; they may be written as floats if they are whole.
+
+    place: says where the word of an index stands. Raises UserError for the first word that is not
+    a whole number below 2^31.
+    """
+    return Words.one_a_line(words, place).numbers(place)
+
+
+def whole_number(word: str) -> int | None:
+    """Read a whole number below 2^31, also written as a float; None for any other word."""
+    if not _WHOLE.fullmatch(word):
+        return None
+    number = float(word)
+    return int(number) if number.is_integer() and abs(number) < 2**31 else None
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    """Tell whether all are whole numbers below 2^31. NaN is none."""
+    # Float64 is exact here, and areas of such boxes still fit into 64 bits.
+    good = (numbers > -(2**31)) & (numbers < 2**31) & (numbers == np.floor(numbers))
+    return bool(good.all())
+
+
+def _not_whole(word: str, place: str) -> UserError:
+    return UserError(f"{place}: {word!r} is not a whole number below 2^31")
