@@ -11,20 +11,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.config import validate
-from cam_repro.data.demo.draw import demo_root
-from cam_repro.data.ilsvrc.check import (
-    FAULTS,
-    NOTES,
-    SplitReport,
-    TreeReport,
-    check_packed,
-    check_tree,
-    some_of,
-)
-from cam_repro.data.ilsvrc.layouts import find_layout
+from cam_repro.data.check import FAULTS, NOTES, SplitReport, TreeReport, some_of
 from cam_repro.data.ilsvrc.unpack import unpack
 from cam_repro.data.image_set import SPLITS
-from cam_repro.data.sources import open_image_set, places_of
+from cam_repro.data.sources import open_source
 from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_file_writable, write_json
@@ -33,8 +23,6 @@ from cam_repro.runs.provenance import provenance
 log = logging.getLogger(__name__)
 
 ACTIONS = ("make", "check", "unpack", "pack")
-
-PACKED = "cam_repro.data.sources.open_packed"
 
 ONLY_EVAL, ONLY_TRAIN = 2, 3
 """Exit statuses of check; 0: cam-train and cam-eval can run, 1: neither can."""
@@ -77,26 +65,9 @@ def run_data(cfg: DictConfig) -> int:
         _pack(settings)
         return 0
     if settings.action == "make":
-        log.info("data set demo is in %s", _root(settings))
+        log.info("the data set is in %s", open_source(settings.data).make())
         return 0
     return _check(settings)
-
-
-def _root(settings: DataCommandSettings) -> Path:
-    """The folder of the data set; the built-in one is made if it is not there."""
-    data = settings.data
-    if "n_train" in data:
-        return demo_root(seed=data["seed"], n_train=data["n_train"], n_val=data["n_val"])
-    if settings.action == "make":
-        raise UserError("cam-data make: makes the built-in set alone (data=demo)")
-    if "root" not in data:
-        raise UserError(
-            f"cam-data {settings.action}: looks at images: data=demo or data=ilsvrc data.root=DIR"
-        )
-    if data["root"] is None:
-        or_set = "" if data["_target_"] == PACKED else " (or set CAM_REPRO_ILSVRC)"
-        raise UserError(f"data.root is not given: add data.root=DIR{or_set}")
-    return Path(data["root"]).expanduser()
 
 
 def _unpack(settings: DataCommandSettings) -> None:
@@ -125,11 +96,10 @@ def _pack(settings: DataCommandSettings) -> None:
     loading = validate(
         OmegaConf.create({key: settings.data[key] for key in keys}), LoaderSettings, "data"
     )
-    source = {key: value for key, value in settings.data.items() if key not in keys}
-    layout = find_layout(_root(settings), places_of(settings.data))
-    splits = settings.splits or [split for split in SPLITS if split in layout.images]
+    data = open_source({key: v for key, v in settings.data.items() if key not in keys})
+    splits = settings.splits or data.splits()
     manifest = pack(
-        [open_image_set(source, split, with_boxes=True) for split in splits],
+        [data.open(split) for split in splits],
         Path(settings.output).expanduser(),
         stored,
         shard_bytes=settings.shard_bytes,
@@ -152,26 +122,15 @@ def _pack(settings: DataCommandSettings) -> None:
 
 
 def _check(settings: DataCommandSettings) -> int:
-    data = settings.data
     if settings.output is not None:
         check_file_writable(settings.output)
-    root = _root(settings)
-    if data["_target_"] == PACKED:
-        report = check_packed(root, settings.decode)
-    else:
-        layout, cache = find_layout(root, places_of(data)), data.get("cache")
-        report = check_tree(
-            layout, data.get("classes"), settings.decode, None if cache is None else Path(cache)
-        )
+    report = open_source(settings.data).check(settings.decode)
     log.info("%s: layout %s", report.root, report.layout)
     if report.problem:
         log.info("FAULT %s", report.problem)
     log.info("%s, in submissions by %s", report.classes, report.labels)
-    if report.is_part_of_ilsvrc and data["_target_"] != PACKED:
-        log.info(
-            "note: all of them are ILSVRC's; if this is an incomplete ILSVRC, data.classes=ilsvrc "
-            "takes its 1,000"
-        )
+    if report.advice:
+        log.info("note: %s", report.advice)
     if not settings.decode:
         log.info("note: images were not opened (decode=false): broken ones are not found")
     for split in report.splits.values():

@@ -17,6 +17,9 @@ from cam_repro.types import Sample
 
 SPLITS = ("train", "val", "test")
 
+ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
+"""How many images the complete splits of ILSVRC have."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageSet(Truth):

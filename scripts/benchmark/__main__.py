@@ -20,8 +20,8 @@ from report import Report, about, default_path, say
 from tqdm import tqdm
 
 from cam_repro.cli.messages import fail, one_line
+from cam_repro.data.demo.source import Demo
 from cam_repro.data.ilsvrc.image_set import load_image_set
-from cam_repro.data.sources import open_demo
 from cam_repro.engine.compute import pick_device, pick_precision, workers_for
 from cam_repro.errors import UserError
 from cam_repro.files import write_json
@@ -65,10 +65,7 @@ def arguments() -> argparse.Namespace:
 def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
     device = pick_device(args.device)
     on_gpu, quick = device.type == "cuda", args.quick
-    if args.data:
-        images = load_image_set(args.data, "val")
-    else:
-        images = open_demo(split="val", with_boxes=True)
+    images = load_image_set(args.data, "val") if args.data else Demo().open("val")
     n_images = len(images) if args.check else 24 if quick else 2048 if on_gpu else 64
     precisions = args.precisions or (("fp32",) if quick else ("fp32", "bf16"))
     modes = [Mode(precision, False) for precision in precisions]

@@ -275,7 +275,7 @@ def test_the_built_in_set_is_made_once_in_the_cache(command, tmp_path, monkeypat
     (mapping,) = (tmp_path / "cache").rglob("LOC_synset_mapping.txt")
     assert len(mapping.read_text().splitlines()) == len(CLASSES)
     if action == ["make"]:
-        assert f"data set demo is in {mapping.parent}" in done.err
+        assert f"the data set is in {mapping.parent}" in done.err
     before = {path: Path(path).stat().st_mtime_ns for path in images}
     assert command("data", *words).status == 0
     assert {path: Path(path).stat().st_mtime_ns for path in images} == before

@@ -10,7 +10,7 @@ from cam_repro.errors import UserError
 torch.set_num_threads(1)
 
 LOADING = {"on_error": "skip", "preload": "no", "workers": 3}
-SOURCE = {"_target_": "cam_repro.data.sources.open_ilsvrc", "name": None}
+SOURCE = {"_target_": "cam_repro.data.ilsvrc.source.Ilsvrc", "name": None}
 
 
 def test_open_data_tells_what_to_read_from_how(tiny_tree):
@@ -18,9 +18,9 @@ def test_open_data_tells_what_to_read_from_how(tiny_tree):
     images, loading = open_data(data, Processes(), "val", with_boxes=True)
     assert (images.name, images.split, len(images)) == ("tiny", "val", 6)
     assert vars(loading) == LOADING
-    assert len(images.boxes_M4) == 6
+    assert len(images.boxes.values_T4) == 6
     named, _ = open_data({**data, "name": "other"}, Processes(), "train", with_boxes=False)
-    assert (named.name, len(named), len(named.boxes_M4)) == ("other", 12, 0)
+    assert (named.name, len(named), len(named.boxes.values_T4)) == ("other", 12, 0)
 
 
 def test_what_a_data_set_refuses_stays_a_user_error(tmp_path):

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cam_repro.classes import classes_of, ilsvrc_classes
-from cam_repro.data.ilsvrc.image_set import ILSVRC_IMAGES
-from cam_repro.data.image_set import ImageSet
+from cam_repro.data.image_set import ILSVRC_IMAGES, ImageSet
 from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.truth import Names, Truth
 

@@ -1,4 +1,4 @@
-"""What is in a tree, and what is wrong with it: ``cam-data check``.
+"""What is in a tree of ILSVRC, and what is wrong with it.
 
 Nothing here stops at the first fault: what cannot be read is named and left out, and the rest is
 looked at all the same.
@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from cam_repro.classes import ClassTable, ilsvrc_classes
+from cam_repro.classes import ClassTable
+from cam_repro.data.check import (
+    AT_ONCE,
+    FAULTS,
+    NOTES,
+    Found,
+    SplitReport,
+    TreeReport,
+    conclude,
+    reading_bar,
+    tree_report,
+)
 from cam_repro.data.ilsvrc.image_set import (
-    ILSVRC_IMAGES,
     blacklisted,
     files_in,
     find_classes,
@@ -30,94 +38,14 @@ from cam_repro.data.ilsvrc.image_set import (
     list_files,
 )
 from cam_repro.data.ilsvrc.layouts import Layout
-from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS
 from cam_repro.data.images import UnreadableImage, read_image
-from cam_repro.data.packed.read import INDEX, load_packed_set, packed_classes, read_pack_manifest
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.types import NO_LABEL
 
-FAULTS = {
-    "missing": "files listed but not there",
-    "bad_names": "file names that are not UTF-8",
-    "empty": "files of no bytes",
-    "unreadable": "unreadable images",
-    "unreadable_annotations": "unreadable annotations",
-    "repeated": "images of one name in several places",
-    "without_label": "images without a class",
-    "label_conflicts": "images whose sources disagree on the class",
-    "boxes_outside": "images with a box that is empty or reaches beyond them",
-}
-NOTES = {
-    "not_listed": "images that the list leaves out",
-    "annotations_without_image": "annotations without an image",
-    "other_size": "annotations with another size than their image's",
-    "other_boxes": "images whose boxes in XML differ from those in the solution file",
-    "identical": "groups of images with equal bytes",
-}
-
-Found = dict[str, list[str]]
-
 _OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCII)
-_AT_ONCE = 4096
-"""Files handed to the threads at a time: a million waiting ones would take gigabytes."""
-
-
-@dataclass
-class SplitReport:
-    """What was found of one split.
-
-    complete: how many images ILSVRC has. images_by_class: by WordNet id, all classes of the data
-    set, empty without labels. labels, annotations: where they come from.
-    annotation_version: ``Annotations.version`` of all that was read, with or without an image.
-    blacklisted: how many images the development kit's blacklist names; None without one.
-    faults, notes: by the keys of ``FAULTS`` and ``NOTES``, each a list of what was found. Faults
-    stop a run or make its numbers wrong. problem: why the split cannot be loaded at all.
-    """
-
-    split: str
-    images: int = 0
-    complete: int = 0
-    images_by_class: dict[str, int] = field(default_factory=dict)
-    labels: str | None = None
-    boxes: int = 0
-    images_without_boxes: int = 0
-    annotations: str | None = None
-    annotation_version: str | None = None
-    blacklisted: int | None = None
-    faults: Found = field(default_factory=dict)
-    notes: Found = field(default_factory=dict)
-    problem: str | None = None
-
-
-@dataclass
-class TreeReport:
-    """What was found of a tree, and what can be done with it.
-
-    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000; is_part_of_ilsvrc: whether
-    they are some of these. labels: what submissions carry. problem: why the tree's own list of
-    classes cannot be used.
-    can_train, can_eval: None where cam-train and cam-eval can run on it, else why not.
-    tables: for each table of the paper what is missing to fill it; empty where nothing is.
-    """
-
-    layout: str
-    root: str
-    n_classes: int
-    classes: str
-    is_ilsvrc: bool
-    is_part_of_ilsvrc: bool
-    labels: str
-    splits: dict[str, SplitReport]
-    problem: str | None = None
-    can_train: str | None = None
-    can_eval: str | None = None
-    tables: dict[str, list[str]] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """For a file."""
-        return asdict(self)
 
 
 def check_tree(
@@ -141,116 +69,21 @@ def check_tree(
         layout = replace(layout, synset_mapping=None, meta=None)
         table = find_classes(layout, None, annotations.get("val"))
     known = known_as(layout, classes, table)
-    report = TreeReport(
-        layout=layout.kind,
-        root=str(layout.root),
-        n_classes=len(table),
-        classes=known,
-        is_ilsvrc=table.wnids == ilsvrc_classes().wnids,
-        is_part_of_ilsvrc=set(table.wnids) < set(ilsvrc_classes().wnids),
-        labels=table.labels_are,
-        splits={
-            split: _check_split(
-                layout, split, table, known, annotations.get(split), broken[split], decode
-            )
-            for split in SPLITS
-        },
-        problem=problem,
-    )
-    _conclude(report)
-    return report
-
-
-def check_packed(root: Path, decode: bool = True) -> TreeReport:
-    """Look at all splits of packed data.
-
-    decode: read every pixel of every image; without, those are named that could not be read when
-    they were packed.
-    """
-    classes = packed_classes(read_pack_manifest(root))
-    is_ilsvrc = classes.wnids == ilsvrc_classes().wnids
-    report = TreeReport(
-        layout="packed",
-        root=str(root),
-        n_classes=len(classes),
-        classes="ILSVRC's 1,000 classes" if is_ilsvrc else f"{len(classes):,} classes",
-        is_ilsvrc=is_ilsvrc,
-        is_part_of_ilsvrc=set(classes.wnids) < set(ilsvrc_classes().wnids),
-        labels=classes.labels_are,
-        splits={split: _check_packed_split(root, split, decode) for split in SPLITS},
-    )
-    _conclude(report)
-    return report
-
-
-def _check_packed_split(root: Path, split: str, decode: bool) -> SplitReport:
-    report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
-    try:
-        images = load_packed_set(root, split)
-    except UserError as error:
-        report.problem = str(error)
-        return report
-    report.images = len(images)
-    if images.has_labels:
-        counts = np.bincount(images.labels_N, minlength=len(images.classes))
-        report.labels = INDEX
-        report.images_by_class = dict(zip(images.classes.wnids, counts.tolist(), strict=True))
-    report.annotations = INDEX if images.has_boxes else None
-    report.boxes = len(images.boxes.values_T4)
-    report.images_without_boxes = int((images.boxes.counts_N == 0).sum())
-    if images.blacklisted_N is not None:
-        report.blacklisted = int(images.blacklisted_N.sum())
-    unreadable = _unreadable(images, decode)
-    report.faults = {"unreadable": unreadable} if unreadable else {}
-    return report
-
-
-def _unreadable(images: ImageSet, decode: bool) -> list[str]:
-    """What is wrong with each image that cannot be read."""
-
-    def look(index: int) -> str | None:
-        try:
-            images.read(index) if decode else images.size(index)
-        except UnreadableImage as error:
-            return str(error)
-        return None
-
-    bar = _bar(images.split, len(images))
-    found = []
-    with bar, ThreadPoolExecutor() as pool:
-        for start in range(0, len(images), _AT_ONCE):
-            for message in pool.map(look, range(start, min(start + _AT_ONCE, len(images)))):
-                bar.update()
-                found += [] if message is None else [message]
-    return found
-
-
-def _conclude(report: TreeReport) -> None:
-    train, val, test = (report.splits[split] for split in SPLITS)
-
-    def why_not(split: SplitReport, ignored: tuple[str, ...] = ()) -> str | None:
-        if report.problem or split.problem:
-            return report.problem or split.problem
-        kinds = [FAULTS[kind] for kind in split.faults if kind not in ignored]
-        return f"{split.split} has {', '.join(kinds)}" if kinds else None
-
-    # Training reads no boxes; where the labels come from them, images lack their class too.
-    about_boxes = ("boxes_outside", "unreadable_annotations")
-    report.can_eval = why_not(val)
-    report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
-    no_val = [val.problem] if val.problem else []
-    if not no_val and report.is_ilsvrc and val.images != val.complete:
-        no_val = [f"{val.complete - val.images:,} of {val.complete:,} validation images"]
-    no_boxes = []
-    if val.images_without_boxes:
-        some = "" if val.images_without_boxes == val.images else f"{val.images_without_boxes:,} of "
-        no_boxes = [f"boxes of {some}the validation images"]
-    no_test = ["the test images (the validation images stand in)"] if not test.images else []
-    report.tables = {
-        "Table 1": no_val,
-        "Table 2": [*no_val, *no_boxes],
-        "Table 3": [*no_val, *no_boxes, *no_test],
+    splits = {
+        split: _check_split(
+            layout, split, table, known, annotations.get(split), broken[split], decode
+        )
+        for split in SPLITS
     }
+    report = tree_report(layout.kind, str(layout.root), table, splits)
+    report.classes, report.problem = known, problem
+    if report.is_part_of_ilsvrc:
+        report.advice = (
+            "all of them are ILSVRC's; if this is an incomplete ILSVRC, data.classes=ilsvrc takes "
+            "its 1,000"
+        )
+    conclude(report)
+    return report
 
 
 def _check_split(
@@ -441,10 +274,10 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
     sizes_N2 = np.zeros((len(files), 2), np.int32)
     by_bytes: dict[bytes, str] = {}
     same: dict[bytes, list[str]] = {}
-    bar = _bar(split, len(files))
+    bar = reading_bar(split, len(files))
     with bar, ThreadPoolExecutor() as pool:
-        for start in range(0, len(files), _AT_ONCE):
-            looks = pool.map(look, files[start : start + _AT_ONCE])
+        for start in range(0, len(files), AT_ONCE):
+            looks = pool.map(look, files[start : start + AT_ONCE])
             for row, (size, digest) in enumerate(looks, start):
                 bar.update()
                 file = files[row]
@@ -459,17 +292,6 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
                         same.setdefault(digest, [first]).append(file)
     found["identical"] = sorted(", ".join(sorted(group)) for group in same.values())
     return sizes_N2
-
-
-def _bar(split: str, total: int) -> tqdm:
-    return tqdm(
-        total=total,
-        desc=f"reading {split}",
-        unit=" images",
-        leave=False,
-        dynamic_ncols=True,
-        disable=None,
-    )
 
 
 def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, found: Found) -> None:
@@ -489,10 +311,3 @@ def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, fou
         outside_M4 = boxes.boxes.values_T4[outside_T & (image_T == row)]
         width, height = size_N2[row]
         found["boxes_outside"].append(f"{files[row]} ({width}x{height}): {outside_M4.tolist()}")
-
-
-def some_of(found: Iterable[str], shown: int = 3) -> str:
-    """The first few, and how many more there are."""
-    items = list(found)
-    more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
-    return "; ".join(items[:shown]) + more

@@ -30,7 +30,7 @@ from cam_repro.data.ilsvrc.layouts import (
     find_layout,
     has_class_folders,
 )
-from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
@@ -38,9 +38,6 @@ from cam_repro.formats.devkit import read_blacklist, read_val_labels
 from cam_repro.formats.names import image_id, is_image, names_repeat
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
-
-ILSVRC_CLASSES = 1000
-ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
 
 _NUMBER = re.compile(r"_(\d{8})$")
 """The number of a validation image: its line in the development kit's list of labels."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cam_repro.data.ilsvrc.check import TreeReport, check_tree
+from cam_repro.data.check import TreeReport
+from cam_repro.data.ilsvrc.check import check_tree
 from cam_repro.data.ilsvrc.layouts import Places, find_layout
 
 IMAGES = "ILSVRC/Data/CLS-LOC"

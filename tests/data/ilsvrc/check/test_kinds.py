@@ -23,8 +23,8 @@ from check_helpers import (
 )
 from PIL import Image
 
+from cam_repro.data.check import FAULTS, NOTES
 from cam_repro.data.ilsvrc import check
-from cam_repro.data.ilsvrc.check import FAULTS, NOTES
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.errors import UserError
 
@@ -412,5 +412,5 @@ def test_many_files_are_handed_out_in_portions(root, monkeypatch):
     _empty(root)
     wanted = findings(report_on(root))
     for portion in (1, 2, 4):
-        monkeypatch.setattr(check, "_AT_ONCE", portion)
+        monkeypatch.setattr(check, "AT_ONCE", portion)
         assert findings(report_on(root)) == wanted

@@ -9,9 +9,9 @@ from check_helpers import ANNOTATIONS, A, B, C, findings, report_on
 from PIL import Image
 
 from cam_repro.classes import classes_of, ilsvrc_classes
-from cam_repro.data.ilsvrc import check
-from cam_repro.data.ilsvrc.check import SplitReport, some_of
+from cam_repro.data.check import SplitReport, some_of
 from cam_repro.data.ilsvrc.layouts import Places
+from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.formats.boxes import read_annotations
 
 # --- a tree in which all is well ------------------------------------------------------------------
@@ -115,13 +115,13 @@ def test_boxes_of_other_images_are_said_to_be_so(root):
 
 def test_an_incomplete_ilsvrc_lacks_images(root, monkeypatch):
     own = classes_of([A, B, C])
-    monkeypatch.setattr(check, "ilsvrc_classes", lambda: own)
+    monkeypatch.setattr("cam_repro.data.check.ilsvrc_classes", lambda: own)
     report = report_on(root)
     assert report.is_ilsvrc
     lacks = "49,994 of 50,000 validation images"
     assert report.tables == {"Table 1": [lacks], "Table 2": [lacks], "Table 3": [lacks]}
     assert report.can_train is report.can_eval is None
-    monkeypatch.setitem(check.ILSVRC_IMAGES, "val", 6)
+    monkeypatch.setitem(ILSVRC_IMAGES, "val", 6)
     assert report_on(root).tables == {"Table 1": [], "Table 2": [], "Table 3": []}
 
 

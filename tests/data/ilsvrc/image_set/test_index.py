@@ -14,7 +14,7 @@ from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.data.ilsvrc import image_set as ilsvrc
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.ilsvrc.layouts import Places
-from cam_repro.data.sources import open_ilsvrc
+from cam_repro.data.ilsvrc.source import Ilsvrc
 from cam_repro.errors import UserError
 from cam_repro.formats import boxes as annotations
 from cam_repro.truth import RaggedBoxes
@@ -284,9 +284,9 @@ def test_two_files_of_one_name_are_refused(root):
 
 def test_a_root_is_needed(root, tmp_path):
     with pytest.raises(UserError, match=r"data\.root is not given: add data\.root=DIR"):
-        open_ilsvrc(split="val", with_boxes=True)
-    images = open_ilsvrc(
-        split="val", with_boxes=True, root=str(root), cache=str(tmp_path / "c"), name="mine"
-    )
+        Ilsvrc().open("val")
+    source = Ilsvrc(root=str(root), cache=str(tmp_path / "c"), name="mine")
+    assert source.splits() == ["train", "val", "test"]
+    images = source.open("val")
     assert (images.name, len(images)) == ("mine", 6)
     assert len(list((tmp_path / "c").iterdir())) == 1

@@ -11,7 +11,7 @@ from tree_helpers import as_tuples
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.ground_truth.image_set import ground_truth_set
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.data.sources import open_ground_truth
+from cam_repro.data.ground_truth.source import GroundTruth
 from cam_repro.errors import UserError
 from cam_repro.truth import RaggedBoxes, Truth
 
@@ -41,13 +41,13 @@ def test_a_ground_truth_is_an_image_set_without_images():
 def test_a_ground_truth_is_opened_where_it_says_the_sizes(tmp_path, monkeypatch):
     (tmp_path / "mine.csv").write_text("image,width,height,label,boxes\na,9,8,3,0 1 2 3;4 5 6 7\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    images = open_ground_truth(split="val", with_boxes=True, file="~/mine.csv")
+    images = GroundTruth(file="~/mine.csv").open("val")
     assert (images.name, as_tuples(images)) == ("mine", [("a", 3, [[0, 1, 2, 3], [4, 5, 6, 7]])])
     (tmp_path / "bare.csv").write_text("image,label,boxes\na,3,0 1 2 3\n")
     with pytest.raises(UserError, match=r"bare\.csv: does not say how large the images are"):
-        open_ground_truth(split="val", with_boxes=True, file=str(tmp_path / "bare.csv"))
+        GroundTruth(file=str(tmp_path / "bare.csv")).open("val")
     with pytest.raises(UserError, match=r"data\.file is not given: add data\.file=F"):
-        open_ground_truth(split="val", with_boxes=True)
+        GroundTruth().open("val")
 
 
 def test_the_official_ground_truth_is_ilsvrc_val(shared_file):

@@ -1,0 +1,229 @@
+"""What is in a data set, and what is wrong with it: the report of ``cam-data check``.
+
+Each data set looks at itself in its own way (``DataSource.check``); the report is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cam_repro.classes import ClassTable, ilsvrc_classes
+from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
+from cam_repro.data.images import UnreadableImage
+from cam_repro.errors import UserError
+
+FAULTS = {
+    "missing": "files listed but not there",
+    "bad_names": "file names that are not UTF-8",
+    "empty": "files of no bytes",
+    "unreadable": "unreadable images",
+    "unreadable_annotations": "unreadable annotations",
+    "repeated": "images of one name in several places",
+    "without_label": "images without a class",
+    "label_conflicts": "images whose sources disagree on the class",
+    "boxes_outside": "images with a box that is empty or reaches beyond them",
+}
+NOTES = {
+    "not_listed": "images that the list leaves out",
+    "annotations_without_image": "annotations without an image",
+    "other_size": "annotations with another size than their image's",
+    "other_boxes": "images whose boxes in XML differ from those in the solution file",
+    "identical": "groups of images with equal bytes",
+}
+
+Found = dict[str, list[str]]
+
+AT_ONCE = 4096
+"""Images handed to the threads at a time: a million waiting ones would take gigabytes."""
+
+
+@dataclass
+class SplitReport:
+    """What was found of one split.
+
+    complete: how many images ILSVRC has. images_by_class: by WordNet id, all classes of the data
+    set, empty without labels. labels, annotations: where they come from.
+    annotation_version: ``Annotations.version`` of all that was read, with or without an image.
+    blacklisted: how many images the development kit's blacklist names; None without one.
+    faults, notes: by the keys of ``FAULTS`` and ``NOTES``, each a list of what was found. Faults
+    stop a run or make its numbers wrong. problem: why the split cannot be loaded at all.
+    """
+
+    split: str
+    images: int = 0
+    complete: int = 0
+    images_by_class: dict[str, int] = field(default_factory=dict)
+    labels: str | None = None
+    boxes: int = 0
+    images_without_boxes: int = 0
+    annotations: str | None = None
+    annotation_version: str | None = None
+    blacklisted: int | None = None
+    faults: Found = field(default_factory=dict)
+    notes: Found = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass
+class TreeReport:
+    """What was found of a tree, and what can be done with it.
+
+    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000; is_part_of_ilsvrc: whether
+    they are some of these. labels: what submissions carry. problem: why the tree's own list of
+    classes cannot be used. advice: what may be meant instead.
+    can_train, can_eval: None where cam-train and cam-eval can run on it, else why not.
+    tables: for each table of the paper what is missing to fill it; empty where nothing is.
+    """
+
+    layout: str
+    root: str
+    n_classes: int
+    classes: str
+    is_ilsvrc: bool
+    is_part_of_ilsvrc: bool
+    labels: str
+    splits: dict[str, SplitReport]
+    problem: str | None = None
+    advice: str | None = None
+    can_train: str | None = None
+    can_eval: str | None = None
+    tables: dict[str, list[str]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+
+def check_image_sets(
+    layout: str, root: str, open_split: Callable[[str], ImageSet], decode: bool, index: str
+) -> TreeReport:
+    """Look at every split of a data set through its images alone.
+
+    layout, root: what messages call the data set, and where it lies. open_split: opens a split,
+    or raises UserError. decode: read every pixel of every image; without, only what tells their
+    sizes. index: where labels and boxes come from, for messages.
+    """
+    splits, classes = {}, None
+    for split in SPLITS:
+        report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
+        try:
+            images = open_split(split)
+        except UserError as error:
+            report.problem = str(error)
+        else:
+            classes = classes or images.classes
+            _look_at(images, report, decode, index)
+        splits[split] = report
+    return tree_report(layout, root, classes, splits)
+
+
+def tree_report(
+    layout: str, root: str, classes: ClassTable | None, splits: dict[str, SplitReport]
+) -> TreeReport:
+    """Make the report of a data set of the reports of its splits.
+
+    classes: those of the data set; None where no split could be opened.
+    """
+    wnids = () if classes is None else classes.wnids
+    is_ilsvrc = wnids == ilsvrc_classes().wnids
+    report = TreeReport(
+        layout=layout,
+        root=root,
+        n_classes=len(wnids),
+        classes="ILSVRC's 1,000 classes" if is_ilsvrc else f"{len(wnids):,} classes",
+        is_ilsvrc=is_ilsvrc,
+        is_part_of_ilsvrc=bool(wnids) and set(wnids) < set(ilsvrc_classes().wnids),
+        labels="unknown" if classes is None else classes.labels_are,
+        splits=splits,
+    )
+    conclude(report)
+    return report
+
+
+def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) -> None:
+    report.images = len(images)
+    if images.has_labels:
+        counts = np.bincount(images.labels_N, minlength=len(images.classes))
+        report.labels = index
+        report.images_by_class = dict(zip(images.classes.wnids, counts.tolist(), strict=True))
+    report.annotations = index if images.has_boxes else None
+    report.boxes = len(images.boxes.values_T4)
+    report.images_without_boxes = int((images.boxes.counts_N == 0).sum())
+    if images.blacklisted_N is not None:
+        report.blacklisted = images.n_blacklisted
+    unreadable = _unreadable(images, decode)
+    report.faults = {"unreadable": unreadable} if unreadable else {}
+
+
+def _unreadable(images: ImageSet, decode: bool) -> list[str]:
+    """Say what is wrong with each image that cannot be read."""
+
+    def look(index: int) -> str | None:
+        try:
+            images.read(index) if decode else images.size(index)
+        except UnreadableImage as error:
+            return str(error)
+        return None
+
+    bar = reading_bar(images.split, len(images))
+    found = []
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(images), AT_ONCE):
+            for message in pool.map(look, range(start, min(start + AT_ONCE, len(images)))):
+                bar.update()
+                found += [] if message is None else [message]
+    return found
+
+
+def conclude(report: TreeReport) -> None:
+    """Say in the report which commands can run, and what each table of the paper lacks."""
+    train, val, test = (report.splits[split] for split in SPLITS)
+
+    def why_not(split: SplitReport, ignored: tuple[str, ...] = ()) -> str | None:
+        if report.problem or split.problem:
+            return report.problem or split.problem
+        kinds = [FAULTS[kind] for kind in split.faults if kind not in ignored]
+        return f"{split.split} has {', '.join(kinds)}" if kinds else None
+
+    # Training reads no boxes; where the labels come from them, images lack their class too.
+    about_boxes = ("boxes_outside", "unreadable_annotations")
+    report.can_eval = why_not(val)
+    report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
+    no_val = [val.problem] if val.problem else []
+    if not no_val and report.is_ilsvrc and val.images != val.complete:
+        no_val = [f"{val.complete - val.images:,} of {val.complete:,} validation images"]
+    no_boxes = []
+    if val.images_without_boxes:
+        some = "" if val.images_without_boxes == val.images else f"{val.images_without_boxes:,} of "
+        no_boxes = [f"boxes of {some}the validation images"]
+    no_test = ["the test images (the validation images stand in)"] if not test.images else []
+    report.tables = {
+        "Table 1": no_val,
+        "Table 2": [*no_val, *no_boxes],
+        "Table 3": [*no_val, *no_boxes, *no_test],
+    }
+
+
+def reading_bar(split: str, total: int) -> tqdm:
+    """Make the progress bar of reading a split."""
+    return tqdm(
+        total=total,
+        desc=f"reading {split}",
+        unit=" images",
+        leave=False,
+        dynamic_ncols=True,
+        disable=None,
+    )
+
+
+def some_of(found: Iterable[str], shown: int = 3) -> str:
+    """Name the first few, and say how many more there are."""
+    items = list(found)
+    more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
+    return "; ".join(items[:shown]) + more

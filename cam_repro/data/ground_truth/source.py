@@ -1,0 +1,40 @@
+"""``data=ground_truth``: labels, sizes and boxes from whatever ``cam-score`` takes, no images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cam_repro.data.check import TreeReport
+from cam_repro.data.ground_truth.image_set import ground_truth_set
+from cam_repro.data.ground_truth.read import read_truth
+from cam_repro.data.image_set import ImageSet
+from cam_repro.data.sources import DataSource
+from cam_repro.errors import UserError
+
+
+class GroundTruth(DataSource):
+    """A truth without images, for ``model=none`` and cam-score.
+
+    file: CSV, XML folder, metadata folder or run. name: in output paths; None: ``ilsvrc`` where
+    complete, else the file's. cache: folder for the table of an XML folder, or None.
+    """
+
+    def __init__(
+        self, file: str | None = None, name: str | None = None, cache: str | None = None
+    ) -> None:
+        self.file, self.name = file, name
+        self.cache = None if cache is None else Path(cache)
+
+    def open(self, split: str, with_boxes: bool = True) -> ImageSet:
+        if self.file is None:
+            raise UserError("data.file is not given: add data.file=F, the labels, sizes and boxes")
+        path = Path(self.file).expanduser()
+        truth = read_truth(path, self.cache)
+        if truth.sizes_N2 is None:
+            raise UserError(
+                f"{self.file}: does not say how large the images are; give one that does"
+            )
+        return ground_truth_set(truth, path, split, self.name)
+
+    def check(self, decode: bool) -> TreeReport:
+        raise UserError("cam-data check: looks at images: data=demo or data=ilsvrc data.root=DIR")

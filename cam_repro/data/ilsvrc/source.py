@@ -1,0 +1,62 @@
+"""``data=ilsvrc``: ILSVRC, or any set in one of its layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cam_repro.data.check import TreeReport
+from cam_repro.data.ilsvrc.check import check_tree
+from cam_repro.data.ilsvrc.image_set import load_image_set
+from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
+from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.sources import DataSource
+from cam_repro.errors import UserError
+
+
+class Ilsvrc(DataSource):
+    """A tree in one of ILSVRC's layouts; its settings are explained in configs/data/ilsvrc.yaml.
+
+    root: the folder that holds it. name: in output paths; None: ``ilsvrc`` where complete, else the
+    folder's. classes: ``ilsvrc``, a file, or None. cache: folder for tables of annotations, or
+    None. places: parts of the tree that are not where they are looked for, as of ``Places``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        name: str | None = None,
+        classes: str | None = None,
+        cache: str | None = None,
+        **places: str | None,
+    ) -> None:
+        self.root, self.name, self.classes = root, name, classes
+        self.cache = None if cache is None else Path(cache)
+        self.places = Places(**places)
+
+    def folder(self) -> Path:
+        """Give the root; UserError where none is named."""
+        if self.root is None:
+            raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_ILSVRC)")
+        return Path(self.root).expanduser()
+
+    def layout(self) -> Layout:
+        """Find the parts of the tree."""
+        return find_layout(self.folder(), self.places)
+
+    def open(self, split: str, with_boxes: bool = True) -> ImageSet:
+        return load_image_set(
+            self.folder(),
+            split,
+            name=self.name,
+            with_boxes=with_boxes,
+            places=self.places,
+            classes=self.classes,
+            cache=self.cache,
+        )
+
+    def splits(self) -> list[str]:
+        images = self.layout().images
+        return [split for split in SPLITS if split in images]
+
+    def check(self, decode: bool) -> TreeReport:
+        return check_tree(self.layout(), self.classes, decode, self.cache)

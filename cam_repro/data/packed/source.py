@@ -1,0 +1,39 @@
+"""``data=packed``: what ``cam-data pack`` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cam_repro.data.check import TreeReport, check_image_sets
+from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.packed.read import INDEX, load_packed_set, read_pack_manifest
+from cam_repro.data.sources import DataSource
+from cam_repro.errors import UserError
+
+
+class Packed(DataSource):
+    """A packed data set.
+
+    root: the folder that cam-data pack wrote. name: in output paths; None: that of the packed set.
+    """
+
+    def __init__(self, root: str | None = None, name: str | None = None) -> None:
+        self.root, self.name = root, name
+
+    def folder(self) -> Path:
+        """Give the root; UserError where none is named."""
+        if self.root is None:
+            raise UserError("data.root is not given: add data.root=DIR, what cam-data pack wrote")
+        return Path(self.root).expanduser()
+
+    def open(self, split: str, with_boxes: bool = True) -> ImageSet:
+        return load_packed_set(self.folder(), split, name=self.name, with_boxes=with_boxes)
+
+    def splits(self) -> list[str]:
+        packed = read_pack_manifest(self.folder())["splits"]
+        return [split for split in SPLITS if split in packed]
+
+    def check(self, decode: bool) -> TreeReport:
+        root = self.folder()
+        read_pack_manifest(root)  # a folder that holds no packed set is refused as a whole
+        return check_image_sets("packed", str(root), self.open, decode, INDEX)
