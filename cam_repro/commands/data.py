@@ -51,8 +51,6 @@ class DataCommandSettings:
         for split in self.splits or []:
             if split not in SPLITS:
                 raise UserError(f"splits={split}: choose among {', '.join(SPLITS)}")
-        if self.shard_bytes <= 0:
-            raise UserError(f"shard_bytes={self.shard_bytes}: must be over 0")
 
 
 def run_data(cfg: DictConfig) -> int:
@@ -87,11 +85,9 @@ def _pack(settings: DataCommandSettings) -> None:
 
     if settings.output is None:
         raise UserError("cam-data pack: add output=DIR, the new folder")
-    stored = Stored(settings.size, settings.format, settings.quality)
-    if settings.size is not None and not settings.decode:
-        raise UserError(
-            "decode=false: size=null alone packs images without looking at their pixels"
-        )
+    stored = Stored(
+        settings.size, settings.format, settings.quality, settings.shard_bytes, settings.decode
+    )
     keys = LoaderSettings.__dataclass_fields__.keys()
     loading = validate(
         OmegaConf.create({key: settings.data[key] for key in keys}), LoaderSettings, "data"
@@ -102,10 +98,8 @@ def _pack(settings: DataCommandSettings) -> None:
         [data.open(split) for split in splits],
         Path(settings.output).expanduser(),
         stored,
-        shard_bytes=settings.shard_bytes,
         threads=max(1, (os.cpu_count() or 1) if loading.workers is None else loading.workers),
         policy=ErrorPolicy(loading.on_error),
-        decode=settings.decode,
         provenance={"source": settings.data, **provenance()},
     )
     for split, packed in manifest["splits"].items():

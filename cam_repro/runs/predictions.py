@@ -170,8 +170,10 @@ def write_predictions(
         for stale in folder.glob(f"submission_*.{suffix}"):
             stale.unlink()
     if manifest.get("classifies", True):
+        every = sorted([*ids, *missing])
         for name in manifest["rules"]:
-            _write_submissions(folder, name, ids, predictions, missing, manifest, classes)
+            guesses = _Guesses(every, ids, predictions, name)
+            _write_submissions(folder, name, every, guesses, classes, manifest["split"] == "test")
     write_json(folder / MANIFEST, manifest)
 
 
@@ -203,25 +205,22 @@ class _Guesses(Sequence):
 def _write_submissions(
     folder: Path,
     rule: str,
-    rows: list[str],
-    predictions: pa.Table,
-    missing: Sequence[str],
-    manifest: dict[str, Any],
+    ids: list[str],
+    guesses: Sequence[Sequence[Guess]],
     classes: ClassTable | None,
+    for_server: bool,
 ) -> None:
-    """A text file for the development kit and, of the test split, a CSV for Kaggle.
+    """Write a text file for the development kit and, for the server, a CSV for Kaggle.
 
     What goes to a server is read back first: there are few tries, and no labels to notice by.
     """
-    ids = sorted([*rows, *missing])
-    lines = _Guesses(ids, rows, predictions, rule)
     labels_C = None if classes is None else classes.submission_labels_C
     text, table = (folder / f"submission_{rule}.{suffix}" for suffix in ("txt", "csv"))
-    write_submission(text, lines, labels_C)
-    if manifest["split"] == "test" and classes is not None:
-        write_kaggle_submission(table, ids, lines, classes.wnids)
-        check_submission(text, lines, labels_C)
-        check_kaggle_submission(table, ids, lines, classes.wnids)
+    write_submission(text, guesses, labels_C)
+    if for_server and classes is not None:
+        write_kaggle_submission(table, ids, guesses, classes.wnids)
+        check_submission(text, guesses, labels_C)
+        check_kaggle_submission(table, ids, guesses, classes.wnids)
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:

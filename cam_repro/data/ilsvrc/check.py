@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,14 +29,8 @@ from cam_repro.data.check import (
     reading_bar,
     tree_report,
 )
-from cam_repro.data.ilsvrc.image_set import (
-    blacklisted,
-    files_in,
-    find_classes,
-    known_as,
-    label_sources,
-    list_files,
-)
+from cam_repro.data.ilsvrc.image_set import files_in, list_files
+from cam_repro.data.ilsvrc.labels import blacklisted, find_classes, known_as, label_sources
 from cam_repro.data.ilsvrc.layouts import Layout
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS
 from cam_repro.data.images import UnreadableImage, read_image
@@ -70,8 +64,8 @@ def check_tree(
         table = find_classes(layout, None, annotations.get("val"))
     known = known_as(layout, classes, table)
     splits = {
-        split: _check_split(
-            layout, split, table, known, annotations.get(split), broken[split], decode
+        split: _SplitCheck(layout, split, table, known, annotations.get(split), broken[split]).run(
+            decode
         )
         for split in SPLITS
     }
@@ -86,57 +80,124 @@ def check_tree(
     return report
 
 
-def _check_split(
-    layout: Layout,
-    split: str,
-    classes: ClassTable,
-    known: str,
-    annotations: Annotations | None,
-    broken: list[str],
-    decode: bool,
-) -> SplitReport:
-    report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
-    found: Found = defaultdict(list)
-    if split not in layout.images:
-        report.problem = f"no folder of {split} images (data.{split}=DIR names one)"
-        return report
-    try:
-        listed = list_files(layout, split)
-    except UserError as error:
-        report.problem = str(error)
-        return report
-    folder = layout.images[split]
-    files = _compare_with_disk(folder, listed, found)
-    nested = names_repeat(files)
-    files.sort(key=lambda file: image_id(file, nested))
-    found["repeated"] = _repeated(files, nested)
-    report.images = len(files)
+@dataclass
+class _SplitCheck:
+    """Looks at one split of a tree, and fills its report.
 
-    boxes = None
-    report.images_without_boxes = len(files)
-    if annotations is not None and not _is_of_another_split(layout, split, annotations, files):
-        found["unreadable_annotations"] = broken
-        boxes = _match_boxes(layout, split, files, annotations, report, found)
-    if split != "test":
+    known: the classes, for messages. annotations: of the split, None where it has none.
+    broken: what could not be read of them.
+    """
+
+    layout: Layout
+    split: str
+    classes: ClassTable
+    known: str
+    annotations: Annotations | None
+    broken: list[str]
+    files: list[str] = field(default_factory=list)
+    found: Found = field(default_factory=lambda: defaultdict(list))
+    report: SplitReport = field(init=False)
+
+    def run(self, decode: bool) -> SplitReport:
+        """Look at files, labels and boxes. decode: read every pixel of every image."""
+        layout, split = self.layout, self.split
+        report = self.report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
+        found = self.found
+        if split not in layout.images:
+            report.problem = f"no folder of {split} images (data.{split}=DIR names one)"
+            return report
         try:
-            _check_labels(layout, split, files, classes, known, boxes, report, found)
-            blacklisted_N = blacklisted(layout, files) if split == "val" else None
-            if blacklisted_N is not None:
-                report.blacklisted = int(blacklisted_N.sum())
+            listed = list_files(layout, split)
         except UserError as error:
             report.problem = str(error)
-    sizes_N2 = np.zeros((len(files), 2), np.int32)
-    if decode:
-        sizes_N2 = _read_files(folder, files, split, found)
-    if boxes is not None:
-        _check_boxes(files, boxes, sizes_N2, found)
-    report.faults = {kind: found[kind] for kind in FAULTS if found[kind]}
-    report.notes = {kind: found[kind] for kind in NOTES if found[kind]}
-    return report
+            return report
+        folder = layout.images[split]
+        files = self.files = _compare_with_disk(folder, listed, found)
+        nested = names_repeat(files)
+        files.sort(key=lambda file: image_id(file, nested))
+        found["repeated"] = _repeated(files, nested)
+        report.images = report.images_without_boxes = len(files)
+
+        boxes = None
+        if self.annotations is not None and not self._is_of_another_split(self.annotations):
+            found["unreadable_annotations"] = self.broken
+            boxes = self._match_boxes(self.annotations)
+        if split != "test":
+            try:
+                self._check_labels(boxes)
+                blacklisted_N = blacklisted(layout, files) if split == "val" else None
+                if blacklisted_N is not None:
+                    report.blacklisted = int(blacklisted_N.sum())
+            except UserError as error:
+                report.problem = str(error)
+        sizes_N2 = np.zeros((len(files), 2), np.int32)
+        if decode:
+            sizes_N2 = _read_files(folder, files, split, found)
+        if boxes is not None:
+            _check_boxes(files, boxes, sizes_N2, found)
+        report.faults = {kind: found[kind] for kind in FAULTS if found[kind]}
+        report.notes = {kind: found[kind] for kind in NOTES if found[kind]}
+        return report
+
+    def _is_of_another_split(self, annotations: Annotations) -> bool:
+        """Tell whether ``data.boxes=`` names annotations that speak of none of these images."""
+        boxes = self.layout.boxes
+        shared = list(boxes.values()).count(boxes[self.split]) > 1
+        return shared and bool(annotations.ids) and not any(annotations.ids_for(self.files))
+
+    def _match_boxes(self, annotations: Annotations) -> Annotations:
+        """Give the annotations of these files, and count them."""
+        layout, report, found = self.layout, self.report, self.found
+        ids = annotations.ids_for(self.files)
+        boxes = annotations.select(ids)
+        report.annotations = layout.short(layout.boxes[self.split])
+        report.annotation_version = annotations.version
+        report.boxes = len(boxes.boxes.values_T4)
+        report.images_without_boxes = int((boxes.boxes.counts_N == 0).sum())
+        found["annotations_without_image"] = sorted(set(annotations.ids) - set(ids))
+        solution = layout.solutions.get(self.split)
+        if solution is not None and layout.boxes[self.split].is_dir():
+            other = read_annotations(solution, broken=found["other_boxes"])
+            other = other.select(other.ids_for(self.files))
+            pairs = zip(self.files, _objects(boxes), _objects(other), strict=True)
+            found["other_boxes"] += [
+                f"{file}: XML {_words(mine) or 'none'}, {solution.name} {_words(theirs) or 'none'}"
+                for file, mine, theirs in pairs
+                if mine != theirs
+            ]
+        return boxes
+
+    def _check_labels(self, boxes: Annotations | None) -> None:
+        """Count the labels, and compare the places that tell them."""
+        layout, files, classes, found = self.layout, self.files, self.classes, self.found
+        sources = label_sources(layout, self.split, files, classes, boxes)
+        if not sources:
+            self.report.problem = (
+                f"{layout.images[self.split]}: no labels: neither class folders, nor the "
+                "development kit's list, nor boxes"
+            )
+            return
+        first, *others = sources
+        labels_N = first.labels_N
+        self.report.labels = first.name(layout)
+        found["without_label"] = [
+            f"{files[row]} ({first.why_silent(files[row], row, self.known, boxes)})"
+            for row in np.flatnonzero(labels_N == NO_LABEL).tolist()
+        ]
+        for other in others:
+            other_N = other.labels_N
+            differ_N = (other_N != labels_N) & (other_N != NO_LABEL) & (labels_N != NO_LABEL)
+            found["label_conflicts"] += [
+                f"{files[row]} is {classes.wnids[labels_N[row]]} by {first.name(layout)}, "
+                f"{classes.wnids[other_N[row]]} by {other.name(layout)}"
+                for row in np.flatnonzero(differ_N)
+            ]
+        counts = np.bincount(labels_N[labels_N != NO_LABEL], minlength=len(classes))
+        self.report.images_by_class = dict(zip(classes.wnids, counts.tolist(), strict=True))
 
 
 def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
-    """The files that are both listed and there; what is only one of them is put into ``found``."""
+    """Give the files both listed and there; what is but one of them is put into ``found``."""
     there, names = set(files_in(folder)), set(listed)
     found["missing"] = sorted(names - there)
     found["not_listed"] = sorted(there - names)
@@ -153,7 +214,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _repeated(files: list[str], nested: bool) -> list[str]:
-    """Images that must not bear one name, each group in one text.
+    """Name images that must not bear one name, each group in one text.
 
     Names like cat/001 and dog/001 are two images; one image of ILSVRC in two classes is not.
     """
@@ -173,44 +234,8 @@ def _repeated(files: list[str], nested: bool) -> list[str]:
     ]
 
 
-def _is_of_another_split(
-    layout: Layout, split: str, annotations: Annotations, files: list[str]
-) -> bool:
-    """Whether ``data.boxes=`` names annotations that speak of none of these images."""
-    shared = list(layout.boxes.values()).count(layout.boxes[split]) > 1
-    return shared and bool(annotations.ids) and not any(annotations.ids_for(files))
-
-
-def _match_boxes(
-    layout: Layout,
-    split: str,
-    files: list[str],
-    annotations: Annotations,
-    report: SplitReport,
-    found: Found,
-) -> Annotations:
-    """The annotations of these files, which are counted."""
-    ids = annotations.ids_for(files)
-    boxes = annotations.select(ids)
-    report.annotations = layout.short(layout.boxes[split])
-    report.annotation_version = annotations.version
-    report.boxes = len(boxes.boxes.values_T4)
-    report.images_without_boxes = int((boxes.boxes.counts_N == 0).sum())
-    found["annotations_without_image"] = sorted(set(annotations.ids) - set(ids))
-    solution = layout.solutions.get(split)
-    if solution is not None and layout.boxes[split].is_dir():
-        other = read_annotations(solution, broken=found["other_boxes"])
-        other = other.select(other.ids_for(files))
-        found["other_boxes"] += [
-            f"{file}: XML {_words(mine) or 'none'}, {solution.name} {_words(theirs) or 'none'}"
-            for file, mine, theirs in zip(files, _objects(boxes), _objects(other), strict=True)
-            if mine != theirs
-        ]
-    return boxes
-
-
 def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
-    """The objects of each image, in an order that tells nothing."""
+    """Give the objects of each image, in an order that tells nothing."""
     objects = list(zip(boxes.wnids_T.tolist(), boxes.boxes.values_T4.tolist(), strict=True))
     for start, end in pairwise(boxes.boxes.offsets.tolist()):
         yield sorted(objects[start:end])
@@ -218,42 +243,6 @@ def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
 
 def _words(objects: list[tuple[str, list[int]]]) -> str:
     return ", ".join(" ".join([wnid, *map(str, box)]) for wnid, box in objects)
-
-
-def _check_labels(
-    layout: Layout,
-    split: str,
-    files: list[str],
-    classes: ClassTable,
-    known: str,
-    boxes: Annotations | None,
-    report: SplitReport,
-    found: Found,
-) -> None:
-    sources = label_sources(layout, split, files, classes, boxes)
-    if not sources:
-        report.problem = (
-            f"{layout.images[split]}: no labels: neither class folders, nor the development kit's "
-            "list, nor boxes"
-        )
-        return
-    first, *others = sources
-    labels_N = first.labels_N
-    report.labels = first.name(layout)
-    found["without_label"] = [
-        f"{files[row]} ({first.why_silent(files[row], row, known, boxes)})"
-        for row in np.flatnonzero(labels_N == NO_LABEL).tolist()
-    ]
-    for other in others:
-        other_N = other.labels_N
-        differ_N = (other_N != labels_N) & (other_N != NO_LABEL) & (labels_N != NO_LABEL)
-        found["label_conflicts"] += [
-            f"{files[row]} is {classes.wnids[labels_N[row]]} by {first.name(layout)}, "
-            f"{classes.wnids[other_N[row]]} by {other.name(layout)}"
-            for row in np.flatnonzero(differ_N)
-        ]
-    counts = np.bincount(labels_N[labels_N != NO_LABEL], minlength=len(classes))
-    report.images_by_class = dict(zip(classes.wnids, counts.tolist(), strict=True))
 
 
 def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.ndarray:

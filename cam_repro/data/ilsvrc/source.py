@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cam_repro.data.check import TreeReport
@@ -44,15 +45,15 @@ class Ilsvrc(DataSource):
         return find_layout(self.folder(), self.places)
 
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
-        return load_image_set(
+        images = load_image_set(
             self.folder(),
             split,
-            name=self.name,
             with_boxes=with_boxes,
             places=self.places,
             classes=self.classes,
             cache=self.cache,
         )
+        return images if self.name is None else replace(images, name=self.name)
 
     def splits(self) -> list[str]:
         images = self.layout().images

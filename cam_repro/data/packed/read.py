@@ -157,7 +157,7 @@ def packed_classes(manifest: dict[str, Any]) -> ClassTable:
 def load_packed_set(
     root: Path, split: str, *, name: str | None = None, with_boxes: bool = True
 ) -> ImageSet:
-    """One split of a packed folder; shards are looked for, but not read.
+    """Open one split of a packed folder; shards are looked for, but not read.
 
     name: of the data set; by default the one that it was packed under.
 
@@ -169,10 +169,21 @@ def load_packed_set(
         if split not in manifest["splits"]:
             there = ", ".join(manifest["splits"])
             raise UserError(f"data.root={root}: split={split} was not packed, only {there}")
-        found = manifest["splits"][split]
-        lengths = _check_shards(root / split, split, found["shards"])
-        classes = packed_classes(manifest)
-        return _image_set(root / split, split, name, with_boxes, found, lengths, classes)
+        packed = manifest["splits"][split]
+        lengths = _check_shards(root / split, split, packed["shards"])
+        index = _read_index(root / split / INDEX, with_boxes, packed["blacklisted"] is not None)
+        index.check(root / split / INDEX, packed["images"], lengths)
+        return ImageSet(
+            **index.truth,
+            classes=packed_classes(manifest),
+            name=name or packed["name"],
+            split=split,
+            folder=root / split,
+            store=PackedImages(root / split, split, index.truth["ids"], **index.places),
+            is_ilsvrc=packed["is_ilsvrc"],
+            described=packed["described"],
+            altered=packed["altered"],
+        )
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(f"{root / MANIFEST}: damaged ({error}); {_AGAIN}") from None
 
@@ -190,49 +201,39 @@ def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
     return np.array(lengths, np.int64)
 
 
-def _image_set(
-    folder: Path,
-    split: str,
-    name: str | None,
-    with_boxes: bool,
-    found: dict[str, Any],
-    lengths: np.ndarray,
-    classes: ClassTable,
-) -> ImageSet:
-    path = folder / INDEX
+@dataclass(frozen=True)
+class _Index:
+    """What index.parquet says: the truth of the images, and where the bytes of each lie."""
+
+    truth: dict[str, Any]
+    places: dict[str, np.ndarray]
+
+    def check(self, path: Path, n_images: int, lengths: np.ndarray) -> None:
+        """Raise UserError where the index is not that of these shards."""
+        shard_N = self.places["shard_N"]
+        # The last length is that of the shards that there are not, NOWHERE among them.
+        lengths_N = np.append(lengths, 0)[shard_N.clip(NOWHERE, len(lengths))]
+        ends_N = self.places["offset_N"] + self.places["length_N"]
+        if len(shard_N) != n_images or (ends_N > lengths_N).any():
+            raise UserError(f"{path}: is of other shards than {MANIFEST}; {_AGAIN}")
+
+
+def _read_index(path: Path, with_boxes: bool, has_blacklist: bool) -> _Index:
     try:
         table = pq.read_table(path)
-        column = {key: table[key].to_numpy() for key in ("label", "shard", "offset", "length")}
         sizes_N2 = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1)
-        ids = Names(np.array(table["id"].cast(pa.binary()).to_pylist(), np.bytes_))
         boxes = RaggedBoxes.none(len(table))
         if with_boxes:
             counts_N = pc.list_value_length(table["boxes"]).to_numpy() // 4
             boxes = RaggedBoxes.from_counts(pc.list_flatten(table["boxes"]).to_numpy(), counts_N)
-        has_blacklist = found["blacklisted"] is not None
-        blacklisted_N = table["blacklisted"].to_numpy() if has_blacklist else None
+        places = {f"{name}_N": table[name].to_numpy() for name in ("shard", "offset", "length")}
+        truth = {
+            "ids": Names(np.array(table["id"].cast(pa.binary()).to_pylist(), np.bytes_)),
+            "labels_N": table["label"].to_numpy(),
+            "boxes": boxes,
+            "sizes_N2": sizes_N2,
+            "blacklisted_N": table["blacklisted"].to_numpy() if has_blacklist else None,
+        }
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from None
-    shard_N = column["shard"]
-    # The last length is that of the shards that there are not, NOWHERE among them.
-    lengths = np.append(lengths, 0)[shard_N.clip(NOWHERE, len(lengths))]
-    ends_N = column["offset"] + column["length"]
-    if len(table) != found["images"] or (ends_N > lengths).any():
-        raise UserError(f"{path}: is of other shards than {MANIFEST}; {_AGAIN}")
-    return ImageSet(
-        name=name or found["name"],
-        split=split,
-        folder=folder,
-        classes=classes,
-        store=PackedImages(
-            folder, split, ids, shard_N, column["offset"], column["length"], sizes_N2
-        ),
-        ids=ids,
-        labels_N=column["label"],
-        boxes=boxes,
-        sizes_N2=sizes_N2,
-        is_ilsvrc=found["is_ilsvrc"],
-        described=found["described"],
-        blacklisted_N=blacklisted_N,
-        altered=found["altered"],
-    )
+    return _Index(truth, {**places, "sizes_N2": sizes_N2})

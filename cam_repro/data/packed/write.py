@@ -53,6 +53,8 @@ class Stored:
 
     size: side of the square that they are squashed to; None: the bytes of the original files.
     format: one of ``FORMATS``; quality: of jpg, 1 to 100. By default webp, and 95.
+    shard_bytes: size of a shard, about. decode: with ``size`` None, read the pixels of every image
+        all the same, to find broken ones; without, a file is broken where its header is.
 
     Lossless webp: at 256 pixels a file of 85 kB is decoded in 0.49 of the time that the original
     (91 kB) takes to be decoded and squashed; as png 109 kB in 0.71, as jpg, which does not give
@@ -62,18 +64,25 @@ class Stored:
     size: int | None
     format: str | None = None
     quality: int | None = None
+    shard_bytes: int = 500_000_000
+    decode: bool = True
 
     def __post_init__(self) -> None:
         def require(ok: bool, message: str) -> None:
             if not ok:
                 raise UserError(message)
 
+        require(self.shard_bytes > 0, f"shard_bytes={self.shard_bytes}: must be over 0")
         if self.size is None:
             require(
                 self.format is None and self.quality is None,
                 "size=null packs the files as they are: leave format and quality out",
             )
             return
+        require(
+            self.decode,
+            "decode=false: size=null alone packs images without looking at their pixels",
+        )
         require(0 < self.size <= LARGEST, f"size={self.size}: must be 1 to {LARGEST:,}, or null")
         self.format = self.format or FORMATS[0]
         require(self.format in FORMATS, f"format={self.format}: choose {', '.join(FORMATS)}")
@@ -120,17 +129,13 @@ def pack(
     output: Path,
     stored: Stored,
     *,
-    shard_bytes: int,
     threads: int,
     policy: ErrorPolicy,
-    decode: bool = True,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Pack the splits into the new folder ``output``; returns its manifest.
 
-    sources: the splits. shard_bytes: size of a shard, about. decode: with ``stored.size`` None,
-    read the pixels of every image all the same, to find broken ones; without, a file is broken
-    where its header is. provenance: goes to the manifest.
+    sources: the splits. stored: how images are stored. provenance: goes to the manifest.
 
     An unreadable image ends it, or is named in the manifest and has a row in the index but no
     bytes: the packed set has the same images as its source, and the same unreadable ones. All is
@@ -155,12 +160,14 @@ def pack(
         temporary.mkdir(parents=True)
         splits = {}
         for images in sources:
-            writer = SplitWriter(temporary / images.split, images, stored, decode)
-            splits[images.split] = writer.write(shard_bytes, threads, policy)
+            writer = SplitWriter(temporary / images.split, images, stored)
+            splits[images.split] = writer.write(threads, policy)
         manifest = {
             "packed_schema": SCHEMA,
-            **vars(stored),
-            "shard_bytes": shard_bytes,
+            "size": stored.size,
+            "format": stored.format,
+            "quality": stored.quality,
+            "shard_bytes": stored.shard_bytes,
             "classes": _classes(sources[0].classes),
             "splits": splits,
             **(provenance or {}),
@@ -193,17 +200,16 @@ class SplitWriter:
     folder: Path
     images: ImageSet
     stored: Stored
-    decode: bool
 
-    def write(self, shard_bytes: int, threads: int, policy: ErrorPolicy) -> dict[str, Any]:
-        """Shards and index; returns what the manifest says of the split."""
+    def write(self, threads: int, policy: ErrorPolicy) -> dict[str, Any]:
+        """Write shards and index; returns what the manifest says of the split."""
         images = self.images
         n_images, skipped_before = len(images), len(policy.skipped)
         shard_N = np.full(n_images, NOWHERE, np.int32)
         offset_N, length_N = np.zeros(n_images, np.int64), np.zeros(n_images, np.int32)
         sizes_N2 = np.zeros((n_images, 2), np.int32)
         self.folder.mkdir()
-        shards = ShardWriter(self.folder, images.split, shard_bytes)
+        shards = ShardWriter(self.folder, images.split, self.stored.shard_bytes)
         bar = tqdm(
             total=n_images, desc=f"packing {images.split}", unit=" images", dynamic_ncols=True
         )
@@ -260,7 +266,7 @@ class SplitWriter:
             if self.stored.size is not None:
                 image, size = images.read(index)
                 return self.stored.encode(image), size
-            size = images.read(index)[1] if self.decode else images.size(index)
+            size = images.read(index)[1] if self.stored.decode else images.size(index)
             return images[index].path.read_bytes(), size
         except UnreadableImage as error:
             return error

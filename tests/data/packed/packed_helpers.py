@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,9 @@ def pack_them(
     pack(
         sources,
         output,
-        stored,
-        shard_bytes=shard_bytes,
+        replace(stored, shard_bytes=shard_bytes, decode=decode),
         threads=threads,
         policy=ErrorPolicy(on_error),
-        decode=decode,
         provenance={"command": "cam-data pack"},
     )
     return output

@@ -15,6 +15,7 @@ from cam_repro.data.ilsvrc import image_set as ilsvrc
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.ilsvrc.layouts import Places
 from cam_repro.data.ilsvrc.source import Ilsvrc
+from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.errors import UserError
 from cam_repro.formats import boxes as annotations
 from cam_repro.truth import RaggedBoxes
@@ -228,13 +229,13 @@ def test_fingerprint_changes_with_names_labels_boxes_and_classes(root):
 def test_a_small_set_is_named_after_its_folder_unless_told_otherwise(root, monkeypatch):
     images = load_image_set(root, "val")
     assert (images.name, images.is_ilsvrc) == ("small", False)
-    assert load_image_set(root, "val", name="mine").name == "mine"
+    assert Ilsvrc(root=str(root), name="mine").open("val").name == "mine"
     monkeypatch.chdir(root)
     assert load_image_set(".", "val").name == "small"
 
 
 def test_only_the_complete_split_of_ilsvrcs_classes_is_ilsvrc(root, monkeypatch):
-    monkeypatch.setitem(ilsvrc.ILSVRC_IMAGES, "val", 6)
+    monkeypatch.setitem(ILSVRC_IMAGES, "val", 6)
     # As many classes and images, but other classes: never to be called ilsvrc.
     assert load_image_set(root, "val").name == "small"
     own = load_image_set(root, "val").classes
@@ -243,12 +244,12 @@ def test_only_the_complete_split_of_ilsvrcs_classes_is_ilsvrc(root, monkeypatch)
     assert (val.name, val.is_ilsvrc) == ("ilsvrc", True)
     assert (train.name, train.is_ilsvrc) == ("small", False)
     assert (test.name, test.is_ilsvrc) == ("small", False)
-    monkeypatch.setitem(ilsvrc.ILSVRC_IMAGES, "val", 7)
+    monkeypatch.setitem(ILSVRC_IMAGES, "val", 7)
     assert load_image_set(root, "val").name == "small"
 
 
 def test_how_many_images_and_classes_ilsvrc_has():
-    assert ilsvrc.ILSVRC_IMAGES == {"train": 1_281_167, "val": 50_000, "test": 100_000}
+    assert ILSVRC_IMAGES == {"train": 1_281_167, "val": 50_000, "test": 100_000}
     assert len(ilsvrc_classes()) == 1000
 
 

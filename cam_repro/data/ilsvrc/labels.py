@@ -1,0 +1,224 @@
+"""The classes of a tree of ILSVRC, and the labels of its images: which places tell them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cam_repro.classes import (
+    ClassTable,
+    classes_of,
+    ilsvrc_classes,
+    read_meta,
+    read_synset_mapping,
+)
+from cam_repro.data.ilsvrc.layouts import Layout, class_folders, has_class_folders
+from cam_repro.data.image_set import ILSVRC_IMAGES
+from cam_repro.errors import UserError
+from cam_repro.formats.boxes import Annotations, read_annotations
+from cam_repro.formats.devkit import read_blacklist, read_val_labels
+from cam_repro.formats.names import image_id
+from cam_repro.truth import RaggedBoxes
+from cam_repro.types import NO_LABEL
+
+_NUMBER = re.compile(r"_(\d{8})$")
+"""The number of a validation image: its line in the development kit's list of labels."""
+
+
+def find_classes(
+    layout: Layout,
+    wanted: str | None,
+    annotations: Annotations | None = None,
+    cache: Path | None = None,
+) -> ClassTable:
+    """The data set's classes.
+
+    By the tree's own list; else its training class folders. In a tree without training images:
+    the classes of the development kit, or ILSVRC's 1,000, where those of the validation images
+    (by class folder, or by annotations) are among them; else these alone.
+
+    wanted: ``data.classes``. annotations: of the validation images, where they have been read.
+    """
+    if wanted == "ilsvrc":
+        return ilsvrc_classes()
+    meta = read_meta(layout.meta) if layout.meta else None
+    mapping = Path(wanted).expanduser() if wanted else layout.synset_mapping
+    if mapping is not None:
+        table = read_synset_mapping(mapping)
+        if meta is None:
+            return table
+        return classes_of(table.wnids, dict(zip(table.wnids, table.names, strict=True)), meta)
+    train, val = layout.images.get("train"), layout.images.get("val")
+    if train is not None and has_class_folders(train):
+        wnids = class_folders(train)
+        return classes_of(wnids, meta=meta if meta and _are_among(wnids, meta) else None)
+    if val is not None and has_class_folders(val):
+        wnids = class_folders(val)
+    elif meta is not None:
+        return meta
+    else:
+        if annotations is None and "val" in layout.boxes:
+            annotations = read_annotations(layout.boxes["val"], cache)
+        wnids = [] if annotations is None else sorted(set(annotations.wnids_T.tolist()))
+    for whole in (meta, ilsvrc_classes()):
+        if whole is not None and _are_among(wnids, whole):
+            return whole
+    return classes_of(wnids)
+
+
+def _are_among(wnids: list[str], classes: ClassTable) -> bool:
+    return all(classes.get(wnid) is not None for wnid in wnids)
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """One of the places that tell the labels of images.
+
+    kind: ``folders`` (one a class), ``kit`` (the development kit's list) or ``boxes``.
+    labels_N: class indices, int32, ``NO_LABEL`` where it is silent or names another class.
+    """
+
+    kind: str
+    path: Path
+    labels_N: np.ndarray
+
+    def name(self, layout: Layout) -> str:
+        """What it is called in messages."""
+        return "class folders" if self.kind == "folders" else layout.short(self.path)
+
+    def why_silent(self, file: str, row: int, known: str, annotations: Annotations | None) -> str:
+        """Why it has no label for an image, in a few words.
+
+        row: of the image ``file`` in ``annotations``. known: the classes, by ``known_as``.
+        """
+        if self.kind == "folders":
+            wnid = file.rpartition("/")[0]
+            return f"class folder {wnid} is not in {known}" if wnid else "it is in no class folder"
+        if self.kind == "kit":
+            return f"its id is that of none of {known}"
+        assert annotations is not None
+        own = annotations.wnids_T[annotations.boxes.places_of(np.array([row]))]
+        wnids = sorted(set(own.tolist()))
+        if len(wnids) == 1:
+            return f"class {wnids[0]} is not in {known}"
+        return f"it has objects of {', '.join(wnids)}" if wnids else "it has no object there"
+
+
+def label_sources(
+    layout: Layout,
+    split: str,
+    files: list[str],
+    classes: ClassTable,
+    annotations: Annotations | None,
+) -> list[LabelSource]:
+    """The places that tell the labels of these images, the most trusted first.
+
+    Class folders; the development kit's list of the validation labels; the annotations, where
+    those of an image agree. annotations: of these files, in their order.
+    Raises UserError for a list of labels that is not one, or not that of these images.
+    """
+    sources = []
+    folder = layout.images[split]
+    if split == "train" or has_class_folders(folder):
+        names = [file.rpartition("/")[0] for file in files]
+        index_of = {name: _index(name, classes) for name in set(names)}
+        labels_N = np.array([index_of[name] for name in names], np.int32)
+        sources.append(LabelSource("folders", folder, labels_N))
+    if split == "val" and layout.val_labels and classes.devkit_ids_C is not None:
+        kit_N = _labels_of_kit(layout.val_labels, files, classes)
+        if kit_N is not None:
+            sources.append(LabelSource("kit", layout.val_labels, kit_N))
+    if annotations is not None:
+        labels_N = _labels_of_boxes(annotations, classes)
+        sources.append(LabelSource("boxes", layout.boxes[split], labels_N))
+    return sources
+
+
+def known_as(layout: Layout, wanted: str | None, classes: ClassTable) -> str:
+    """What ``find_classes`` found, for messages."""
+    place = wanted if wanted and wanted != "ilsvrc" else layout.synset_mapping
+    if wanted == "ilsvrc" or (place is None and classes.wnids == ilsvrc_classes().wnids):
+        return "ILSVRC's 1,000 classes"
+    return f"the {len(classes):,} classes of {place or 'the data set'}"
+
+
+def _index(wnid: str, classes: ClassTable) -> int:
+    index = classes.get(wnid)
+    return NO_LABEL if index is None else index
+
+
+def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndarray | None:
+    """Class indices of validation images by the kit's list; None where it cannot be theirs.
+
+    An image's line is the number in its name; where a name has none, and there are as many lines
+    as images, lines and images are in the same order.
+    """
+    ids = read_val_labels(path)
+    numbers_N = _numbers(files)
+    if numbers_N is not None:
+        lines = numbers_N - 1
+    elif len(ids) == len(files):
+        lines = np.arange(len(files))
+    else:
+        return None
+    outside = np.flatnonzero((lines < 0) | (lines >= len(ids)))
+    if len(outside):
+        raise UserError(
+            f"{path}: has {len(ids):,} lines, none for {files[int(outside[0])]}; "
+            "give the complete file of the development kit"
+        )
+    return classes.indices_of_labels(ids[lines])
+
+
+def _numbers(files: list[str]) -> np.ndarray | None:
+    """The numbers in the names of ILSVRC's validation images; None where a name has none."""
+    matches = [_NUMBER.search(image_id(file, False)) for file in files]
+    numbers = [int(match[1]) for match in matches if match]
+    return np.array(numbers, np.int64) if len(numbers) == len(files) else None
+
+
+def blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
+    """Which validation images the tree's blacklist names, bool (N,); None without one.
+
+    Raises UserError where images have no number in their name, by which a blacklist goes.
+    """
+    if layout.blacklist is None:
+        return None
+    numbers_N = _numbers(files)
+    n_images = ILSVRC_IMAGES["val"]
+    if numbers_N is None or not ((numbers_N >= 1) & (numbers_N <= n_images)).all():
+        raise UserError(
+            f"{layout.blacklist}: is of images called ILSVRC2012_val_00000001 to "
+            f"{n_images:08d}, not of those in {layout.images['val']}: add data.blacklist=none"
+        )
+    return read_blacklist(layout.blacklist, n_images)[numbers_N - 1]
+
+
+def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarray:
+    """Class index of the objects of each image, ``NO_LABEL`` where there are none or several."""
+    labels_N = np.full(len(annotations.boxes), NO_LABEL, np.int32)
+    image_T = annotations.boxes.image_of_box()
+    wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
+    number_N = np.full(len(labels_N), -1)
+    number_N[image_T] = inverse_T
+    one_class_N = number_N >= 0
+    one_class_N[image_T[number_N[image_T] != inverse_T]] = False
+    indices = np.array([_index(wnid, classes) for wnid in wnids.tolist()], np.int32)
+    labels_N[one_class_N] = indices[number_N[one_class_N]]
+    return labels_N
+
+
+def boxes_of_class(
+    annotations: Annotations, labels_N: np.ndarray, classes: ClassTable
+) -> RaggedBoxes:
+    """Take the boxes of the objects of each image's own class: those that a guess can hit.
+
+    All objects of an image without a label.
+    """
+    wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
+    indices = np.array([_index(wnid, classes) for wnid in wnids.tolist()], np.int32)
+    label_T = labels_N[annotations.boxes.image_of_box()]
+    return annotations.boxes.keep((indices[inverse_T] == label_T) | (label_T == NO_LABEL))
