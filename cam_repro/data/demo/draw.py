@@ -1,4 +1,4 @@
-"""The built-in data set ``demo``: drawn on first use, identical on every machine, no download.
+"""The pictures of the built-in set: shapes of a material on a cluttered background.
 
 Each image shows one to three objects of one class on a cluttered background. A class is a shape
 and a material (``dotted cross``): every shape comes in three materials and every material in two
@@ -7,41 +7,21 @@ object, so that the evidence for a class lies over its full extent, and objects 
 off-centre often enough for the box of the whole image to be wrong most of the time. A few images
 are grey (mode L) or CMYK, as in ILSVRC.
 
-The tree has the layout of ILSVRC as Kaggle distributes it (``Data/CLS-LOC/train/<wnid>`` ...).
-
 Same pixels everywhere: all drawing is integer arithmetic (lengths in quarter pixels, sines and
 cosines as multiples of 1/4096), and all chance is the raw output of PCG64, seeded for each image
-by (seed, split, index), so that no image depends on another. The bytes of the JPEG files also
-depend on Pillow's encoder.
+by (seed, split, index), so that no image depends on another.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import math
-import os
-import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from cam_repro.errors import UserError
+from cam_repro.data.image_set import SPLITS
 from cam_repro.types import Box
-
-DEMO_VERSION = 1
-"""Raise it with any change to what is drawn: cached trees of another version are not used."""
-
-SPLITS = ("train", "val", "test")
-DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}
-JPEG_QUALITY = 90
-JPEG_SUBSAMPLING = "4:2:0"
 
 # --- the classes ---------------------------------------------------------------------------------
 
@@ -412,182 +392,3 @@ def draw(split: str, index: int, seed: int = 0) -> Drawing:
             for (x, y), (rx, ry) in zip((p.centre for p in pieces), reaches, strict=True)
         ],
     )
-
-
-# --- the tree ------------------------------------------------------------------------------------
-
-
-def _xml(folder: str, name: str, wnid: str, drawing: Drawing) -> str:
-    height, width = drawing.pixels.shape[:2]
-    lines = [
-        "<annotation>",
-        f"\t<folder>{folder}</folder>",
-        f"\t<filename>{name}</filename>",
-        "\t<source>",
-        "\t\t<database>cam_repro_demo</database>",
-        "\t</source>",
-        "\t<size>",
-        f"\t\t<width>{width}</width>",
-        f"\t\t<height>{height}</height>",
-        f"\t\t<depth>{len(Image.new(drawing.mode, (1, 1)).getbands())}</depth>",
-        "\t</size>",
-        "\t<segmented>0</segmented>",
-    ]
-    for box, truncated in zip(drawing.boxes, drawing.truncated, strict=True):
-        lines += [
-            "\t<object>",
-            f"\t\t<name>{wnid}</name>",
-            "\t\t<pose>Unspecified</pose>",
-            f"\t\t<truncated>{int(truncated)}</truncated>",
-            "\t\t<difficult>0</difficult>",
-            "\t\t<bndbox>",
-            f"\t\t\t<xmin>{box[0]}</xmin>",
-            f"\t\t\t<ymin>{box[1]}</ymin>",
-            f"\t\t\t<xmax>{box[2]}</xmax>",
-            f"\t\t\t<ymax>{box[3]}</ymax>",
-            "\t\t</bndbox>",
-            "\t</object>",
-        ]
-    return "\n".join([*lines, "</annotation>", ""])
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())  # the same line ends everywhere
-
-
-def _write_split(root: Path, split: str, count: int, seed: int, bar: tqdm) -> None:
-    rows: list[tuple[str, str, str]] = []  # name in the list file, id, prediction string
-    for index in range(count):
-        drawing = draw(split, index, seed)
-        wnid = CLASSES[drawing.label].wnid
-        if split == "train":
-            folder, name = f"train/{wnid}", f"{wnid}_{index // len(CLASSES) + 1}"
-            listed = f"{wnid}/{name}"
-        else:
-            folder = split
-            name = listed = f"demo_{split}_{index + 1:08d}"
-        image = root / "Data" / "CLS-LOC" / folder / f"{name}.JPEG"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        size = drawing.pixels.shape[1::-1]
-        picture = Image.frombytes(drawing.mode, size, drawing.pixels.tobytes())
-        picture.save(image, "JPEG", quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING)
-        if split != "test":
-            xml = root / "Annotations" / "CLS-LOC" / folder / f"{name}.xml"
-            _write(xml, _xml(Path(folder).name, name, wnid, drawing))
-        truth = "".join(f"{wnid} {x0} {y0} {x1} {y1} " for x0, y0, x1, y1 in drawing.boxes)
-        rows.append((listed, name, truth))
-        bar.update()
-
-    if split == "train":
-        # Kaggle's list goes class by class, numbers ascending.
-        rows.sort(key=lambda row: (row[0].split("/")[0], int(row[1].split("_")[1])))
-    listing = "".join(f"{listed} {k}\n" for k, (listed, _, _) in enumerate(rows, 1))
-    list_name = "train_cls.txt" if split == "train" else f"{split}.txt"
-    _write(root / "ImageSets" / "CLS-LOC" / list_name, listing)
-    if split != "test":
-        # The blank at the end of a row is Kaggle's.
-        table = ["ImageId,PredictionString\n", *(f"{name},{truth}\n" for _, name, truth in rows)]
-        _write(root / f"LOC_{split}_solution.csv", "".join(table))
-
-
-class _AlreadyThereError(UserError):
-    """Something is at the place where the tree should go."""
-
-
-def _check_settings(settings: dict[str, int]) -> None:
-    for name, value in settings.items():
-        if name not in DEFAULTS:
-            raise UserError(f"demo data has no setting {name!r}; it has {', '.join(DEFAULTS)}")
-        low = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
-            raise UserError(
-                f"demo data: {name} must be an integer of {low}..2^31 - 1, not {value!r}"
-            )
-
-
-def make_demo(
-    root: Path,
-    *,
-    seed: int = DEFAULTS["seed"],
-    n_train: int = DEFAULTS["n_train"],
-    n_val: int = DEFAULTS["n_val"],
-    n_test: int = DEFAULTS["n_test"],
-    progress: bool = True,
-) -> None:
-    """Write the data set as a new folder ``root``, whole or not at all.
-
-    seed: 0..2^31 - 1; n_train, n_val, n_test: images of each split, at least 1 (classes take
-    turns, so their counts differ by one at most); progress: a bar on standard error.
-
-    Raises UserError where a setting is impossible, ``root`` exists already or cannot be made.
-    """
-    counts = {"train": n_train, "val": n_val, "test": n_test}
-    _check_settings({"seed": seed, **{f"n_{split}": n for split, n in counts.items()}})
-    root = Path(root).absolute()
-    if root.exists():
-        raise _AlreadyThereError(f"{root} exists already: remove it or choose another folder")
-    temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make {root} ({error.strerror}): name a folder that can be written, "
-            "for the cache with CAM_REPRO_CACHE"
-        ) from error
-    try:
-        bar = tqdm(total=sum(counts.values()), desc="demo data", unit="image", disable=not progress)
-        with bar:
-            for split, count in counts.items():
-                _write_split(temporary, split, count, seed, bar)
-        mapping = "".join(f"{kind.wnid} {kind.name}\n" for kind in CLASSES)
-        _write(temporary / "LOC_synset_mapping.txt", mapping)
-        try:
-            temporary.rename(root)
-        except OSError:
-            if root.exists():
-                raise _AlreadyThereError(f"{root} was made by another process") from None
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _default_cache() -> Path:
-    if own := os.environ.get("CAM_REPRO_CACHE"):
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(shared).expanduser() / "cam_repro"
-
-
-def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: int) -> Path:
-    """The folder of the data set, made on first use: ``<cache>/demo-<version>-<settings hash>``.
-
-    cache: default ``$CAM_REPRO_CACHE``, else ``$XDG_CACHE_HOME/cam_repro``, else
-    ``~/.cache/cam_repro``. settings: those of ``make_demo``. Of two processes that make it at once
-    one wins, and both return the same complete tree.
-
-    Raises UserError where a setting is unknown or impossible.
-    """
-    _check_settings(settings)
-    key = json.dumps(DEFAULTS | settings, sort_keys=True).encode()
-    name = f"demo-{DEMO_VERSION}-{hashlib.sha256(key).hexdigest()[:10]}"
-    root = (Path(cache) if cache is not None else _default_cache()) / name
-    if not root.is_dir():
-        with contextlib.suppress(_AlreadyThereError):
-            make_demo(root, progress=progress, **settings)
-    if not root.is_dir():
-        raise UserError(f"{root} is in the way of the demo data and no folder: remove it")
-    return root
-
-
-def tree_fingerprint(root: Path) -> str:
-    """SHA-256 over the names (relative, sorted) and contents of all files below ``root``."""
-    root = Path(root)
-    digest = hashlib.sha256()
-    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    for name in sorted(files):
-        content = files[name].read_bytes()
-        # The length between them keeps name and content from running into each other.
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cam_repro.data.demo.draw import demo_root
+from cam_repro.data.demo.tree import demo_root
 from cam_repro.data.ilsvrc.source import Ilsvrc
 
 

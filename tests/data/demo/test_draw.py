@@ -12,16 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.data.demo import draw as synthetic
-from cam_repro.data.demo.draw import (
-    CLASSES,
-    DEMO_VERSION,
-    Drawing,
-    demo_root,
-    draw,
-    make_demo,
-    tree_fingerprint,
-)
+from cam_repro.data.demo import draw as pictures
+from cam_repro.data.demo import tree as files
+from cam_repro.data.demo.draw import CLASSES, Drawing, draw
+from cam_repro.data.demo.tree import DEMO_VERSION, demo_root, make_demo, tree_fingerprint
 from cam_repro.errors import UserError
 
 SIZES = {"n_train": 26, "n_val": 48, "n_test": 3}
@@ -106,7 +100,7 @@ def test_seed_split_and_index_each_change_the_image():
 
 
 def test_dice_are_pcg64s_raw_output():
-    dice, raw = synthetic._Dice(5, "val", 9), np.random.PCG64(np.random.SeedSequence([5, 1, 9]))
+    dice, raw = pictures._Dice(5, "val", 9), np.random.PCG64(np.random.SeedSequence([5, 1, 9]))
     first, second = (int(word) for word in raw.random_raw(2))
     assert dice.roll(10, 16) == 10 + first % 7
     assert dice.bytes(2, 3).tolist() == [
@@ -123,7 +117,7 @@ def piece(shape: str, centre: tuple[int, int], radii: tuple[int, int], **changes
         "light": np.full((3, 1, 1), 200, np.int32),
         "dark": np.full((3, 1, 1), 40, np.int32),
     }
-    return synthetic._Piece(shape=shape, centre=centre, radii=radii, **(values | changes))
+    return pictures._Piece(shape=shape, centre=centre, radii=radii, **(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -131,8 +125,8 @@ def piece(shape: str, centre: tuple[int, int], radii: tuple[int, int], **changes
 )
 def test_a_shape_fills_its_box(shape, area):
     # Centre (20, 25) and radii of 12 pixels: pixels 8..31 across, 13..36 down.
-    mask = synthetic._paint(np.zeros((3, 50, 60), np.int32), piece(shape, (80, 100), (48, 48)))
-    left, top, right, bottom = synthetic._tight_box(mask)
+    mask = pictures._paint(np.zeros((3, 50, 60), np.int32), piece(shape, (80, 100), (48, 48)))
+    left, top, right, bottom = pictures._tight_box(mask)
     assert (left, right, bottom) == (8, 31, 36)
     assert top in (13, 14)  # the tip of a triangle covers less than half a pixel
     assert mask.sum() == pytest.approx(area, rel=0.04)
@@ -140,7 +134,7 @@ def test_a_shape_fills_its_box(shape, area):
 
 def test_stripes_have_the_tones_and_the_period_asked_for():
     canvas = np.zeros((3, 50, 60), np.int32)
-    synthetic._paint(canvas, piece("square", (80, 100), (40, 40)))
+    pictures._paint(canvas, piece("square", (80, 100), (40, 40)))
     # Period 24 quarter pixels, from the centre at 20: three pixels light, three dark.
     assert canvas[0, 25, 10:30].tolist() == [
         *(200, 40, 40, 40, 200, 200, 200, 40, 40, 40),
@@ -152,8 +146,8 @@ def test_stripes_have_the_tones_and_the_period_asked_for():
 def test_masks_say_where_the_paint_is():
     turned = piece("cross", (90, 70), (60, 44), angle=4, grain_angle=11, rim=True, shade=(40, -40))
     black, white = np.zeros((3, 40, 50), np.int32), np.full((3, 40, 50), 255, np.int32)
-    mask = synthetic._paint(black, turned)
-    assert np.array_equal(mask, synthetic._paint(white, turned))
+    mask = pictures._paint(black, turned)
+    assert np.array_equal(mask, pictures._paint(white, turned))
     # What shines through is what was not painted.
     assert np.array_equal(mask, (white - black)[0] < 130)
 
@@ -275,7 +269,7 @@ def test_files_hold_what_was_drawn(tree):
 
 def test_inks_print_the_colour_they_stand_for():
     rgb = np.array([[200, 90, 10], [0, 0, 0], [255, 255, 255], [60, 120, 61]])
-    inks = synthetic._cmyk(rgb.T[:, None, :])[:, 0].T
+    inks = pictures._cmyk(rgb.T[:, None, :])[:, 0].T
     printed = (255 - inks[:, :3]) * (255 - inks[:, 3:]) / 255
     assert abs(printed - rgb).max() < 2
     assert inks[0].tolist() == [32, 155, 244, 27]
@@ -313,7 +307,7 @@ def test_interrupted_making_leaves_nothing(monkeypatch, tmp_path, error):
             raise error
         return draw(*args)
 
-    monkeypatch.setattr(synthetic, "draw", draw_some)
+    monkeypatch.setattr(files, "draw", draw_some)
     with pytest.raises(error):
         make_demo(tmp_path / "demo", progress=False)
     assert len(calls) == 4
@@ -356,13 +350,13 @@ def test_the_cache_is_made_once_for_each_setting(tmp_path, monkeypatch):
     assert first.parent == tmp_path
     assert first.name.startswith(f"demo-{DEMO_VERSION}-")
     assert demo_root(tmp_path, seed=1, **small) != first
-    monkeypatch.delattr(synthetic, "make_demo")  # nothing is made from here on
+    monkeypatch.delattr(files, "make_demo")  # nothing is made from here on
     assert demo_root(tmp_path, **small) == first
     assert demo_root(tmp_path, seed=0, **small) == first
 
 
 def test_the_loser_of_a_race_takes_the_winners_tree(tmp_path, monkeypatch):
-    write_split = synthetic._write_split
+    write_split = files._write_split
 
     def overtaken(root, split, *args):
         write_split(root, split, *args)
@@ -371,7 +365,7 @@ def test_the_loser_of_a_race_takes_the_winners_tree(tmp_path, monkeypatch):
             winner.mkdir()
             (winner / "winner").touch()
 
-    monkeypatch.setattr(synthetic, "_write_split", overtaken)
+    monkeypatch.setattr(files, "_write_split", overtaken)
     root = demo_root(tmp_path, n_train=1, n_val=1, n_test=1, progress=False)
     assert [path.name for path in root.iterdir()] == ["winner"]
     assert list(tmp_path.iterdir()) == [root]
@@ -389,7 +383,7 @@ def test_a_file_in_the_way_of_the_cache_is_named(tmp_path):
 def test_where_the_cache_is(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
-        synthetic, "make_demo", lambda root, **_: made.append(root) or root.mkdir(parents=True)
+        files, "make_demo", lambda root, **_: made.append(root) or root.mkdir(parents=True)
     )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CAM_REPRO_CACHE", raising=False)
