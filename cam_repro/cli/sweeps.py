@@ -19,7 +19,7 @@ from cam_repro.cli.messages import STOPPED, TRACEBACK_VARIABLE, fail, one_line
 from cam_repro.errors import UserError
 
 if TYPE_CHECKING:
-    from cam_repro.engine.compute import Processes
+    from cam_repro.engine.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,9 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
 
 
 def _place() -> Processes:
-    from cam_repro.engine.compute import launched  # torch, which a job that computes has imported
+    from cam_repro.engine.processes import place_of_this_process  # imports torch, which is slow
 
-    return launched()[0]
+    return place_of_this_process()
 
 
 def _log_of_job() -> str:

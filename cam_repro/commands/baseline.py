@@ -19,7 +19,7 @@ from cam_repro.commands.common import describe_data
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
-from cam_repro.engine.compute import Processes
+from cam_repro.engine.processes import Processes
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def score_baseline(
-    settings: EvalSettings, loading: LoaderSettings, images: ImageSet, group: Processes
+    settings: EvalSettings, loading: LoaderSettings, images: ImageSet, processes: Processes
 ) -> Path:
     """Score boxes that look at no pixel, for the true class of every image.
 
@@ -43,19 +43,13 @@ def score_baseline(
     best of the scales 0.05, 0.10 ... 1 at each of them.
     """
     rules: dict[str, BoxRule] = instantiate(OmegaConf.create(settings.box))["rules"]
-    for name, rule in rules.items():
-        if rule.needs_maps or rule.needs_image:
-            raise UserError(
-                f"box={name} needs maps, and model=none makes none: box=[whole_image,center]"
-            )
-    if settings.saliency is not None or settings.save_maps:
-        raise UserError("model=none makes no maps: leave saliency and save_maps out")
+    _refuse_what_needs_a_network(settings, rules)
     if not images.has_boxes:
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
-    if not group.is_main:
+    if not processes.is_main:
         return folder
 
     policy = ErrorPolicy(loading.on_error)
@@ -66,7 +60,33 @@ def score_baseline(
         _prediction(images, index, sizes_N2[index].tolist(), rules)
         for index in np.flatnonzero(read_N).tolist()
     ]
-    manifest = {
+    manifest = _manifest(settings, rules, images, len(predictions), policy.skipped)
+    rows = to_arrow(predictions, list(rules))
+    write_predictions(folder, rows, manifest, images.classes)
+    _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
+    log.info("  %s", folder)
+    return folder
+
+
+def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
+    for name, rule in rules.items():
+        if rule.needs_maps or rule.needs_image:
+            raise UserError(
+                f"box={name} needs maps, and model=none makes none: box=[whole_image,center]"
+            )
+    if settings.saliency is not None or settings.save_maps:
+        raise UserError("model=none makes no maps: leave saliency and save_maps out")
+
+
+def _manifest(
+    settings: EvalSettings,
+    rules: dict[str, BoxRule],
+    images: ImageSet,
+    n_images: int,
+    skipped: list[str],
+) -> dict[str, Any]:
+    """Describe what was scored, and how."""
+    return {
         "model": NO_MODEL,
         "saliency": NO_MODEL,
         "view": NO_MODEL,
@@ -74,15 +94,19 @@ def score_baseline(
         "split": images.split,
         "rules": list(rules),
         "data": describe_data(images),
-        "counts": {"images": len(predictions), "skipped": len(policy.skipped)},
-        "skipped": policy.skipped,
+        "counts": {"images": n_images, "skipped": len(skipped)},
+        "skipped": skipped,
         "submission_labels": images.classes.labels_are,
         "config": asdict(settings),
         **provenance(),
     }
-    rows = to_arrow(predictions, list(rules))
-    write_predictions(folder, rows, manifest, images.classes)
 
+
+def _write_scores(folder: Path, sweep: bool) -> None:
+    """Score the predictions in a folder into scores.json, and say the accuracies.
+
+    sweep: whether the best scale of a centred box is searched for, too.
+    """
     table = read_predictions(folder)
     known = {
         name: gt_known_accuracy(found.gt_known_N4, table.boxes)
@@ -94,7 +118,7 @@ def score_baseline(
     log.info("  %-34s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
         log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
-    if any(isinstance(rule, Center) for rule in rules.values()):
+    if sweep:
         assert table.sizes_N2 is not None
         best = centred_box_sweep(table.sizes_N2, table.boxes)
         scores["best_center"] = best
@@ -105,14 +129,12 @@ def score_baseline(
             *(b["accuracy"] for b in best.values()),
         )
     write_json(folder / SCORES, scores)
-    log.info("  %s", folder)
-    return folder
 
 
 def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarray]:
-    """Width and height of every image, int64 (N, 2), and whether they could be read, (N,).
+    """Read width and height of every image, int64 (N, 2); and tell which could be read, (N,).
 
-    From the images themselves; from the annotations where the data set has no images.
+    They come from the images, or from the annotations where the data set has no images.
     """
     if not images.has_images:
         assert images.sizes_N2 is not None, "a data set without images has sizes"
@@ -149,6 +171,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
 def _prediction(
     images: ImageSet, index: int, size: list[int], rules: dict[str, BoxRule]
 ) -> Prediction:
+    """Box the true class of an image. size: width and height."""
     sample = images[index]
     width, height = size
     # One class to box, and a map that no rule here looks at.

@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
-from cam_repro.engine.compute import Processes
+from cam_repro.engine.processes import Processes
 from cam_repro.engine.settings import LoaderSettings
 
 log = logging.getLogger(__name__)
 
 
 def open_data(
-    data: dict[str, Any], group: Processes, split: str, with_boxes: bool
+    data: dict[str, Any], processes: Processes, split: str, with_boxes: bool
 ) -> tuple[ImageSet, LoaderSettings]:
     """One split of the data set that ``data`` (configs/data/*.yaml) describes, and how to load it.
 
@@ -30,11 +30,11 @@ def open_data(
     loading_keys = LoaderSettings.__dataclass_fields__.keys()
     source = {k: v for k, v in data.items() if k not in loading_keys}
     loading = validate(OmegaConf.create({k: data[k] for k in loading_keys}), LoaderSettings, "data")
-    if not group.is_main:
-        group.wait()
+    if not processes.is_main:
+        processes.wait()
     images = open_image_set(source, split, with_boxes)
-    if group.is_main:
-        group.wait()
+    if processes.is_main:
+        processes.wait()
     return images, loading
 
 
@@ -78,9 +78,9 @@ def describe_blacklist(images: ImageSet) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def log_file(path: Path, group: Processes) -> Iterator[None]:
+def log_file(path: Path, processes: Processes) -> Iterator[None]:
     """Copy the log to a file of the run."""
-    if not group.is_main:
+    if not processes.is_main:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Scoring: what ``cam-eval`` does."""
+"""Score networks: what ``cam-eval`` does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,9 @@ from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.views import View
 from cam_repro.engine.checkpoint import load_checkpoint
-from cam_repro.engine.compute import (
-    Processes,
-    device_name,
-    pick_device,
-    pick_precision,
-    processes,
-)
-from cam_repro.engine.evaluate import Evaluation, evaluate
+from cam_repro.engine.compute import Compute
+from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
+from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
@@ -65,26 +60,32 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     """
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
-    with processes(settings.device) as group:
-        images, loading = open_data(settings.data, group, settings.split, with_boxes=True)
+    with join_processes(settings.device) as processes:
+        images, loading = open_data(settings.data, processes, settings.split, with_boxes=True)
         announce(images)
         if settings.model is not None and settings.model["name"] == NO_MODEL:
-            return [score_baseline(settings, loading, images, group)]
+            return [score_baseline(settings, loading, images, processes)]
         if not images.has_images:
             raise UserError(
                 f"{images.folder}: has no images for a network to see: name a data set with "
                 "images, or model=none"
             )
+        compute = Compute.of(settings, processes)
         folders = []
         for model_config, saliency in _what_to_score(settings, images, model_overrides):
-            folders.append(_score_model(settings, loading, model_config, saliency, images, group))
+            this_pass = _build(settings, model_config, saliency, images)
+            folder = _score(settings, model_config, this_pass, images, loading, compute)
+            folders.append(folder)
         return folders
 
 
 def _what_to_score(
     settings: EvalSettings, images: ImageSet, overrides: list[str]
 ) -> Iterator[tuple[dict[str, Any], Saliency | None]]:
-    """The model named, or every trained run of the data set that has no result yet."""
+    """Yield the model named, or every trained run of the data set that has no result yet.
+
+    Each as the settings of its network, and the saliency method, None for the network's default.
+    """
     wanted = instantiate(settings.saliency) if settings.saliency else None
     if settings.model is not None:
         yield _network_config(settings, images, overrides), wanted
@@ -113,21 +114,21 @@ def _what_to_score(
 
 
 def _table_methods(name: str) -> list[Saliency | None]:
-    """The saliency methods that the tables want of a model, or its default one."""
+    """List the saliency methods that the tables want of a model; None is its default one."""
     makers = {"cam": Cam, "backprop": Backprop}
     wanted = [s for model, s in runs_of_the_tables() if model == name]
     return [makers[saliency]() for saliency in wanted] or [None]
 
 
-def default_saliency(model: CamNetwork) -> Saliency:
-    """CAM where the network allows it, else Backprop: as in the paper's Table 2."""
-    return Cam() if Cam().supports(model) else Backprop()
+def default_saliency(network: CamNetwork) -> Saliency:
+    """Choose CAM where the network allows it, else Backprop: as in the paper's Table 2."""
+    return Cam() if Cam().supports(network) else Backprop()
 
 
 def _network_config(
     settings: EvalSettings, images: ImageSet, overrides: list[str]
 ) -> dict[str, Any]:
-    """Settings of the network named, from the checkpoint where that is one of ours."""
+    """Read the settings of the network named, from the checkpoint where that is one of ours."""
     assert settings.model is not None
     weights = settings.model["weights"]
     name = run_name(settings.model)
@@ -145,6 +146,7 @@ def _network_config(
 def _checkpoint_config(
     settings: EvalSettings, images: ImageSet, name: str, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
+    """Read the settings of a network from the checkpoint of its run."""
     folder = train_folder(settings.runs, images.name, name)
     path = folder / f"{settings.checkpoint}.pt"
     if not path.is_file():
@@ -158,6 +160,10 @@ def _checkpoint_config(
 def _merge(
     stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
 ) -> dict[str, Any]:
+    """Put the overrides over a checkpoint's settings of its network, and name the file as weights.
+
+    Raises UserError where it holds another network, or one for other classes.
+    """
     config = stored["model_config"]
     if run_name(config) != name:
         variant = config.get("variant", DEFAULT_VARIANT)
@@ -183,6 +189,7 @@ def _merge(
 def _result_folder(
     settings: EvalSettings, images: ImageSet, model: str, saliency: Saliency
 ) -> Path:
+    """Name the folder of a pass; ``output`` is the folder itself, or for all runs their root."""
     view = settings.view["name"]
     if settings.output is None:
         return eval_folder(settings.runs, images.name, model, settings.split, saliency.name, view)
@@ -191,22 +198,21 @@ def _result_folder(
     return eval_folder(settings.output, images.name, model, settings.split, saliency.name, view)
 
 
-def _score_model(
+def _build(
     settings: EvalSettings,
-    loading: LoaderSettings,
     model_config: dict[str, Any],
     saliency: Saliency | None,
     images: ImageSet,
-    group: Processes,
-) -> Path:
-    """One network, one pass: predictions, manifest, scores and contact sheet in its folder."""
-    device = pick_device(settings.device, group.local_rank)
-    precision = pick_precision(settings.precision, device)
-    name, weights = run_name(model_config), model_config["weights"]
-    model = build_model(model_config, len(images.classes))
-    load_weights(model, weights, name=name, strict=True)
-    saliency = saliency or default_saliency(model)
-    if not saliency.supports(model):
+) -> Pass:
+    """Build the network with its weights, the saliency method, the view and the box rules.
+
+    Raises UserError where the method does not work on the network.
+    """
+    name = run_name(model_config)
+    network = build_model(model_config, len(images.classes))
+    load_weights(network, model_config["weights"], name=name, strict=True)
+    saliency = saliency or default_saliency(network)
+    if not saliency.supports(network):
         raise UserError(
             f"saliency={saliency.name} does not work on model={name}, which has no linear layer "
             "over pooled maps: use saliency=backprop"
@@ -217,66 +223,82 @@ def _score_model(
         resize_size=model_config["resize_size"],
     )
     rules = instantiate(OmegaConf.create(settings.box))["rules"]
-    folder = _result_folder(settings, images, name, saliency)
+    return Pass(network, saliency, view, rules, settings.batch_size)
+
+
+def _score(
+    settings: EvalSettings,
+    model_config: dict[str, Any],
+    this_pass: Pass,
+    images: ImageSet,
+    loading: LoaderSettings,
+    compute: Compute,
+) -> Path:
+    """Run a pass; leave predictions, manifest, scores and contact sheet in its folder."""
+    folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
-
     shown = _spread(images, settings.contact_sheet)
-    with _maps_folder(folder, settings.save_maps, group) as maps_folder:
-        found = evaluate(
-            model,
-            images,
-            saliency,
-            view,
-            rules,
-            settings,
-            loading,
-            device,
-            precision,
-            group,
-            keep_frames_of=frozenset(sample.id for sample in shown),
-            maps_folder=maps_folder,
-        )
-        if not group.is_main:
+    shown_ids = frozenset(sample.id for sample in shown)
+    with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
+        found = evaluate(this_pass, images, loading, compute, shown_ids, maps_folder)
+        if not compute.processes.is_main:
             return folder
-        if not found.predictions.num_rows:
+        n_images = found.predictions.num_rows
+        if not n_images:
             raise UserError(f"no image of {images.folder} could be read; nothing is written")
-        manifest = {
-            "model": name,
-            "saliency": saliency.name,
-            "view": view.name,
-            "covered": round(view.covered, 4),
-            "split": images.split,
-            "rules": list(rules),
-            "data": describe_data(images),
-            "counts": {"images": found.predictions.num_rows, "skipped": len(found.skipped)},
-            "skipped": found.skipped,
-            "submission_labels": images.classes.labels_are,
-            "blacklist": describe_blacklist(images),
-            "maps": settings.save_maps,
-            "checkpoint": _describe_weights(weights),
-            "seconds": round(found.seconds, 2),
-            "images_per_second": round(found.predictions.num_rows / found.seconds, 2),
-            "device": device_name(device),
-            "precision": precision,
-            "processes": group.world,
-            "config": {**asdict(settings), "model": model_config},
-            **provenance(),
-        }
+        manifest = _manifest(settings, model_config, this_pass, images, found, compute)
         missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
         write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
     # They are on disk, and to score them they are read: not twice in memory.
-    n_images, found.predictions = found.predictions.num_rows, found.predictions.schema.empty_table()
-    pass_name = f"{saliency.name}, view {view.name}"
-    _summarise(folder, images, found, n_images, model_config, pass_name, shown, list(rules))
+    found.predictions = found.predictions.schema.empty_table()
+    _say_speed(model_config["row"], found, n_images)
+    _write_scores(folder, images.has_labels)
+    if found.shown:
+        _draw(folder, model_config["row"], this_pass, images, shown, found)
+    log.info("  %s", folder)
     return folder
 
 
-@contextlib.contextmanager
-def _maps_folder(folder: Path, wanted: bool, group: Processes) -> Iterator[Path | None]:
-    """Where the maps of a pass are collected, if they are wanted.
+def _manifest(
+    settings: EvalSettings,
+    model_config: dict[str, Any],
+    this_pass: Pass,
+    images: ImageSet,
+    found: Evaluation,
+    compute: Compute,
+) -> dict[str, Any]:
+    """Describe a pass: what was done with which images, what was found, what it was computed by."""
+    n_images = found.predictions.num_rows
+    return {
+        "model": run_name(model_config),
+        "saliency": this_pass.saliency.name,
+        "view": this_pass.view.name,
+        "covered": round(this_pass.view.covered, 4),
+        "split": images.split,
+        "rules": list(this_pass.rules),
+        "data": describe_data(images),
+        "counts": {"images": n_images, "skipped": len(found.skipped)},
+        "skipped": found.skipped,
+        "submission_labels": images.classes.labels_are,
+        "blacklist": describe_blacklist(images),
+        "maps": settings.save_maps,
+        "checkpoint": _describe_weights(model_config["weights"]),
+        "seconds": round(found.seconds, 2),
+        "images_per_second": round(n_images / found.seconds, 2),
+        "device": compute.hardware,
+        "precision": compute.precision,
+        "processes": compute.processes.world,
+        "config": {**asdict(settings), "model": model_config},
+        **provenance(),
+    }
 
-    Beside those of an older run, which stay valid until the pass is through.
+
+@contextlib.contextmanager
+def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[Path | None]:
+    """Provide a folder to collect the maps of a pass in, None where they are not wanted.
+
+    It lies beside the maps of an older run, which stay valid until the pass is through.
     """
     if not wanted:
         yield None
@@ -287,13 +309,13 @@ def _maps_folder(folder: Path, wanted: bool, group: Processes) -> Iterator[Path 
             "output="
         )
     collected = folder / f".{MAPS}"
-    if group.is_main:
+    if processes.is_main:
         shutil.rmtree(collected, ignore_errors=True)
-    group.wait()
+    processes.wait()
     try:
         yield collected
     finally:
-        if group.is_main:
+        if processes.is_main:
             shutil.rmtree(collected, ignore_errors=True)
 
 
@@ -305,60 +327,65 @@ def _describe_weights(weights: str | None) -> dict[str, str] | None:
 
 
 def _spread(images: ImageSet, count: int) -> list[Sample]:
-    """``count`` images spread evenly over the split."""
+    """Pick ``count`` images spread evenly over the split."""
     count = min(count, len(images))
     return [images[i * len(images) // count] for i in range(count)]
 
 
-def _summarise(
-    folder: Path,
-    images: ImageSet,
-    found: Evaluation,
-    n_images: int,
-    model_config: dict[str, Any],
-    pass_name: str,
-    shown: list[Sample],
-    rules: list[str],
-) -> None:
-    """scores.json (where there are labels), the contact sheet, and a few lines on the terminal."""
+def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     log.info(
         "%s: %d images in %.1f s (%.1f images/s)%s",
-        model_config["row"],
+        row,
         n_images,
         found.seconds,
         n_images / found.seconds,
         f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
     )
-    if images.has_labels:
-        scores = score(read_predictions(folder))
-        write_json(folder / SCORES, scores)
-        log.info(
-            "  classification error, top-1/top-5: %.2f / %.2f %%",
-            scores["cls"]["top1"],
-            scores["cls"]["top5"],
-        )
-        for rule, errors in scores.get("loc", {}).items():
-            log.info(
-                "  localization error, %s, top-1/top-5/GT-known: %.2f / %.2f / %.2f %%",
-                rule,
-                errors["top1"],
-                errors["top5"],
-                errors["gt_known"],
-            )
-        if "loc" not in scores:
-            log.info("  no true boxes in this split: no localization errors")
-    else:
+
+
+def _write_scores(folder: Path, has_labels: bool) -> None:
+    """Score the predictions in a folder into scores.json, and say the errors; needs labels."""
+    if not has_labels:
         log.info("  no labels in this split: predictions and submissions only")
-    if found.shown:
-        indices = {sample.id: sample.index for sample in shown}
-        drawn = [prediction for prediction, _ in found.shown]
-        draw_contact_sheet(
-            folder / "contact_sheet.png",
-            drawn,
-            {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
-            {prediction.id: frame for prediction, frame in found.shown},
-            images.classes.names,
-            rules[0],
-            f"{model_config['row']} on {images.name}, {images.split}: {pass_name}, {rules[0]}",
+        return
+    scores = score(read_predictions(folder))
+    write_json(folder / SCORES, scores)
+    log.info(
+        "  classification error, top-1/top-5: %.2f / %.2f %%",
+        scores["cls"]["top1"],
+        scores["cls"]["top5"],
+    )
+    for rule, errors in scores.get("loc", {}).items():
+        log.info(
+            "  localization error, %s, top-1/top-5/GT-known: %.2f / %.2f / %.2f %%",
+            rule,
+            errors["top1"],
+            errors["top5"],
+            errors["gt_known"],
         )
-    log.info("  %s", folder)
+    if "loc" not in scores:
+        log.info("  no true boxes in this split: no localization errors")
+
+
+def _draw(
+    folder: Path,
+    row: str,
+    this_pass: Pass,
+    images: ImageSet,
+    shown: list[Sample],
+    found: Evaluation,
+) -> None:
+    """Draw the contact sheet, with the boxes of the first rule."""
+    indices = {sample.id: sample.index for sample in shown}
+    drawn = [prediction for prediction, _ in found.shown]
+    rule = next(iter(this_pass.rules))
+    what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
+    draw_contact_sheet(
+        folder / "contact_sheet.png",
+        drawn,
+        {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
+        {prediction.id: frame for prediction, frame in found.shown},
+        images.classes.names,
+        rule,
+        f"{row} on {images.name}, {images.split}: {what}",
+    )

@@ -23,7 +23,7 @@ from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
 from cam_repro.config import validate
-from cam_repro.engine.compute import processes
+from cam_repro.engine.processes import join_processes
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import SCORING, eval_folder, is_scored, run_name, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
@@ -121,9 +121,9 @@ def run_reproduce(cfg: DictConfig) -> None:
     _check_weights(settings.experiment, networks)
     runs = settings.output or settings.runs
     started = time.perf_counter()
-    with processes(settings.device) as group:
+    with join_processes(settings.device) as processes:
         data_config = compose("eval", _common(settings, runs)).data
-        images, _ = open_data(data_config, group, "val", with_boxes=True)
+        images, _ = open_data(data_config, processes, "val", with_boxes=True)
         steps = list(_steps(settings, networks, runs, images.name))
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
@@ -137,7 +137,7 @@ def run_reproduce(cfg: DictConfig) -> None:
             else:
                 config.overwrite = True  # of another checkpoint, or by other settings
                 run_evaluation(config, step.arguments)
-        if group.is_main:
+        if processes.is_main:
             log.info("")
             run_tables(TablesSettings(runs, images.name, reading=BOTH))
             _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)

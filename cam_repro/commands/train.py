@@ -1,21 +1,30 @@
-"""Training: what ``cam-train`` does."""
+"""Train a network: what ``cam-train`` does."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from omegaconf import DictConfig
 
 from cam_repro.commands.common import announce, log_file, open_data
 from cam_repro.config import validate
-from cam_repro.engine.compute import processes, seed_everything
+from cam_repro.engine.compute import Compute
+from cam_repro.engine.processes import join_processes
+from cam_repro.engine.resume import LAST, find_earlier
 from cam_repro.engine.settings import TrainSettings
-from cam_repro.engine.train import find_progress, train
+from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError
+from cam_repro.figures.curves import draw_curves
+from cam_repro.files import sha256, write_json
+from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_model
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
+from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
 
@@ -26,33 +35,78 @@ def run_training(cfg: DictConfig) -> Path:
     name = run_name(settings.model)
     if name == NO_MODEL:
         raise UserError("model=none is no network: it can be scored, not trained")
-    with processes(settings.device) as group:
-        train_set, loading = open_data(settings.data, group, "train", with_boxes=False)
-        val_set, _ = open_data(settings.data, group, "val", with_boxes=False)
+    with join_processes(settings.device) as processes:
+        train_set, loading = open_data(settings.data, processes, "train", with_boxes=False)
+        val_set, _ = open_data(settings.data, processes, "val", with_boxes=False)
         announce(train_set)
         if not train_set.has_images:
             raise UserError(f"{train_set.folder}: has no images to train on; name others by data=")
+        data = TrainingData(train_set, val_set, loading)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
-        progress = find_progress(settings, train_set, folder)
-        if progress is not None and is_complete(folder):
+        earlier = find_earlier(settings, train_set, folder)
+        if earlier is not None and is_complete(folder):
             log.info("%s is trained already: %s", name, folder)
             return folder
+        compute = Compute.of(settings, processes)
         seed_everything(settings.seed)
-        model = build_model(settings.model, len(train_set.classes))
-        with log_file(folder / "train.log", group):
-            if progress is None:  # a run that goes on has its own
-                load_weights(model, settings.model["weights"], name=name, strict=False)
-            manifest = train(settings, loading, model, train_set, val_set, folder, group, progress)
-            final = manifest["final"]
-            log.info(
-                "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s"
-                "\n  %s\n  %s",
-                name,
-                final["val_top1_error"],
-                final["val_top5_error"],
-                manifest["iterations"],
-                manifest["seconds"],
-                folder / "last.pt",
-                folder / "curves.png",
-            )
+        network = build_model(settings.model, len(train_set.classes))
+        with log_file(folder / "train.log", processes):
+            if earlier is None:  # a run that goes on has its own
+                load_weights(network, settings.model["weights"], name=name, strict=False)
+            trained = train(settings, network, data, compute, folder, earlier)
+            if processes.is_main:
+                draw_curves(
+                    folder / "curves.png", pd.DataFrame(trained.records), settings.model["row"]
+                )
+                # Last: a run with a manifest is complete.
+                manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
+                write_json(folder / "manifest.json", manifest)
+            processes.wait()
+            _say(name, trained, folder)
     return folder
+
+
+def _manifest(
+    settings: TrainSettings,
+    network: CamNetwork,
+    data: TrainingData,
+    compute: Compute,
+    trained: Trained,
+    checkpoint: Path,
+) -> dict[str, Any]:
+    """Describe a run: what was trained on what, how it ended, and what it was computed by."""
+    return {
+        "model": settings.model["name"],
+        "data": {
+            "name": data.train_set.name,
+            "n_train": len(data.train_set),
+            "n_val": len(data.val_set),
+            "n_classes": len(data.train_set.classes),
+            "fingerprint": data.train_set.fingerprint,
+        },
+        "iterations": trained.iterations,
+        "epochs": trained.epochs,
+        "final": trained.final,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "skipped": trained.skipped,
+        "seconds": round(trained.seconds, 1),
+        "device": compute.hardware,
+        "precision": compute.precision,
+        "processes": compute.processes.world,
+        "config": asdict(settings),
+        **provenance(),
+        "checkpoint": {"path": checkpoint.name, "sha256": sha256(checkpoint)},
+    }
+
+
+def _say(name: str, trained: Trained, folder: Path) -> None:
+    log.info(
+        "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
+        name,
+        trained.final["val_top1_error"],
+        trained.final["val_top5_error"],
+        trained.iterations,
+        trained.seconds,
+        folder / LAST,
+        folder / "curves.png",
+    )

@@ -1,4 +1,4 @@
-"""Networks compiled by torch.compile: fewer passes over memory for the same mathematics."""
+"""Compile networks by torch.compile: fewer passes over memory for the same mathematics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cam_repro.models.base import CamNetwork
 
 
 @contextlib.contextmanager
-def compiled(model: CamNetwork, wanted: bool, gradients: bool) -> Iterator[None]:
-    """The layers that make A compiled for the input's shape inside; as they were afterwards.
+def compiled(network: CamNetwork, gradients: bool) -> Iterator[None]:
+    """Compile the layers that make A inside, for inputs of one shape; undo it afterwards.
 
     gradients: whether any are asked for inside. Without them the weights become constants of the
     compiled code, batch norm is folded into them and they are laid out as the processor likes them
@@ -22,19 +22,17 @@ def compiled(model: CamNetwork, wanted: bool, gradients: bool) -> Iterator[None]
 
     Raises UserError inside, at the first image, where no C++ compiler is found.
     """
-    if not wanted:
-        yield
-        return
     from torch._inductor import config  # slow to import
 
     # As an option of torch.compile it would come too late: the graph is captured before.
     frozen_weights = config.patch(freezing=not gradients)
-    model.__dict__["_extract"] = _with_plain_errors(torch.compile(model._extract, dynamic=False))
+    compiled_layers = torch.compile(network._extract, dynamic=False)
+    network.__dict__["_extract"] = _with_plain_errors(compiled_layers)
     try:
         with frozen_weights:
             yield
     finally:
-        del model.__dict__["_extract"]
+        del network.__dict__["_extract"]
 
 
 def _with_plain_errors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -54,7 +52,7 @@ def _with_plain_errors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor
 
 
 def pad_batch(x_NCHW: Tensor, size: int) -> Tensor:
-    """``x_NCHW`` with images of zeros up to ``size``, so that no other shape is compiled for."""
+    """Add images of zeros up to ``size``, so that the network is compiled for no other shape."""
     missing = size - len(x_NCHW)
     if missing <= 0:
         return x_NCHW

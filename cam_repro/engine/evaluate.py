@@ -1,4 +1,4 @@
-"""The evaluation loop: one pass over a split, all box rules at once."""
+"""Evaluate a network: the loop over a split, with all box rules at once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
@@ -30,18 +31,11 @@ from cam_repro.data.loading import (
     view_loader,
 )
 from cam_repro.data.views import View
-from cam_repro.engine.compiling import compiled, pad_batch
-from cam_repro.engine.compute import (
-    Processes,
-    autocast,
-    box_threads,
-    evaluation_mode,
-    exact_fp32,
-    frozen,
-    workers_for,
-)
+from cam_repro.engine.compiling import pad_batch
+from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.modes import evaluation_mode, frozen
+from cam_repro.engine.settings import LoaderSettings
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
@@ -54,6 +48,25 @@ BATCH_SIZE = {False: 16, True: 64}
 
 BATCHES_WAITING = 3
 """How many batches' maps may wait for a thread that finds their boxes: bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What is done with a split: one network, saliency method and view, and any box rules.
+
+    rules: by name. batch_size: crops at a time; None: as many as suit the device.
+    """
+
+    network: CamNetwork
+    saliency: Saliency
+    view: View
+    rules: Mapping[str, BoxRule]
+    batch_size: int | None = None
+
+    def images_at_a_time(self, compute: Compute) -> int:
+        """Count the images of a batch: it holds all crops of each."""
+        crops = self.batch_size or BATCH_SIZE[compute.on_gpu]
+        return max(1, crops // self.view.n_crops)
 
 
 Shown = tuple[Prediction, np.ndarray]
@@ -77,21 +90,16 @@ class Evaluation:
 
 
 def evaluate(
-    model: CamNetwork,
+    this_pass: Pass,
     images: ImageSet,
-    saliency: Saliency,
-    view: View,
-    rules: Mapping[str, BoxRule],
-    settings: EvalSettings,
     loading: LoaderSettings,
-    device: torch.device,
-    precision: str,
-    group: Processes,
+    compute: Compute,
     keep_frames_of: frozenset[str] = frozenset(),
     maps_folder: Path | None = None,
 ) -> Evaluation:
     """Predict classes and boxes for every image of ``images``.
 
+    keep_frames_of: ids of the images that pictures will be made of.
     maps_folder: save the true class's map of each image there (the best class's where the label
     is not known), ``<id>.npy``, float32 (h, w) over the whole image as the view merged it.
 
@@ -101,40 +109,21 @@ def evaluate(
     boxes. With several processes each takes its share of the batches, and the main one returns the
     rows of all; the others return an empty Evaluation.
     """
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    crops = settings.batch_size or BATCH_SIZE[device.type == "cuda"]
-    loader = view_loader(
-        images,
-        view,
-        batch_size=crops,
-        workers=workers_for(loading.workers, device),
-        pin=device.type == "cuda",
-        rank=group.rank,
-        world=group.world,
-        keep_pixels=any(rule.needs_image for rule in rules.values()),
-    )
-    boxes = BoxSearch(images, view, rules, keep_frames_of, maps_folder)
-    network = Network(
-        model,
-        saliency,
-        device,
-        precision,
-        memory_format,
-        settings.compile,
-        crops=max(1, crops // view.n_crops) * view.n_crops,
-    )
+    loader = _loader(this_pass, images, loading, compute)
+    explain = Explainer(this_pass, compute)
+    boxes = BoxSearch(images, this_pass.view, this_pass.rules, keep_frames_of, maps_folder)
     policy = ErrorPolicy(loading.on_error)
-    rows, shown = RowsOnDisk(to_arrow([], list(rules))), []
+    rows, shown = RowsOnDisk(to_arrow([], list(this_pass.rules))), []
     started = time.perf_counter()
     bar = tqdm(
         total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
-        desc=f"{images.split}, {saliency.name}",
+        desc=f"{images.split}, {this_pass.saliency.name}",
         unit=" images",
-        disable=not group.is_main,
+        disable=not compute.processes.is_main,
         dynamic_ncols=True,
     )
-    threads = box_threads(device)
-    with freed_memory_kept(), network.ready(), ThreadPoolExecutor(threads) as pool, bar:
+    threads = compute.box_threads
+    with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
         waiting: deque[Future] = deque()
 
         def take() -> None:
@@ -145,7 +134,7 @@ def evaluate(
         for batch in loader:
             policy.handle(batch.unreadable)
             if batch.seen:
-                waiting.append(pool.submit(boxes.of_batch, batch.seen, network(batch)))
+                waiting.append(pool.submit(boxes.of_batch, batch.seen, explain(batch)))
             if len(waiting) >= threads + BATCHES_WAITING:
                 take()
             bar.update(len(batch.seen) + len(batch.unreadable))
@@ -153,7 +142,7 @@ def evaluate(
             take()
     seconds = time.perf_counter() - started
 
-    shares = group.gather((rows.table(), shown, policy.skipped))
+    shares = compute.processes.gather((rows.table(), shown, policy.skipped))
     return Evaluation(
         predictions=pa.concat_tables([share[0] for share in shares] or [rows.none]),
         shown=sorted((one for share in shares for one in share[1]), key=lambda one: one[0].id),
@@ -162,11 +151,28 @@ def evaluate(
     )
 
 
-class RowsOnDisk:
-    """Rows that come a few at a time and are wanted at the end.
+def _loader(
+    this_pass: Pass, images: ImageSet, loading: LoaderSettings, compute: Compute
+) -> DataLoader:
+    """Make the loader of this process's share of the batches."""
+    return view_loader(
+        images,
+        this_pass.view,
+        batch_size=this_pass.batch_size or BATCH_SIZE[compute.on_gpu],
+        workers=compute.loader_workers(loading.workers),
+        pin=compute.on_gpu,
+        rank=compute.processes.rank,
+        world=compute.processes.world,
+        keep_pixels=any(rule.needs_image for rule in this_pass.rules.values()),
+    )
 
-    Not in memory: objects that stay, between larger ones that go, would leave it full of holes,
-    and a pass over 50,000 images would need more of it than one over 1,000.
+
+class RowsOnDisk:
+    """Rows that come a few at a time and are wanted at the end, kept in a temporary file meanwhile.
+
+    Kept in memory, they would lie between the large arrays of one batch and those of the next.
+    When these are freed, the gaps are too small for larger arrays, so the process would grow with
+    the number of images.
 
     none: a table of the same columns without rows.
     """
@@ -177,10 +183,11 @@ class RowsOnDisk:
         self._writer = pa.ipc.new_stream(self._file, none.schema)
 
     def add(self, rows: pa.Table) -> None:
+        """Append rows of the same columns."""
         self._writer.write_table(rows)
 
     def table(self) -> pa.Table:
-        """All rows, in the order in which they came; no more can be added."""
+        """Read all rows, in the order in which they came; no more can be added."""
         self._writer.close()
         self._file.seek(0)
         return pa.ipc.open_stream(self._file).read_all().combine_chunks()
@@ -200,37 +207,31 @@ class Explained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
-    """What the device does with a batch: classes, probabilities and maps from one forward pass.
+class Explainer:
+    """Classifies and explains batches: classes, probabilities and maps from one forward pass."""
 
-    crops: of a full batch, which a compiled network is always given.
-    """
-
-    model: CamNetwork
-    saliency: Saliency
-    device: torch.device
-    precision: str
-    memory_format: torch.memory_format
-    compile: bool
-    crops: int
+    this_pass: Pass
+    compute: Compute
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Evaluation mode, no gradients of weights, compiled if wanted: inside only."""
-        model = self.model.to(self.device).to(memory_format=self.memory_format)
+        """Prepare the network: evaluation mode, no gradients of weights, compiled if wanted."""
+        network, saliency = self.this_pass.network, self.this_pass.saliency
+        self.compute.place(network)
         with (
-            evaluation_mode(model),
-            frozen(model),
-            exact_fp32(self.precision),
-            compiled(model, self.compile, self.saliency.needs_gradients),
+            evaluation_mode(network),
+            frozen(network),
+            self.compute.exact_fp32(),
+            self.compute.compiled(network, saliency.needs_gradients),
         ):
             yield
 
     def __call__(self, batch: ViewBatch) -> Explained:
-        """Classes, probabilities and maps of a batch, without waiting for a GPU."""
-        crops_NV3HW = batch.crops_NV3HW.to(self.device, non_blocking=True)
+        """Compute classes, probabilities and maps of a batch, without waiting for a GPU."""
+        network, compute = self.this_pass.network, self.compute
+        crops_NV3HW = compute.move(batch.crops_NV3HW)
         n_images, n_crops = crops_NV3HW.shape[:2]
-        labels_N1 = batch.labels_N.to(self.device, non_blocking=True).clamp(min=0)[:, None]
+        labels_N1 = compute.move(batch.labels_N).clamp(min=0)[:, None]
         top: dict[str, Tensor] = {}
 
         def select(logits_XC: Tensor) -> Tensor:
@@ -244,20 +245,18 @@ class Network:
             top.update(classes_NR=asked_NR, probabilities_NR=values[:, :MAX_GUESSES])
             return pad_batch(asked_NR.repeat_interleave(n_crops, 0), len(logits_XC))
 
-        x_XCHW = self.model.normalize(crops_NV3HW.flatten(0, 1))
-        if self.compile:
-            x_XCHW = pad_batch(x_XCHW, self.crops)
-        with autocast(self.device, self.precision):
-            _, maps_XRhw = self.saliency.explain(
-                self.model, x_XCHW.contiguous(memory_format=self.memory_format), select
-            )
+        x_XCHW = network.normalize(crops_NV3HW.flatten(0, 1))
+        if compute.compile:  # for batches of one size
+            x_XCHW = pad_batch(x_XCHW, self.this_pass.images_at_a_time(compute) * n_crops)
+        with compute.autocast():
+            _, maps_XRhw = self.this_pass.saliency.explain(network, compute.lay_out(x_XCHW), select)
         maps_NVRhw = maps_XRhw[: n_images * n_crops].unflatten(0, (n_images, n_crops))
         return Explained(**top, maps_NVRhw=maps_NVRhw)
 
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """What is done with the maps of a batch, while the device works on the next one."""
+    """Finds the boxes in the maps of a batch, while the device works on the next one."""
 
     images: ImageSet
     view: View
@@ -266,7 +265,7 @@ class BoxSearch:
     maps_folder: Path | None
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> tuple[pa.Table, list[Shown]]:
-        """The predictions of a batch as rows, and what is kept of the images to be shown."""
+        """Make the predictions of a batch, as rows; and pick what is kept for pictures."""
         classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
         found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
@@ -284,12 +283,12 @@ class BoxSearch:
     def _of_image(
         self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
     ) -> Shown:
-        """classes: the best ones, then the true one; frames: theirs."""
+        """Make the prediction of an image. classes: the best, then the true one; frames: theirs."""
         sample = self.images[image.index]
         width, height = image.size
         maps = RankedMaps(classes, frames, width, height, image.pixels_HW3, self.view.interpolation)
         n_best = len(classes) - 1
-        # Where the true class is among the best its boxes are found but once.
+        # A true class among the best is taken from there, where its map is resized already.
         best, true_class = maps.first(n_best), maps.only(classes.index(classes[n_best]))
         is_known = sample.label != NO_LABEL
         guesses = {}
@@ -318,30 +317,25 @@ def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
 
 
 def classification_errors(
-    model: CamNetwork,
-    batches: Iterable[LabelledBatch],
-    policy: ErrorPolicy,
-    device: torch.device,
-    precision: str,
-    group: Processes,
+    network: CamNetwork, batches: Iterable[LabelledBatch], policy: ErrorPolicy, compute: Compute
 ) -> dict[str, float]:
-    """Loss and top-1/top-5 classification error (percent) over all processes' batches."""
-    sums = torch.zeros(4, dtype=torch.float64, device=device)
-    with evaluation_mode(model), torch.no_grad():
+    """Compute loss and top-1/top-5 classification error (percent) over all processes' batches."""
+    sums = torch.zeros(4, dtype=torch.float64, device=compute.device)
+    with evaluation_mode(network), torch.no_grad():
         for batch in batches:
             policy.handle(batch.unreadable)
             if not len(batch.labels_N):
                 continue
-            labels_N = batch.labels_N.to(device, non_blocking=True)
-            x_NCHW = model.normalize(batch.images_N3HW.to(device, non_blocking=True))
-            with autocast(device, precision):
-                logits_NC = model(x_NCHW).float()
+            labels_N = compute.move(batch.labels_N)
+            x_NCHW = network.normalize(compute.move(batch.images_N3HW))
+            with compute.autocast():
+                logits_NC = network(x_NCHW).float()
             best = logits_NC.topk(min(MAX_GUESSES, logits_NC.shape[1])).indices
             hits = best == labels_N[:, None]
             loss = cross_entropy(logits_NC, labels_N, reduction="sum")
             count = torch.full_like(loss, len(hits))
             sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), count])
-    loss_sum, top1, top5, count = group.sum(sums).tolist()
+    loss_sum, top1, top5, count = compute.processes.sum(sums).tolist()
     return {
         "val_loss": loss_sum / count,
         "val_top1_error": 100 * (1 - top1 / count),

@@ -1,4 +1,4 @@
-"""What the C library does with memory that was freed."""
+"""Keep freed memory for the next turn of a loop, instead of giving it back to the system."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import ctypes
 import sys
 from collections.abc import Iterator
 
-# Of glibc's malloc.h, with the values that glibc starts with.
+# From glibc's malloc.h: the numbers of two settings, and the values that they start with.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 2**10
 _MMAP_MAX, _MMAP_BLOCKS = -4, 65_536
 
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """For a loop over images: what one iteration frees stays with the process for the next.
+    """Let the process keep what it frees inside, for a loop that soon asks for as much again.
 
-    Left alone glibc gives large blocks back to the system at once, and to fetch them again page by
-    page takes a tenth to a fifth of the forward pass on a CPU and half of the search for boxes. At
-    the end all that is free is given back. Without effect where the C library is another.
+    By itself glibc gives large blocks back to the system at once. To fetch them again, page by
+    page, takes a tenth to a fifth of a network's forward pass on a CPU and half of the search for
+    boxes. At the end all free memory is given back. Does nothing where the C library is not glibc.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):
         yield
         return
     assert libc is not None
-    libc.malloc_trim(0)  # what reading annotations left
-    libc.mallopt(_MMAP_MAX, 0)  # no block in a mapping of its own
-    libc.mallopt(_TRIM_THRESHOLD, 2**30)
+    libc.malloc_trim(0)  # give back what is free by now
+    libc.mallopt(_MMAP_MAX, 0)  # take no block as a mapping of its own, which ends when it is freed
+    libc.mallopt(_TRIM_THRESHOLD, 2**30)  # bytes free at the end of the heap before it shrinks
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""The settings of training and evaluation, checked before any time is spent.
+"""The settings of training and evaluation, checked when a command starts.
 
-Each dataclass mirrors the YAML of its group or command, where every key is explained.
+Each dataclass has the keys of one YAML file, which explains them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass
 class LoaderSettings:
-    """The keys of configs/data/*.yaml that say how images are read, not which."""
+    """How images are read: the keys of configs/data/*.yaml that do not say which ones."""
 
     on_error: str = "stop"
     preload: str = "auto"
@@ -36,7 +36,7 @@ class LoaderSettings:
 
 @dataclass
 class OptimSettings:
-    """configs/optim/*.yaml"""
+    """How weights are updated: configs/optim/*.yaml."""
 
     lr: float = 0.001
     momentum: float = 0.9
@@ -73,7 +73,7 @@ class OptimSettings:
 
 @dataclass
 class TrainSettings:
-    """configs/train.yaml"""
+    """The settings of ``cam-train``: configs/train.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class TrainSettings:
 
 @dataclass
 class EvalSettings:
-    """configs/eval.yaml"""
+    """The settings of ``cam-eval``: configs/eval.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] | None = None

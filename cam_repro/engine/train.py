@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Train a network: the loop, and the steps that it is made of."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import contextlib
 import json
 import logging
 import math
-import signal
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -25,424 +25,353 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
     AUGMENTATIONS,
     ErrorPolicy,
+    LabelledBatch,
     TrainImages,
     TrainingOrder,
     ValidationImages,
     collate_labelled,
 )
 from cam_repro.data.views import Center, Squash
-from cam_repro.engine.checkpoint import load_checkpoint, save_checkpoint
-from cam_repro.engine.compiling import compiled
-from cam_repro.engine.compute import (
-    Processes,
-    autocast,
-    device_name,
-    exact_fp32,
-    pick_device,
-    pick_precision,
-    seed_everything,
-    workers_for,
-)
+from cam_repro.engine.checkpoint import save_checkpoint
+from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import classification_errors
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.optim import learning_rate, make_optimizer, set_learning_rate
+from cam_repro.engine.resume import BEST, LAST, Progress, run_identity
 from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.signals import StopRequest
 from cam_repro.errors import UserError
-from cam_repro.figures.curves import draw_curves
-from cam_repro.files import atomic_path, sha256, write_json
+from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
-from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 50
 """Iterations between looks at the loss: each look waits for the GPU."""
 
-NOT_PART_OF_A_RUN = (
-    "device",
-    "compile",
-    "checkpoint_every",
-    "tensorboard",
-    "overwrite",
-    "runs",
-    "output",
-)
-"""Settings that may differ when a run is resumed: they do not change what it computes."""
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images to learn from, those to test on after each epoch, and how both are read."""
+
+    train_set: ImageSet
+    val_set: ImageSet
+    loading: LoaderSettings
 
 
-def learning_rate(optim: OptimSettings, iteration: int, iterations: int) -> float:
-    """Learning rate of an iteration, counted from 0, of ``iterations`` in all.
+@dataclass(frozen=True)
+class Trained:
+    """How a run ended.
 
-    ``step``: x gamma every ``step`` iterations, as the authors' solver. ``cosine``: falls to 0
-    along half a cosine. The first ``warmup`` iterations rise linearly.
-    """
-    rate = optim.lr
-    if optim.schedule == "step":
-        rate *= optim.gamma ** (iteration // optim.step)
-    elif optim.schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * iteration / iterations))
-    return rate * min(1.0, (iteration + 1) / (optim.warmup + 1))
-
-
-def make_optimizer(model: nn.Module, optim: OptimSettings) -> torch.optim.SGD:
-    """SGD as the authors' solver: biases at ``bias_lr`` times the rate and without weight decay.
-
-    Scales of normalisation layers, which their networks do not have, are not decayed either.
-    Each group's ``scale`` multiplies the scheduled learning rate.
-    """
-    weights: list[nn.Parameter] = []
-    scales: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            biases.append(parameter)
-        else:
-            (scales if parameter.ndim == 1 else weights).append(parameter)
-    groups = [
-        {"params": weights, "weight_decay": optim.weight_decay, "scale": 1.0},
-        {"params": scales, "weight_decay": 0.0, "scale": 1.0},
-        {"params": biases, "weight_decay": 0.0, "scale": optim.bias_lr},
-    ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=optim.lr,
-        momentum=optim.momentum,
-        fused=True,  # one pass over each parameter instead of three
-    )
-
-
-class StopRequest:
-    """Turns signals that end a job into a flag, so that the loop can leave a checkpoint first.
-
-    Besides Ctrl-C and SIGTERM these are SIGUSR1 and SIGUSR2, one of which SLURM sends some time
-    before it ends a job if it is asked to (``--signal``; submitit asks for SIGUSR2). When the loop
-    then stops by KeyboardInterrupt, whoever listened before is told: submitit puts the job back
-    into the queue.
+    iterations, epochs: in all, those of earlier starts included. records: the lines of log.csv,
+    unrounded. skipped: messages about images that could not be read, seconds: both of this start.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-
-    def __init__(self) -> None:
-        self.received: list[int] = []
+    iterations: int
+    epochs: float
+    records: list[dict[str, float]]
+    skipped: list[str]
+    seconds: float
 
     @property
-    def made(self) -> bool:
-        return bool(self.received)
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[StopRequest]:
-        def note(signum: int, frame: object) -> None:
-            self.received.append(signum)
-
-        try:
-            before = {number: signal.signal(number, note) for number in self.SIGNALS}
-        except ValueError:  # not the main thread: signals go elsewhere
-            yield self
-            return
-        try:
-            try:
-                yield self
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-        except KeyboardInterrupt:
-            for signum in self.received:
-                listener = before[signal.Signals(signum)]
-                if callable(listener):
-                    listener(signum, None)
-            raise
-
-
-def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
-    """What decides the outcome of a run; resuming needs all of it unchanged."""
-    identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
-    weights = settings.model.get("weights")
-    if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
-        identity["model"] = {**identity["model"], "weights": sha256(weights)}
-    return {**identity, "data": {"name": train_set.name, "fingerprint": train_set.fingerprint}}
-
-
-def find_progress(
-    settings: TrainSettings, train_set: ImageSet, folder: Path
-) -> dict[str, Any] | None:
-    """The last checkpoint of an earlier start of this very run, None where there is none.
-
-    Raises UserError where the folder holds a run with other settings.
-    """
-    path = folder / "last.pt"
-    if settings.overwrite or not path.is_file():
-        return None
-    progress = load_checkpoint(path)
-    old = json.loads(progress["identity"])
-    new = json.loads(json.dumps(run_identity(settings, train_set)))
-    if old != new:
-        differing = _first_difference(old, new)
-        raise UserError(
-            f"{folder} holds a run with other settings ({differing}); "
-            "choose another folder with output=DIR, or replace it with overwrite=true"
-        )
-    return progress
-
-
-def _first_difference(old: Any, new: Any, key: str = "") -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *new]:
-            if old.get(name) != new.get(name):
-                inner = f"{key}.{name}" if key else str(name)
-                return _first_difference(old.get(name), new.get(name), inner)
-    return f"{key}: {old} there, {new} now"
-
-
-@dataclass
-class Progress:
-    """How far a run has come: all that a checkpoint holds besides the network and its solver.
-
-    iteration: how many are done. records: the lines of log.csv. sums: loss, wrong guesses and
-    images of the epoch so far, float64 (3,). best_error: lowest validation top-1 error, percent.
-    """
-
-    iteration: int = 0
-    records: list[dict[str, float]] = field(default_factory=list)
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
-    best_error: float = math.inf
+    def final(self) -> dict[str, float]:
+        """The line of log.csv for the end of the run."""
+        return self.records[-1]
 
 
 def train(
     settings: TrainSettings,
-    loading: LoaderSettings,
-    model: CamNetwork,
-    train_set: ImageSet,
-    val_set: ImageSet,
+    network: CamNetwork,
+    data: TrainingData,
+    compute: Compute,
     folder: Path,
-    group: Processes,
     earlier: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Train ``model`` and leave checkpoints, log and curves in ``folder``; returns the manifest.
+) -> Trained:
+    """Train ``network``; leave checkpoints and log.csv in ``folder``.
 
-    earlier: the checkpoint of an unfinished start of this run (``find_progress``), to go on from
+    earlier: the checkpoint of an unfinished start of this run (``find_earlier``), to go on from
     exactly as if it had never stopped. The batch size is that of all processes together.
+    Raises KeyboardInterrupt after a checkpoint where a signal asks for the end (``StopRequest``).
     """
-    optim = settings.optim
-    if optim.batch_size % (group.world * optim.accumulate):
-        raise UserError(
-            f"optim.batch_size={optim.batch_size} must be divisible by processes x "
-            f"optim.accumulate = {group.world} x {optim.accumulate}"
-        )
-    device = pick_device(settings.device, group.local_rank)
-    precision = pick_precision(settings.precision, device)
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    batch_size = min(optim.batch_size, len(train_set))
-    per_epoch = len(train_set) // batch_size
-    iterations = optim.iterations or max(1, round((optim.epochs or 0) * per_epoch))
-
-    model.to(device).to(memory_format=memory_format)
-    optimizer = make_optimizer(model, optim)
-    progress = Progress()
-    if earlier is not None:
-        model.load_state_dict(earlier["model"])
-        optimizer.load_state_dict(earlier["optimizer"])
-        progress = Progress(**earlier["progress"])
-        log.info("goes on from iteration %d of %d in %s", progress.iteration, iterations, folder)
-    elif group.is_main:
-        for stale in ("manifest.json", "last.pt", "best.pt"):
-            (folder / stale).unlink(missing_ok=True)
-    if not group.is_main:  # a checkpoint has the sums of all processes
-        progress.sums.zero_()
-    progress.sums = progress.sums.to(device)
-
-    order = TrainingOrder(
-        n_images=len(train_set),
-        batch_size=batch_size,
-        iterations=iterations,
-        seed=settings.seed,
-        start=progress.iteration,
-        rank=group.rank,
-        world=group.world,
-    )
-    policy = ErrorPolicy(loading.on_error)
-    train_batches, val_batches = _batches(
-        settings, loading, train_set, val_set, order, policy, group, device
-    )
-    network: nn.Module = DistributedDataParallel(model) if group.world > 1 else model
-    writer = _tensorboard_writer(folder) if settings.tensorboard and group.is_main else None
-
-    def save(name: str) -> None:
-        sums = group.sum(progress.sums)
-        if group.is_main:
-            save_checkpoint(
-                folder / name,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "progress": {**vars(progress), "sums": sums},
-                    "identity": json.dumps(run_identity(settings, train_set)),
-                    "model_config": settings.model,
-                    "classes": list(train_set.classes.wnids),
-                },
-            )
-
-    started = epoch_started = time.perf_counter()
-    epoch_first = progress.iteration
-    bar = tqdm(
-        total=iterations * batch_size,
-        initial=progress.iteration * batch_size,
-        desc=f"train {settings.model['name']}",
-        unit=" images",
-        disable=not group.is_main,
-        dynamic_ncols=True,
-    )
-    model.train()
+    run = Run(settings, network, data, compute, folder)
+    run.start(earlier)
+    policy = ErrorPolicy(data.loading.on_error)
+    train_batches, val_batches = _batches(run, policy)
+    started = time.perf_counter()
+    run.begin_epoch()
+    network.train()
     with (
         StopRequest().listening() as stop,
         freed_memory_kept(),
-        exact_fp32(precision),
-        compiled(model, settings.compile, gradients=True),
-        bar,
+        compute.exact_fp32(),
+        compute.compiled(network, gradients=True),
+        run.progress_bar() as bar,
     ):
-        for iteration, batch in enumerate(train_batches, start=progress.iteration):
+        for batch in train_batches:
             policy.handle(batch.unreadable)
-            if not len(batch.labels_N):
-                raise UserError(f"no image of a whole batch could be read: {batch.unreadable[0]}")
-            rate = learning_rate(optim, iteration, iterations)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = rate * parameters["scale"]
-            optimizer.zero_grad(set_to_none=True)
-            images = batch.images_N3HW.to(device, non_blocking=True)
-            labels = batch.labels_N.to(device, non_blocking=True)
-            rows = torch.arange(group.rank, batch_size, group.world, device=device)[: len(labels)]
-            parts = optim.accumulate
-            chunks = [tensor.chunk(parts) for tensor in (images, labels, rows)]
-            for number, (images_N3HW, labels_N, rows_N) in enumerate(zip(*chunks, strict=True), 1):
-                # Dropout depends on the iteration alone, so that a resumed run draws the same, and
-                # on the place in the batch, so that processes and parts do.
-                seed_everything(settings.seed, iteration)
-                place_in_batch(model, batch_size, rows_N)
-                x_NCHW = model.normalize(images_N3HW).contiguous(memory_format=memory_format)
-                # Gradients are exchanged between processes once, with the last part of a batch.
-                wait = group.world > 1 and number < len(chunks[0])
-                with network.no_sync() if wait else contextlib.nullcontext():  # type: ignore[operator]
-                    with autocast(device, precision):
-                        logits_NC = network(x_NCHW).float()
-                    loss = cross_entropy(logits_NC, labels_N, label_smoothing=optim.label_smoothing)
-                    (loss * (len(labels_N) / len(labels))).backward()
-                count = torch.full_like(loss, len(labels_N))
-                wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
-                progress.sums += torch.stack([loss.detach() * count, wrong, count])
-            optimizer.step()
-
-            progress.iteration = done = iteration + 1
-            bar.update(batch_size)
-            if done % CHECK_EVERY == 0:
-                bar.set_postfix_str(f"loss {_finite_loss(progress, optim):.3f}", refresh=False)
-            stopping = group.any(stop.made)  # by all at the same iteration, or some would wait
-            if done % per_epoch == 0 or done == iterations:
-                errors = classification_errors(model, val_batches, policy, device, precision, group)
-                seconds, epoch_started = time.perf_counter() - epoch_started, time.perf_counter()
-                speed, epoch_first = (done - epoch_first) * batch_size / seconds, done
-                progress.records.append(
-                    {
-                        "epoch": done / per_epoch,
-                        "iteration": done,
-                        "lr": rate,
-                        **_training_means(progress, optim, group),
-                        **errors,
-                        "images_per_second": speed,
-                    }
-                )
-                is_best = errors["val_top1_error"] < progress.best_error
-                progress.best_error = min(progress.best_error, errors["val_top1_error"])
-                progress.sums.zero_()
-                save("last.pt")
-                if is_best:
-                    save("best.pt")
-                if group.is_main:
-                    _write_log(folder, progress.records, writer)
-                bar.set_postfix_str(f"val top-1 error {errors['val_top1_error']:.1f} %")
-            elif done % settings.checkpoint_every == 0 or stopping:
-                save("last.pt")
-            if stopping and done < iterations:
-                group.wait()  # for the checkpoint, before any process ends
+            run.step(batch)
+            bar.update(run.length.batch_size)
+            if run.done % CHECK_EVERY == 0:
+                bar.set_postfix_str(f"loss {run.mean_loss():.3f}", refresh=False)
+            # All processes stop at the same iteration, or some would wait for the others.
+            stopping = compute.processes.any(stop.made)
+            if run.is_at_end_of_epoch:
+                error = run.end_epoch(val_batches, policy)
+                bar.set_postfix_str(f"val top-1 error {error:.1f} %")
+            elif run.done % settings.checkpoint_every == 0 or stopping:
+                run.save(LAST)
+            if stopping and not run.is_over:
+                compute.processes.wait()  # for the checkpoint, before any process ends
                 raise KeyboardInterrupt
-
-    manifest = {
-        "model": settings.model["name"],
-        "data": {
-            "name": train_set.name,
-            "n_train": len(train_set),
-            "n_val": len(val_set),
-            "n_classes": len(train_set.classes),
-            "fingerprint": train_set.fingerprint,
-        },
-        "iterations": iterations,
-        "epochs": iterations / per_epoch,
-        "final": progress.records[-1],
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "skipped": policy.skipped,
-        "seconds": round(time.perf_counter() - started, 1),
-        "device": device_name(device),
-        "precision": precision,
-        "processes": group.world,
-        "config": asdict(settings),
-        **provenance(),
-    }
-    if group.is_main:
-        draw_curves(folder / "curves.png", pd.DataFrame(progress.records), settings.model["row"])
-        manifest["checkpoint"] = {"path": "last.pt", "sha256": sha256(folder / "last.pt")}
-        write_json(folder / "manifest.json", manifest)  # last: a run with a manifest is complete
-    group.wait()
-    return manifest
+    return Trained(
+        iterations=run.length.iterations,
+        epochs=run.length.iterations / run.length.per_epoch,
+        records=run.progress.records,
+        skipped=policy.skipped,
+        seconds=time.perf_counter() - started,
+    )
 
 
-def _batches(
-    settings: TrainSettings,
-    loading: LoaderSettings,
-    train_set: ImageSet,
-    val_set: ImageSet,
-    order: TrainingOrder,
-    policy: ErrorPolicy,
-    group: Processes,
-    device: torch.device,
-) -> tuple[DataLoader, DataLoader]:
-    """Loaders of this process's training batches and of its share of the validation images."""
+def seed_everything(*numbers: int) -> None:
+    """Seed torch from several numbers at once, so that (seed, iteration, rank) never repeat."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is. batch_size: of all processes together; per_epoch: iterations."""
+
+    batch_size: int
+    per_epoch: int
+    iterations: int
+
+    @classmethod
+    def of(cls, optim: OptimSettings, n_images: int, n_processes: int) -> Length:
+        """Compute it for a training set of ``n_images``; an epoch's rest fills no batch."""
+        if optim.batch_size % (n_processes * optim.accumulate):
+            raise UserError(
+                f"optim.batch_size={optim.batch_size} must be divisible by processes x "
+                f"optim.accumulate = {n_processes} x {optim.accumulate}"
+            )
+        batch_size = min(optim.batch_size, n_images)
+        per_epoch = n_images // batch_size
+        iterations = optim.iterations or max(1, round((optim.epochs or 0) * per_epoch))
+        return cls(batch_size, per_epoch, iterations)
+
+
+class Run:
+    """A network that is being trained: what its steps share."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        network: CamNetwork,
+        data: TrainingData,
+        compute: Compute,
+        folder: Path,
+    ) -> None:
+        self.settings, self.network, self.data = settings, network, data
+        self.compute, self.folder = compute, folder
+        optim, processes = settings.optim, compute.processes
+        self.length = Length.of(optim, len(data.train_set), processes.world)
+        compute.place(network)
+        self.optimizer = make_optimizer(network, optim)
+        self.progress = Progress()
+
+    def start(self, earlier: dict[str, Any] | None) -> None:
+        """Take up an earlier start's checkpoint, or clear the folder of another run's files."""
+        processes = self.compute.processes
+        if earlier is not None:
+            self.network.load_state_dict(earlier["model"])
+            self.optimizer.load_state_dict(earlier["optimizer"])
+            self.progress = Progress(**earlier["progress"])
+            done, total = self.done, self.length.iterations
+            log.info("goes on from iteration %d of %d in %s", done, total, self.folder)
+        elif processes.is_main:
+            for stale in ("manifest.json", LAST, BEST):
+                (self.folder / stale).unlink(missing_ok=True)
+        if not processes.is_main:  # a checkpoint has the sums of all processes
+            self.progress.sums.zero_()
+        self.progress.sums = self.progress.sums.to(self.compute.device)
+        self.shared: nn.Module = self.network  # exchanges gradients between processes
+        if processes.world > 1:
+            self.shared = DistributedDataParallel(self.network)
+        wants_writer = self.settings.tensorboard and processes.is_main
+        self.writer = _tensorboard_writer(self.folder) if wants_writer else None
+
+    def begin_epoch(self) -> None:
+        """Start the clock that images a second are counted by."""
+        self.epoch_started, self.epoch_first = time.perf_counter(), self.done
+
+    @property
+    def done(self) -> int:
+        """How many iterations are done."""
+        return self.progress.iteration
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all iterations are done."""
+        return self.done == self.length.iterations
+
+    @property
+    def is_at_end_of_epoch(self) -> bool:
+        """Whether an epoch ends here; the last one may be shorter."""
+        return self.done % self.length.per_epoch == 0 or self.is_over
+
+    def progress_bar(self) -> tqdm:
+        """Make a bar that counts images, those of earlier starts included."""
+        size = self.length.batch_size
+        return tqdm(
+            total=self.length.iterations * size,
+            initial=self.done * size,
+            desc=f"train {self.settings.model['name']}",
+            unit=" images",
+            disable=not self.compute.processes.is_main,
+            dynamic_ncols=True,
+        )
+
+    def step(self, batch: LabelledBatch) -> None:
+        """Update the weights by one batch, taken in ``optim.accumulate`` parts."""
+        optim, compute, size = self.settings.optim, self.compute, self.length.batch_size
+        n_images, n_parts = len(batch.labels_N), optim.accumulate
+        if not n_images:
+            raise UserError(f"no image of a whole batch could be read: {batch.unreadable[0]}")
+        self.rate = learning_rate(optim, self.done, self.length.iterations)
+        set_learning_rate(self.optimizer, self.rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        images, labels = compute.move(batch.images_N3HW), compute.move(batch.labels_N)
+        processes = compute.processes
+        rows = torch.arange(processes.rank, size, processes.world, device=compute.device)
+        parts = [tensor.chunk(n_parts) for tensor in (images, labels, rows[:n_images])]
+        for number, (images_N3HW, labels_N, rows_N) in enumerate(zip(*parts, strict=True), 1):
+            # Dropout depends on the iteration alone, so that a resumed run draws the same, and on
+            # the place in the batch, so that processes and parts do.
+            seed_everything(self.settings.seed, self.done)
+            place_in_batch(self.network, size, rows_N)
+            with self._exchange(number == len(parts[0])):
+                self._add_gradients(images_N3HW, labels_N, share=len(labels_N) / n_images)
+        self.optimizer.step()
+        self.progress.iteration += 1
+
+    def _exchange(self, now: bool) -> contextlib.AbstractContextManager[None]:
+        """Exchange gradients between processes inside: once a batch, with its last part."""
+        if now or not isinstance(self.shared, DistributedDataParallel):
+            return contextlib.nullcontext()
+        exchange: contextlib.AbstractContextManager[None] = self.shared.no_sync()
+        return exchange
+
+    def _add_gradients(self, images_N3HW: Tensor, labels_N: Tensor, share: float) -> None:
+        """Pass part of a batch forward and back. share: of the batch's images, 0 to 1."""
+        x_NCHW = self.compute.lay_out(self.network.normalize(images_N3HW))
+        smoothing = self.settings.optim.label_smoothing
+        with self.compute.autocast():
+            logits_NC = self.shared(x_NCHW).float()
+        loss = cross_entropy(logits_NC, labels_N, label_smoothing=smoothing)
+        (loss * share).backward()
+        count = torch.full_like(loss, len(labels_N))
+        wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
+        self.progress.sums += torch.stack([loss.detach() * count, wrong, count])
+
+    def mean_loss(self) -> float:
+        """Compute the mean loss of the epoch so far in this process.
+
+        Raises UserError where it is no number.
+        """
+        loss_sum, _, count = self.progress.sums.tolist()
+        if not math.isfinite(loss_sum):
+            raise UserError(
+                f"the loss is no longer a number at iteration {self.done}: "
+                f"lower optim.lr (now {self.settings.optim.lr}) or add optim.warmup"
+            )
+        return loss_sum / count
+
+    def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> float:
+        """Test the network, log a line and write checkpoints; returns the top-1 error, percent."""
+        progress, done = self.progress, self.done
+        errors = classification_errors(self.network, val_batches, policy, self.compute)
+        seconds = time.perf_counter() - self.epoch_started
+        speed = (done - self.epoch_first) * self.length.batch_size / seconds
+        self.begin_epoch()
+        progress.records.append(
+            {
+                "epoch": done / self.length.per_epoch,
+                "iteration": done,
+                "lr": self.rate,
+                **self._training_means(),
+                **errors,
+                "images_per_second": speed,
+            }
+        )
+        error = errors["val_top1_error"]
+        is_best = error < progress.best_error
+        progress.best_error = min(progress.best_error, error)
+        progress.sums.zero_()
+        self.save(LAST)
+        if is_best:
+            self.save(BEST)
+        if self.compute.processes.is_main:
+            _write_log(self.folder, progress.records, self.writer)
+        return error
+
+    def _training_means(self) -> dict[str, float]:
+        """Compute the mean loss and the top-1 error (percent) of the epoch, of all processes."""
+        self.mean_loss()  # which must be a number
+        loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
+        return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint; the main process does, with the sums of all."""
+        sums = self.compute.processes.sum(self.progress.sums)
+        if not self.compute.processes.is_main:
+            return
+        train_set = self.data.train_set
+        save_checkpoint(
+            self.folder / name,
+            {
+                "model": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": {**vars(self.progress), "sums": sums},
+                "identity": json.dumps(run_identity(self.settings, train_set)),
+                "model_config": self.settings.model,
+                "classes": list(train_set.classes.wnids),
+            },
+        )
+
+
+def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
+    """Make loaders of this process's training batches and of its share of the validation images."""
+    settings, loading, compute = run.settings, run.data.loading, run.compute
     sizes = settings.model["input_size"], settings.model["resize_size"]
     augmentation = AUGMENTATIONS[settings.augment](*sizes)
     # Validation shows one crop as training did: the centre of the squash, or the whole image.
     view = (Center if settings.augment == "squash_crop" else Squash)(*sizes)
     options: dict[str, Any] = {
-        "workers": workers_for(loading.workers, device),
+        "workers": compute.loader_workers(loading.workers),
         "collate_fn": collate_labelled,
-        "pin_memory": device.type == "cuda",
+        "pin_memory": compute.on_gpu,
     }
-    train_images = TrainImages(train_set, augmentation, settings.seed, loading.preload)
-    val_images = ValidationImages(val_set, view, loading.preload)
+    order = TrainingOrder(
+        n_images=len(run.data.train_set),
+        batch_size=run.length.batch_size,
+        iterations=run.length.iterations,
+        seed=settings.seed,
+        start=run.done,
+        rank=compute.processes.rank,
+        world=compute.processes.world,
+    )
+    train_images = TrainImages(run.data.train_set, augmentation, settings.seed, loading.preload)
+    val_images = ValidationImages(run.data.val_set, view, loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
-    share = range(group.rank, len(val_set), group.world)
+    share = range(compute.processes.rank, len(val_images), compute.processes.world)
     return (
         train_images.loader(batch_sampler=order, **options),
         val_images.loader(sampler=share, batch_size=order.batch_size, **options),
     )
 
 
-def _finite_loss(progress: Progress, optim: OptimSettings) -> float:
-    """Mean training loss of the epoch so far in this process; a UserError where it is no number."""
-    loss_sum, _, count = progress.sums.tolist()
-    if not math.isfinite(loss_sum):
-        raise UserError(
-            f"the loss is no longer a number at iteration {progress.iteration}: "
-            f"lower optim.lr (now {optim.lr}) or add optim.warmup"
-        )
-    return loss_sum / count
-
-
-def _training_means(progress: Progress, optim: OptimSettings, group: Processes) -> dict[str, float]:
-    """Mean loss and top-1 error (percent) of the epoch, over all processes."""
-    _finite_loss(progress, optim)
-    loss_sum, wrong, count = group.sum(progress.sums).tolist()
-    return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
-
-
 def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
-    """One line an epoch as CSV, and the last one to TensorBoard."""
+    """Write one line an epoch as CSV, and the last one to TensorBoard."""
     with atomic_path(folder / "log.csv") as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
     if writer is not None:
@@ -452,7 +381,7 @@ def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None
 
 
 def _tensorboard_writer(folder: Path) -> Any | None:
-    """A TensorBoard writer where the package is installed, else None."""
+    """Make a TensorBoard writer where the package is installed; None elsewhere."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from cam_repro.cli.messages import fail, one_line
 from cam_repro.data.demo.source import Demo
 from cam_repro.data.ilsvrc.image_set import load_image_set
-from cam_repro.engine.compute import pick_device, pick_precision, workers_for
+from cam_repro.engine.compute import Compute
+from cam_repro.engine.hardware import pick_device, pick_precision
 from cam_repro.errors import UserError
 from cam_repro.files import write_json
 
@@ -83,7 +84,7 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
         # A GPU finds batches that were loaded in advance: these are to be used up first.
         train_steps=200 if on_gpu else 2,
         train_skip=100 if on_gpu else 1,
-        workers=workers_for(args.workers, device),
+        workers=Compute(device).loader_workers(args.workers),
         modes=tuple(modes),
         usual=usual,
         overrides=tuple(args.set),

@@ -32,7 +32,8 @@ def forward(
     layout: channels_last, as cam_repro has it, or as torch has it unless told otherwise.
     """
     model = copy.deepcopy(network.model).to(bench.device).to(memory_format=layout)
-    compiled_until.enter_context(compiled(model, mode.compile, gradients=False))
+    if mode.compile:
+        compiled_until.enter_context(compiled(model, gradients=False))
     x_NCHW = _batch(bench, network, bench.batch).contiguous(memory_format=layout)
     n_batches = -(-bench.n_images // bench.batch)
 
@@ -54,7 +55,8 @@ def train_step(
     """
     model = copy.deepcopy(network.model).train().requires_grad_(True)
     model.to(bench.device).to(memory_format=torch.channels_last)
-    compiled_until.enter_context(compiled(model, mode.compile, gradients=True))
+    if mode.compile:
+        compiled_until.enter_context(compiled(model, gradients=True))
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4, fused=True
     )

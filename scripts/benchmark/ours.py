@@ -23,10 +23,10 @@ from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored, pack
 from cam_repro.data.views import Squash, Ten, View
-from cam_repro.engine.compute import Processes
-from cam_repro.engine.evaluate import evaluate
-from cam_repro.engine.settings import EvalSettings, LoaderSettings, OptimSettings, TrainSettings
-from cam_repro.engine.train import train
+from cam_repro.engine.compute import Compute
+from cam_repro.engine.evaluate import Pass, evaluate
+from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.train import TrainingData, train
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
 from cam_repro.saliency.cam import Cam
 from cam_repro.types import Sample
@@ -41,6 +41,11 @@ def rules(names: Sequence[str]) -> dict[str, BoxRule]:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("eval", [f"box=[{','.join(names)}]"])
     return dict(instantiate(composed.box)["rules"])
+
+
+def compute_of(bench: Bench, mode: Mode) -> Compute:
+    """The device, used as the mode says."""
+    return Compute(bench.device, mode.precision, compile=mode.compile)
 
 
 def view(network: Network, ten_crops: bool = False) -> View:
@@ -64,23 +69,13 @@ class Evaluation:
     found: Found | None = None
 
     def __post_init__(self) -> None:
-        self.model = copy.deepcopy(self.network.model)
-        self.rules = rules(self.boxes)
+        model = copy.deepcopy(self.network.model)
+        self.this_pass = Pass(model, Cam(), self.view, rules(self.boxes), self.bench.batch)
 
     def __call__(self) -> None:
-        bench, mode = self.bench, self.mode
-        table = evaluate(
-            self.model,
-            self.images,
-            Cam(),
-            self.view,
-            self.rules,
-            EvalSettings(batch_size=bench.batch, compile=mode.compile, precision=mode.precision),
-            LoaderSettings(workers=bench.workers),
-            bench.device,
-            mode.precision,
-            Processes(),
-        ).predictions
+        loading = LoaderSettings(workers=self.bench.workers)
+        compute = compute_of(self.bench, self.mode)
+        table = evaluate(self.this_pass, self.images, loading, compute).predictions
         assert table["id"].to_pylist() == self.images.ids
         found = Found(table[f"{self.boxes[0]}/classes"].to_pylist(), [], [])
         for index, flat in enumerate(table[f"{self.boxes[0]}/boxes"].to_pylist()):
@@ -151,14 +146,12 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
         optim=OptimSettings(
             lr=1e-6, batch_size=bench.train_batch, accumulate=parts, iterations=n_iterations
         ),
-        device=str(bench.device),
-        precision=mode.precision,
-        compile=mode.compile,
         checkpoint_every=n_iterations + 1,
         tensorboard=False,
         overwrite=True,
     )
     loading = LoaderSettings(workers=bench.workers, preload="no")
+    data = TrainingData(images, val_images, loading)
     first, last = parts * bench.train_skip, parts * (n_iterations - 1)
 
     def work() -> float:
@@ -173,7 +166,7 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
         hook = model.register_forward_pre_hook(note)
         try:
             folder = bench.folder / "training"
-            train(settings, loading, model, images, val_images, folder, Processes())
+            train(settings, model, data, compute_of(bench, mode), folder)
         finally:
             hook.remove()
         assert len(starts) == parts * n_iterations

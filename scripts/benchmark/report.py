@@ -20,7 +20,8 @@ import torch
 from common import Bench
 from measure import Timing
 
-from cam_repro.engine.compute import cpus, processor_name
+from cam_repro.engine.hardware import processor_name
+from cam_repro.engine.processes import cpus
 from cam_repro.files import atomic_path
 from cam_repro.runs.provenance import provenance
 

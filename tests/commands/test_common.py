@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cam_repro.commands.common import announce, describe_data, log_file, open_data
-from cam_repro.engine.compute import Processes
+from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 
 torch.set_num_threads(1)

@@ -78,19 +78,19 @@ def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate)
 def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, monkeypatch):
     runs = trained("alexnet_gap")
     trained("alexnet")
-    real = job._score_model
+    real = job.evaluate
     calls = []
 
-    def stops_at_the_second(*arguments):
-        calls.append(arguments[2]["name"])
+    def stops_at_the_second(this_pass, *arguments):
+        calls.append(type(this_pass.network).__name__)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(this_pass, *arguments)
 
-    monkeypatch.setattr(job, "_score_model", stops_at_the_second)
+    monkeypatch.setattr(job, "evaluate", stops_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         evaluate("contact_sheet=0")
-    assert calls == ["alexnet", "alexnet_gap"]
+    assert calls == ["AlexNet", "AlexNetGap"]
     assert evaluate("contact_sheet=0") == [runs / "alexnet_gap" / "eval" / "val-cam"]
     assert evaluate("contact_sheet=0") == []
 

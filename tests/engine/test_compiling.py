@@ -47,7 +47,7 @@ def test_the_compiled_network_computes_the_same_for_full_and_short_batches(netwo
     with (
         torch._dynamo.config.patch(error_on_recompile=True),
         torch.no_grad(),
-        compiled(network.requires_grad_(False), True, gradients=False),
+        compiled(network.requires_grad_(False), gradients=False),
     ):
         assert network._extract != plain
         for count in (4, 3, 1):
@@ -59,7 +59,7 @@ def test_the_compiled_network_computes_the_same_for_full_and_short_batches(netwo
 
 def test_gradients_pass_through_the_compiled_network(network):
     x_NCHW = torch.ones(2, 3, 2, 2, requires_grad=True)
-    with compiled(network, True, gradients=True):
+    with compiled(network, gradients=True):
         network(x_NCHW)[:, 0].sum().backward()
     # The score of class 0 is the mean over 4 places of 3 x the sum of the colours, plus 1.
     np.testing.assert_allclose(x_NCHW.grad, 0.75, atol=1e-6)
@@ -74,15 +74,10 @@ def test_without_a_compiler_there_is_one_line(network):
         torch._inductor.config.patch(nothing),
         torch.no_grad(),
         pytest.raises(UserError, match=r"compile=true: .*no-such-compiler.*compile=false"),
-        compiled(network, True, gradients=False),
+        compiled(network, gradients=False),
     ):
         network(torch.ones(1, 3, 7, 7))
     assert "_extract" not in vars(network)
-
-
-def test_nothing_is_compiled_unless_wanted(network):
-    with compiled(network, False, gradients=False):
-        assert "_extract" not in vars(network)
 
 
 def test_a_short_batch_is_filled_with_zeros():

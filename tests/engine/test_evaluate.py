@@ -16,9 +16,10 @@ from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.loading import ErrorPolicy, LabelledBatch
 from cam_repro.data.views import Squash, Ten
-from cam_repro.engine.compute import Processes
-from cam_repro.engine.evaluate import classification_errors, evaluate
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.compute import Compute
+from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
+from cam_repro.engine.processes import Processes
+from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
 from cam_repro.resample import resize
@@ -27,7 +28,7 @@ from cam_repro.saliency.cam import Cam
 
 torch.set_num_threads(1)
 
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"))
 RED, GREEN, BLUE = 0, 1, 2
 WNIDS = ["n00000001", "n00000002", "n00000003"]
 
@@ -87,27 +88,16 @@ def run(
     view=None,
     saliency=None,
     on_error="stop",
-    group=None,
+    compute=CPU,
     boxes=BOXES,
     workers=0,
-    compile=False,
     **more,
 ):
     """What ``evaluate`` finds; every image is among those shown, unless others are asked for."""
     more.setdefault("keep_frames_of", frozenset(images.ids))
-    return evaluate(
-        ColourNet(),
-        images,
-        saliency or Cam(),
-        view or Squash(32, 40),
-        boxes,
-        EvalSettings(batch_size=2, contact_sheet=0, compile=compile),
-        LoaderSettings(on_error=on_error, workers=workers),
-        CPU,
-        "fp32",
-        group or Processes(),
-        **more,
-    )
+    this_pass = Pass(ColourNet(), saliency or Cam(), view or Squash(32, 40), boxes, batch_size=2)
+    loading = LoaderSettings(on_error=on_error, workers=workers)
+    return evaluate(this_pass, images, loading, compute, **more)
 
 
 def predictions(found):
@@ -190,7 +180,7 @@ def test_a_compiled_network_finds_the_same_and_is_compiled_once(image_set, salie
     plain = run(images, saliency=saliency)
     torch.compiler.reset()
     with torch._dynamo.config.patch(error_on_recompile=True):
-        found = run(images, saliency=saliency, compile=True)
+        found = run(images, saliency=saliency, compute=dataclasses.replace(CPU, compile=True))
     assert found.predictions.drop("probabilities").equals(plain.predictions.drop("probabilities"))
     for one, two in zip(predictions(found), predictions(plain), strict=True):
         assert one.probabilities == pytest.approx(two.probabilities, abs=1e-6)
@@ -200,13 +190,15 @@ def test_processes_share_the_images_and_the_first_returns_all(image_set, monkeyp
     images = seven(image_set)
     shares = []
 
-    def gather(group, value):
+    def gather(processes, value):
         shares.append(value)
-        return shares if group.is_main else []
+        return shares if processes.is_main else []
 
     monkeypatch.setattr(Processes, "gather", gather)
-    other = run(images, group=Processes(rank=1, world=2, local_rank=1))
-    main = run(images, group=Processes(rank=0, world=2, local_rank=0))
+    other, main = (
+        run(images, compute=dataclasses.replace(CPU, processes=Processes(rank, 2, rank)))
+        for rank in (1, 0)
+    )
     assert other.predictions.num_rows == 0
     assert [rows.num_rows for rows, _, _ in shares] == [3, 4]
     assert sorted(main.predictions["id"].to_pylist()) == list("0123456")
@@ -413,24 +405,27 @@ def test_pixels_are_kept_for_those_rules_alone(image_set):
 
 def test_the_network_is_left_as_it_was(image_set):
     images = image_set({"a": (MIDDLE, RED, (8, 8, 23, 23))})
-    model = ColourNet().train()
-    model.fc.weight.requires_grad_(True)
-    model.cells.requires_grad_(False)
-    evaluate(
-        model,
-        images,
-        Backprop(blur=0.0),
-        Squash(32, 40),
-        {"threshold": ThresholdBox()},
-        EvalSettings(),
-        LoaderSettings(workers=0),
-        CPU,
-        "fp32",
-        Processes(),
-    )
-    assert model.training
-    assert model.fc.weight.requires_grad
-    assert model.fc.weight.grad is None
+    network = ColourNet().train()
+    network.fc.weight.requires_grad_(True)
+    network.cells.requires_grad_(False)
+    rules = {"threshold": ThresholdBox()}
+    this_pass = Pass(network, Backprop(blur=0.0), Squash(32, 40), rules)
+    evaluate(this_pass, images, LoaderSettings(workers=0), CPU)
+    assert network.training
+    assert network.fc.weight.requires_grad
+    assert network.fc.weight.grad is None
+
+
+def test_a_batch_holds_all_crops_of_each_image():
+    squash, ten = Squash(32, 40), Ten(32, 40)
+    gpu = Compute(torch.device("cuda"))
+
+    def at_a_time(view, batch_size, compute):
+        return Pass(ColourNet(), Cam(), view, BOXES, batch_size).images_at_a_time(compute)
+
+    assert [at_a_time(squash, size, CPU) for size in (None, 1, 5)] == [16, 1, 5]
+    assert [at_a_time(ten, size, CPU) for size in (None, 1, 25)] == [1, 1, 2]
+    assert [at_a_time(view, None, gpu) for view in (squash, ten)] == [64, 6]
 
 
 def test_classification_errors_are_over_all_batches():
@@ -442,9 +437,7 @@ def test_classification_errors_are_over_all_batches():
 
     # Right, wrong, right; with three classes the first five are always right.
     batches = [batch((red, RED), (red, GREEN)), batch((green, GREEN))]
-    errors = classification_errors(
-        ColourNet(), batches, ErrorPolicy("stop"), CPU, "fp32", Processes()
-    )
+    errors = classification_errors(ColourNet(), batches, ErrorPolicy("stop"), CPU)
     log_total = math.log(math.exp(16) + 2)
     assert errors["val_loss"] == pytest.approx((3 * log_total - 32) / 3, abs=1e-5)
     assert errors["val_top1_error"] == pytest.approx(100 / 3, abs=1e-9)

@@ -1,0 +1,31 @@
+"""States of a network that last as long as a ``with`` block."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import nn
+
+
+@contextlib.contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Keep the network in evaluation mode inside; afterwards it is in the mode it was in."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Ask for no gradients of the parameters inside; afterwards as it was before."""
+    wanted = [parameter.requires_grad for parameter in network.parameters()]
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, flag in zip(network.parameters(), wanted, strict=True):
+            parameter.requires_grad_(flag)

@@ -1,0 +1,85 @@
+"""Go on with a run that was stopped: is it the same run, and how far has it come."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.engine.checkpoint import load_checkpoint
+from cam_repro.engine.settings import TrainSettings
+from cam_repro.errors import UserError
+from cam_repro.files import sha256
+
+LAST, BEST = "last.pt", "best.pt"
+"""A run's checkpoints: the newest, and the one of the lowest validation error."""
+
+NOT_PART_OF_A_RUN = (
+    "device",
+    "compile",
+    "checkpoint_every",
+    "tensorboard",
+    "overwrite",
+    "runs",
+    "output",
+)
+"""Settings that may differ when a run is resumed: they do not change what it computes."""
+
+
+def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
+    """Collect all that decides a run's outcome; to resume it, all of this must be unchanged."""
+    identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
+    weights = settings.model.get("weights")
+    if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
+        identity["model"] = {**identity["model"], "weights": sha256(weights)}
+    return {**identity, "data": {"name": train_set.name, "fingerprint": train_set.fingerprint}}
+
+
+def find_earlier(
+    settings: TrainSettings, train_set: ImageSet, folder: Path
+) -> dict[str, Any] | None:
+    """Load the last checkpoint of an earlier start of this very run, None where there is none.
+
+    Raises UserError where the folder holds a run with other settings.
+    """
+    path = folder / LAST
+    if settings.overwrite or not path.is_file():
+        return None
+    checkpoint = load_checkpoint(path)
+    old = json.loads(checkpoint["identity"])
+    new = json.loads(json.dumps(run_identity(settings, train_set)))
+    if old != new:
+        differing = _first_difference(old, new)
+        raise UserError(
+            f"{folder} holds a run with other settings ({differing}); "
+            "choose another folder with output=DIR, or replace it with overwrite=true"
+        )
+    return checkpoint
+
+
+def _first_difference(old: Any, new: Any, key: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *new]:
+            if old.get(name) != new.get(name):
+                inner = f"{key}.{name}" if key else str(name)
+                return _first_difference(old.get(name), new.get(name), inner)
+    return f"{key}: {old} there, {new} now"
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all that a checkpoint holds besides the network and the optimizer.
+
+    iteration: how many are done. records: the lines of log.csv. sums: loss, wrong guesses and
+    images of the epoch so far, float64 (3,). best_error: lowest validation top-1 error, percent.
+    """
+
+    iteration: int = 0
+    records: list[dict[str, float]] = field(default_factory=list)
+    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
+    best_error: float = math.inf

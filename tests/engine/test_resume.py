@@ -1,0 +1,137 @@
+"""A run that was stopped goes on as if it never had been; another run is not touched."""
+
+import json
+import os
+import signal
+
+import pandas as pd
+import pytest
+import torch
+
+from cam_repro.engine import train as train_module
+from cam_repro.engine.optim import learning_rate
+from cam_repro.errors import UserError
+
+torch.set_num_threads(1)
+
+TIME_COLUMNS = ["images_per_second"]
+
+
+def records(folder):
+    return pd.read_csv(folder / "log.csv")
+
+
+def tensors(folder):
+    return torch.load(folder / "last.pt", weights_only=True)
+
+
+def assert_same_run(one, two):
+    """Bit for bit: parameters, running statistics, momentum, and the log but for times."""
+    a, b = tensors(one), tensors(two)
+    assert a["model"].keys() == b["model"].keys()
+    for key, value in a["model"].items():
+        assert torch.equal(value, b["model"][key]), key
+    for slot, state in a["optimizer"]["state"].items():
+        assert torch.equal(
+            state["momentum_buffer"], b["optimizer"]["state"][slot]["momentum_buffer"]
+        )
+    pd.testing.assert_frame_equal(
+        records(one).drop(columns=TIME_COLUMNS),
+        records(two).drop(columns=TIME_COLUMNS),
+        check_exact=True,
+    )
+
+
+def at_iteration(monkeypatch, number, action):
+    """Calls ``action`` when the loop comes to that iteration, counted from 0."""
+
+    def hooked(optim, iteration, iterations):
+        if iteration == number:
+            action()
+        return learning_rate(optim, iteration, iterations)
+
+    monkeypatch.setattr(train_module, "learning_rate", hooked)
+
+
+class PowerCut(Exception):
+    pass
+
+
+def power_cut():
+    raise PowerCut
+
+
+# Batch norm, dropout and a random crop and mirror: all that could differ after a restart.
+LIVELY = ["model.norm=batch", "model.dropout=0.5", "optim.iterations=7", "optim.warmup=2"]
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    # 3 iterations an epoch: the checkpoint of iteration 4 lies inside the second. The cut comes
+    # later, so that iteration 5 is done twice.
+    at_iteration(monkeypatch, 5, power_cut)
+    with pytest.raises(PowerCut):
+        start("cut", *LIVELY, "checkpoint_every=4")
+    monkeypatch.undo()
+    folder = straight.parent / "cut"
+    assert tensors(folder)["progress"]["iteration"] == 4
+    assert not (folder / "manifest.json").exists()
+    assert records(folder)["iteration"].tolist() == [3]
+
+    # What does not change the result may change: loading by other processes, checkpoints.
+    start("cut", *LIVELY, "checkpoint_every=5", "data.preload=no", "data.workers=1")
+    assert records(folder)["iteration"].tolist() == [3, 6, 7]
+    assert_same_run(straight, folder)
+    assert (folder / "manifest.json").is_file()
+
+
+def test_another_seed_is_another_run(start):
+    one, two = start("one", *LIVELY), start("two", *LIVELY, "seed=1")
+    with pytest.raises(AssertionError):
+        assert_same_run(one, two)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
+    straight = start("straight", *LIVELY)
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    at_iteration(monkeypatch, 1, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(KeyboardInterrupt):
+        start("stopped", *LIVELY)
+    monkeypatch.undo()
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+    folder = straight.parent / "stopped"
+    assert tensors(folder)["progress"]["iteration"] == 2  # the iteration it came in was finished
+    assert {path.name for path in folder.iterdir()} - {"train.log"} == {"last.pt"}
+    start("stopped", *LIVELY)
+    assert_same_run(straight, folder)
+
+
+def test_a_finished_run_is_left_as_it_is(start):
+    folder = start("run")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert start("run") == folder
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_other_settings_are_refused_until_overwrite(start):
+    folder = start("run", "optim.iterations=3")
+    before = tensors(folder)["model"]["cam_fc.weight"]
+    refusals = {
+        "optim.lr=0.02": r"optim\.lr: 0\.01 there, 0\.02 now",
+        "seed=5": "seed: 0 there, 5 now",
+        "model.width=0.1": r"model\.width: 0\.05 there, 0\.1 now",
+        "augment=random_resized_crop": "augment: squash_crop there, random_resized_crop now",
+    }
+    for word, message in refusals.items():
+        with pytest.raises(UserError, match=message) as error:
+            start("run", "optim.iterations=3", word)
+        assert "overwrite=true" in str(error.value)
+        assert str(folder) in str(error.value)
+    assert torch.equal(tensors(folder)["model"]["cam_fc.weight"], before)
+
+    start("run", "optim.iterations=3", "seed=5", "overwrite=true")
+    assert not torch.equal(tensors(folder)["model"]["cam_fc.weight"], before)
+    assert json.loads((folder / "manifest.json").read_text())["config"]["seed"] == 5
+    # That it was told to overwrite is no part of what it is.
+    assert start("run", "optim.iterations=3", "seed=5") == folder
