@@ -114,8 +114,7 @@ def command(
             # With this set Hydra lets exceptions through instead of printing them its own way.
             with _full_error(True), errors_in_one_line(), stored:
                 if not SWEEP.isdisjoint(sys.argv):
-                    name = f"cam-{config_name.removesuffix('_command')}"
-                    flags[:], settings = sweep_words(sys.argv[1:], name)
+                    flags[:], settings = sweep_words(sys.argv[1:])
                     sys.argv[1:] = [*flags, *settings]
                 hydra_main()
 

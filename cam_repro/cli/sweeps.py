@@ -1,4 +1,8 @@
-"""Sweeps, Hydra's ``-m``: one job for each combination of the values given with commas."""
+"""Sweeps, Hydra's ``-m``: one job for each combination of the values given with commas.
+
+Hydra's launchers start the jobs. What is here they do not do: let settings of what is swept wait
+for the jobs, keep jobs out of each other's folders, and go on when one fails.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +34,12 @@ FOLDERS = {"model", "model.variant", "data", "split", "saliency", "view"}
 """Settings that the folders of results are named by."""
 
 
-def sweep_words(words: list[str], name: str) -> tuple[list[str], list[str]]:
-    """The flags and the settings of a sweep's command line, the settings as Hydra needs them.
+def sweep_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Split a sweep's command line into flags and settings, the settings as Hydra needs them.
 
-    ``-m model=a,b model.width=0.5``: before it makes the jobs Hydra composes a configuration
-    without what is swept, which has no model whose width could be set. A choice of one value
-    counts as swept, so that the width waits for the jobs.
-
-    name: of the command, which SLURM shows as the job's.
+    Before Hydra makes the jobs of ``-m model=a,b model.width=0.5`` it composes a configuration
+    without what is swept. That one has no model, so there is no width to be set. A choice of one
+    value, ``model.width=choice(0.5)``, counts as swept, so the width waits for the jobs.
     """
     settings = [w for w in words if ("=" in w and not w.startswith("-")) or w.startswith("~")]
     flags = [word for word in words if word not in settings]
@@ -55,11 +57,14 @@ def sweep_words(words: list[str], name: str) -> tuple[list[str], list[str]]:
                 choice = f"{key}=choice({value})"
                 parser.parse_override(choice)
                 settings[index] = choice
-    return flags, [f"hydra.job.name={name}", *settings]
+    return flags, settings
 
 
 def _refuse_one_folder(settings: list[str], swept: list[str]) -> None:
-    """Jobs that run at the same time must not write to one folder; one after another they see."""
+    """Raise UserError where jobs that run at the same time would write to one folder.
+
+    Jobs that run one after another see what is there, and refuse it themselves.
+    """
     given = dict(word.partition("=")[::2] for word in settings)
     if given.get("hydra/launcher", "basic") == "basic":
         return
@@ -75,7 +80,7 @@ def _refuse_one_folder(settings: list[str], swept: list[str]) -> None:
 
 
 def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]) -> None:
-    """One job of a sweep.
+    """Run one job of a sweep.
 
     Its failure is said at once, in the log of the job, and handed to Hydra as a UserError: the
     other jobs are run all the same, and the command ends with the first failure.
@@ -87,7 +92,7 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
     sys.argv = [job.job.name, *flags, *job.overrides.task]  # what the manifest will name
     if not in_turn:  # Hydra has said it where the sweep was started
         log.info("%s", shlex.join(sys.argv))
-        # It has a handler of its own, and goes on to call every job successful.
+        # Its own handler prints already; and it will call every job successful, failed ones too.
         logging.getLogger("submitit").propagate = False
     try:
         run(cfg)
@@ -103,9 +108,9 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
         log.error("failed: %s", reason, exc_info=traceback)
     finally:
         sys.argv = before
-    if in_turn and _place().world > 1:  # the others are amid this job, and must be stopped
+    if in_turn and _place().world > 1:  # other processes still work at this job: end them
         fail(reason)
-    # Here, where the traceback no longer holds a network on the GPU while other jobs run.
+    # Not inside "except": the caught error's traceback would keep its network on the GPU.
     raise UserError(reason if in_turn else reason + _log_of_job())
 
 
@@ -116,7 +121,7 @@ def _place() -> Processes:
 
 
 def _log_of_job() -> str:
-    """Where submitit keeps the streams of this job; nothing outside such a job."""
+    """Say where submitit keeps what this job prints; nothing outside such a job."""
     if "SUBMITIT_EXECUTOR" not in os.environ:
         return ""
     from submitit import JobEnvironment

@@ -115,13 +115,7 @@ def evaluate(
     policy = ErrorPolicy(loading.on_error)
     rows, shown = RowsOnDisk(to_arrow([], list(this_pass.rules))), []
     started = time.perf_counter()
-    bar = tqdm(
-        total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
-        desc=f"{images.split}, {this_pass.saliency.name}",
-        unit=" images",
-        disable=not compute.processes.is_main,
-        dynamic_ncols=True,
-    )
+    bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
     with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
         waiting: deque[Future] = deque()
@@ -164,6 +158,17 @@ def _loader(
         rank=compute.processes.rank,
         world=compute.processes.world,
         keep_pixels=any(rule.needs_image for rule in this_pass.rules.values()),
+    )
+
+
+def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> tqdm:
+    """Make a bar that counts this process's images."""
+    return tqdm(
+        total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
+        desc=f"{images.split}, {this_pass.saliency.name}",
+        unit=" images",
+        disable=not compute.processes.is_main,
+        dynamic_ncols=True,
     )
 
 
