@@ -21,7 +21,8 @@ def run(folder: Path, *options: str) -> tuple[Rows, str]:
     stubs.mkdir()
     for module in ("torchcam", "pytorch_grad_cam"):
         (stubs / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})\n")
-    environment = {**os.environ, "PYTHONPATH": str(stubs), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(stubs), str(ROOT)])  # of this checkout, whichever is installed
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "scripts" / "benchmark"), *options]
     command += ["--device", "cpu", "--workers", "0", "--no-compile", "--networks", "alexnet_gap"]
     command += ["--set", "model.width=0.05", "model.input_size=64", "model.resize_size=72"]
