@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.errors import UserError

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
-from cam_repro.data.ilsvrc.image_set import ImageSet
+from cam_repro.data.image_set import ImageSet
 
 BATCHES = (8, 32)
 """Of torch-cam; the better one is what cam_repro is compared with."""
