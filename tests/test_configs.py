@@ -20,7 +20,7 @@ from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import config_dir, validate
 from cam_repro.data.views import View
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
-from cam_repro.models import build_model
+from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
@@ -79,7 +79,7 @@ def test_model(valid, name):
         assert model["name"] == name
         assert model["input_size"] <= model["resize_size"]
         assert {model["weights"]} == {None}
-        narrow = build_model({**model, "width": 0.05}, 3)
+        narrow = build_network({**model, "width": 0.05}, 3)
         assert isinstance(narrow, CamNetwork)
         assert narrow.norm == model["norm"]
         size = model["input_size"]
@@ -144,7 +144,7 @@ def test_optim(valid, name):
 def test_recipe(valid, name, data):
     for model in NETWORKS:
         settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
-        build_model({**settings.model, "width": 0.05}, 3)
+        build_network({**settings.model, "width": 0.05}, 3)
 
 
 @pytest.mark.parametrize("name", names("saliency"))
@@ -220,7 +220,7 @@ def test_experiment(name):
             assert line.model["name"] == step.network
             assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
             if step.command == "train":
-                build_model({**line.model, "width": 0.05}, 3)
+                build_network({**line.model, "width": 0.05}, 3)
                 weights = experiment.networks[step.network].weights
                 if weights == FROM_PLAIN:
                     # Its plain network comes first, and lies where it is looked for.

@@ -33,7 +33,7 @@ from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_model
+from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
@@ -100,7 +100,7 @@ def _what_to_score(
         config = _checkpoint_config(settings, images, name)
         methods = [wanted] if wanted else _table_methods(config["name"])
         for saliency in methods:
-            probe = build_model({**config, "weights": None}, len(images.classes))
+            probe = build_network({**config, "weights": None}, len(images.classes))
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
             if method.supports(probe) and not is_scored(
@@ -203,7 +203,7 @@ def _score_model(
     device = pick_device(settings.device, group.local_rank)
     precision = pick_precision(settings.precision, device)
     name, weights = run_name(model_config), model_config["weights"]
-    model = build_model(model_config, len(images.classes))
+    model = build_network(model_config, len(images.classes))
     load_weights(model, weights, name=name, strict=True)
     saliency = saliency or default_saliency(model)
     if not saliency.supports(model):

@@ -13,7 +13,7 @@ from cam_repro.engine.compute import processes, seed_everything
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.engine.train import find_progress, train
 from cam_repro.errors import UserError
-from cam_repro.models.build import build_model
+from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
 
@@ -38,7 +38,7 @@ def run_training(cfg: DictConfig) -> Path:
             log.info("%s is trained already: %s", name, folder)
             return folder
         seed_everything(settings.seed)
-        model = build_model(settings.model, len(train_set.classes))
+        model = build_network(settings.model, len(train_set.classes))
         with log_file(folder / "train.log", group):
             if progress is None:  # a run that goes on has its own
                 load_weights(model, settings.model["weights"], name=name, strict=False)

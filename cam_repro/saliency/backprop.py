@@ -29,11 +29,11 @@ class Backprop(Saliency):
         self.blur = blur
 
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x_NCHW = x_NCHW.detach().requires_grad_()
-            logits_NC = model(x_NCHW)
+            logits_NC = network(x_NCHW)
             classes_NR = select(logits_NC.detach())
             gradients_NRCHW = gradients_of_classes(logits_NC, classes_NR, x_NCHW)
         maps_NRHW = gradients_NRCHW.abs().amax(2).float()

@@ -26,7 +26,7 @@ class Saliency(ABC):
 
     @abstractmethod
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
         """Classify, choose the classes from the logits, and explain them, sharing one forward.
 
@@ -34,13 +34,13 @@ class Saliency(ABC):
         Returns logits_NC and maps_NRhw, float32, of any size h x w that covers the input evenly.
         """
 
-    def supports(self, model: CamNetwork) -> bool:
+    def supports(self, network: CamNetwork) -> bool:
         """Whether the method works on this network."""
         return True
 
-    def __call__(self, model: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
+    def __call__(self, network: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
         """maps_NRhw of the given classes."""
-        return self.explain(model, x_NCHW, lambda logits_NC: classes_NR)[1]
+        return self.explain(network, x_NCHW, lambda logits_NC: classes_NR)[1]
 
 
 def gradients_of_classes(logits_NC: Tensor, classes_NR: Tensor, wrt: Tensor) -> Tensor:

@@ -27,21 +27,21 @@ class Cam(Saliency):
     name = "cam"
     needs_gradients = False
 
-    def supports(self, model: CamNetwork) -> bool:
-        return model.class_weights() is not None
+    def supports(self, network: CamNetwork) -> bool:
+        return network.class_weights() is not None
 
     @torch.no_grad()
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
-        w_CK = model.class_weights()
+        w_CK = network.class_weights()
         if w_CK is None:
             raise UserError(
                 f"saliency=cam needs a network that ends in global pooling and one linear layer, "
-                f"which {type(model).__name__} does not; use saliency=backprop"
+                f"which {type(network).__name__} does not; use saliency=backprop"
             )
-        A_NKhw = model.forward_features(x_NCHW)
-        logits_NC = model.forward_head(A_NKhw)
+        A_NKhw = network.forward_features(x_NCHW)
+        logits_NC = network.forward_head(A_NKhw)
         with torch.autocast(x_NCHW.device.type, enabled=False):  # the maps stay in float32
             maps_NRhw = class_activation_maps(A_NKhw, w_CK, select(logits_NC))
         return logits_NC.float(), maps_NRhw

@@ -19,13 +19,13 @@ class GradCam(Saliency):
     name = "gradcam"
 
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            A_NKhw = model.forward_features(x_NCHW)
+            A_NKhw = network.forward_features(x_NCHW)
         with torch.enable_grad():
             A_NKhw = A_NKhw.detach().requires_grad_()
-            logits_NC = model.forward_head(A_NKhw)
+            logits_NC = network.forward_head(A_NKhw)
             classes_NR = select(logits_NC.detach())
             gradients_NRKhw = gradients_of_classes(logits_NC, classes_NR, A_NKhw)
         # The maps stay in float32, whatever the network computes in.

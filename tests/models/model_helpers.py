@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from cam_repro.models import CamNetwork, build_model
+from cam_repro.models import CamNetwork, build_network
 
 ROOT = Path(__file__).resolve().parents[2]
 # Those that name a network: ``none`` stands for having none.
@@ -30,7 +30,7 @@ def config(name: str, **settings: Any) -> DictConfig:
 def build(name: str, num_classes: int = 5, seed: int = 0, **settings: Any) -> CamNetwork:
     """A network in evaluation mode, narrow unless told otherwise."""
     torch.manual_seed(seed)
-    return build_model(config(name, **{"width": 0.125, **settings}), num_classes).eval()
+    return build_network(config(name, **{"width": 0.125, **settings}), num_classes).eval()
 
 
 def randomise_norms(module: nn.Module, seed: int = 0) -> None:

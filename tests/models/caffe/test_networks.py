@@ -14,7 +14,7 @@ from caffe_files import layers_of, randomise, write
 from caffe_helpers import NETWORKS
 from model_helpers import build, config
 
-from cam_repro.models import build_model, load_weights
+from cam_repro.models import build_network, load_weights
 
 
 def _lrn(x_NCHW: torch.Tensor) -> torch.Tensor:
@@ -236,7 +236,7 @@ STRUCTURES: dict[tuple[str, str], tuple[int, int, dict[str, tuple[int, ...]]]] =
 def test_structures_are_those_of_the_prototxt_files(name: str, variant: str) -> None:
     layers, parameters, shapes = STRUCTURES[name, variant]
     with torch.device("meta"):
-        model = build_model(config(name, variant=variant), 1000)
+        model = build_network(config(name, variant=variant), 1000)
     weights = {key: p for key, p in model.named_parameters() if key.endswith(".weight")}
     assert len(weights) == layers
     assert sum(key.endswith(".bias") for key, _ in model.named_parameters()) == layers

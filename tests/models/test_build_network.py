@@ -10,7 +10,7 @@ from model_helpers import MODEL_CONFIGS, NAMES, build, config
 from omegaconf import OmegaConf
 
 from cam_repro.errors import UserError
-from cam_repro.models import CamNetwork, build_model
+from cam_repro.models import CamNetwork, build_network
 from cam_repro.models.layers import scale_channels
 
 ROWS = {
@@ -33,7 +33,7 @@ def test_every_yaml_builds(path: Any) -> None:
     assert cfg.plain is None or cfg.plain in NAMES
     assert cfg.row == ROWS.get(cfg.name, cfg.row)
     cfg.width = 0.125
-    model = build_model(OmegaConf.create({"model": cfg}).model, num_classes=7)
+    model = build_network(OmegaConf.create({"model": cfg}).model, num_classes=7)
     assert isinstance(model, CamNetwork)
     assert cfg.input_size >= model.minimum_input
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_a_plain_dict_builds_too() -> None:
     cfg = OmegaConf.to_container(config("nin", width=0.125))
     assert isinstance(cfg, dict)
     before = dict(cfg)
-    build_model(cfg, 3)
+    build_network(cfg, 3)
     assert cfg == before
 
 
@@ -99,7 +99,7 @@ def test_width_scales_everything_but_the_classes() -> None:
         ("vgg_gap", {"_target_": "cam_repro.models.vgg.VggGpa"}, "_target_"),
         ("vgg_gap", {"_target_": "collections.OrderedDict"}, "_target_"),
         ("vgg_gap", {"_target_": "VggGap"}, "_target_"),
-        ("vgg_gap", {"_target_": "cam_repro.models.build.build_model"}, "_target_"),
+        ("vgg_gap", {"_target_": "cam_repro.models.build.build_network"}, "_target_"),
         ("vgg_gap", {"_target_": None}, "_target_"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_bad_setting_is_named(name: str, settings: dict[str, Any], key: str) -
 
 def test_the_class_count_is_no_setting() -> None:
     with pytest.raises(UserError, match=r"^model\.num_classes: VggGap has no such setting"):
-        build_model(config("vgg_gap", num_classes=4), 5)
+        build_network(config("vgg_gap", num_classes=4), 5)
 
 
 def test_no_classes_are_refused() -> None:
