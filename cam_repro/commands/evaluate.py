@@ -32,7 +32,6 @@ from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
-from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import (
@@ -48,9 +47,8 @@ from cam_repro.runs.folders import (
 )
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
-from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
-from cam_repro.saliency.cam import Cam
+from cam_repro.saliency.build import build_saliency, default_saliency
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.types import Sample
 
@@ -114,14 +112,8 @@ def _what_to_score(
 
 def _table_methods(name: str) -> list[Saliency | None]:
     """The saliency methods that the tables want of a model, or its default one."""
-    makers = {"cam": Cam, "backprop": Backprop}
     wanted = [s for model, s in runs_of_the_tables() if model == name]
-    return [makers[saliency]() for saliency in wanted] or [None]
-
-
-def default_saliency(model: CamNetwork) -> Saliency:
-    """CAM where the network allows it, else Backprop: as in the paper's Table 2."""
-    return Cam() if Cam().supports(model) else Backprop()
+    return [build_saliency(saliency) for saliency in wanted] or [None]
 
 
 def _network_config(

@@ -1,4 +1,4 @@
-"""Class activation mapping (the paper, equation 2)."""
+"""Make class activation maps (the paper, equation 2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cam_repro.saliency.base import Saliency, SelectClasses
 
 
 def class_activation_maps(A_NKhw: Tensor, w_CK: Tensor, classes_NR: Tensor) -> Tensor:
-    """M_c(x, y) = sum_k w_k^c f_k(x, y) for the chosen classes, one batched product.
+    """Compute M_c(x, y) = sum_k w_k^c f_k(x, y) of the chosen classes, in one batched product.
 
     Not rectified, not normalised: the mean of M_c over (x, y) is the class score S_c.
     Returns maps_NRhw, float32.
@@ -22,18 +22,20 @@ def class_activation_maps(A_NKhw: Tensor, w_CK: Tensor, classes_NR: Tensor) -> T
 
 
 class Cam(Saliency):
-    """CAM costs one forward pass and one product, however many classes are asked for."""
+    """Make CAMs by one forward pass and one product, however many classes are asked for."""
 
     name = "cam"
     needs_gradients = False
 
     def supports(self, network: CamNetwork) -> bool:
+        """Tell whether the head is one linear layer over pooled maps."""
         return network.class_weights() is not None
 
     @torch.no_grad()
     def explain(
         self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
+        """Classify and explain, as the base class says."""
         w_CK = network.class_weights()
         if w_CK is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
+"""Make Grad-CAM maps (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classe
 
 
 class GradCam(Saliency):
-    """ReLU(sum_k alpha_k^c A_k), alpha_k^c = mean over (x, y) of d S_c / d A_k.
+    """Compute ReLU(sum_k alpha_k^c A_k) with alpha_k^c = mean over (x, y) of d S_c / d A_k.
 
     Works on every network, fully connected heads included; on a GAP network it equals
     ReLU(CAM) / (h w).
@@ -21,6 +21,7 @@ class GradCam(Saliency):
     def explain(
         self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
+        """Classify and explain, as the base class says."""
         with torch.no_grad():
             A_NKhw = network.forward_features(x_NCHW)
         with torch.enable_grad():
