@@ -33,11 +33,11 @@ def test_every_yaml_builds(name: str) -> None:
     assert cfg.plain is None or cfg.plain in NAMES
     assert cfg.row == ROWS.get(cfg.name, cfg.row)
     cfg.width = 0.125
-    model = build_network(OmegaConf.create({"model": cfg}).model, num_classes=7)
-    assert isinstance(model, CamNetwork)
-    assert cfg.input_size >= model.minimum_input
+    network = build_network(OmegaConf.create({"model": cfg}).model, num_classes=7)
+    assert isinstance(network, CamNetwork)
+    assert cfg.input_size >= network.minimum_input
     with torch.no_grad():
-        assert model.eval()(torch.zeros(1, 3, 80, 80)).shape == (1, 7)
+        assert network.eval()(torch.zeros(1, 3, 80, 80)).shape == (1, 7)
 
 
 def test_a_plain_dict_builds_too() -> None:
@@ -51,8 +51,8 @@ def test_a_plain_dict_builds_too() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 1000])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_number_of_classes(name: str, classes: int) -> None:
-    model = build(name, num_classes=classes, width=0.0625)
-    assert model.get_submodule(model.class_layer_name).weight.shape[0] == classes
+    network = build(name, num_classes=classes, width=0.0625)
+    assert network.get_submodule(network.class_layer_name).weight.shape[0] == classes
 
 
 def test_width_scales_everything_but_the_classes() -> None:
