@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,25 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed, checkout = package / "configs", package.parent / "configs"
     return installed if installed.is_dir() else checkout
+
+
+def compose_choice(group: str, name: str) -> DictConfig:
+    """Compose ``configs/<group>/<name>.yaml``, or the file of that name in ``--config-dir``.
+
+    For what the user left open and the program chooses. Inside a command Hydra knows where to look;
+    elsewhere it is ``config_dir()`` alone.
+    """
+    # Imported here: what only validates does not need them.
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    if GlobalHydra.instance().is_initialized():
+        place: contextlib.AbstractContextManager = contextlib.nullcontext()
+    else:
+        place = hydra.initialize_config_dir(str(config_dir()), version_base="1.3")
+    with place:
+        choice: DictConfig = hydra.compose(overrides=[f"+{group}={name}"])[group]
+    return choice
 
 
 def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:

@@ -20,7 +20,7 @@ from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import config_dir, validate
 from cam_repro.data.views import View
 from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
-from cam_repro.models import build_model
+from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
@@ -42,7 +42,8 @@ COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem
 
 
 def names(group):
-    found = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    """The choices of a group; what begins with _ is a base of other files."""
+    found = sorted(path.stem for path in (config_dir() / group).glob("[!_]*.yaml"))
     assert found, f"no configs/{group}"
     return found
 
@@ -79,7 +80,7 @@ def test_model(valid, name):
         assert model["name"] == name
         assert model["input_size"] <= model["resize_size"]
         assert {model["weights"]} == {None}
-        narrow = build_model({**model, "width": 0.05}, 3)
+        narrow = build_network({**model, "width": 0.05}, 3)
         assert isinstance(narrow, CamNetwork)
         assert narrow.norm == model["norm"]
         size = model["input_size"]
@@ -100,15 +101,13 @@ def test_no_model_has_a_name_alone(valid):
         assert run_name(model) == NO_MODEL
 
 
-def test_rows_of_the_tables_have_their_networks():
-    rows = {
-        name: OmegaConf.load(config_dir() / "model" / f"{name}.yaml") for name in names("model")
-    }
-    assert len({row.row for row in rows.values()}) == len(rows)
+def test_rows_of_the_tables_have_their_networks(compose_config):
+    rows = {name: compose_config("eval", f"model={name}").model.row for name in names("model")}
+    assert len(set(rows.values())) == len(rows)
     wanted = {source.model for table in TABLES for row in table.rows for source in row.sources}
     assert wanted <= rows.keys()
     for row in TABLES[0].rows:
-        assert rows[row.sources[0].model].row == row.name
+        assert rows[row.sources[0].model] == row.name
 
 
 # --- choices
@@ -144,7 +143,7 @@ def test_optim(valid, name):
 def test_recipe(valid, name, data):
     for model in NETWORKS:
         settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
-        build_model({**settings.model, "width": 0.05}, 3)
+        build_network({**settings.model, "width": 0.05}, 3)
 
 
 @pytest.mark.parametrize("name", names("saliency"))
@@ -220,7 +219,7 @@ def test_experiment(name):
             assert line.model["name"] == step.network
             assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
             if step.command == "train":
-                build_model({**line.model, "width": 0.05}, 3)
+                build_network({**line.model, "width": 0.05}, 3)
                 weights = experiment.networks[step.network].weights
                 if weights == FROM_PLAIN:
                     # Its plain network comes first, and lies where it is looked for.
@@ -277,9 +276,27 @@ def test_every_key_is_explained(command):
         assert re.search(r"\s# \w", line), f"configs/{command}.yaml: {line}"
 
 
+def test_a_network_states_its_own_alone():
+    """What it leaves out comes from _base.yaml, which explains those keys once."""
+    base = OmegaConf.load(config_dir() / "model" / "_base.yaml")
+    for name in NETWORKS:
+        own = OmegaConf.load(config_dir() / "model" / f"{name}.yaml")
+        assert "_self_" in own.pop("defaults")
+        again = {key for key in own if key in base and own[key] == base[key]}
+        assert again <= {"dropout"}, "0 is said where the paper's other networks have some"
+
+
+def test_bases_of_other_files_are_not_named_as_choices(command):
+    (error,) = command("train", "model=alexnett").errors
+    assert set(NETWORKS) <= set(re.findall(r"\w+", error))
+    assert "_base" not in error
+
+
 @pytest.mark.parametrize("group", ["model", "data", "optim"])
 def test_every_key_of_a_group_is_explained(group):
-    for name in names(group):
+    base = config_dir() / group / "_base.yaml"
+    in_base = {"defaults", *OmegaConf.load(base)} if base.is_file() else set()
+    for name in [*names(group), *(["_base"] if in_base else [])]:
         if group == "optim" and name != "step":
             continue  # the others change values of step's
         lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
@@ -287,6 +304,8 @@ def test_every_key_of_a_group_is_explained(group):
         for before, line in pairwise(lines):
             if before.endswith(", ..."):
                 continue  # one comment goes on over several keys
+            if name != "_base" and line.split(":")[0] in in_base:
+                continue  # explained there
             plain = re.match(
                 r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
             )

@@ -57,4 +57,5 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, message: str) -> s
         message = f"hydra/launcher={launcher[1]} is not installed: pip install '.[slurm]'"
     elif isinstance(error, OverrideParseException):
         message = f"the argument {error.override!r} cannot be read: quote its value ({message})"
-    return message.partition("Config search path")[0]
+    choices = re.sub(r"\n\t_\w+", "", message)  # bases of other files, which are no choices
+    return choices.partition("Config search path")[0]

@@ -27,8 +27,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
-from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_model
+from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
@@ -43,9 +42,8 @@ from cam_repro.runs.folders import (
 )
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
-from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
-from cam_repro.saliency.cam import Cam
+from cam_repro.saliency.build import build_saliency, default_saliency
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.types import Sample
 
@@ -101,7 +99,7 @@ def _what_to_score(
         config = _checkpoint_config(settings, images, name)
         methods = [wanted] if wanted else _table_methods(config["name"])
         for saliency in methods:
-            probe = build_model({**config, "weights": None}, len(images.classes))
+            probe = build_network({**config, "weights": None}, len(images.classes))
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
             if method.supports(probe) and not is_scored(
@@ -115,14 +113,8 @@ def _what_to_score(
 
 def _table_methods(name: str) -> list[Saliency | None]:
     """List the saliency methods that the tables want of a model; None is its default one."""
-    makers = {"cam": Cam, "backprop": Backprop}
     wanted = [s for model, s in runs_of_the_tables() if model == name]
-    return [makers[saliency]() for saliency in wanted] or [None]
-
-
-def default_saliency(network: CamNetwork) -> Saliency:
-    """Choose CAM where the network allows it, else Backprop: as in the paper's Table 2."""
-    return Cam() if Cam().supports(network) else Backprop()
+    return [build_saliency(saliency) for saliency in wanted] or [None]
 
 
 def _network_config(
@@ -209,7 +201,7 @@ def _build(
     Raises UserError where the method does not work on the network.
     """
     name = run_name(model_config)
-    network = build_model(model_config, len(images.classes))
+    network = build_network(model_config, len(images.classes))
     load_weights(network, model_config["weights"], name=name, strict=True)
     saliency = saliency or default_saliency(network)
     if not saliency.supports(network):

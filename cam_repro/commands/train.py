@@ -21,7 +21,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
 from cam_repro.files import sha256, write_json
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_model
+from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
 from cam_repro.runs.provenance import provenance
@@ -49,7 +49,7 @@ def run_training(cfg: DictConfig) -> Path:
             return folder
         compute = Compute.of(settings, processes)
         seed_everything(settings.seed)
-        network = build_model(settings.model, len(train_set.classes))
+        network = build_network(settings.model, len(train_set.classes))
         with log_file(folder / "train.log", processes):
             if earlier is None:  # a run that goes on has its own
                 load_weights(network, settings.model["weights"], name=name, strict=False)

@@ -1,15 +1,18 @@
-"""AlexNet, AlexNet-GAP and AlexNet*-GAP (paper, section 3.1), in torchvision's form and Caffe's.
+"""Build AlexNet, AlexNet-GAP and AlexNet*-GAP (paper, section 3.1), as torchvision's or Caffe's.
 
-Torchvision's AlexNet is the single-column net (64, 192, 384, 256, 256 filters, no groups, no local
-response normalisation), whose weights everybody can get. Caffe's has 96, 256, 384, 384, 256
-filters, groups of 2 in conv2, conv4 and conv5, local response normalisation beside the first two
-pools and no padding in conv1. Two such networks are about, which differ in one thing: CaffeNet
-(``bvlc_reference_caffenet``) pools before it normalises, AlexNet (``bvlc_alexnet``) after. The
-authors' released ``alexnetplusCAM_imagenet`` is built as CaffeNet, so that is ``caffe`` here.
+Torchvision's AlexNet is the network of one column, whose weights everybody can get: no groups, no
+local response normalisation. Caffe's has more filters, groups of 2 in conv2, conv4 and conv5, local
+response normalisation beside the first two pools and no padding in conv1. There are two of Caffe's,
+which differ in one thing: CaffeNet (``bvlc_reference_caffenet``) pools before it normalises,
+AlexNet (``bvlc_alexnet``) after. The authors built their released ``alexnetplusCAM_imagenet`` as
+CaffeNet, so that is the variant ``caffe`` here. ``VARIANTS`` has all the differences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,9 +20,7 @@ from torch import nn
 
 from cam_repro.models.base import CamNetwork, FullyConnectedNetwork, PooledNetwork
 from cam_repro.models.layers import (
-    CAFFE,
-    TORCHVISION,
-    VARIANTS,
+    CAFFE_MEAN_IMAGE,
     ConvBlock,
     Dropout,
     activation,
@@ -28,85 +29,131 @@ from cam_repro.models.layers import (
     check_count,
     scale_channels,
 )
+from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 CONV5 = 256
+"""Units of conv5, but in AlexNet*-GAP."""
 
-BVLC_ALEXNET = "bvlc_alexnet"
+
+@dataclass(frozen=True, kw_only=True)
+class AlexNetVariant(Variant):
+    """Describe one way of building the three networks.
+
+    filters: of conv1 to conv4, before ``width``. padding: of conv1. groups: of conv2, conv4, conv5.
+    pool: makes pool1 and pool2, with the normalisation beside them. pool5: makes AlexNet's pool5.
+    dropout_first: whether dropout stands before fc6 and fc7, or behind them.
+    smallest, smallest_gap, smallest_star_gap: the smallest input of the three networks, pixels.
+    """
+
+    filters: tuple[int, int, int, int]
+    padding: int
+    groups: int
+    pool: Callable[[], nn.Module]
+    pool5: Callable[[], nn.MaxPool2d]
+    dropout_first: bool
+    smallest: int
+    smallest_gap: int
+    smallest_star_gap: int
+
+
+def _pool_then_norm() -> nn.Module:
+    """Make CaffeNet's pool1 and norm1, or pool2 and norm2."""
+    return nn.Sequential(ceil_max_pool(), caffe_lrn())
+
+
+def _norm_then_pool() -> nn.Module:
+    """Make the same in the order of Caffe's AlexNet."""
+    return nn.Sequential(caffe_lrn(), ceil_max_pool())
+
+
+def _caffe(name: str, pool: Callable[[], nn.Module], order: tuple[str, str]) -> AlexNetVariant:
+    """Describe one of Caffe's two networks, which differ in the order alone."""
+    return AlexNetVariant(
+        name=name,
+        caffe=CaffeWeights(CAFFE_LAYERS, CAFFE_MEAN_IMAGE, order),
+        cam_groups=2,
+        cam_bias=True,
+        filters=(96, 256, 384, 384),
+        padding=0,
+        groups=2,
+        pool=pool,
+        pool5=ceil_max_pool,
+        dropout_first=False,
+        smallest=39,
+        smallest_gap=23,
+        smallest_star_gap=55,
+    )
+
+
+CAFFE_LAYERS = {
+    "conv1": "features.0",
+    "conv2": "features.3",
+    "conv3": "features.6",
+    "conv4": "features.8",
+    "conv5": "features.10",
+    "fc6": "classifier.1",
+    "fc7": "classifier.4",
+    "fc8": "classifier.6",
+    "conv6": "cam_conv6.conv",
+    "conv7": "cam_conv7.conv",
+    "fc9": "cam_fc",
+    "CAM_conv": "cam_conv.conv",
+    "CAM_fc": "cam_fc",
+}
+"""The layers of Caffe's AlexNet and CaffeNet and of the authors' CAM networks."""
+
+VARIANTS = by_name(
+    AlexNetVariant(
+        name=TORCHVISION,
+        torchvision_name="alexnet",
+        filters=(64, 192, 384, 256),
+        padding=2,
+        groups=1,
+        pool=partial(nn.MaxPool2d, 3, stride=2),
+        pool5=partial(nn.MaxPool2d, 3, stride=2),
+        dropout_first=True,
+        smallest=63,
+        smallest_gap=31,
+        smallest_star_gap=63,
+    ),
+    _caffe(CAFFE, _pool_then_norm, ("pool1", "norm1")),
+    _caffe("bvlc_alexnet", _norm_then_pool, ("norm1", "pool1")),
+)
 
 
 class _AlexNet(CamNetwork):
-    """What the three networks share.
+    """Build what the three networks share."""
 
-    variant: ``torchvision``, ``caffe`` (CaffeNet's order: pool, then normalise) or
-    ``bvlc_alexnet`` (normalise, then pool).
-    """
-
-    variants: ClassVar = (*VARIANTS, BVLC_ALEXNET)
-    caffe_orders: ClassVar = {("pool1", "norm1"): CAFFE, ("norm1", "pool1"): BVLC_ALEXNET}
-    # The channel means of Caffe's mean image of ILSVRC 2012.
-    caffe_pixel_mean: ClassVar = (122.67892, 116.66877, 104.00699)
-
-    @property
-    def torchvision_name(self) -> str | None:
-        """torchvision's ``alexnet``; None for Caffe's, whose layers differ."""
-        return None if self.is_caffe else "alexnet"
-
-    @property
-    def caffe_layers(self) -> dict[str, str]:
-        """The layers of Caffe's AlexNet and CaffeNet and of the authors' CAM networks."""
-        return {
-            "conv1": "features.0",
-            "conv2": "features.3",
-            "conv3": "features.6",
-            "conv4": "features.8",
-            "conv5": "features.10",
-            "fc6": "classifier.1",
-            "fc7": "classifier.4",
-            "fc8": "classifier.6",
-            "conv6": "cam_conv6.conv",
-            "conv7": "cam_conv7.conv",
-            "fc9": "cam_fc",
-            "CAM_conv": "cam_conv.conv",
-            "CAM_fc": "cam_fc",
-        }
+    variants: ClassVar = VARIANTS
+    variant: AlexNetVariant
 
     def _features(self, width: float, conv5: int) -> nn.Sequential:
-        """conv1 to conv5's ReLU, numbered as torchvision's: 224 and 227 pixels become 13x13."""
-        filters = (96, 256, 384, 384, conv5) if self.is_caffe else (64, 192, 384, 256, conv5)
-        c1, c2, c3, c4, c5 = (scale_channels(c, width) for c in filters)
-        groups = 2 if self.is_caffe else 1
+        """Make conv1 to conv5's ReLU, numbered as torchvision's; 224 and 227 pixels give 13x13."""
+        variant = self.variant
+        c1, c2, c3, c4, c5 = (scale_channels(c, width) for c in (*variant.filters, conv5))
         return nn.Sequential(
-            nn.Conv2d(3, c1, 11, stride=4, padding=0 if self.is_caffe else 2),
+            nn.Conv2d(3, c1, 11, stride=4, padding=variant.padding),
             activation(c1, self.norm),
-            self._pool(),
-            nn.Conv2d(c1, c2, 5, padding=2, groups=groups),
+            variant.pool(),
+            nn.Conv2d(c1, c2, 5, padding=2, groups=variant.groups),
             activation(c2, self.norm),
-            self._pool(),
+            variant.pool(),
             nn.Conv2d(c2, c3, 3, padding=1),
             activation(c3, self.norm),
-            nn.Conv2d(c3, c4, 3, padding=1, groups=groups),
+            nn.Conv2d(c3, c4, 3, padding=1, groups=variant.groups),
             activation(c4, self.norm),
-            nn.Conv2d(c4, c5, 3, padding=1, groups=groups),
+            nn.Conv2d(c4, c5, 3, padding=1, groups=variant.groups),
             activation(c5, self.norm),
         )
 
-    def _pool(self) -> nn.Module:
-        """pool1 and pool2, with the normalisation beside them where there is one."""
-        if not self.is_caffe:
-            return nn.MaxPool2d(3, stride=2)
-        if self.variant == BVLC_ALEXNET:
-            return nn.Sequential(caffe_lrn(), ceil_max_pool())
-        return nn.Sequential(ceil_max_pool(), caffe_lrn())
-
 
 class AlexNet(_AlexNet, FullyConnectedNetwork):
-    """Krizhevsky et al.'s network, three fully connected layers: no CAM.
+    """Build Krizhevsky et al.'s network: three fully connected layers, so no CAM.
 
     A: conv5 after its ReLU, (N, 256, 13, 13) at 224 and 227 pixels; pool5 belongs to the head.
-    Dropout is where torchvision (before fc6 and fc7) or Caffe (behind them) has it.
+    Dropout stands where torchvision (before fc6 and fc7) or Caffe (behind them) has it.
     """
 
-    minimum_input = 63
     class_layer_name = "classifier.6"
 
     def __init__(
@@ -119,34 +166,32 @@ class AlexNet(_AlexNet, FullyConnectedNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
+        self.minimum_input = self.variant.smallest
         conv5, hidden = scale_channels(CONV5, width), scale_channels(4096, width)
         self.features = self._features(width, CONV5)
-        self.pool5 = nn.MaxPool2d(3, stride=2)
+        self.pool5 = self.variant.pool5()
         self.avgpool = nn.AdaptiveAvgPool2d(6)
-        if self.is_caffe:
-            self.minimum_input = 39
-            self.pool5 = ceil_max_pool()
-        self.classifier = nn.Sequential(
-            nn.Identity() if self.is_caffe else Dropout(dropout),
-            nn.Linear(conv5 * 6 * 6, hidden),
-            nn.ReLU(),
-            Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.Sequential(nn.ReLU(), Dropout(dropout)) if self.is_caffe else nn.ReLU(),
-            nn.Linear(hidden, num_classes),
-        )
+        fc6 = nn.Linear(conv5 * 6 * 6, hidden)
+        fc7 = nn.Linear(hidden, hidden)
+        fc8 = nn.Linear(hidden, num_classes)
+        # Either way the linear layers have torchvision's numbers.
+        if self.variant.dropout_first:
+            layers = [Dropout(dropout), fc6, nn.ReLU(), Dropout(dropout), fc7, nn.ReLU(), fc8]
+        else:
+            behind_fc7 = nn.Sequential(nn.ReLU(), Dropout(dropout))
+            layers = [nn.Identity(), fc6, nn.ReLU(), Dropout(dropout), fc7, behind_fc7, fc8]
+        self.classifier = nn.Sequential(*layers)
         self._initialise()
 
 
 class AlexNetGap(_AlexNet, PooledNetwork):
-    """AlexNet cut after conv5's ReLU, 3x3 convolution of 1024 units, GAP, linear without bias.
+    """Build AlexNet-GAP: cut after conv5's ReLU, 3x3 convolution of 1024 units, GAP, linear.
 
     A: (N, 1024, 13, 13) at 224 and 227 pixels. The row has no dropout. groups: of the added
-    convolution; None: 1, 2 for Caffe's variants, whose linear layer has a bias (the authors
-    released no such network; these are as in their other ones).
+    convolution; None: 1, and 2 for Caffe's variants. The linear layer has a bias in Caffe's alone.
+    The authors released no such network; where it is Caffe's, it is built as their other ones.
     """
 
-    minimum_input = 31
     class_layer_name = "cam_fc"
 
     def __init__(
@@ -160,8 +205,7 @@ class AlexNetGap(_AlexNet, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        if self.is_caffe:
-            self.minimum_input = 23
+        self.minimum_input = self.variant.smallest_gap
         self.features = self._features(width, CONV5)
         self.cam_conv, self.cam_fc = self._cam_layers(scale_channels(CONV5, width), width, groups)
         self._initialise()
@@ -172,15 +216,15 @@ class AlexNetGap(_AlexNet, PooledNetwork):
 
 
 class AlexNetStarGap(_AlexNet, PooledNetwork):
-    """AlexNet*-GAP: pool5 of stride 1, two 3x3 convolutions of 512 units, GAP, linear, no bias.
+    """Build AlexNet*-GAP: pool5 of stride 1, two 3x3 convolutions of 512 units, GAP, linear.
 
     A: (N, 512, 11, 11) at 224 and 227 pixels. conv5: its units before ``width``; 384 in the
-    authors' net, so conv5 of a plain AlexNet (256) does not fit and is left at its initial values;
-    256 takes it over. groups: of both added convolutions; None: 1, 2 for Caffe's variants, whose
-    linear layer has a bias: the authors' released ``alexnetplusCAM_imagenet`` is ``caffe``.
+    authors' net, so conv5 of a plain AlexNet (256) does not fit and stays at its initial values;
+    256 takes it over. groups: of both added convolutions; None: 1, and 2 for Caffe's variants. The
+    linear layer has a bias in Caffe's alone. The authors' released ``alexnetplusCAM_imagenet`` is
+    the variant ``caffe``.
     """
 
-    minimum_input = 63
     class_layer_name = "cam_fc"
 
     def __init__(
@@ -195,8 +239,7 @@ class AlexNetStarGap(_AlexNet, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        if self.is_caffe:
-            self.minimum_input = 55
+        self.minimum_input = self.variant.smallest_star_gap
         check_count("conv5", conv5)
         maps, units = scale_channels(conv5, width), scale_channels(512, width)
         groups = self._cam_groups(groups, maps, units)

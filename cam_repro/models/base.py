@@ -1,4 +1,4 @@
-"""The contract of a network: last convolutional maps A, then a head that makes logits of them.
+"""Define what a network is: it makes maps A of an image, then logits of the maps.
 
 Shapes: N images, C classes, K maps of the last convolutional layer, h x w their size, H x W the
 size of the input; ``x_NCHW`` is a normalised input (its C is the 3 colours).
@@ -17,8 +17,6 @@ from cam_repro.errors import UserError
 from cam_repro.models.layers import (
     NORMS,
     POOLS,
-    TORCHVISION,
-    VARIANTS,
     ConvBlock,
     Dropout,
     check_choice,
@@ -26,6 +24,7 @@ from cam_repro.models.layers import (
     check_number,
     scale_channels,
 )
+from cam_repro.models.variants import TORCHVISION, Variant, by_name
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -35,14 +34,40 @@ NEW_LAYER_STD = 0.01
 
 
 class CamNetwork(nn.Module, ABC):
-    """An image classifier cut in two at its last convolutional maps.
+    """Classify images in two steps: images to maps A, maps to logits.
 
-    ``forward = forward_head o forward_features``; nothing is hooked, nothing works in place on A.
-    The input's normalisation belongs to the weights: it is kept in the persistent buffers
-    ``pixel_mean`` and ``pixel_std`` (3,1,1), for values in [0, 1].
+    Commands, saliency methods and loaders of weights know a network by this class alone. To add
+    one, write a subclass and a YAML in ``configs/model/`` (or in your own ``--config-dir``) whose
+    ``_target_`` names it. Derive it from the class that has the head of your network:
 
-    num_classes: C, 1 or more. width: multiplies every channel count but that of the class layer,
-    above 0. norm: ``none`` or ``batch``. dropout: probability in [0, 1). variant: one of
+    - ``PooledNetwork``: global pooling, then one linear layer, as in ResNet and the paper's -GAP
+      networks. CAM works.
+    - ``ClassMapNetwork``: a last convolution with one map a class, averaged, as in NIN. CAM works.
+    - ``FullyConnectedNetwork``: several fully connected layers, as in AlexNet. No CAM; the saliency
+      methods that use gradients work.
+    - ``CamNetwork``: any other head, which you write yourself.
+
+    Then write:
+
+    - ``minimum_input`` and ``class_layer_name``, class attributes that are explained below. The
+      others below have values that mostly fit.
+    - ``__init__(self, *, num_classes, width=1.0, norm="none", dropout=0.0)``, with more arguments
+      if you like: the keys of the YAML are its arguments. Begin it with
+      ``super().__init__(num_classes, width, norm, dropout)``, make the layers, and end it with
+      ``self._initialise()``, which draws their weights.
+    - ``_extract(self, x_NCHW)``: returns A_NKhw, the maps of the last convolution behind its ReLU.
+    - ``forward_head(self, A_NKhw)``, which returns logits_NC, and ``class_weights(self)``, which
+      returns w_CK or None: only where your base class does not bring them. Never change A in place:
+      a saliency method may be holding it.
+
+    Do not give a layer one of these names, which are in use: ``num_classes``, ``norm``,
+    ``variant``, ``pixel_mean``, ``pixel_std`` and, in a ``PooledNetwork``, ``pool``, ``dropout``.
+
+    The normalisation of the input belongs to the weights, so it is saved with them, in the buffers
+    ``pixel_mean`` and ``pixel_std`` (3,1,1), for colours in [0, 1]. ``normalize`` applies it.
+
+    num_classes: C, 1 or more. width: multiplies the channels of every layer but the class layer;
+    above 0. norm: ``none`` or ``batch``. dropout: probability in [0, 1). variant: a name in
     ``variants``; all but ``torchvision`` are Caffe's networks, for ``.caffemodel`` weights (see
     caffe.py), and have no batch norm.
     Errors: ``UserError`` naming ``model.<key>`` for a setting out of range.
@@ -51,24 +76,19 @@ class CamNetwork(nn.Module, ABC):
     minimum_input: int
     """The smallest height and width that the network can take, pixels."""
     class_layer_name: ClassVar[str]
-    """The layer with one output a class; its first dimension is C."""
+    """Name of the layer with one output a class (its weight's first dimension is C): ``fc``."""
     file_pixel_mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
     file_pixel_std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
-    """The normalisation wanted by a weights file that does not carry one."""
+    """The normalisation that a weights file wants when the file itself does not say."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of names that files of this network hold and that it has no use for."""
+    """Beginnings of names of layers that weights files have and the network has no use for."""
     class_bias: ClassVar[float] = 0.0
     """Initial bias of the class layer."""
-    variants: ClassVar[tuple[str, ...]] = VARIANTS
-    """The values that ``variant`` can have."""
-    caffe_pixel_mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
-    """Red, green and blue, 0 to 255, that were subtracted before Caffe saw an image."""
-    is_alike_in_caffe: ClassVar[bool] = False
-    """Whether the torchvision variant, too, has the layers of Caffe's network."""
-    caffe_orders: ClassVar[Mapping[tuple[str, ...], str]] = {}
-    """For networks that differ in nothing but the order of layers without weights: the variants by
-    the order of those layers in their caffemodels."""
+    variants: ClassVar[Mapping[str, Variant]] = by_name(Variant())
+    """The ways in which the network can be built, by the value of ``model.variant``."""
 
+    variant: Variant
+    """The way in which this one is built."""
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
@@ -89,8 +109,8 @@ class CamNetwork(nn.Module, ABC):
             raise UserError("model.width=0: give a number above 0")
         self.norm = check_choice("norm", norm, NORMS)
         check_number("dropout", dropout, 0, 1)
-        self.variant = check_choice("variant", variant, self.variants)
-        if self.is_caffe and norm != "none":
+        self.variant = self.variants[check_choice("variant", variant, self.variants)]
+        if self.variant.is_caffe and norm != "none":
             raise UserError(
                 f"model.norm={norm}: Caffe's networks have none; set model.norm=none, or"
                 f" model.variant={TORCHVISION}"
@@ -100,30 +120,21 @@ class CamNetwork(nn.Module, ABC):
 
     @property
     def torchvision_name(self) -> str | None:
-        """torchvision's network whose weights fit this one by name, None where there is none."""
-        return None
-
-    @property
-    def is_caffe(self) -> bool:
-        """Whether the network is built as Caffe's."""
-        return self.variant != TORCHVISION
+        """Name torchvision's network whose weights fit this one; None where there is none."""
+        return self.variant.torchvision_name
 
     @property
     def caffe_layers(self) -> Mapping[str, str]:
-        """Caffe's names of this family's layers to ours, the one that sees the colours first.
-
-        Ours may be layers that only another network of the family has. Empty: Caffe has no such
-        network.
-        """
-        return {}
+        """Map Caffe's names of layers to ours (see ``CaffeWeights``); empty where no file fits."""
+        return {} if self.variant.caffe is None else self.variant.caffe.layers
 
     def normalize(self, images_N3HW: torch.Tensor) -> torch.Tensor:
-        """RGB uint8 images (N,3,H,W), 0 to 255, to the network's float32 input, on their device."""
+        """Make the float32 input of RGB uint8 images (N,3,H,W), 0 to 255, on the images' device."""
         assert images_N3HW.dtype == torch.uint8, images_N3HW.dtype
         return (images_N3HW.float() / 255 - self.pixel_mean) / self.pixel_std
 
     def forward_features(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Maps A_NKhw of the last convolutional layer, after its ReLU.
+        """Compute maps A_NKhw of the last convolutional layer, after its ReLU.
 
         Errors: ``UserError`` where the input is smaller than ``minimum_input``.
         """
@@ -137,32 +148,34 @@ class CamNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """``forward_features`` of an input that is large enough."""
+        """Do what ``forward_features`` does, for an input that is known to be large enough."""
 
     @abstractmethod
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """Logits (N,C) of maps A."""
+        """Compute logits (N,C) of maps A."""
 
     @abstractmethod
     def class_weights(self) -> torch.Tensor | None:
-        """w_CK of the paper's eq. 2 (not detached), None where the head is not linear in A.
+        """Return w_CK of the paper's equation 2, not detached; None where the network has no CAM.
 
-        With average pooling, mean over (x, y) of ``sum_k w_ck A_k`` is the logit of class c less
-        the class layer's bias where it has one.
+        It has one where the head is a linear layer over pooled maps. With average pooling the mean
+        over (x, y) of ``sum_k w_ck A_k`` is then the logit of class c, less the bias of the class
+        layer where there is one.
         """
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Logits (N,C) of normalised inputs (N,3,H,W)."""
+        """Compute logits (N,C) of normalised inputs (N,3,H,W)."""
         return self.forward_head(self.forward_features(x_NCHW))
 
     def _initialise(self) -> None:
         """Draw initial weights from torch's global generator: the caller's ``manual_seed`` counts.
 
         Convolutions and hidden linear layers: He normal by fan-in, zero bias. Batch norm: 1 and 0.
-        The added convolutions (``cam_conv*``) and the class layer: gaussian of 0.01, zero bias, as
-        the authors'. Without batch norm 0.01 is a half (512 maps of width 1) to a sixth (of 64)
-        of what He's rule gives, so the new maps start small; that is what the authors fine-tuned
-        from, but from nothing, and narrow above all, ``norm=batch`` is the setting that trains.
+        The added convolutions (called ``cam_conv...``) and the class layer: a gaussian of standard
+        deviation 0.01, zero bias, as the authors'. That is less than He's rule gives: a half of it
+        for 512 input maps, a sixth for 64. So without batch norm the added maps start small. The
+        authors fine-tuned from that; a network trained from random weights, above all a narrow one,
+        learns with ``norm=batch``.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -181,9 +194,10 @@ class CamNetwork(nn.Module, ABC):
 
 
 class FullyConnectedNetwork(CamNetwork):
-    """A network with fully connected layers, AlexNet and VGG as published: it has no CAM.
+    """Classify by fully connected layers, as AlexNet and VGG do: there is no CAM.
 
-    A: the last convolution after its ReLU; the pooling behind it belongs to the head.
+    A: the last convolution after its ReLU; the pooling behind it belongs to the head. A subclass
+    makes the four layers named here.
     """
 
     features: nn.Sequential
@@ -196,17 +210,17 @@ class FullyConnectedNetwork(CamNetwork):
         return A_NKhw
 
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """Pool to the size that the first fully connected layer takes, then those layers."""
+        """Pool to the size that the first fully connected layer takes, then run those layers."""
         logits_NC: torch.Tensor = self.classifier(self.avgpool(self.pool5(A_NKhw)).flatten(1))
         return logits_NC
 
     def class_weights(self) -> None:
-        """None: the head is not linear in A."""
+        """Return None: the head is not linear in A."""
         return None
 
 
 class PooledNetwork(CamNetwork):
-    """Global pooling of A, dropout, one linear layer: the paper's head (section 2).
+    """Classify by global pooling of A, dropout and one linear layer: the paper's head (section 2).
 
     pool: ``avg`` (F_k = mean over (x, y) of A_k; the paper writes the sum) or ``max`` (GMP).
     """
@@ -226,58 +240,56 @@ class PooledNetwork(CamNetwork):
         self.dropout = Dropout(dropout)
 
     def _cam_groups(self, groups: int | None, *channels: int) -> int:
-        """Groups of added convolutions between so many channels.
+        """Choose and check the groups of added convolutions that join so many channels.
 
-        None: 1, the paper names none; under Caffe 2, which the authors' released models have.
+        None: the variant's: 1, as the paper names none, or 2 as the authors' released models have.
         """
-        if groups is None:
-            groups = 2 if self.is_caffe else 1
-        return check_groups(groups, channels)
+        return check_groups(self.variant.cam_groups if groups is None else groups, channels)
 
     def _cam_layers(
         self, channels: int, width: float, groups: int | None
     ) -> tuple[ConvBlock, nn.Linear]:
-        """What the paper puts behind a cut network: 3x3 convolution of 1024 units, linear layer."""
+        """Make what the paper adds to a cut network: 3x3 convolution of 1024 units, linear."""
         units = scale_channels(1024, width)
         groups = self._cam_groups(groups, channels, units)
         return ConvBlock(channels, units, 3, groups=groups, norm=self.norm), self._cam_fc(units)
 
     def _cam_fc(self, units: int) -> nn.Linear:
-        """The added linear layer. The paper ignores the bias; the authors' models have one."""
-        return nn.Linear(units, self.num_classes, bias=self.is_caffe)
+        """Make the added linear layer. The paper ignores the bias; the authors' models have one."""
+        return nn.Linear(units, self.num_classes, bias=self.variant.cam_bias)
 
     @property
     def class_layer(self) -> nn.Linear:
-        """The linear layer."""
+        """Find the linear layer by ``class_layer_name``."""
         layer = self.get_submodule(self.class_layer_name)
         assert isinstance(layer, nn.Linear)
         return layer
 
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """S_c = sum_k w_ck F_k (plus the bias where the layer has one)."""
+        """Compute S_c = sum_k w_ck F_k, plus the bias where the layer has one."""
         F_NK = A_NKhw.mean((2, 3)) if self.pool == "avg" else A_NKhw.amax((2, 3))
         logits_NC: torch.Tensor = self.class_layer(self.dropout(F_NK))
         return logits_NC
 
     def class_weights(self) -> torch.Tensor:
-        """The linear layer's weights (C,K)."""
+        """Return the linear layer's weights (C,K)."""
         return self.class_layer.weight
 
 
 class ClassMapNetwork(CamNetwork):
-    """A network whose last convolution has one map a class: A is the class activation maps.
+    """Classify by the mean of one map a class: A itself is the class activation maps.
 
-    The maps are behind a ReLU, so a class whose map is negative everywhere would get no gradient.
-    From nothing the class layer's bias starts at 1 with weights of 0.01: all maps are alive.
+    The maps come out of a ReLU, so a class whose map is negative everywhere would get no gradient.
+    Initially the class layer's bias is 1 and its weights are about 0.01, so all maps are positive.
     """
 
     class_bias: ClassVar[float] = 1.0
 
     def forward_head(self, A_NChw: torch.Tensor) -> torch.Tensor:
-        """Mean over (x, y) of each class's map."""
+        """Average each class's map over (x, y)."""
         return A_NChw.mean((2, 3))
 
     def class_weights(self) -> torch.Tensor:
-        """The identity (C,C)."""
+        """Return the identity (C,C)."""
         like = self.pixel_mean
         return torch.eye(self.num_classes, device=like.device, dtype=like.dtype)

@@ -1,4 +1,4 @@
-"""From a ``configs/model`` file to a network."""
+"""Build the network that a file of ``configs/model`` describes."""
 
 from __future__ import annotations
 
@@ -16,56 +16,58 @@ from cam_repro.models.layers import check_count
 TARGET = "_target_"
 
 ABOUT = ("name", "row", "plain", "input_size", "resize_size", "weights")
-"""Keys that speak of the network and are no argument of it."""
+"""Keys of a network's YAML that its constructor does not get: the commands and tables use them."""
 
 
-def build_model(cfg_model: Mapping[str, Any] | DictConfig, num_classes: int) -> CamNetwork:
-    """The network that ``cfg_model`` describes, with random weights.
+def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> CamNetwork:
+    """Build the network that ``config``, a composed ``model=NAME``, describes, with random weights.
 
-    ``_target_`` names its class and every other key, but those in ``ABOUT``, is an argument.
-    Weights are drawn from torch's global generator: ``torch.manual_seed`` before decides them.
+    ``_target_`` names its class. Its constructor gets every other key, but those in ``ABOUT``.
+    Weights are drawn from torch's global generator: call ``torch.manual_seed`` before to fix them.
     Errors: ``UserError`` naming ``model.<key>`` for a key that the class does not take, a value
     that it cannot use, an ``input_size`` below what it takes or a ``resize_size`` below that.
     """
-    settings = _plain(cfg_model)
-    network = _network_class(settings.pop(TARGET, None))
+    settings = _plain(config)
+    network_class = _network_class(settings.pop(TARGET, None))
     about = {key: settings.pop(key) for key in ABOUT if key in settings}
-    known = [key for key in inspect.signature(network).parameters if key != "num_classes"]
+    known = [key for key in inspect.signature(network_class).parameters if key != "num_classes"]
     for key in settings:
         if key not in known:
             raise UserError(
-                f"model.{key}: {network.__name__} has no such setting; it has {', '.join(known)}"
+                f"model.{key}: {network_class.__name__} has no such setting; it has"
+                f" {', '.join(known)}"
             )
-    model = network(num_classes=num_classes, **settings)
-    _check_sizes(about, model)
-    return model
+    network = network_class(num_classes=num_classes, **settings)
+    _check_sizes(about, network)
+    return network
 
 
-def _plain(cfg_model: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
-    """A plain dict with interpolations resolved."""
-    if isinstance(cfg_model, DictConfig):
-        container = OmegaConf.to_container(cfg_model, resolve=True)
+def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
+    """Make a plain dict, with interpolations resolved."""
+    if isinstance(config, DictConfig):
+        container = OmegaConf.to_container(config, resolve=True)
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
-    return dict(cfg_model)
+    return dict(config)
 
 
 def _network_class(target: object) -> type[CamNetwork]:
+    """Import the class that ``_target_`` names."""
     if not isinstance(target, str):
         raise UserError(f"model.{TARGET}={target!r}: give the dotted name of a network's class")
     module, _, name = target.rpartition(".")
     try:
-        network = getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"model.{TARGET}={target}: cannot be imported ({error})") from error
-    if not (isinstance(network, type) and issubclass(network, CamNetwork)):
+    if not (isinstance(found, type) and issubclass(found, CamNetwork)):
         raise UserError(f"model.{TARGET}={target}: is not a CamNetwork")
-    return network
+    return found
 
 
-def _check_sizes(about: Mapping[str, Any], model: CamNetwork) -> None:
-    """``input_size`` and ``resize_size``, where given."""
-    smallest = model.minimum_input
+def _check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
+    """Refuse an ``input_size`` or ``resize_size`` that is too small, where they are given."""
+    smallest = network.minimum_input
     for key in ("input_size", "resize_size"):
         if key not in about:
             continue

@@ -1,14 +1,14 @@
-"""Weights in Caffe's own files (``.caffemodel``), as tensors under our names.
+"""Read weights from Caffe's own files (``.caffemodel``), as tensors under our names.
 
 A caffemodel is a protobuf message NetParameter that lists a network's layers with their blobs of
 numbers: the released ones of 2014 in the field ``layers`` (V1LayerParameter), later ones in
-``layer`` (LayerParameter). The field numbers are those of caffe.proto in BVLC/caffe; nothing but
-what is needed here is declared.
+``layer`` (LayerParameter). The field numbers are those of caffe.proto in BVLC/caffe; only what is
+needed here is declared.
 
-Caffe's networks saw blue, green, red from 0 to 255 less a mean per channel. Ours see red, green,
-blue: the first convolution's input channels are turned round, and ``pixel_mean`` and ``pixel_std``
-become mean / 255 and 1 / 255, so that ``normalize`` gives just those numbers (to float32 rounding).
-Zero padding comes after the subtraction in both programs, so the fold is exact at the borders too.
+Caffe's networks saw blue, green and red from 0 to 255, less a mean of each. Ours see red, green and
+blue, so the input channels of the first convolution are turned round. ``pixel_mean`` becomes
+mean / 255 and ``pixel_std`` 1 / 255, so that ``normalize`` gives the numbers that Caffe saw (to
+float32 rounding). Both programs pad with zeros after the subtraction: borders are the same too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _SCHEMA: dict[str, tuple[tuple[str, int, int | str, int], ...]] = {
 
 @dataclass(frozen=True)
 class CaffeLayer:
-    """A layer of a file: its name and its float32 blobs, mostly weight and bias, often none."""
+    """Keep a layer of a file: its name and float32 blobs, mostly weight and bias, often none."""
 
     name: str
     blobs: tuple[np.ndarray, ...]
@@ -74,7 +74,7 @@ class CaffeLayer:
 
 @cache
 def net_parameter() -> Any:
-    """The class of the message that a caffemodel is, in a pool of its own."""
+    """Make the class of the message that a caffemodel is, in a pool of its own."""
     package = "cam_repro_caffe"
     file = descriptor_pb2.FileDescriptorProto(
         name="cam_repro_caffe.proto", package=package, syntax="proto2"
@@ -93,10 +93,10 @@ def net_parameter() -> Any:
 
 
 def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
-    """All layers of the file in its order, those without blobs too.
+    """Read all layers of the file in its order, those without blobs too.
 
-    Blobs have the file's shapes: in older files always four numbers, so 1x1xOxI for the weights of
-    a fully connected layer and 1x1x1xO for a bias.
+    Blobs have the file's shapes. In older files these are always four numbers: 1x1xOxI for the
+    weights of a fully connected layer, 1x1x1xO for a bias.
     Errors: ``UserError`` naming the file where it is not there, is damaged, or holds no weights.
     """
     path = Path(path)
@@ -123,29 +123,30 @@ def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
 
 
 def caffe_state(
-    model: CamNetwork, path: Path | str, name: str
+    network: CamNetwork, path: Path | str, name: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The file's tensors under our names, and Caffe's names of the network's layers by ours.
+    """Read the file's tensors under our names, and Caffe's names of the network's layers by ours.
 
-    A layer that the network has not keeps Caffe's name. A bias that the network has and the file
-    has not is 0, as it was in Caffe. The tensors have the input's normalisation with them.
+    A layer that the network does not have keeps Caffe's name. A bias that the network has and the
+    file does not is 0, as it was in Caffe. The input's normalisation is among the tensors.
     name: the network's name in messages.
     Errors: ``UserError`` where the file cannot be read, where Caffe has no such network, where it
-    is built otherwise than ``model`` is, where a name is in the file twice.
+    is built otherwise than ``network`` is, where a name is in the file twice.
     """
-    own = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    places = {
-        theirs: ours for theirs, ours in model.caffe_layers.items() if f"{ours}.weight" in own
-    }
-    if not places:
+    if all(variant.caffe is None for variant in network.variants.values()):
         raise UserError(f"model.weights={path}: {name} is no network that Caffe's weights are for")
-    if not (model.is_caffe or model.is_alike_in_caffe):
+    caffe = network.variant.caffe
+    if caffe is None:
         raise UserError(
             f"model.weights={path}: Caffe's weights want the network as Caffe ran it:"
             " set model.variant=caffe"
         )
     layers = read_caffemodel(path)
-    _check_order([layer.name for layer in layers], model, path)
+    _check_order([layer.name for layer in layers], network, path)
+    own = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    places = {
+        theirs: ours for theirs, ours in network.caffe_layers.items() if f"{ours}.weight" in own
+    }
     first = next(iter(places))
     names = {ours: theirs for theirs, ours in places.items()}
     state: dict[str, torch.Tensor] = {}
@@ -164,13 +165,13 @@ def caffe_state(
     for ours in places.values():
         if f"{ours}.weight" in state and f"{ours}.bias" in own:
             state.setdefault(f"{ours}.bias", torch.zeros(own[f"{ours}.bias"]))
-    state["pixel_mean"] = torch.tensor(model.caffe_pixel_mean).view(3, 1, 1) / 255
+    state["pixel_mean"] = torch.tensor(caffe.pixel_mean).view(3, 1, 1) / 255
     state["pixel_std"] = torch.full((3, 1, 1), 1 / 255)
     return state, names
 
 
 def _blob(blob: Any, layer: str) -> np.ndarray:
-    """A blob's numbers as float32 in its shape."""
+    """Make an array of a blob's numbers: float32, in its shape."""
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
     else:
@@ -188,23 +189,24 @@ def _blob(blob: Any, layer: str) -> np.ndarray:
 
 
 def _parts(count: int) -> list[str]:
-    """What the blobs of a layer are called; the networks here have no third one."""
+    """Name the blobs of a layer; the networks here have no third one."""
     return ["weight", "bias", *(f"blob{i}" for i in range(2, count))][:count]
 
 
 def _as_deep_as(blob: np.ndarray, shape: Sequence[int] | None) -> np.ndarray:
-    """The blob without the leading ones that older files put before shapes below four numbers."""
+    """Drop the leading ones that older files put before shapes of fewer than four numbers."""
     while shape is not None and blob.ndim > len(shape) and blob.shape[0] == 1:
         blob = blob[0]
     return blob
 
 
-def _check_order(names: Sequence[str], model: CamNetwork, path: Path | str) -> None:
-    """Refuse the weights of a network that differs in the order of its layers alone."""
-    for order, variant in model.caffe_orders.items():
+def _check_order(names: Sequence[str], network: CamNetwork, path: Path | str) -> None:
+    """Refuse the weights of another variant that differs in the order of its layers alone."""
+    for variant in network.variants.values():
+        order = variant.caffe.order if variant.caffe else ()
         found = tuple(name for name in names if name in order)
-        if found == order and variant != model.variant:
+        if order and found == order and variant != network.variant:
             raise UserError(
                 f"model.weights={path}: its network has {' before '.join(order)}, which"
-                f" model.variant={model.variant} has not: set model.variant={variant}"
+                f" model.variant={network.variant.name} has not: set model.variant={variant.name}"
             )

@@ -1,29 +1,27 @@
-"""GoogLeNet, GoogLeNet-GAP and GoogLeNet-GMP (paper, sections 3.1 and 3.2).
+"""Build GoogLeNet, GoogLeNet-GAP and GoogLeNet-GMP (paper, sections 3.1 and 3.2).
 
-Named and built as torchvision's GoogLeNet (3x3 where Szegedy et al. have 5x5, sizes rounded up in
-pools), so that its weights load. With ``norm=none`` the convolutions have a bias and no batch norm,
-as the published network; batch-norm weights are folded into that (see weights.py). The variant
-``caffe`` is the published network as ``bvlc_googlenet`` and the authors' ``imagenet_googlenetCAM``
-have it: 5x5 convolutions, local response normalisation beside the first two pools, a 3x3 pool4.
+The variant ``torchvision`` has the names and layers of torchvision's GoogLeNet, so that its weights
+load: 3x3 convolutions where Szegedy et al. have 5x5, and pools that round sizes up. With
+``norm=none`` the convolutions have a bias and no batch norm, as the published network; weights that
+were trained with batch norm are folded into that (see weights.py). The variant ``caffe`` is the
+published network as ``bvlc_googlenet`` and the authors' ``imagenet_googlenetCAM`` have it: 5x5
+convolutions, local response normalisation beside the first two pools, pool4 of 3x3. ``VARIANTS``
+has all the differences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.models.base import PooledNetwork
-from cam_repro.models.layers import (
-    TORCHVISION,
-    ConvBlock,
-    caffe_lrn,
-    ceil_max_pool,
-    scale_channels,
-)
+from cam_repro.models.layers import ConvBlock, caffe_lrn, ceil_max_pool, scale_channels
+from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
-# Units of an inception module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool.
 UNITS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -35,10 +33,87 @@ UNITS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
+"""Units of the inception modules: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoogLeNetVariant(Variant):
+    """Describe one way of building the three networks.
+
+    kernel5: of the second convolution of an inception module's third branch: 5 as published.
+    pool1, pool2: make these pools, with the normalisation beside them. kernel4: of pool4.
+    smallest, smallest_gap: the smallest input of GoogLeNet and of the other two, pixels.
+    """
+
+    kernel5: int
+    pool1: Callable[[], nn.Module]
+    pool2: Callable[[], nn.Module]
+    kernel4: int
+    smallest: int
+    smallest_gap: int
+
+
+def _pool_then_norm() -> nn.Module:
+    """Make pool1 and norm1 of Caffe's network."""
+    return nn.Sequential(ceil_max_pool(), caffe_lrn())
+
+
+def _norm_then_pool() -> nn.Module:
+    """Make norm2 and pool2 of Caffe's network."""
+    return nn.Sequential(caffe_lrn(), ceil_max_pool())
+
+
+CAFFE_BRANCHES = {
+    "1x1": "branch1",
+    "3x3_reduce": "branch2.0",
+    "3x3": "branch2.1",
+    "5x5_reduce": "branch3.0",
+    "5x5": "branch3.1",
+    "pool_proj": "branch4.1",
+}
+CAFFE_LAYERS = {
+    "conv1/7x7_s2": "conv1.conv",
+    "conv2/3x3_reduce": "conv2.conv",
+    "conv2/3x3": "conv3.conv",
+    **{
+        f"inception_{module}/{theirs}": f"inception{module}.{ours}.conv"
+        for module in UNITS
+        for theirs, ours in CAFFE_BRANCHES.items()
+    },
+    "loss3/classifier": "fc",
+    "CAM_conv": "cam_conv.conv",
+    "CAM_fc": "cam_fc",
+}
+"""The layers of ``bvlc_googlenet`` and of the authors' ``imagenet_googlenetCAM``."""
+
+VARIANTS = by_name(
+    GoogLeNetVariant(
+        name=TORCHVISION,
+        torchvision_name="googlenet",
+        kernel5=3,
+        pool1=ceil_max_pool,
+        pool2=ceil_max_pool,
+        kernel4=2,
+        smallest=15,
+        smallest_gap=15,
+    ),
+    GoogLeNetVariant(
+        name=CAFFE,
+        caffe=CaffeWeights(CAFFE_LAYERS, pixel_mean=(123.0, 117.0, 104.0)),
+        cam_groups=2,
+        cam_bias=True,
+        kernel5=5,
+        pool1=_pool_then_norm,
+        pool2=_norm_then_pool,
+        kernel4=3,
+        smallest=31,
+        smallest_gap=15,
+    ),
+)
 
 
 class Inception(nn.Module):
-    """Four branches side by side, joined over channels; the size stays.
+    """Run four branches side by side and join their maps over channels; the size stays.
 
     kernel5: of the second convolution of the third branch: 5 as published, torchvision has 3.
     """
@@ -62,21 +137,22 @@ class Inception(nn.Module):
         self.out_channels = one + three + five + pooled
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) to (N,out_channels,H,W)."""
+        """Take (N,C,H,W) to (N,out_channels,H,W)."""
         branches = (self.branch1, self.branch2, self.branch3, self.branch4)
         return torch.cat([branch(x_NCHW) for branch in branches], dim=1)
 
 
 class _GoogLeNetTrunk(PooledNetwork):
-    """What all three share: everything up to inception4e, 14x14 at 224 pixels."""
+    """Build what all three share: everything up to inception4e, 14x14 at 224 pixels."""
 
-    # Torchvision's weights are a port from TensorFlow: they want values in [-1, 1], which its own
-    # code does in a step named transform_input.
+    variants: ClassVar = VARIANTS
+    variant: GoogLeNetVariant
+    # Torchvision's weights were ported from TensorFlow and want values in [-1, 1]; torchvision's
+    # own code makes them so in a step named transform_input.
     file_pixel_mean: ClassVar = (0.5, 0.5, 0.5)
     file_pixel_std: ClassVar = (0.5, 0.5, 0.5)
     # The auxiliary classifiers of training, torchvision's and Caffe's.
     ignored_in_files: ClassVar = ("aux1.", "aux2.", "loss1/", "loss2/")
-    caffe_pixel_mean: ClassVar = (123.0, 117.0, 104.0)
 
     def __init__(
         self,
@@ -91,13 +167,10 @@ class _GoogLeNetTrunk(PooledNetwork):
         super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
         c1, c2, c3 = (scale_channels(c, width) for c in (64, 64, 192))
         self.conv1 = ConvBlock(3, c1, 7, stride=2, norm=norm)
-        self.maxpool1: nn.Module = ceil_max_pool()
+        self.maxpool1 = self.variant.pool1()
         self.conv2 = ConvBlock(c1, c2, 1, norm=norm)
         self.conv3 = ConvBlock(c2, c3, 3, norm=norm)
-        self.maxpool2: nn.Module = ceil_max_pool()
-        if self.is_caffe:
-            self.maxpool1 = nn.Sequential(self.maxpool1, caffe_lrn())
-            self.maxpool2 = nn.Sequential(caffe_lrn(), self.maxpool2)
+        self.maxpool2 = self.variant.pool2()
         self.inception3a = self._inception("3a", c3, width)
         self.inception3b = self._inception("3b", self.inception3a.out_channels, width)
         self.maxpool3 = ceil_max_pool()
@@ -108,40 +181,11 @@ class _GoogLeNetTrunk(PooledNetwork):
         self.inception4e = self._inception("4e", self.inception4d.out_channels, width)
 
     def _inception(self, name: str, in_channels: int, width: float) -> Inception:
-        return Inception(in_channels, UNITS[name], width, self.norm, 5 if self.is_caffe else 3)
-
-    @property
-    def torchvision_name(self) -> str | None:
-        """torchvision's ``googlenet``; None for Caffe's, whose layers differ."""
-        return None if self.is_caffe else "googlenet"
-
-    @property
-    def caffe_layers(self) -> dict[str, str]:
-        """The layers of ``bvlc_googlenet`` and of the authors' ``imagenet_googlenetCAM``."""
-        branches = {
-            "1x1": "branch1",
-            "3x3_reduce": "branch2.0",
-            "3x3": "branch2.1",
-            "5x5_reduce": "branch3.0",
-            "5x5": "branch3.1",
-            "pool_proj": "branch4.1",
-        }
-        return {
-            "conv1/7x7_s2": "conv1.conv",
-            "conv2/3x3_reduce": "conv2.conv",
-            "conv2/3x3": "conv3.conv",
-            **{
-                f"inception_{module}/{theirs}": f"inception{module}.{ours}.conv"
-                for module in UNITS
-                for theirs, ours in branches.items()
-            },
-            "loss3/classifier": "fc",
-            "CAM_conv": "cam_conv.conv",
-            "CAM_fc": "cam_fc",
-        }
+        """Make the inception module of that name."""
+        return Inception(in_channels, UNITS[name], width, self.norm, self.variant.kernel5)
 
     def _trunk(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Maps of inception4e, (N,K,h,w)."""
+        """Compute the maps of inception4e, (N,K,h,w)."""
         x = self.maxpool1(self.conv1(x_NCHW))
         x = self.maxpool2(self.conv3(self.conv2(x)))
         x = self.maxpool3(self.inception3b(self.inception3a(x)))
@@ -151,12 +195,11 @@ class _GoogLeNetTrunk(PooledNetwork):
 
 
 class GoogLeNet(_GoogLeNetTrunk):
-    """Szegedy et al.'s network: it ends in GAP and one linear layer (with bias) as it is.
+    """Build Szegedy et al.'s network, which ends in GAP and one linear layer (with bias) as it is.
 
     A: inception5b, (N, 1024, 7, 7) at 224 pixels. dropout: 0.4 in their paper, torchvision has 0.2.
     """
 
-    minimum_input = 15
     class_layer_name = "fc"
 
     def __init__(
@@ -169,9 +212,8 @@ class GoogLeNet(_GoogLeNetTrunk):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        if self.is_caffe:
-            self.minimum_input = 31
-        self.maxpool4 = ceil_max_pool(3 if self.is_caffe else 2)
+        self.minimum_input = self.variant.smallest
+        self.maxpool4 = ceil_max_pool(self.variant.kernel4)
         self.inception5a = self._inception("5a", self.inception4e.out_channels, width)
         self.inception5b = self._inception("5b", self.inception5a.out_channels, width)
         self.fc = nn.Linear(self.inception5b.out_channels, num_classes)
@@ -184,15 +226,14 @@ class GoogLeNet(_GoogLeNetTrunk):
 
 
 class GoogLeNetGap(_GoogLeNetTrunk):
-    """GoogLeNet cut after inception4e, 3x3 convolution of 1024 units, GAP or GMP, linear, no bias.
+    """Build GoogLeNet-GAP or -GMP: cut after inception4e, 3x3 convolution of 1024, pool, linear.
 
     A: (N, 1024, 14, 14) at 224 pixels. pool: ``avg`` is GoogLeNet-GAP, ``max`` GoogLeNet-GMP
     (section 3.2). The rows have no dropout. groups: of the added convolution; None: 1, the paper
-    names none, 2 for the caffe variant, the authors' released ``imagenet_googlenetCAM``; its linear
-    layer has a bias.
+    names none, and 2 for the variant ``caffe``, which is the authors' released
+    ``imagenet_googlenetCAM``. The linear layer has a bias in that variant alone.
     """
 
-    minimum_input = 15
     class_layer_name = "cam_fc"
 
     def __init__(
@@ -207,6 +248,7 @@ class GoogLeNetGap(_GoogLeNetTrunk):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
+        self.minimum_input = self.variant.smallest_gap
         self.cam_conv, self.cam_fc = self._cam_layers(self.inception4e.out_channels, width, groups)
         self._initialise()
 

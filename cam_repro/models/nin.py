@@ -1,4 +1,4 @@
-"""Network in Network for ImageNet (Lin, Chen, Yan, arXiv 1312.4400), layers named as in Caffe's."""
+"""Build Network in Network for ImageNet (Lin, Chen, Yan, arXiv 1312.4400), named as Caffe's."""
 
 from __future__ import annotations
 
@@ -9,22 +9,51 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import ClassMapNetwork
-from cam_repro.models.layers import TORCHVISION, Dropout, activation, ceil_max_pool, scale_channels
+from cam_repro.models.layers import (
+    CAFFE_MEAN_IMAGE,
+    Dropout,
+    activation,
+    ceil_max_pool,
+    scale_channels,
+)
+from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
+
+# The last three have their number of units in Caffe's name.
+CAFFE_WEIGHTS = CaffeWeights(
+    {
+        "conv1": "features.conv1",
+        "cccp1": "features.cccp1",
+        "cccp2": "features.cccp2",
+        "conv2": "features.conv2",
+        "cccp3": "features.cccp3",
+        "cccp4": "features.cccp4",
+        "conv3": "features.conv3",
+        "cccp5": "features.cccp5",
+        "cccp6": "features.cccp6",
+        "conv4-1024": "features.conv4",
+        "cccp7-1024": "features.cccp7",
+        "cccp8-1024": "features.cccp8",
+    },
+    CAFFE_MEAN_IMAGE,
+)
+"""The files of ``nin_imagenet``."""
+
+VARIANTS = by_name(
+    Variant(name=TORCHVISION, caffe=CAFFE_WEIGHTS), Variant(name=CAFFE, caffe=CAFFE_WEIGHTS)
+)
 
 
 class Nin(ClassMapNetwork):
-    """Four convolutions, each with two 1x1 ones behind it; the last of all has one map a class.
+    """Build four convolutions with two 1x1 ones behind each; the last of all has one map a class.
 
     A: the class maps after their ReLU, (N, C, 6, 6) at 224 and 227 pixels. Batch norm, where asked
-    for, is behind every convolution but the last. Torchvision has no weights for it: both variants
+    for, is behind every convolution but the last. Torchvision has no such network: both variants
     are built as Caffe's ``nin_imagenet``.
     """
 
     minimum_input = 39
     class_layer_name = "features.cccp8"
-    # The channel means of Caffe's mean image of ILSVRC 2012.
-    caffe_pixel_mean: ClassVar = (122.67892, 116.66877, 104.00699)
-    is_alike_in_caffe: ClassVar = True
+    variants: ClassVar = VARIANTS
 
     def __init__(
         self,
@@ -62,15 +91,6 @@ class Nin(ClassMapNetwork):
         layers["cccp8_relu"] = nn.ReLU()
         self.features = nn.Sequential(layers)
         self._initialise()
-
-    @property
-    def caffe_layers(self) -> dict[str, str]:
-        """The layers of ``nin_imagenet``, the last three of which have their units in the name."""
-        names = [
-            name for name, layer in self.features.named_children() if isinstance(layer, nn.Conv2d)
-        ]
-        wide = ("conv4", "cccp7", "cccp8")
-        return {f"{name}-1024" if name in wide else name: f"features.{name}" for name in names}
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         A_NChw: torch.Tensor = self.features(x_NCHW)

@@ -1,4 +1,4 @@
-"""ResNet-18 and -50 (He et al., CVPR 2016), named as torchvision's, and ResNet18B.
+"""Build ResNet-18 and -50 (He et al., CVPR 2016), named as torchvision's, and ResNet18B.
 
 ResNet18B is a student's ResNet-18 for CAM: no max pool and stride 1 in the last stage, so that
 112 pixels give a 14x14 map; biases in the convolutions; a linear layer without bias.
@@ -6,26 +6,32 @@ ResNet18B is a student's ResNet-18 for CAM: no max pool and stride 1 in the last
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import nn
 
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
 from cam_repro.models.layers import scale_channels
+from cam_repro.models.variants import Variant, by_name
 
 STAGE_UNITS = (64, 128, 256, 512)
+"""Units of the blocks of the four stages, before ``width``."""
 
 
 def _conv(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = False
 ) -> nn.Conv2d:
+    """Make a convolution whose padding keeps the size at stride 1."""
     return nn.Conv2d(
         in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=bias
     )
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, bias: bool) -> nn.Module | None:
-    """A projection where the shape changes, None (the input itself) elsewhere."""
+    """Make a projection where the shape changes; None, the input itself, elsewhere."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(
@@ -34,7 +40,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int, bias: bool) -> n
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, added before the last ReLU."""
+    """Run two 3x3 convolutions and add the shortcut before the last ReLU."""
 
     expansion = 1
 
@@ -48,7 +54,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(in_channels, units, stride, bias)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) to (N,units,H/stride,W/stride)."""
+        """Take (N,C,H,W) to (N,units,H/stride,W/stride)."""
         shortcut = x_NCHW if self.downsample is None else self.downsample(x_NCHW)
         y = self.relu(self.bn1(self.conv1(x_NCHW)))
         y_NKhw: torch.Tensor = self.relu(self.bn2(self.conv2(y)) + shortcut)
@@ -56,7 +62,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which has the stride, as torchvision's), 1x1 to four times the units; shortcut."""
+    """Run 1x1, 3x3 (with the stride, as torchvision's), 1x1 to four times the units; shortcut."""
 
     expansion = 4
 
@@ -73,7 +79,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(in_channels, out_channels, stride, bias)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) to (N,4*units,H/stride,W/stride)."""
+        """Take (N,C,H,W) to (N,4*units,H/stride,W/stride)."""
         shortcut = x_NCHW if self.downsample is None else self.downsample(x_NCHW)
         y = self.relu(self.bn1(self.conv1(x_NCHW)))
         y = self.relu(self.bn2(self.conv2(y)))
@@ -81,53 +87,61 @@ class Bottleneck(nn.Module):
         return y_NKhw
 
 
-class _ResNet(PooledNetwork):
-    """Stem, four stages of blocks, GAP, linear.
+@dataclass(frozen=True, kw_only=True)
+class ResNetVariant(Variant):
+    """Describe one residual network.
 
-    blocks: in each stage. last_stride: of the fourth stage. conv_bias, fc_bias: whether the
-    convolutions and the linear layer have one. Residual networks are not built without batch norm.
+    block: what its stages are made of. blocks: how many each of the four has. stem_pool: whether a
+    max pool follows the first convolution. last_stride: of the fourth stage. conv_bias, fc_bias:
+    whether the convolutions and the linear layer have a bias.
+    """
+
+    block: type[BasicBlock | Bottleneck]
+    blocks: tuple[int, int, int, int]
+    stem_pool: bool = True
+    last_stride: int = 2
+    conv_bias: bool = False
+    fc_bias: bool = True
+
+
+class _ResNet(PooledNetwork):
+    """Build a stem, four stages of blocks, GAP and a linear layer, as the one variant says.
+
+    Residual networks are not built without batch norm.
     """
 
     minimum_input = 1
     class_layer_name = "fc"
+    variant: ResNetVariant
 
     def __init__(
-        self,
-        block: type[BasicBlock | Bottleneck],
-        blocks: tuple[int, int, int, int],
-        num_classes: int,
-        width: float,
-        norm: str,
-        dropout: float,
-        *,
-        stem_pool: bool = True,
-        last_stride: int = 2,
-        conv_bias: bool = False,
-        fc_bias: bool = True,
+        self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
     ) -> None:
         super().__init__(num_classes, width, norm, dropout)
         if norm != "batch":
             raise UserError(f"model.norm={norm}: a ResNet has batch norm always, choose batch")
+        plan = self.variant
         channels = scale_channels(64, width)
 
         def stage(index: int, stride: int) -> nn.Sequential:
             nonlocal channels
             units = scale_channels(STAGE_UNITS[index], width)
             layers = []
-            for number in range(blocks[index]):
-                layers.append(block(channels, units, stride if number == 0 else 1, conv_bias))
-                channels = units * block.expansion
+            for number in range(plan.blocks[index]):
+                step = stride if number == 0 else 1
+                layers.append(plan.block(channels, units, step, plan.conv_bias))
+                channels = units * plan.block.expansion
             return nn.Sequential(*layers)
 
-        self.conv1 = _conv(3, channels, 7, 2, conv_bias)
+        self.conv1 = _conv(3, channels, 7, 2, plan.conv_bias)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem_pool else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if plan.stem_pool else nn.Identity()
         self.layer1 = stage(0, 1)
         self.layer2 = stage(1, 2)
         self.layer3 = stage(2, 2)
-        self.layer4 = stage(3, last_stride)
-        self.fc = nn.Linear(channels, num_classes, bias=fc_bias)
+        self.layer4 = stage(3, plan.last_stride)
+        self.fc = nn.Linear(channels, num_classes, bias=plan.fc_bias)
         self._initialise()
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
@@ -137,52 +151,35 @@ class _ResNet(PooledNetwork):
 
 
 class ResNet18(_ResNet):
-    """ResNet-18. A: (N, 512, 7, 7) at 224 pixels."""
+    """Build ResNet-18. A: (N, 512, 7, 7) at 224 pixels."""
 
-    def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
-    ) -> None:
-        super().__init__(BasicBlock, (2, 2, 2, 2), num_classes, width, norm, dropout)
-
-    @property
-    def torchvision_name(self) -> str:
-        """torchvision's ``resnet18``."""
-        return "resnet18"
+    variants: ClassVar = by_name(
+        ResNetVariant(torchvision_name="resnet18", block=BasicBlock, blocks=(2, 2, 2, 2))
+    )
 
 
 class ResNet18B(_ResNet):
-    """ResNet-18 for CAM. A: (N, 512, 14, 14) at 112 pixels.
+    """Build ResNet-18 for CAM. A: (N, 512, 14, 14) at 112 pixels.
 
-    Its blocks have torchvision's names, but its convolutions have biases, so a ResNet-18's
-    convolutions do not fit: it is trained from nothing.
+    Its blocks have torchvision's names, but its convolutions have biases, so those of a ResNet-18
+    do not fit: it is trained from nothing.
     """
 
-    def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
-    ) -> None:
-        super().__init__(
-            BasicBlock,
-            (2, 2, 2, 2),
-            num_classes,
-            width,
-            norm,
-            dropout,
+    variants: ClassVar = by_name(
+        ResNetVariant(
+            block=BasicBlock,
+            blocks=(2, 2, 2, 2),
             stem_pool=False,
             last_stride=1,
             conv_bias=True,
             fc_bias=False,
         )
+    )
 
 
 class ResNet50(_ResNet):
-    """ResNet-50. A: (N, 2048, 7, 7) at 224 pixels."""
+    """Build ResNet-50. A: (N, 2048, 7, 7) at 224 pixels."""
 
-    def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
-    ) -> None:
-        super().__init__(Bottleneck, (3, 4, 6, 3), num_classes, width, norm, dropout)
-
-    @property
-    def torchvision_name(self) -> str:
-        """torchvision's ``resnet50``."""
-        return "resnet50"
+    variants: ClassVar = by_name(
+        ResNetVariant(torchvision_name="resnet50", block=Bottleneck, blocks=(3, 4, 6, 3))
+    )

@@ -1,16 +1,19 @@
-"""SqueezeNet 1.0 (Iandola et al., arXiv 1602.07360), named as torchvision's squeezenet1_0."""
+"""Build SqueezeNet 1.0 (Iandola et al., arXiv 1602.07360), named as torchvision's squeezenet1_0."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.models.base import ClassMapNetwork
 from cam_repro.models.layers import Dropout, activation, ceil_max_pool, scale_channels
+from cam_repro.models.variants import Variant, by_name
 
 
 class Fire(nn.Module):
-    """1x1 convolution to few maps, then 1x1 and 3x3 ones side by side; the size stays."""
+    """Convolve 1x1 to few maps, then 1x1 and 3x3 side by side; the size stays."""
 
     def __init__(self, in_channels: int, squeeze: int, expand: int, norm: str) -> None:
         super().__init__()
@@ -22,7 +25,7 @@ class Fire(nn.Module):
         self.expand3x3_activation = activation(expand, norm)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) to (N,2*expand,H,W)."""
+        """Take (N,C,H,W) to (N,2*expand,H,W)."""
         x = self.squeeze_activation(self.squeeze(x_NCHW))
         one = self.expand1x1_activation(self.expand1x1(x))
         three = self.expand3x3_activation(self.expand3x3(x))
@@ -30,12 +33,13 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(ClassMapNetwork):
-    """SqueezeNet 1.0: its last 1x1 convolution has one map a class, then ReLU and GAP.
+    """Build SqueezeNet 1.0: its last 1x1 convolution has one map a class, then ReLU and GAP.
 
     A: the class maps, (N, C, 13, 13) at 224 and 227 pixels. Batch norm, where asked for (the
     published network has none), is behind every convolution but the last.
     """
 
+    variants: ClassVar = by_name(Variant(torchvision_name="squeezenet1_0"))
     minimum_input = 21
     class_layer_name = "classifier.1"
 
@@ -71,11 +75,6 @@ class SqueezeNet(ClassMapNetwork):
             Dropout(dropout), nn.Conv2d(channels, num_classes, 1), nn.ReLU()
         )
         self._initialise()
-
-    @property
-    def torchvision_name(self) -> str:
-        """torchvision's ``squeezenet1_0``."""
-        return "squeezenet1_0"
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         A_NChw: torch.Tensor = self.classifier(self.features(x_NCHW))

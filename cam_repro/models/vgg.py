@@ -1,56 +1,105 @@
-"""VGG-16 and VGGnet-GAP (paper, section 3.1), named as torchvision's vgg16 and vgg16_bn.
+"""Build VGG-16 and VGGnet-GAP (paper, section 3.1), named as torchvision's vgg16 and vgg16_bn.
 
 Caffe's VGG-16 is the same network, but that its pools round sizes up, which is seen where the input
-is no multiple of 32 pixels.
+is no multiple of 32 pixels. ``VARIANTS`` has the differences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.models.base import CamNetwork, FullyConnectedNetwork, PooledNetwork
-from cam_repro.models.layers import TORCHVISION, Dropout, scale_channels
+from cam_repro.models.layers import Dropout, scale_channels
+from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Units of the convolutions, stage by stage; a pool lies between two stages."""
+
+
+def _caffe_layers(modules_a_convolution: int) -> dict[str, str]:
+    """Name the layers of ``VGG_ILSVRC_16_layers`` and of the authors' ``vgg16CAM``.
+
+    modules_a_convolution: how many a convolution makes with what belongs to it, in ``features``.
+    """
+    layers: dict[str, str] = {}
+    place = 0
+    for stage, units in enumerate(STAGES, 1):
+        for number in range(1, len(units) + 1):
+            layers[f"conv{stage}_{number}"] = f"features.{place}"
+            place += modules_a_convolution
+        place += 1  # the pool
+    return layers | {
+        "fc6": "classifier.0",
+        "fc7": "classifier.3",
+        "fc8": "classifier.6",
+        "CAM_conv": "cam_conv.conv",
+        "CAM_fc": "cam_fc",
+    }
+
+
+CAFFE_LAYERS = {"none": _caffe_layers(2), "batch": _caffe_layers(3)}
+"""By ``norm``: a batch norm between convolution and ReLU moves all numbers behind it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VggVariant(Variant):
+    """Describe one way of building both networks.
+
+    ceil_mode: whether pools round sizes up. smallest, smallest_gap: the smallest input of VGG-16
+    and VGGnet-GAP, pixels.
+    """
+
+    ceil_mode: bool
+    smallest: int
+    smallest_gap: int
+
+
+CAFFE_WEIGHTS = CaffeWeights(CAFFE_LAYERS["none"], pixel_mean=(123.68, 116.779, 103.939))
+
+VARIANTS = by_name(
+    VggVariant(
+        name=TORCHVISION,
+        torchvision_name="vgg16",
+        caffe=CAFFE_WEIGHTS,
+        ceil_mode=False,
+        smallest=32,
+        smallest_gap=16,
+    ),
+    VggVariant(
+        name=CAFFE,
+        caffe=CAFFE_WEIGHTS,
+        cam_groups=2,
+        cam_bias=True,
+        ceil_mode=True,
+        smallest=1,
+        smallest_gap=1,
+    ),
+)
 
 
 class _Vgg(CamNetwork):
-    """What both networks share."""
+    """Build what both networks share."""
 
-    caffe_pixel_mean: ClassVar = (123.68, 116.779, 103.939)
-    is_alike_in_caffe: ClassVar = True
-    features: nn.Sequential
+    variants: ClassVar = VARIANTS
+    variant: VggVariant
 
     @property
     def torchvision_name(self) -> str | None:
-        """torchvision's ``vgg16`` or ``vgg16_bn``; None for Caffe's, which wants other colours."""
-        if self.is_caffe:
-            return None
-        return "vgg16_bn" if self.norm == "batch" else "vgg16"
+        """Name torchvision's ``vgg16`` or ``vgg16_bn``; None for Caffe's, for its colours."""
+        return "vgg16_bn" if self.norm == "batch" else super().torchvision_name
 
     @property
-    def caffe_layers(self) -> dict[str, str]:
-        """The layers of ``VGG_ILSVRC_16_layers`` and of the authors' ``vgg16CAM``."""
-        names = [
-            f"conv{stage}_{number}"
-            for stage, units in enumerate(STAGES, 1)
-            for number in range(1, len(units) + 1)
-        ]
-        places = [i for i, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
-        return {
-            **{name: f"features.{i}" for name, i in zip(names, places, strict=True)},
-            "fc6": "classifier.0",
-            "fc7": "classifier.3",
-            "fc8": "classifier.6",
-            "CAM_conv": "cam_conv.conv",
-            "CAM_fc": "cam_fc",
-        }
+    def caffe_layers(self) -> Mapping[str, str]:
+        """Map Caffe's names of layers to ours, which depend on the batch norms between them."""
+        return CAFFE_LAYERS[self.norm]
 
     def _features(self, width: float) -> nn.Sequential:
-        """conv1_1 to conv5_3's ReLU, a pool between stages: 224 pixels become 14x14."""
+        """Make conv1_1 to conv5_3's ReLU, a pool between stages: 224 pixels become 14x14."""
         layers: list[nn.Module] = []
         channels = 3
         for stage in STAGES:
@@ -65,16 +114,16 @@ class _Vgg(CamNetwork):
         return nn.Sequential(*layers)
 
     def _pool(self) -> nn.MaxPool2d:
-        return nn.MaxPool2d(2, ceil_mode=self.is_caffe)
+        """Make one of the pools."""
+        return nn.MaxPool2d(2, ceil_mode=self.variant.ceil_mode)
 
 
 class Vgg(_Vgg, FullyConnectedNetwork):
-    """Simonyan and Zisserman's VGG-16, unmodified: three fully connected layers, no CAM.
+    """Build Simonyan and Zisserman's VGG-16, unmodified: three fully connected layers, no CAM.
 
     A: conv5_3 after its ReLU, (N, 512, 14, 14) at 224 pixels; pool5 belongs to the head.
     """
 
-    minimum_input = 32
     class_layer_name = "classifier.6"
 
     def __init__(
@@ -87,8 +136,7 @@ class Vgg(_Vgg, FullyConnectedNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        if self.is_caffe:
-            self.minimum_input = 1
+        self.minimum_input = self.variant.smallest
         maps, hidden = scale_channels(512, width), scale_channels(4096, width)
         self.features = self._features(width)
         self.pool5 = self._pool()
@@ -106,13 +154,13 @@ class Vgg(_Vgg, FullyConnectedNetwork):
 
 
 class VggGap(_Vgg, PooledNetwork):
-    """VGG-16 cut after conv5_3's ReLU, 3x3 convolution of 1024 units, GAP, linear without bias.
+    """Build VGGnet-GAP: cut after conv5_3's ReLU, 3x3 convolution of 1024 units, GAP, linear.
 
     A: (N, 1024, 14, 14) at 224 pixels. groups: of the added convolution; None: 1, the paper names
-    none, 2 for the caffe variant, the authors' released ``vgg16CAM``; its linear layer has a bias.
+    none, and 2 for the variant ``caffe``, which is the authors' released ``vgg16CAM``. The linear
+    layer has a bias in that variant alone.
     """
 
-    minimum_input = 16
     class_layer_name = "cam_fc"
 
     def __init__(
@@ -126,8 +174,7 @@ class VggGap(_Vgg, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        if self.is_caffe:
-            self.minimum_input = 1
+        self.minimum_input = self.variant.smallest_gap
         self.features = self._features(width)
         self.cam_conv, self.cam_fc = self._cam_layers(scale_channels(512, width), width, groups)
         self._initialise()

@@ -1,8 +1,8 @@
-"""Initial weights: torchvision's, Caffe's, a file's, another run's, matched by layer name.
+"""Load initial weights, torchvision's, Caffe's, a file's or another run's, by names of layers.
 
-A layer is what one module owns (``features.0`` = its weight and bias). It is taken whole or not at
-all: only where file and network have the same tensors of the same shapes under its name. Nothing
-is copied before everything has been checked, and each layer taken or left is listed in the log.
+A layer is the tensors of one module: ``features.0`` is its weight and bias. It is taken whole,
+where file and network have the same tensors of the same shapes under its name, or not at all.
+Everything is checked before anything is copied, and the log lists each layer taken or left.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ NAMED = 3
 
 @dataclass
 class LoadReport:
-    """What became of each layer of the network and each entry of the file.
+    """Say what became of each layer of the network and each entry of the file.
 
-    taken: layers now as in the file. left: layers that the file does not have, kept at their
-    initial values. mismatched: (tensor, its shape in the file, in the network) for layers that both
-    have but that do not fit, kept at their initial values too; a shape is None where that side has
-    no such tensor. unused: entries of the file without a place in the network. folded: batch norms
-    of the file worked into their convolutions. names: what the file calls layers, where it is not
-    as here.
+    source: what ``model.weights`` names. taken: layers that now are as in the file. left: layers
+    that the file does not have; they keep their initial values. mismatched: layers that both have
+    but that do not fit, as (tensor, its shape in the file, in the network), None for a shape where
+    that side has no such tensor; they keep their initial values too. unused: entries of the file
+    without a place in the network. folded: batch norms of the file worked into their convolutions.
+    names: the file's names of layers by ours, where the two differ.
     """
 
     source: str = "random"
@@ -56,12 +56,12 @@ class LoadReport:
     names: dict[str, str] = field(default_factory=dict)
 
     def called(self, name: str) -> str:
-        """A layer or tensor as messages have it: by the file's name too, where that is another."""
+        """Name a layer or tensor for a message: by the file's name too, where that is another."""
         theirs = self.names.get(name) or self.names.get(_layer_of(name))
         return f"{theirs} ({name})" if theirs else name
 
     def summary(self) -> str:
-        """One line."""
+        """Say in one line how many layers were taken and left."""
         unfit = dict.fromkeys(_layer_of(name) for name, _, _ in self.mismatched)
         return (
             f"weights {self.source}: {len(self.taken)} layers taken, {len(self.left)} not in the"
@@ -71,53 +71,53 @@ class LoadReport:
 
 
 def load_weights(
-    model: CamNetwork, weights: str | None, *, name: str = "model", strict: bool = False
+    network: CamNetwork, weights: str | None, *, name: str = "network", strict: bool = False
 ) -> LoadReport:
-    """Fill ``model`` from ``weights``, in place, and say what became of every layer.
+    """Fill ``network`` from ``weights``, in place, and say what became of every layer.
 
     weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file:
     ``.safetensors``, ``.caffemodel`` (see caffe.py), else a torch file of tensors, flat or under
     ``model`` or ``state_dict``, a run's checkpoint among them. Half precision becomes float32; a
-    ``module.`` before the names goes. A torch file is read without unpickling code.
+    ``module.`` before names is dropped. A torch file is read without running code in it.
     name: the network's name in messages. strict: every layer has to come from the file and every
-    entry has to have a place (scoring); otherwise what fits is taken (fine-tuning).
+    entry has to have a place, as scoring wants it; otherwise what fits is taken, for fine-tuning.
     Errors: ``UserError``, with the network untouched, for a file that cannot be read, under
     ``strict`` for a layer missing or of another shape, otherwise where no layer fits at all.
     """
     if weights is None:
-        return LoadReport(left=list(_layers(model.state_dict())))
+        return LoadReport(left=list(_layers(network.state_dict())))
     report = LoadReport(source=weights)
     if weights == "torchvision":
-        state = _torchvision_state(model, name)
+        state = _torchvision_state(network, name)
     elif weights.endswith(SUFFIX):
-        state, report.names = caffe_state(model, weights, name)
+        state, report.names = caffe_state(network, weights, name)
     else:
         state = read_state(weights)
-    _refuse_unknown_colours(model, state, report)
-    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+    _refuse_unknown_colours(network, state, report)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         state, report.folded = fold_batch_norm(state)
-    _match(model, state, report)
-    _refuse_foreign_norm(model, report, name)
+    _match(network, state, report)
+    _refuse_foreign_norm(network, report, name)
     if strict:
-        _refuse_difference(model, report, name)
+        _refuse_difference(network, report, name)
     elif not report.taken:
         raise UserError(
             f"weights {weights} do not fit {name}: no layer has the same name and shapes"
             f" ({_first_difference(report)})"
         )
     with torch.no_grad():
-        own = model.state_dict()
+        own = network.state_dict()
         for layer in report.taken:
             for tensor_name in _layers(own)[layer]:
                 if tensor_name in state:
                     own[tensor_name].copy_(state[tensor_name])
-        _set_normalisation(model, state)
+        _set_normalisation(network, state)
     _log_report(report)
     return report
 
 
 def read_state(path: Path | str) -> State:
-    """Tensors by name from a safetensors or torch file; no code in it is run.
+    """Read tensors by name from a safetensors or torch file; no code in it is run.
 
     Errors: ``UserError`` where the file is not there, is damaged, needs code or has no tensors.
     """
@@ -183,18 +183,18 @@ def fold_batch_norm(state: State) -> tuple[State, list[str]]:
     return folded, done
 
 
-def _torchvision_state(model: CamNetwork, name: str) -> State:
-    """torchvision's ImageNet weights, always IMAGENET1K_V1: the plain recipe of each network."""
-    if model.torchvision_name is None:
+def _torchvision_state(network: CamNetwork, name: str) -> State:
+    """Download torchvision's ImageNet weights, always IMAGENET1K_V1, the plain recipe."""
+    if network.torchvision_name is None:
         raise UserError(
             f"model.weights=torchvision: torchvision has none for {name}"
-            + (f" with model.variant={model.variant}" if model.is_caffe else "")
+            + (f" with model.variant={network.variant.name}" if network.variant.is_caffe else "")
             + "; give a file, or null"
         )
     # Imported here: it takes a second that no other kind of weights needs.
     from torchvision.models import get_model_weights
 
-    entry = get_model_weights(model.torchvision_name)["IMAGENET1K_V1"]
+    entry = get_model_weights(network.torchvision_name)["IMAGENET1K_V1"]
     try:
         state: State = dict(entry.get_state_dict(progress=False, check_hash=True))
     except Exception as error:  # no network, no space, a proxy's page in place of the file ...
@@ -207,15 +207,17 @@ def _torchvision_state(model: CamNetwork, name: str) -> State:
 
 
 def _kind(path: Path) -> str:
+    """Name the format of a file."""
     return "safetensors" if path.suffix == ".safetensors" else "torch"
 
 
 def _layer_of(tensor_name: str) -> str:
+    """Name the layer that a tensor belongs to."""
     return tensor_name.rpartition(".")[0]
 
 
 def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Tensor names by layer, in order, without the normalisation."""
+    """Sort names of tensors by layer, in order, without the normalisation."""
     layers: dict[str, list[str]] = {}
     for key in state:
         if key not in NORMALISATION:
@@ -223,9 +225,9 @@ def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
     return layers
 
 
-def _match(model: CamNetwork, state: State, report: LoadReport) -> None:
+def _match(network: CamNetwork, state: State, report: LoadReport) -> None:
     """Sort the network's layers and the file's entries into the report."""
-    own = model.state_dict()
+    own = network.state_dict()
     theirs = _layers(state)
     layers = _layers(own)
     for layer, names in layers.items():
@@ -248,49 +250,52 @@ def _match(model: CamNetwork, state: State, report: LoadReport) -> None:
             report.mismatched.append((key, tuple(state[key].shape), tuple(own[key].shape)))
 
 
-def _refuse_foreign_norm(model: CamNetwork, report: LoadReport, name: str) -> None:
-    """Convolutions trained under a batch norm are useless without it: say so, do not train on."""
+def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> None:
+    """Refuse convolutions that were trained with batch norm: without it they are useless."""
     foreign = [
         key
         for key in report.unused
-        if key.endswith(".running_var") and not key.startswith(model.ignored_in_files)
+        if key.endswith(".running_var") and not key.startswith(network.ignored_in_files)
     ]
-    if model.norm == "none" and foreign:
+    if network.norm == "none" and foreign:
         raise UserError(
             f"weights {report.source} were trained with batch norm, {name} has none:"
             " set model.norm=batch"
         )
 
 
-def _refuse_unknown_colours(model: CamNetwork, state: State, report: LoadReport) -> None:
-    """Without a normalisation a file is taken for one like torchvision's, never for Caffe's."""
-    if model.is_caffe and not all(key in state for key in NORMALISATION):
+def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadReport) -> None:
+    """Refuse a file without a normalisation for Caffe's variants; it could be torchvision's."""
+    if network.variant.is_caffe and not all(key in state for key in NORMALISATION):
         raise UserError(
             f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"
-            f" with model.variant={model.variant} give a {SUFFIX} or a checkpoint of such a run"
+            f" with model.variant={network.variant.name} give a {SUFFIX} or a checkpoint of such a"
+            " run"
         )
 
 
-def _refuse_difference(model: CamNetwork, report: LoadReport, name: str) -> None:
-    """The errors of ``strict``, the most telling first."""
+def _refuse_difference(network: CamNetwork, report: LoadReport, name: str) -> None:
+    """Raise the errors of ``strict``, the most telling first."""
     for key, file_shape, shape in report.mismatched:
-        is_class_layer = _layer_of(key) == model.class_layer_name
+        is_class_layer = _layer_of(key) == network.class_layer_name
         if is_class_layer and file_shape and shape and file_shape[0] != shape[0]:
             raise UserError(
                 f"weights {report.source}: class layer {report.called(_layer_of(key))} has"
                 f" {file_shape[0]} classes, the data set has {shape[0]}"
                 + (" (data.classes=ilsvrc takes all 1,000)" if file_shape[0] == 1000 else "")
             )
-    unused = [key for key in report.unused if not key.startswith(model.ignored_in_files)]
+    unused = [key for key in report.unused if not key.startswith(network.ignored_in_files)]
     if report.mismatched or report.left or unused:
-        remedy = "; set model.variant=caffe" if report.names and not model.is_caffe else ""
+        remedy = (
+            "; set model.variant=caffe" if report.names and not network.variant.is_caffe else ""
+        )
         raise UserError(
             f"weights {report.source} are not those of {name}: {_first_difference(report)}{remedy}"
         )
 
 
 def _first_difference(report: LoadReport) -> str:
-    """The first names of each kind of difference."""
+    """Say the first names of each kind of difference."""
     kinds = {
         "other shapes": [
             f"{report.called(key)} is {_written(theirs)} in the file,"
@@ -309,20 +314,21 @@ def _first_difference(report: LoadReport) -> str:
 
 
 def _written(shape: Shape | None) -> str:
+    """Write a shape as 64x3x7x7."""
     return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
 
 
-def _set_normalisation(model: CamNetwork, state: State) -> None:
-    """The file's normalisation, or that which such files are known to want."""
-    known = {"pixel_mean": model.file_pixel_mean, "pixel_std": model.file_pixel_std}
+def _set_normalisation(network: CamNetwork, state: State) -> None:
+    """Set the file's normalisation, or that which such files are known to want."""
+    known = {"pixel_mean": network.file_pixel_mean, "pixel_std": network.file_pixel_std}
     for key in NORMALISATION:
-        buffer = model.get_buffer(key)
+        buffer = network.get_buffer(key)
         value = state[key] if key in state else torch.tensor(known[key]).view_as(buffer)
         buffer.copy_(value)
 
 
 def _log_report(report: LoadReport) -> None:
-    """One line a layer, under one line in all."""
+    """Log one line in all, then one a layer."""
     log.info("%s", report.summary())
     for block in report.folded:
         log.debug("  folded %s", block)

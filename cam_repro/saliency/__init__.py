@@ -1,1 +1,1 @@
-"""Saliency methods: how much each place of an image speaks for a class. One file a method."""
+"""Show how much each place of an image speaks for a class: one file a saliency method."""

@@ -1,4 +1,4 @@
-"""Class saliency by back-propagation (Simonyan, Vedaldi, Zisserman, arXiv 1312.6034, section 3)."""
+"""Make maps by back-propagation (Simonyan, Vedaldi, Zisserman, arXiv 1312.6034, section 3)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classe
 
 
 class Backprop(Saliency):
-    """|d S_c / d input|, the maximum over the colour channels; at the input's own size.
+    """Compute |d S_c / d input|, the maximum over the colours, at the input's own size.
 
     S_c is the class score before the softmax, as in the source.
 
     blur: standard deviation of a Gaussian that smooths the map, as a share of the input's side;
-        0 leaves the gradient as it is, speckled, and a threshold then finds specks. The paper is
-        silent on how it made boxes of these maps.
+        0 leaves the gradient as it is: speckled, so that a threshold finds specks. The paper does
+        not say how it made boxes of these maps.
     """
 
     name = "backprop"
@@ -29,11 +29,12 @@ class Backprop(Saliency):
         self.blur = blur
 
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
+        """Classify and explain, as the base class says."""
         with torch.enable_grad():
             x_NCHW = x_NCHW.detach().requires_grad_()
-            logits_NC = model(x_NCHW)
+            logits_NC = network(x_NCHW)
             classes_NR = select(logits_NC.detach())
             gradients_NRCHW = gradients_of_classes(logits_NC, classes_NR, x_NCHW)
         maps_NRHW = gradients_NRCHW.abs().amax(2).float()

@@ -1,4 +1,4 @@
-"""What a saliency method is."""
+"""Define what a saliency method is: a network, an image and classes in, maps out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ SelectClasses = Callable[[Tensor], Tensor]
 
 
 class Saliency(ABC):
-    """Maps of how much each place speaks for a class.
+    """Make maps of how much each place of an image speaks for a class.
 
-    name: as in ``saliency=NAME`` and in the names of output folders.
+    To add a method, write a subclass with ``explain`` and a YAML in ``configs/saliency/`` (or in
+    your own ``--config-dir``) whose ``_target_`` names it; the arguments of ``__init__`` are the
+    keys of the YAML. The network does not change: ask it for ``forward_features``,
+    ``forward_head`` and ``class_weights``.
+
+    name: as in ``saliency=NAME``, the YAML's name; folders of results are called by it too.
     needs_gradients: whether it asks torch for gradients.
     """
 
@@ -26,25 +31,27 @@ class Saliency(ABC):
 
     @abstractmethod
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
-        """Classify, choose the classes from the logits, and explain them, sharing one forward.
+        """Classify images, choose classes by the logits, and explain these, in one forward pass.
 
-        x_NCHW: normalised input. select: chooses the R classes of each image.
-        Returns logits_NC and maps_NRhw, float32, of any size h x w that covers the input evenly.
+        x_NCHW: normalised input. select: chooses the R classes of each image, given logits_NC.
+        Returns logits_NC and maps_NRhw, float32. The maps may have any size h x w; stretched over
+        the input, each value lies where it belongs. They are raw: not rectified and not normalised,
+        unless the method's own equation says so.
         """
 
-    def supports(self, model: CamNetwork) -> bool:
-        """Whether the method works on this network."""
+    def supports(self, network: CamNetwork) -> bool:
+        """Tell whether the method works on this network."""
         return True
 
-    def __call__(self, model: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
-        """maps_NRhw of the given classes."""
-        return self.explain(model, x_NCHW, lambda logits_NC: classes_NR)[1]
+    def __call__(self, network: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
+        """Make maps_NRhw of the given classes."""
+        return self.explain(network, x_NCHW, lambda logits_NC: classes_NR)[1]
 
 
 def gradients_of_classes(logits_NC: Tensor, classes_NR: Tensor, wrt: Tensor) -> Tensor:
-    """Gradient of each chosen class score with respect to ``wrt`` (N, ...), as (N, R, ...).
+    """Compute gradients (N, R, ...) of the chosen class scores with respect to ``wrt`` (N, ...).
 
     Images do not influence each other's scores (evaluation mode), so one backward pass serves
     the whole batch for each rank.

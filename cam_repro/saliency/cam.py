@@ -1,4 +1,4 @@
-"""Class activation mapping (the paper, equation 2)."""
+"""Make class activation maps (the paper, equation 2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cam_repro.saliency.base import Saliency, SelectClasses
 
 
 def class_activation_maps(A_NKhw: Tensor, w_CK: Tensor, classes_NR: Tensor) -> Tensor:
-    """M_c(x, y) = sum_k w_k^c f_k(x, y) for the chosen classes, one batched product.
+    """Compute M_c(x, y) = sum_k w_k^c f_k(x, y) of the chosen classes, in one batched product.
 
     Not rectified, not normalised: the mean of M_c over (x, y) is the class score S_c.
     Returns maps_NRhw, float32.
@@ -22,26 +22,28 @@ def class_activation_maps(A_NKhw: Tensor, w_CK: Tensor, classes_NR: Tensor) -> T
 
 
 class Cam(Saliency):
-    """CAM costs one forward pass and one product, however many classes are asked for."""
+    """Make CAMs by one forward pass and one product, however many classes are asked for."""
 
     name = "cam"
     needs_gradients = False
 
-    def supports(self, model: CamNetwork) -> bool:
-        return model.class_weights() is not None
+    def supports(self, network: CamNetwork) -> bool:
+        """Tell whether the head is one linear layer over pooled maps."""
+        return network.class_weights() is not None
 
     @torch.no_grad()
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
-        w_CK = model.class_weights()
+        """Classify and explain, as the base class says."""
+        w_CK = network.class_weights()
         if w_CK is None:
             raise UserError(
                 f"saliency=cam needs a network that ends in global pooling and one linear layer, "
-                f"which {type(model).__name__} does not; use saliency=backprop"
+                f"which {type(network).__name__} does not; use saliency=backprop"
             )
-        A_NKhw = model.forward_features(x_NCHW)
-        logits_NC = model.forward_head(A_NKhw)
+        A_NKhw = network.forward_features(x_NCHW)
+        logits_NC = network.forward_head(A_NKhw)
         with torch.autocast(x_NCHW.device.type, enabled=False):  # the maps stay in float32
             maps_NRhw = class_activation_maps(A_NKhw, w_CK, select(logits_NC))
         return logits_NC.float(), maps_NRhw

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
+"""Make Grad-CAM maps (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classe
 
 
 class GradCam(Saliency):
-    """ReLU(sum_k alpha_k^c A_k), alpha_k^c = mean over (x, y) of d S_c / d A_k.
+    """Compute ReLU(sum_k alpha_k^c A_k) with alpha_k^c = mean over (x, y) of d S_c / d A_k.
 
     Works on every network, fully connected heads included; on a GAP network it equals
     ReLU(CAM) / (h w).
@@ -19,13 +19,14 @@ class GradCam(Saliency):
     name = "gradcam"
 
     def explain(
-        self, model: CamNetwork, x_NCHW: Tensor, select: SelectClasses
+        self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:
+        """Classify and explain, as the base class says."""
         with torch.no_grad():
-            A_NKhw = model.forward_features(x_NCHW)
+            A_NKhw = network.forward_features(x_NCHW)
         with torch.enable_grad():
             A_NKhw = A_NKhw.detach().requires_grad_()
-            logits_NC = model.forward_head(A_NKhw)
+            logits_NC = network.forward_head(A_NKhw)
             classes_NR = select(logits_NC.detach())
             gradients_NRKhw = gradients_of_classes(logits_NC, classes_NR, A_NKhw)
         # The maps stay in float32, whatever the network computes in.

@@ -19,7 +19,7 @@ from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_model
+from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.types import MAX_GUESSES, Box, Guess, Sample
 
@@ -81,7 +81,7 @@ class Bench:
             composed = compose("eval", [f"model={name}", *self.overrides])
         config: Any = OmegaConf.to_container(composed.model, resolve=True)
         torch.manual_seed(0)
-        model = build_model(config, len(self.source.classes))
+        model = build_network(config, len(self.source.classes))
         load_weights(model, self.weights, name=name, strict=True)
         return Network(config, model.eval().requires_grad_(False))
 

@@ -131,7 +131,7 @@ def test_a_defect_in_a_job_shows_its_traceback(command, words, monkeypatch):
     def broken(*arguments):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr("cam_repro.commands.train.build_model", broken)
+    monkeypatch.setattr("cam_repro.commands.train.build_network", broken)
     done = command("train", "-m", "model=alexnet_gap", *words)
     assert done.status == 1
     assert done.errors == ["error: ZeroDivisionError: of ours"]
@@ -143,7 +143,7 @@ def test_ctrl_c_ends_the_whole_sweep(command, words, monkeypatch, tmp_path):
     def pressed(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cam_repro.commands.train.build_model", pressed)
+    monkeypatch.setattr("cam_repro.commands.train.build_network", pressed)
     done = command("train", "-m", "model=alexnet_gap,nin", *words)
     assert done.status == 1
     assert len(done.errors) == 1

@@ -14,14 +14,12 @@ from scipy.io import savemat
 from cam_repro.boxes.threshold import largest_component_box
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands import evaluate as job
-from cam_repro.commands.evaluate import default_saliency, run_evaluation
+from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import UserError
-from cam_repro.models import build_model
+from cam_repro.models import build_network
 from cam_repro.resample import resize
-from cam_repro.saliency.backprop import Backprop
-from cam_repro.saliency.cam import Cam
 
 torch.set_num_threads(1)
 
@@ -52,12 +50,6 @@ def evaluate(compose_config, words):
         return run_evaluation(compose_config("eval", *words, *more), [*words, *more])
 
     return evaluate
-
-
-@pytest.mark.parametrize(("name", "kind"), [("alexnet", Backprop), ("nin", Cam), ("vgg_gap", Cam)])
-def test_cam_where_the_network_allows_it(compose_config, name, kind):
-    model = compose_config("eval", f"model={name}", "model.width=0.05").model
-    assert type(default_saliency(build_model(model, 3))) is kind
 
 
 def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate):
@@ -340,7 +332,7 @@ def as_image_folders(kaggle, root):
 def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
     config = compose_config("eval", "model=alexnet_gap", "model.width=0.05").model
     torch.manual_seed(0)
-    torch.save(build_model(config, 1000).state_dict(), tmp_path / "random.pt")
+    torch.save(build_network(config, 1000).state_dict(), tmp_path / "random.pt")
     common = [
         *("model=alexnet_gap", f"model.weights={tmp_path / 'random.pt'}", "model.width=0.05"),
         *("model.input_size=64", "model.resize_size=72", "data=ilsvrc", "data.workers=0"),

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cache
 from typing import Any
 
+import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from cam_repro.models import CamNetwork, build_model
+from cam_repro.config import config_dir
+from cam_repro.models import CamNetwork, build_network
+from cam_repro.runs.folders import NO_MODEL
 
-ROOT = Path(__file__).resolve().parents[2]
-# Those that name a network: ``none`` stands for having none.
-MODEL_CONFIGS = sorted(
-    path for path in (ROOT / "configs" / "model").glob("*.yaml") if "_target_:" in path.read_text()
+# ``none`` stands for having no network; what begins with _ is a base of other files.
+NAMES = sorted(
+    path.stem for path in (config_dir() / "model").glob("[!_]*.yaml") if path.stem != NO_MODEL
 )
-NAMES = [path.stem for path in MODEL_CONFIGS]
+
+
+@cache
+def _composed(name: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = hydra.compose(overrides=[f"+model={name}"]).model
+    return OmegaConf.create(OmegaConf.to_container(composed))  # one that takes unknown keys too
 
 
 def config(name: str, **settings: Any) -> DictConfig:
-    """The YAML of a network with some settings changed."""
-    cfg = OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml")
-    merged = OmegaConf.merge(cfg, settings)
+    """The composed settings of a network, with some changed."""
+    merged = OmegaConf.merge(_composed(name), settings)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -30,7 +37,7 @@ def config(name: str, **settings: Any) -> DictConfig:
 def build(name: str, num_classes: int = 5, seed: int = 0, **settings: Any) -> CamNetwork:
     """A network in evaluation mode, narrow unless told otherwise."""
     torch.manual_seed(seed)
-    return build_model(config(name, **{"width": 0.125, **settings}), num_classes).eval()
+    return build_network(config(name, **{"width": 0.125, **settings}), num_classes).eval()
 
 
 def randomise_norms(module: nn.Module, seed: int = 0) -> None:

@@ -45,11 +45,11 @@ def test_every_network_of_the_tables_has_a_config() -> None:
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_have_the_sizes_of_the_paper(name: str) -> None:
     units, at_224, at_227 = MAPS[name]
-    model = build(name, num_classes=3, width=0.125)
+    network = build(name, num_classes=3, width=0.125)
     channels = 3 if units is None else units // 8
     for side, size in ((224, at_224), (227, at_227)):
         with torch.no_grad():
-            A_NKhw = model.forward_features(_input(side, n=1))
+            A_NKhw = network.forward_features(_input(side, n=1))
         assert A_NKhw.shape == (1, channels, size, size)
 
 
@@ -70,20 +70,20 @@ AVERAGING = [
 @pytest.mark.parametrize(("name", "norm"), AVERAGING)
 def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
     """Paper, section 2: the sum of M_c over (x,y) is S_c; here means, plus a bias."""
-    model = build(name, norm=norm).double()
-    class_layer = model.get_submodule(model.class_layer_name)
+    network = build(name, norm=norm).double()
+    class_layer = network.get_submodule(network.class_layer_name)
     bias_C = torch.zeros(5).double()
-    if class_layer.bias is not None and isinstance(model, PooledNetwork):
+    if class_layer.bias is not None and isinstance(network, PooledNetwork):
         with torch.no_grad():
             bias_C = class_layer.bias.copy_(torch.arange(5.0))
     x_NCHW = _input().double()
     with torch.no_grad():
-        A_NKhw = model.forward_features(x_NCHW)
-        w_CK = model.class_weights()
+        A_NKhw = network.forward_features(x_NCHW)
+        w_CK = network.class_weights()
         assert w_CK is not None
         cam_NChw = torch.einsum("ck,nkhw->nchw", w_CK, A_NKhw)
-        logits_NC = model(x_NCHW)
-        assert torch.equal(model.forward_head(A_NKhw), logits_NC)
+        logits_NC = network(x_NCHW)
+        assert torch.equal(network.forward_head(A_NKhw), logits_NC)
     torch.testing.assert_close(cam_NChw.mean((2, 3)) + bias_C, logits_NC, rtol=1e-10, atol=1e-12)
     assert (A_NKhw >= 0).all()
     assert A_NKhw.any()
@@ -91,56 +91,56 @@ def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_CAM))
 def test_fully_connected_heads_have_no_class_weights(name: str) -> None:
-    model = build(name)
-    assert model.class_weights() is None
-    assert model(_input()).shape == (2, 5)
+    network = build(name)
+    assert network.class_weights() is None
+    assert network(_input()).shape == (2, 5)
 
 
 @pytest.mark.parametrize(("pool", "expected"), [("avg", [2.0, -3.0]), ("max", [4.5, -7.0])])
 def test_head_on_literal_maps(pool: str, expected: list[float]) -> None:
     """Two 2x2 maps: means 2 and 1, maxima 5 and 3; 1.5 F_1 - F_2 and F_2 - 2 F_1."""
-    model = build("googlenet_gap", num_classes=2, pool=pool, width=0.0001)
+    network = build("googlenet_gap", num_classes=2, pool=pool, width=0.0001)
     maps = torch.tensor([[[0.0, 1], [2, 5]], [[0, 1], [0, 3]]])
     A_NKhw = torch.cat([maps, torch.zeros(6, 2, 2)])[None]
-    w_CK = model.class_weights()
+    w_CK = network.class_weights()
     assert w_CK is not None
     assert w_CK.shape == (2, 8)
     with torch.no_grad():
         w_CK.zero_()[:, :2] = torch.tensor([[1.5, -1.0], [-2.0, 1.0]])
-        assert model.forward_head(A_NKhw).tolist() == [expected]
+        assert network.forward_head(A_NKhw).tolist() == [expected]
 
 
 def test_class_activation_map_of_a_hand_made_vgg_gap() -> None:
     """All kernels pass the first channel on, so the map is a max-pooled image (literal values)."""
-    model = VggGap(num_classes=2, width=0.0001).eval()
+    network = VggGap(num_classes=2, width=0.0001).eval()
     with torch.no_grad():
-        for module in model.modules():
+        for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.zero_()
                 module.weight[0, 0, 1, 1] = 1.0
                 assert module.bias is not None
                 module.bias.zero_()
-        model.cam_fc.weight.zero_()
-        model.cam_fc.weight[:, 0] = torch.tensor([2.0, -1.0])
+        network.cam_fc.weight.zero_()
+        network.cam_fc.weight[:, 0] = torch.tensor([2.0, -1.0])
         image_1CHW = torch.zeros(1, 3, 32, 32)
         image_1CHW[0, 0, 3, 7] = 5.0  # upper left quarter
         image_1CHW[0, 0, 20, 31] = 3.0  # lower right
         image_1CHW[0, 0, 31, 0] = -4.0  # stopped by the first ReLU
-        A_NKhw = model.forward_features(image_1CHW)
-        cam_NChw = torch.einsum("ck,nkhw->nchw", model.class_weights(), A_NKhw)
+        A_NKhw = network.forward_features(image_1CHW)
+        cam_NChw = torch.einsum("ck,nkhw->nchw", network.class_weights(), A_NKhw)
         assert cam_NChw.tolist() == [[[[10.0, 0.0], [0.0, 6.0]], [[-5.0, 0.0], [0.0, -3.0]]]]
-        assert model(image_1CHW).tolist() == [[4.0, -2.0]]
+        assert network(image_1CHW).tolist() == [[4.0, -2.0]]
 
 
 def test_normalize_is_that_of_the_weights() -> None:
-    model = build("nin")
+    network = build("nin")
     images_N3HW = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     values = [0.0, 128 / 255, 1.0]
     expected = [(v - m) / s for v, m, s in zip(values, IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    x_NCHW = model.normalize(images_N3HW)
+    x_NCHW = network.normalize(images_N3HW)
     assert x_NCHW.dtype == torch.float32
     assert x_NCHW.flatten().tolist() == pytest.approx(expected, rel=1e-6)
-    assert {"pixel_mean", "pixel_std"} <= set(model.state_dict())
+    assert {"pixel_mean", "pixel_std"} <= set(network.state_dict())
 
 
 def test_groups_shape_the_added_convolutions_alone() -> None:
@@ -181,14 +181,14 @@ def test_the_gmp_row_is_the_gap_row_with_another_pool() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_reaches_every_parameter(name: str) -> None:
-    model = build(name, norm="batch", dropout=0.0).train()
-    loss = nn.functional.cross_entropy(model(_input(96, n=4)), torch.tensor([0, 1, 2, 4]))
+    network = build(name, norm="batch", dropout=0.0).train()
+    loss = nn.functional.cross_entropy(network(_input(96, n=4)), torch.tensor([0, 1, 2, 4]))
     loss.backward()
-    without = [key for key, p in model.named_parameters() if p.grad is None]
+    without = [key for key, p in network.named_parameters() if p.grad is None]
     assert without == []
     dead = {
         key.rpartition(".")[0]
-        for key, p in model.named_parameters()
+        for key, p in network.named_parameters()
         if key.endswith("weight") and p.grad is not None and not p.grad.any()
     }
     assert dead == set()
@@ -206,16 +206,16 @@ def test_same_seed_same_weights(name: str) -> None:
 @pytest.mark.parametrize("name", ["nin", "squeezenet"])
 def test_class_maps_start_alive(name: str) -> None:
     """A map that is zero everywhere, behind the last ReLU, would never learn."""
-    model = build(name, num_classes=20)
-    assert isinstance(model, ClassMapNetwork)
+    network = build(name, num_classes=20)
+    assert isinstance(network, ClassMapNetwork)
     with torch.no_grad():
-        A_NChw = model.forward_features(_input(128, n=4))
+        A_NChw = network.forward_features(_input(128, n=4))
     assert (A_NChw > 0).float().mean() > 0.99
 
 
 def test_initial_weights_are_those_documented() -> None:
-    model = build("vgg_gap", width=0.5)
-    state = model.state_dict()
+    network = build("vgg_gap", width=0.5)
+    state = network.state_dict()
     assert state["cam_conv.conv.weight"].std().item() == pytest.approx(0.01, rel=0.02)
     assert state["cam_fc.weight"].std().item() == pytest.approx(0.01, rel=0.05)
     he = (2 / (256 * 9)) ** 0.5
@@ -225,33 +225,33 @@ def test_initial_weights_are_those_documented() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smallest_input_is_right_and_a_smaller_one_is_refused(name: str) -> None:
-    model = build(name)
-    smallest = model.minimum_input
+    network = build(name)
+    smallest = network.minimum_input
     with torch.no_grad():
-        assert model(_input(smallest, n=1)).shape == (1, 5)
+        assert network(_input(smallest, n=1)).shape == (1, 5)
         if smallest > 1:
             with pytest.raises(UserError, match=rf"too small.* {smallest}x{smallest} or more"):
-                model(_input(smallest - 1))
+                network(_input(smallest - 1))
             with pytest.raises((RuntimeError, ValueError)):
-                model.forward_head(model._extract(_input(smallest - 1, n=1)))
+                network.forward_head(network._extract(_input(smallest - 1, n=1)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_held_maps_do_not_change_under_the_head(name: str) -> None:
-    model = build(name)
+    network = build(name)
     with torch.no_grad():
-        A_NKhw = model.forward_features(_input())
+        A_NKhw = network.forward_features(_input())
         before_NKhw = A_NKhw.clone()
-        model.forward_head(A_NKhw)
+        network.forward_head(A_NKhw)
     assert torch.equal(A_NKhw, before_NKhw)
 
 
 def test_not_square_and_channels_last_inputs_work() -> None:
-    model = build("googlenet_gap")
+    network = build("googlenet_gap")
     x_NCHW = _input(64)[:, :, :, :48]
     with torch.no_grad():
-        plain_NC = model(x_NCHW)
-        last_NC = model.to(memory_format=torch.channels_last)(
+        plain_NC = network(x_NCHW)
+        last_NC = network.to(memory_format=torch.channels_last)(
             x_NCHW.contiguous(memory_format=torch.channels_last)
         )
     torch.testing.assert_close(plain_NC, last_NC, rtol=1e-4, atol=1e-6)

@@ -46,13 +46,13 @@ def _imagenet(images_N3HW: torch.Tensor) -> torch.Tensor:
     return x_NCHW
 
 
-def _save(model: nn.Module, path: Path) -> str:
-    torch.save(model.state_dict(), path)
+def _save(network: nn.Module, path: Path) -> str:
+    torch.save(network.state_dict(), path)
     return str(path)
 
 
-def _initial(model: CamNetwork) -> dict[str, torch.Tensor]:
-    return copy.deepcopy(model.state_dict())
+def _initial(network: CamNetwork) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(network.state_dict())
 
 
 def _same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -73,8 +73,8 @@ def test_torchvision_weights_give_torchvision_outputs(
     if twin == "googlenet":
         theirs.transform_input = True  # as torchvision does with its own weights
     theirs.eval()
-    model = build(name, num_classes=11, width=1.0, **settings)
-    report = load_weights(model, _save(theirs, tmp_path / "w.pt"), name=name, strict=True)
+    network = build(name, num_classes=11, width=1.0, **settings)
+    report = load_weights(network, _save(theirs, tmp_path / "w.pt"), name=name, strict=True)
     assert report.left == []
     assert report.mismatched == []
     assert all(key.startswith(("aux1.", "aux2.")) for key in report.unused)
@@ -82,11 +82,11 @@ def test_torchvision_weights_give_torchvision_outputs(
     images_N3HW = _images()
     with torch.no_grad():
         expected_NC = theirs(_imagenet(images_N3HW))
-        logits_NC = model(model.normalize(images_N3HW))
+        logits_NC = network(network.normalize(images_N3HW))
     assert expected_NC.std() > 0
     torch.testing.assert_close(logits_NC, expected_NC, rtol=1e-5, atol=1e-5)
     if settings.get("norm") != "none":
-        own = sum(p.numel() for p in model.parameters())
+        own = sum(p.numel() for p in network.parameters())
         aux = sum(p.numel() for key, p in theirs.named_parameters() if key.startswith("aux"))
         assert own == sum(p.numel() for p in theirs.parameters()) - aux
 
@@ -109,11 +109,11 @@ def test_torchvision_source_is_matched_as_a_file_is(monkeypatch: pytest.MonkeyPa
         return weights
 
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", state)
-    model = build("resnet18", num_classes=1000, width=1.0)
-    report = load_weights(model, "torchvision", name="resnet18", strict=True)
+    network = build("resnet18", num_classes=1000, width=1.0)
+    report = load_weights(network, "torchvision", name="resnet18", strict=True)
     assert asked == ["ResNet18_Weights.IMAGENET1K_V1"]
     assert report.source == "torchvision"
-    assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], theirs.layer4[1].conv2.weight)
+    assert torch.equal(network.state_dict()["layer4.1.conv2.weight"], theirs.layer4[1].conv2.weight)
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,21 +132,21 @@ def test_rows_that_torchvision_lacks_say_so(name: str) -> None:
 
 
 def test_null_leaves_the_random_values() -> None:
-    model = build("squeezenet")
-    before = _initial(model)
-    report = load_weights(model, None, strict=True)
+    network = build("squeezenet")
+    before = _initial(network)
+    report = load_weights(network, None, strict=True)
     assert report.taken == []
     assert report.left[0] == "features.0"
     assert len(report.left) == 26
-    assert _same(before, model.state_dict())
+    assert _same(before, network.state_dict())
 
 
 def test_real_half_precision_safetensors(shared_file: Callable[[str], Path]) -> None:
     path = shared_file("squeezenet1_0_imagenet_fp16.safetensors")
-    model = build("squeezenet", num_classes=1000, width=1.0)
-    report = load_weights(model, str(path), name="squeezenet", strict=True)
+    network = build("squeezenet", num_classes=1000, width=1.0)
+    report = load_weights(network, str(path), name="squeezenet", strict=True)
     assert len(report.taken) == 26
-    weight = model.state_dict()["classifier.1.weight"]
+    weight = network.state_dict()["classifier.1.weight"]
     assert weight.dtype == torch.float32
     assert torch.equal(weight, read_state(path)["classifier.1.weight"])
 
@@ -202,10 +202,10 @@ def test_a_gap_network_takes_the_layers_of_its_plain_one(
     randomise_norms(source)
     with torch.no_grad():
         source.pixel_mean.fill_(0.25)
-    model = build(gap, norm=norm)
-    before = _initial(model)
-    report = load_weights(model, _save(source, tmp_path / "plain.pt"), name=gap)
-    after, theirs = model.state_dict(), source.state_dict()
+    network = build(gap, norm=norm)
+    before = _initial(network)
+    report = load_weights(network, _save(source, tmp_path / "plain.pt"), name=gap)
+    after, theirs = network.state_dict(), source.state_dict()
     convs = [layer for layer in report.taken if after[f"{layer}.weight"].dim() == 4]
     assert len(convs) == taken
     assert {layer for layer in report.left if ".bn" not in layer} - left == set()
@@ -218,7 +218,7 @@ def test_a_gap_network_takes_the_layers_of_its_plain_one(
         elif layer:
             assert layer in {*report.left, *unfit}
             assert torch.equal(after[key], before[key]), key
-    assert model.pixel_mean.flatten().tolist() == [0.25] * 3
+    assert network.pixel_mean.flatten().tolist() == [0.25] * 3
     if gap == "alexnet_star_gap":
         assert ("features.10.weight", (32, 32, 3, 3), (48, 32, 3, 3)) in report.mismatched
     else:
@@ -257,9 +257,9 @@ def test_every_form_of_file(form: str, tmp_path: Path) -> None:
         torch.save({key: tensor.half() for key, tensor in state.items()}, path)
     else:
         torch.save(state, path)
-    model = build("squeezenet")
-    load_weights(model, str(path), name="squeezenet", strict=True)
-    for key, tensor in model.state_dict().items():
+    network = build("squeezenet")
+    load_weights(network, str(path), name="squeezenet", strict=True)
+    for key, tensor in network.state_dict().items():
         assert tensor.dtype == torch.float32
         expected = state[key].half().float() if form == "half" else state[key]
         assert torch.equal(tensor, expected)
@@ -276,37 +276,37 @@ def test_strict_names_what_is_missing_or_too_much(tmp_path: Path) -> None:
     ]
     for content, message in cases:
         torch.save(content, path)
-        model = build("alexnet_gap")
-        before = _initial(model)
+        network = build("alexnet_gap")
+        before = _initial(network)
         with pytest.raises(UserError, match=message):
-            load_weights(model, str(path), name="alexnet_gap", strict=True)
-        assert _same(before, model.state_dict()), "half loaded"
+            load_weights(network, str(path), name="alexnet_gap", strict=True)
+        assert _same(before, network.state_dict()), "half loaded"
 
 
 @pytest.mark.parametrize("name", ["vgg_gap", "squeezenet", "resnet18", "alexnet"])
 def test_another_class_count_is_said_in_those_words(name: str, tmp_path: Path) -> None:
     path = _save(build(name, num_classes=1000, seed=1, width=0.0625), tmp_path / "w.pt")
-    model = build(name, num_classes=40, width=0.0625)
+    network = build(name, num_classes=40, width=0.0625)
     with pytest.raises(UserError, match="has 1000 classes, the data set has 40"):
-        load_weights(model, path, name=name, strict=True)
-    before = _initial(model)
-    report = load_weights(model, path, name=name, strict=False)
-    layer = model.class_layer_name
+        load_weights(network, path, name=name, strict=True)
+    before = _initial(network)
+    report = load_weights(network, path, name=name, strict=False)
+    layer = network.class_layer_name
     assert {key.rpartition(".")[0] for key, _, _ in report.mismatched} == {layer}
-    assert torch.equal(before[f"{layer}.weight"], model.state_dict()[f"{layer}.weight"])
+    assert torch.equal(before[f"{layer}.weight"], network.state_dict()[f"{layer}.weight"])
 
 
 def test_a_layer_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     """VGG-16's file numbers clash with those of its batch-norm form; biases alone would fit."""
     path = _save(build("vgg", seed=1), tmp_path / "w.pt")
-    model = build("vgg_gap", norm="batch")
-    before = _initial(model)
-    report = load_weights(model, path, name="vgg_gap")
-    for key, tensor in model.state_dict().items():
+    network = build("vgg_gap", norm="batch")
+    before = _initial(network)
+    report = load_weights(network, path, name="vgg_gap")
+    for key, tensor in network.state_dict().items():
         if key.rpartition(".")[0] not in [*report.taken, ""]:
             assert torch.equal(tensor, before[key]), key
     with pytest.raises(UserError):
-        load_weights(model, path, name="vgg_gap", strict=True)
+        load_weights(network, path, name="vgg_gap", strict=True)
 
 
 @pytest.mark.parametrize(("plain", "gap"), [("alexnet", "alexnet_gap"), ("vgg", "vgg_gap")])
@@ -320,11 +320,11 @@ def test_batch_norm_weights_for_a_network_without_are_refused(
 
 def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
     path = _save(build("resnet18", seed=1), tmp_path / "w.pt")
-    model = build("vgg_gap", norm="batch")
-    before = _initial(model)
+    network = build("vgg_gap", norm="batch")
+    before = _initial(network)
     with pytest.raises(UserError, match="do not fit vgg_gap: no layer"):
-        load_weights(model, path, name="vgg_gap")
-    assert _same(before, model.state_dict())
+        load_weights(network, path, name="vgg_gap")
+    assert _same(before, network.state_dict())
     wide = build("vgg_gap", width=0.25)
     with pytest.raises(UserError, match="no layer has the same name and shapes"):
         load_weights(wide, _save(build("vgg_gap"), tmp_path / "n.pt"), name="vgg_gap")
@@ -342,9 +342,9 @@ def test_normalisation_of_a_file_without_one(tmp_path: Path) -> None:
     for name, mean in (("googlenet", (0.5, 0.5, 0.5)), ("resnet18", IMAGENET_MEAN)):
         state = _without(build(name, seed=1).state_dict(), "pixel_mean", "pixel_std")
         torch.save(state, tmp_path / "w.pt")
-        model = build(name)
-        load_weights(model, str(tmp_path / "w.pt"), name=name, strict=True)
-        assert model.pixel_mean.flatten().tolist() == pytest.approx(mean)
+        network = build(name)
+        load_weights(network, str(tmp_path / "w.pt"), name=name, strict=True)
+        assert network.pixel_mean.flatten().tolist() == pytest.approx(mean)
 
 
 class _Code:
@@ -367,11 +367,11 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
     torch.save(torch.ones(3), tmp_path / "tensor.pt")
     torch.save({"a": "b"}, tmp_path / "words.pt")
     torch.save({}, tmp_path / "nothing.pt")
-    model = build("squeezenet")
-    before = _initial(model)
+    network = build("squeezenet")
+    before = _initial(network)
     bad = [*contents, "object.pt", "tensor.pt", "words.pt", "nothing.pt", "absent.pt"]
     for name in bad:
         with pytest.raises(UserError, match=name) as caught:
-            load_weights(model, str(tmp_path / name), name="squeezenet")
+            load_weights(network, str(tmp_path / name), name="squeezenet")
         assert "\n" not in str(caught.value)
-    assert _same(before, model.state_dict())
+    assert _same(before, network.state_dict())

@@ -163,20 +163,20 @@ def test_cam_takes_maps_of_any_layout_and_precision():
 
 
 def test_mean_of_cam_is_the_logit_less_the_bias():
-    model, classes_NR = seeded(Small), torch.arange(5).expand(3, 5)
-    logits_NC, maps_NRhw = Cam().explain(model, inputs(), lambda _: classes_NR)
+    network, classes_NR = seeded(Small), torch.arange(5).expand(3, 5)
+    logits_NC, maps_NRhw = Cam().explain(network, inputs(), lambda _: classes_NR)
     assert maps_NRhw.shape == (3, 5, 4, 4)
-    torch.testing.assert_close(maps_NRhw.mean((2, 3)) + model.fc.bias, logits_NC)
+    torch.testing.assert_close(maps_NRhw.mean((2, 3)) + network.fc.bias, logits_NC)
 
 
 def test_cam_refuses_a_network_without_class_weights():
-    model = seeded(FullyConnected)
-    assert not Cam().supports(model)
+    network = seeded(FullyConnected)
+    assert not Cam().supports(network)
     assert Cam().supports(seeded(Small))
-    assert GradCam().supports(model)
-    assert Backprop(blur=0.0).supports(model)
+    assert GradCam().supports(network)
+    assert Backprop(blur=0.0).supports(network)
     with pytest.raises(UserError) as caught:
-        Cam()(model, inputs(), CLASSES_NR)
+        Cam()(network, inputs(), CLASSES_NR)
     assert "FullyConnected" in str(caught.value)
     assert "saliency=backprop" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -201,23 +201,25 @@ def test_gradcam_literal_on_max_pooling():
 
 
 def test_gradcam_is_rectified_cam_on_a_pooled_network():
-    model, x_NCHW = seeded(Small), inputs()
-    cam_NRhw = Cam()(model, x_NCHW, CLASSES_NR)
+    network, x_NCHW = seeded(Small), inputs()
+    cam_NRhw = Cam()(network, x_NCHW, CLASSES_NR)
     assert (cam_NRhw < 0).any()
     assert (cam_NRhw > 0).any()
     torch.testing.assert_close(
-        GradCam()(model, x_NCHW, CLASSES_NR), cam_NRhw.relu() / (4 * 4), rtol=1e-5, atol=1e-6
+        GradCam()(network, x_NCHW, CLASSES_NR), cam_NRhw.relu() / (4 * 4), rtol=1e-5, atol=1e-6
     )
 
 
 def test_gradcam_of_a_fully_connected_head_follows_its_equation():
-    model, x_NCHW = seeded(FullyConnected), inputs()
-    maps_NRhw = GradCam()(model, x_NCHW, CLASSES_NR)
+    network, x_NCHW = seeded(FullyConnected), inputs()
+    maps_NRhw = GradCam()(network, x_NCHW, CLASSES_NR)
     assert (maps_NRhw > 0).any()
     for n in range(3):
         for r, c in enumerate(CLASSES_NR[n].tolist()):
-            A_Khw = model.forward_features(x_NCHW[n : n + 1]).detach()[0]
-            gradient_Khw = torch.func.grad(lambda A, c=c: model.forward_head(A[None])[0, c])(A_Khw)
+            A_Khw = network.forward_features(x_NCHW[n : n + 1]).detach()[0]
+            gradient_Khw = torch.func.grad(lambda A, c=c: network.forward_head(A[None])[0, c])(
+                A_Khw
+            )
             weighted = [gradient_Khw[k].mean() * A_Khw[k] for k in range(4)]
             torch.testing.assert_close(maps_NRhw[n, r], sum(weighted).clamp(min=0))
 
@@ -237,12 +239,12 @@ def test_backprop_literal_on_a_linear_network():
 
 @pytest.mark.parametrize("build", [Small, lambda: Small("max"), FullyConnected])
 def test_backprop_is_autograd_of_each_class_alone(build):
-    model, x_NCHW = seeded(build), inputs()
-    maps_NRhw = Backprop(blur=0)(model, x_NCHW, CLASSES_NR)
+    network, x_NCHW = seeded(build), inputs()
+    maps_NRhw = Backprop(blur=0)(network, x_NCHW, CLASSES_NR)
     assert maps_NRhw.shape == (3, 3, 8, 8)
     for n in range(3):
         for r, c in enumerate(CLASSES_NR[n].tolist()):
-            gradient = torch.func.grad(lambda x, c=c: model(x[None])[0, c])(x_NCHW[n])
+            gradient = torch.func.grad(lambda x, c=c: network(x[None])[0, c])(x_NCHW[n])
             torch.testing.assert_close(maps_NRhw[n, r], gradient.abs().max(0).values)
             assert gradient.any()
 
@@ -284,83 +286,83 @@ def test_impossible_blur_is_refused(blur):
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_explain_chooses_classes_from_the_networks_logits(method: Saliency):
-    model, x_NCHW, asked = seeded(Small), inputs(), []
+    network, x_NCHW, asked = seeded(Small), inputs(), []
 
     def best_two(logits_NC: Tensor) -> Tensor:
         assert not logits_NC.requires_grad
         asked.append(logits_NC.clone())
         return logits_NC.topk(2).indices
 
-    logits_NC, maps_NRhw = method.explain(model, x_NCHW, best_two)
+    logits_NC, maps_NRhw = method.explain(network, x_NCHW, best_two)
     with torch.no_grad():
-        expected_NC = model(x_NCHW)
+        expected_NC = network(x_NCHW)
     assert len(asked) == 1
     torch.testing.assert_close(asked[0], expected_NC)
     torch.testing.assert_close(logits_NC, expected_NC)
-    assert torch.equal(maps_NRhw, method(model, x_NCHW, expected_NC.topk(2).indices))
+    assert torch.equal(maps_NRhw, method(network, x_NCHW, expected_NC.topk(2).indices))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_an_image_does_not_depend_on_its_batch_nor_a_class_on_the_others(method: Saliency):
-    model, x_NCHW = seeded(Small), inputs()
-    maps_NRhw = method(model, x_NCHW, CLASSES_NR)
+    network, x_NCHW = seeded(Small), inputs()
+    maps_NRhw = method(network, x_NCHW, CLASSES_NR)
     for n in range(3):
         for r in range(3):
-            alone = method(model, x_NCHW[n : n + 1], CLASSES_NR[n : n + 1, r : r + 1])
+            alone = method(network, x_NCHW[n : n + 1], CLASSES_NR[n : n + 1, r : r + 1])
             torch.testing.assert_close(maps_NRhw[n, r], alone[0, 0])
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_nothing_of_the_gradients_stays(method: Saliency):
-    model, x_NCHW = seeded(Small), inputs()
-    model.conv2.weight.requires_grad_(False)
-    flags = [parameter.requires_grad for parameter in model.parameters()]
+    network, x_NCHW = seeded(Small), inputs()
+    network.conv2.weight.requires_grad_(False)
+    flags = [parameter.requires_grad for parameter in network.parameters()]
     assert flags.count(False) == 1
 
-    free = method.explain(model, x_NCHW, lambda _: CLASSES_NR)
-    with frozen(model):
-        assert not any(parameter.requires_grad for parameter in model.parameters())
-        in_frozen = method.explain(model, x_NCHW, lambda _: CLASSES_NR)
+    free = method.explain(network, x_NCHW, lambda _: CLASSES_NR)
+    with frozen(network):
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+        in_frozen = method.explain(network, x_NCHW, lambda _: CLASSES_NR)
     with torch.no_grad():
-        without_grad = method.explain(model, x_NCHW, lambda _: CLASSES_NR)
+        without_grad = method.explain(network, x_NCHW, lambda _: CLASSES_NR)
         assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
 
-    assert [parameter.requires_grad for parameter in model.parameters()] == flags
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert [parameter.requires_grad for parameter in network.parameters()] == flags
+    assert all(parameter.grad is None for parameter in network.parameters())
     assert not x_NCHW.requires_grad
     assert x_NCHW.grad is None
     for logits_NC, maps_NRhw in (free, in_frozen, without_grad):
         assert not logits_NC.requires_grad
         assert not maps_NRhw.requires_grad
         torch.testing.assert_close(maps_NRhw, free[1])
-    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
 
 
 def test_frozen_restores_after_an_error():
-    model = seeded(Small)
-    model.fc.bias.requires_grad_(False)
-    before = [parameter.requires_grad for parameter in model.parameters()]
-    with pytest.raises(RuntimeError), frozen(model):
+    network = seeded(Small)
+    network.fc.bias.requires_grad_(False)
+    before = [parameter.requires_grad for parameter in network.parameters()]
+    with pytest.raises(RuntimeError), frozen(network):
         raise RuntimeError
-    assert [parameter.requires_grad for parameter in model.parameters()] == before
+    assert [parameter.requires_grad for parameter in network.parameters()] == before
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_maps_stay_in_float32_under_mixed_precision(method: Saliency):
     # Identity's gradients are exact in bfloat16, its maps are not: 1 + 1/256 needs 9 bits.
     x_NCHW = 1 + inputs(2, 8).round().abs() / 256
-    model, classes_NR = Identity(W_CK), torch.tensor([[0, 1], [1, 0]])
-    expected = method(model, x_NCHW, classes_NR)
+    network, classes_NR = Identity(W_CK), torch.tensor([[0, 1], [1, 0]])
+    expected = method(network, x_NCHW, classes_NR)
     with torch.autocast("cpu", torch.bfloat16):
-        logits_NC, maps_NRhw = method.explain(model, x_NCHW, lambda _: classes_NR)
+        logits_NC, maps_NRhw = method.explain(network, x_NCHW, lambda _: classes_NR)
     assert maps_NRhw.dtype == logits_NC.dtype == torch.float32
     torch.testing.assert_close(maps_NRhw, expected)
 
 
 def test_blur_stays_in_float32_under_mixed_precision():
-    model, method = Linear(impulse(20, 9, 10)), Backprop(blur=0.1)
-    arguments = model, inputs(1, 20), torch.tensor([[0]])
+    network, method = Linear(impulse(20, 9, 10)), Backprop(blur=0.1)
+    arguments = network, inputs(1, 20), torch.tensor([[0]])
     expected = method(*arguments)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(method(*arguments), expected)

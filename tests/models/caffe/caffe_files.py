@@ -93,11 +93,11 @@ def caffemodel(layers: Mapping[str, Blobs], form: int = 2) -> bytes:
     )
 
 
-def layers_of(model: CamNetwork) -> dict[str, list[np.ndarray]]:
+def layers_of(network: CamNetwork) -> dict[str, list[np.ndarray]]:
     """The blobs that Caffe would keep for ``model``: its weights with blue, green, red input."""
-    state = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+    state = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     layers: dict[str, list[np.ndarray]] = {}
-    for theirs, ours in model.caffe_layers.items():
+    for theirs, ours in network.caffe_layers.items():
         if f"{ours}.weight" in state and theirs not in ("fc9", "CAM_fc"):
             layers[theirs] = [state[f"{ours}.weight"], state[f"{ours}.bias"]]
     if "cam_fc.weight" in state:
@@ -108,17 +108,17 @@ def layers_of(model: CamNetwork) -> dict[str, list[np.ndarray]]:
     return layers
 
 
-def randomise(model: CamNetwork, seed: int = 0) -> CamNetwork:
+def randomise(network: CamNetwork, seed: int = 0) -> CamNetwork:
     """Weights of He's size and biases that are not 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in network.parameters():
             if parameter.ndim > 1:
                 fan_in = parameter[0].numel()
                 parameter.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
             else:
                 parameter.normal_(0, 0.1, generator=generator)
-    return model
+    return network
 
 
 def write(path: Path, layers: Mapping[str, Blobs], form: int = 2) -> str:

@@ -21,6 +21,6 @@ NETWORKS = [
 ]
 
 
-def _blobs(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+def numbered_blobs(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Numbers that count up from 0.5, which float32 has exactly."""
     return [np.arange(math.prod(shape), dtype=np.float32).reshape(shape) + 0.5 for shape in shapes]

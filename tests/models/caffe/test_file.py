@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from caffe_files import bytes_field, caffemodel, number_field, packed, v2_blob, write
-from caffe_helpers import _blobs
+from caffe_helpers import numbered_blobs
 from hypothesis import given
 from hypothesis import strategies as st
 from model_helpers import build
@@ -46,7 +46,11 @@ def test_literal_bytes_of_the_newer_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [1, 2])
 def test_the_library_writes_what_the_tests_write(form: int, tmp_path: Path) -> None:
-    layers = {"conv1": _blobs((2, 3, 2, 2), (2,)), "pool1": [], "fc6": _blobs((4, 2), (4,))}
+    layers = {
+        "conv1": numbered_blobs((2, 3, 2, 2), (2,)),
+        "pool1": [],
+        "fc6": numbered_blobs((4, 2), (4,)),
+    }
     net = net_parameter()()
     for name, blobs in layers.items():
         layer = (net.layers if form == 1 else net.layer).add(name=name)
@@ -89,8 +93,8 @@ def test_numbers_in_pieces_and_in_double_precision(tmp_path: Path) -> None:
 
 
 def test_bad_files_are_one_line_that_names_them(tmp_path: Path) -> None:
-    good = caffemodel({"conv1": _blobs((2, 3, 2, 2), (2,))})
-    blob = v2_blob(_blobs((3,))[0])
+    good = caffemodel({"conv1": numbered_blobs((2, 3, 2, 2), (2,))})
+    blob = v2_blob(numbered_blobs((3,))[0])
     unpacked = b"".join(b"\x2d" + struct.pack("<f", x) for x in (1.0, 2.0))
     bad = {
         "cut": good[:-9],
@@ -106,23 +110,23 @@ def test_bad_files_are_one_line_that_names_them(tmp_path: Path) -> None:
         "negative": _one_blob(bytes_field(7, bytes_field(1, b"\xff" * 9 + b"\x01"))),
         "name": bytes_field(100, bytes_field(1, b"\xff\xfe") + bytes_field(7, blob)),
     }
-    model = build("vgg", variant="caffe")
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    network = build("vgg", variant="caffe")
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     for name, content in bad.items():
         path = tmp_path / f"{name}.caffemodel"
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{name}.caffemodel") as caught:
-            load_weights(model, str(path), name="vgg")
+            load_weights(network, str(path), name="vgg")
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"absent\.caffemodel: there is no such file"):
-        load_weights(model, str(tmp_path / "absent.caffemodel"), name="vgg")
+        load_weights(network, str(tmp_path / "absent.caffemodel"), name="vgg")
     with pytest.raises(UserError, match=r"layer conv1 has a blob of 3 with 2 packed numbers"):
         read_caffemodel(tmp_path / "too_few.caffemodel")
     with pytest.raises(UserError, match=r"layer conv1 has a blob of 2 with 0 packed numbers"):
         read_caffemodel(tmp_path / "unpacked.caffemodel")
     with pytest.raises(UserError, match="upgrade_net_proto_binary"):
         read_caffemodel(tmp_path / "v0.caffemodel")
-    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 
 
 @given(st.data(), st.sampled_from([1, 2]))
@@ -130,7 +134,9 @@ def test_a_damaged_file_is_refused_or_read_never_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, form: int
 ) -> None:
     content = bytearray(
-        caffemodel({"conv1": _blobs((2, 3, 1, 1), (2,)), "fc": _blobs((2, 2))}, form)
+        caffemodel(
+            {"conv1": numbered_blobs((2, 3, 1, 1), (2,)), "fc": numbered_blobs((2, 2))}, form
+        )
     )
     del content[data.draw(st.integers(0, len(content))) :]
     if content:

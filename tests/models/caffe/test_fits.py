@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from caffe_files import caffemodel, layers_of, randomise, write
-from caffe_helpers import _blobs
+from caffe_helpers import numbered_blobs
 from model_helpers import build
 
 from cam_repro.errors import UserError
@@ -19,24 +19,28 @@ from cam_repro.models import CamNetwork, load_weights
 
 
 def test_a_class_layer_without_a_bias_has_the_bias_0(tmp_path: Path) -> None:
-    model = randomise(build("vgg_gap", variant="caffe"))
-    layers = layers_of(model)
+    network = randomise(build("vgg_gap", variant="caffe"))
+    layers = layers_of(network)
     del layers["CAM_fc"][1]
-    load_weights(model, write(tmp_path / "w.caffemodel", layers), name="vgg_gap", strict=True)
-    assert model.cam_fc.bias.tolist() == [0.0] * 5
-    assert np.array_equal(model.cam_fc.weight.detach().numpy(), layers["CAM_fc"][0])
+    load_weights(network, write(tmp_path / "w.caffemodel", layers), name="vgg_gap", strict=True)
+    assert network.cam_fc.bias.tolist() == [0.0] * 5
+    assert np.array_equal(network.cam_fc.weight.detach().numpy(), layers["CAM_fc"][0])
 
 
 def test_auxiliary_classifiers_are_passed_over(tmp_path: Path) -> None:
-    model = build("googlenet", variant="caffe")
-    layers = layers_of(model)
-    aux = {f"loss{i}/{part}": _blobs((2, 2), (2,)) for i in (1, 2) for part in ("fc", "classifier")}
+    network = build("googlenet", variant="caffe")
+    layers = layers_of(network)
+    aux = {
+        f"loss{i}/{part}": numbered_blobs((2, 2), (2,))
+        for i in (1, 2)
+        for part in ("fc", "classifier")
+    }
     path = write(tmp_path / "w.caffemodel", {**layers, **aux}, form=1)
-    report = load_weights(model, path, name="googlenet", strict=True)
+    report = load_weights(network, path, name="googlenet", strict=True)
     assert len(report.taken) == 58
-    path = write(tmp_path / "w.caffemodel", {**layers, "loss4/fc": _blobs((2, 2))})
+    path = write(tmp_path / "w.caffemodel", {**layers, "loss4/fc": numbered_blobs((2, 2))})
     with pytest.raises(UserError, match=r"without a place: loss4/fc\.weight"):
-        load_weights(model, path, name="googlenet", strict=True)
+        load_weights(network, path, name="googlenet", strict=True)
 
 
 def test_a_layer_that_does_not_fit_is_named(
@@ -44,12 +48,12 @@ def test_a_layer_that_does_not_fit_is_named(
 ) -> None:
     """CaffeNet's conv5 has 256 units, that of the authors' network 384 (here 32 and 48)."""
     path = write(tmp_path / "w.caffemodel", layers_of(build("alexnet", variant="caffe")), form=1)
-    model = build("alexnet_star_gap", variant="caffe")
+    network = build("alexnet_star_gap", variant="caffe")
     misfit = r"conv5 \(features\.10\.weight\) is 32x24x3x3 in the file, 48x24x3x3 in the network"
     with pytest.raises(UserError, match=f"not those of alexnet_star_gap: other shapes: {misfit}"):
-        load_weights(model, path, name="alexnet_star_gap", strict=True)
+        load_weights(network, path, name="alexnet_star_gap", strict=True)
     with caplog.at_level(logging.INFO):
-        report = load_weights(model, path, name="alexnet_star_gap")
+        report = load_weights(network, path, name="alexnet_star_gap")
     assert report.taken == ["features.0", "features.3", "features.6", "features.8"]
     assert report.unused == [
         f"{layer}.{part}" for layer in ("fc6", "fc7", "fc8") for part in ("weight", "bias")
@@ -61,29 +65,29 @@ def test_a_layer_that_does_not_fit_is_named(
     )
     assert "left conv6 (cam_conv6.conv) (not in the file)" in lines
     assert "not used fc6 (in the file)" in lines
-    without = layers_of(model)
+    without = layers_of(network)
     del without["conv7"]
     path = write(tmp_path / "w.caffemodel", without)
     with pytest.raises(UserError, match=r"not in the file: conv7 \(cam_conv7\.conv\)$"):
-        load_weights(model, path, name="alexnet_star_gap", strict=True)
+        load_weights(network, path, name="alexnet_star_gap", strict=True)
 
 
 def test_another_class_count_is_said_in_those_words(tmp_path: Path) -> None:
     layers = layers_of(build("googlenet_gap", num_classes=12, variant="caffe"))
     path = write(tmp_path / "w.caffemodel", layers, form=1)
-    model = build("googlenet_gap", variant="caffe")
+    network = build("googlenet_gap", variant="caffe")
     with pytest.raises(UserError, match=r"CAM_fc \(cam_fc\) has 12 classes, the data set has 5"):
-        load_weights(model, path, name="googlenet_gap", strict=True)
-    report = load_weights(model, path, name="googlenet_gap")
+        load_weights(network, path, name="googlenet_gap", strict=True)
+    report = load_weights(network, path, name="googlenet_gap")
     assert len(report.taken) == 46
 
 
 def test_a_layer_twice_is_refused(tmp_path: Path) -> None:
-    model = build("nin", variant="caffe")
-    content = caffemodel(layers_of(model))
+    network = build("nin", variant="caffe")
+    content = caffemodel(layers_of(network))
     (tmp_path / "w.caffemodel").write_bytes(content + content)
     with pytest.raises(UserError, match=r"w\.caffemodel: has two layers conv1"):
-        load_weights(model, str(tmp_path / "w.caffemodel"), name="nin")
+        load_weights(network, str(tmp_path / "w.caffemodel"), name="nin")
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_gap", "alexnet_star_gap"])
@@ -138,11 +142,11 @@ def test_networks_that_caffe_lacks_say_so(tmp_path: Path) -> None:
         load_weights(build("resnet18"), path, name="resnet18")
 
 
-def _trained(model: CamNetwork) -> float:
+def _trained(network: CamNetwork) -> float:
     """One step's loss."""
     x_NCHW = 50 * torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
-    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    loss = F.cross_entropy(model.train()(x_NCHW), torch.tensor([0, 4]))
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3)
+    loss = F.cross_entropy(network.train()(x_NCHW), torch.tensor([0, 4]))
     loss.backward()
     optimizer.step()
     return loss.item()
@@ -161,24 +165,24 @@ def test_a_gap_network_is_fine_tuned_from_the_plain_ones_file(
     plain: str, gap: str, taken: int, left: list[str], tmp_path: Path
 ) -> None:
     layers = layers_of(randomise(build(plain, variant="caffe")))
-    model = build(gap, variant="caffe", seed=1)
-    report = load_weights(model, write(tmp_path / "w.caffemodel", layers, form=1), name=gap)
+    network = build(gap, variant="caffe", seed=1)
+    report = load_weights(network, write(tmp_path / "w.caffemodel", layers, form=1), name=gap)
     assert len(report.taken) == taken
     assert report.left == left
     assert report.mismatched == []
-    assert math.isfinite(_trained(model))
+    assert math.isfinite(_trained(network))
     # What was trained is scored again from its checkpoint, with its normalisation.
-    torch.save(model.state_dict(), tmp_path / "last.pt")
+    torch.save(network.state_dict(), tmp_path / "last.pt")
     again = build(gap, variant="caffe", seed=2)
     load_weights(again, str(tmp_path / "last.pt"), name=gap, strict=True)
     assert again.pixel_std.flatten().tolist() == pytest.approx([1 / 255] * 3)
 
 
 def test_other_weights_for_a_caffe_network_have_to_say_their_normalisation(tmp_path: Path) -> None:
-    model = build("googlenet", variant="caffe")
-    state = {key: value for key, value in model.state_dict().items() if "pixel" not in key}
+    network = build("googlenet", variant="caffe")
+    state = {key: value for key, value in network.state_dict().items() if "pixel" not in key}
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"w\.pt do not say how colours are normalised"):
-        load_weights(model, str(tmp_path / "w.pt"), name="googlenet", strict=True)
+        load_weights(network, str(tmp_path / "w.pt"), name="googlenet", strict=True)
     with pytest.raises(UserError, match=r"none for googlenet with model\.variant=caffe"):
-        load_weights(model, "torchvision", name="googlenet")
+        load_weights(network, "torchvision", name="googlenet")

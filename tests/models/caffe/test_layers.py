@@ -71,16 +71,16 @@ def test_a_grouped_convolution_by_hand() -> None:
 
 def test_a_pure_red_pixel(tmp_path: Path) -> None:
     """Caffe: 1 (0 - 103.939) + 10 (0 - 116.779) + 100 (255 - 123.68) of blue, green, red."""
-    model = build("vgg", variant="caffe")
-    layers = layers_of(model)
+    network = build("vgg", variant="caffe")
+    layers = layers_of(network)
     weight = np.zeros((8, 3, 3, 3), np.float32)
     weight[0, :, 1, 1] = 1, 10, 100
     weight[1, :, 0, 0] = 1, 10, 100  # the upper left neighbour, outside at the corner
     layers["conv1_1"] = [weight, np.zeros(8, np.float32)]
-    load_weights(model, write(tmp_path / "w.caffemodel", layers), name="vgg", strict=True)
+    load_weights(network, write(tmp_path / "w.caffemodel", layers), name="vgg", strict=True)
     red_N3HW = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     with torch.no_grad():
-        y_NCHW = model.features[0](model.normalize(red_N3HW))
+        y_NCHW = network.features[0](network.normalize(red_N3HW))
     assert y_NCHW[0, 0].flatten().tolist() == pytest.approx([11860.271] * 4, rel=1e-6)
     # Padding is 0 after the subtraction: beyond the border lies the mean colour.
     assert y_NCHW[0, 1].flatten().tolist() == pytest.approx([0, 0, 0, 11860.271], rel=1e-6)
@@ -98,10 +98,12 @@ def test_a_pure_red_pixel(tmp_path: Path) -> None:
 def test_normalize_gives_what_caffe_saw(
     name: str, bgr: tuple[float, float, float], tmp_path: Path
 ) -> None:
-    model = randomise(build(name, variant="caffe"))
-    load_weights(model, write(tmp_path / "w.caffemodel", layers_of(model)), name=name, strict=True)
+    network = randomise(build(name, variant="caffe"))
+    load_weights(
+        network, write(tmp_path / "w.caffemodel", layers_of(network)), name=name, strict=True
+    )
     values = torch.arange(256, dtype=torch.uint8)
     images_N3HW = torch.stack([values, values.flip(0), values // 2]).view(1, 3, 16, 16)
-    seen_N3HW = model.normalize(images_N3HW).flip(1)
+    seen_N3HW = network.normalize(images_N3HW).flip(1)
     expected_N3HW = images_N3HW.flip(1).float() - torch.tensor(bgr).view(3, 1, 1)
     torch.testing.assert_close(seen_N3HW, expected_N3HW, rtol=0, atol=3e-5)

@@ -14,7 +14,7 @@ from caffe_files import layers_of, randomise, write
 from caffe_helpers import NETWORKS
 from model_helpers import build, config
 
-from cam_repro.models import build_model, load_weights
+from cam_repro.models import build_network, load_weights
 
 
 def _lrn(x_NCHW: torch.Tensor) -> torch.Tensor:
@@ -152,20 +152,20 @@ def test_networks_compute_what_their_prototxt_says(
     """Every layer of a random file, in double precision, at sizes where windows are cut short."""
     settings: dict[str, Any] = {"variant": variant, "width": 0.125}
     layers = layers_of(randomise(build(name, **settings), seed=3))
-    model = build(name, seed=1, **settings)
+    network = build(name, seed=1, **settings)
     path = write(tmp_path / "w.caffemodel", layers, form)
-    report = load_weights(model, path, name=name, strict=True)
+    report = load_weights(network, path, name=name, strict=True)
     assert sorted(report.names[layer] for layer in report.taken) == sorted(layers)
     side = 227 if name.startswith(("alexnet", "nin")) else 224 if name == "vgg" else 84
     generator = torch.Generator().manual_seed(4)
     rgb_N3HW = 100 * torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64)
     run = CaffeRun(layers, rgb_N3HW.flip(1))
     with torch.no_grad():
-        model.double()
+        network.double()
         A_NKhw, logits_NC = _run(name, variant, run)
         assert run.used == set(layers)
-        torch.testing.assert_close(model.forward_features(rgb_N3HW), A_NKhw, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(model(rgb_N3HW), logits_NC, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(network.forward_features(rgb_N3HW), A_NKhw, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(network(rgb_N3HW), logits_NC, rtol=1e-9, atol=1e-9)
     assert A_NKhw.std() > 1
     assert logits_NC.std() > 0.1
 
@@ -236,14 +236,14 @@ STRUCTURES: dict[tuple[str, str], tuple[int, int, dict[str, tuple[int, ...]]]] =
 def test_structures_are_those_of_the_prototxt_files(name: str, variant: str) -> None:
     layers, parameters, shapes = STRUCTURES[name, variant]
     with torch.device("meta"):
-        model = build_model(config(name, variant=variant), 1000)
-    weights = {key: p for key, p in model.named_parameters() if key.endswith(".weight")}
+        network = build_network(config(name, variant=variant), 1000)
+    weights = {key: p for key, p in network.named_parameters() if key.endswith(".weight")}
     assert len(weights) == layers
-    assert sum(key.endswith(".bias") for key, _ in model.named_parameters()) == layers
-    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert sum(key.endswith(".bias") for key, _ in network.named_parameters()) == layers
+    assert sum(p.numel() for p in network.parameters()) == parameters
     for layer, shape in shapes.items():
         assert weights[f"{layer}.weight"].shape == shape
-    assert {f"{ours}.weight" for ours in model.caffe_layers.values()} >= set(weights)
+    assert {f"{ours}.weight" for ours in network.caffe_layers.values()} >= set(weights)
 
 
 # K at full width, h = w at 224 and 227 pixels; Caffe rounds VGG's pools up.
@@ -263,35 +263,37 @@ MAPS = {
 @pytest.mark.parametrize(("name", "variant"), NETWORKS)
 def test_maps_have_caffes_sizes(name: str, variant: str) -> None:
     units, at_224, at_227 = MAPS[name]
-    model = build(name, num_classes=3, variant=variant)
+    network = build(name, num_classes=3, variant=variant)
     for side, size in ((224, at_224), (227, at_227)):
         with torch.no_grad():
-            A_NKhw = model.forward_features(torch.zeros(1, 3, side, side))
+            A_NKhw = network.forward_features(torch.zeros(1, 3, side, side))
         assert A_NKhw.shape == (1, 3 if units is None else units // 8, size, size)
 
 
 @pytest.mark.parametrize(("name", "variant"), NETWORKS)
 def test_the_smallest_input_is_right(name: str, variant: str) -> None:
-    model = build(name, variant=variant)
-    smallest = model.minimum_input
+    network = build(name, variant=variant)
+    smallest = network.minimum_input
     with torch.no_grad():
-        assert model(torch.zeros(1, 3, smallest, smallest)).shape == (1, 5)
+        assert network(torch.zeros(1, 3, smallest, smallest)).shape == (1, 5)
         if smallest > 1:
             with pytest.raises((RuntimeError, ValueError)):
-                model.forward_head(model._extract(torch.zeros(1, 3, smallest - 1, smallest - 1)))
+                network.forward_head(
+                    network._extract(torch.zeros(1, 3, smallest - 1, smallest - 1))
+                )
 
 
 @pytest.mark.parametrize(
     "name", [name for name, _ in NETWORKS if name not in ("alexnet", "vgg", "googlenet_gmp")]
 )
 def test_mean_of_cam_is_the_logit_less_the_bias(name: str) -> None:
-    model = randomise(build(name, variant="caffe")).double()
-    bias_C = model.get_submodule(model.class_layer_name).bias if name != "nin" else 0
+    network = randomise(build(name, variant="caffe")).double()
+    bias_C = network.get_submodule(network.class_layer_name).bias if name != "nin" else 0
     x_NCHW = torch.randn(2, 3, 84, 84, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
-        w_CK = model.class_weights()
+        w_CK = network.class_weights()
         assert w_CK is not None
-        cam_NChw = torch.einsum("ck,nkhw->nchw", w_CK, model.forward_features(100 * x_NCHW))
-        logits_NC = model(100 * x_NCHW)
+        cam_NChw = torch.einsum("ck,nkhw->nchw", w_CK, network.forward_features(100 * x_NCHW))
+        logits_NC = network(100 * x_NCHW)
         torch.testing.assert_close(cam_NChw.mean((2, 3)) + bias_C, logits_NC)
     assert logits_NC.std() > 0.1
