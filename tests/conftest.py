@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import hydra
+import hypothesis
 import numpy as np
 import pytest
+import torch
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -237,6 +240,38 @@ def make_tree() -> Callable[..., Path]:
         return root
 
     return make
+
+
+# Processors are shared, with the other workers of pytest-xdist at least: no example is too slow.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Computes on one thread, in tests and in their fixtures: others use the other processors."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+# Of launchers of jobs, and of this package.
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "SUBMITIT_", "TORCHELASTIC_")
+VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_CACHE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment(tmp_path_factory):
+    """Hides what the shell or the job that runs the tests has set, and gives them a cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(VARIABLES):
+                patch.delenv(name)
+        patch.setenv("CAM_REPRO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

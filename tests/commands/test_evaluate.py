@@ -23,8 +23,6 @@ from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def words(tiny_tree, tmp_path):

@@ -16,8 +16,6 @@ from cam_repro.engine.settings import OptimSettings
 from cam_repro.engine.train import StopRequest, learning_rate, make_optimizer
 from cam_repro.errors import UserError
 
-torch.set_num_threads(1)
-
 TIME_COLUMNS = ["images_per_second"]
 
 
