@@ -216,13 +216,10 @@ def test_two_tasks_of_srun_meet_job_after_job():
 @pytest.mark.parametrize("rank", [0, 1])
 def test_processes_that_nobody_joins_say_so(found, monkeypatch, rank):
     monkeypatch.setattr(device_module, "MEETING_TIME", timedelta(seconds=1))
-    found(**{**BY_SUBMITIT, "SUBMITIT_LOCAL_GLOBALID": str(rank)})
-    with (
-        pytest.raises(
-            UserError, match=r"the 2 processes .* cannot meet at tcp://127\.0\.0\.1:22759"
-        ),
-        processes("cpu"),
-    ):
+    job = f"{os.getpid()} {rank}"  # the port follows from it: no other run of this test joins
+    found(**{**BY_SUBMITIT, "SUBMITIT_LOCAL_JOB_ID": job, "SUBMITIT_LOCAL_GLOBALID": str(rank)})
+    words = r"the 2 processes .* cannot meet at tcp://127\.0\.0\.1:\d{5}"
+    with pytest.raises(UserError, match=words), processes("cpu"):
         pass
 
 
