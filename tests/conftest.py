@@ -274,11 +274,16 @@ def _clean_environment(tmp_path_factory):
         yield
 
 
+def says_yes(value: str) -> bool:
+    """Tells what an environment variable means: empty, 0, false, no and off are no."""
+    return value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
 @pytest.fixture(scope="session")
 def shared_file() -> Callable[[str], Path]:
     """Path of one of the real files beside the project; a test that needs it skips without it.
 
-    Where CAM_REPRO_REQUIRE_SHARED is set, as in CI, it fails instead.
+    Where CAM_REPRO_REQUIRE_SHARED says yes, as in CI, it fails instead.
     """
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("CAM_REPRO_SHARED", folder))
@@ -286,7 +291,8 @@ def shared_file() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = folder / name
         if not path.is_file():
-            miss = pytest.fail if os.environ.get("CAM_REPRO_REQUIRE_SHARED") else pytest.skip
+            required = says_yes(os.environ.get("CAM_REPRO_REQUIRE_SHARED", ""))
+            miss = pytest.fail if required else pytest.skip
             miss(f"{path} is not there")
         return path
 
