@@ -93,7 +93,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_tree(make_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_tree(make_tree, tmp_path_factory):
     """``make_tree``'s tree, for reading only: 12 train, 6 val and 2 test images of 3 classes."""
     return make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
@@ -112,9 +112,7 @@ class Finished:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Finished]:
+def command(monkeypatch, capsys, tmp_path):
     """Runs ``cam-NAME arguments`` in this process, in ``tmp_path``: quicker than a new one."""
 
     def run(name: str, *arguments: str) -> Finished:
@@ -138,7 +136,7 @@ def command(
 
 
 @pytest.fixture
-def compose_config() -> Callable[..., DictConfig]:
+def compose_config():
     """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
 
     def compose(name: str, *overrides: str) -> DictConfig:
@@ -149,7 +147,7 @@ def compose_config() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def tiny_run(tiny_tree: Path) -> list[str]:
+def tiny_run(tiny_tree):
     """Words for ``cam-train`` that train a network of some thousand weights in a second."""
     return [
         "model=alexnet_gap",
@@ -170,7 +168,7 @@ def tiny_run(tiny_tree: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def make_tree() -> Callable[..., Path]:
+def make_tree():
     """Writes a small ILSVRC tree in the Kaggle layout.
 
     Classes ``n00001000``, ``n00001010`` ... called ``class 0``, ``class 1`` ...; ``train`` and
@@ -280,7 +278,7 @@ def says_yes(value: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def shared_file() -> Callable[[str], Path]:
+def shared_file():
     """Path of one of the real files beside the project; a test that needs it skips without it.
 
     Where CAM_REPRO_REQUIRE_SHARED says yes, as in CI, it fails instead.

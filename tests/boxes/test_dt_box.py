@@ -232,7 +232,7 @@ def test_boxes_are_sorted_by_area(areas):
 
 
 def test_the_walk_steps_over_the_box_after_an_erased_one():
-    def left(*boxes: tuple[int, int, int, int]) -> list[list[int]]:
+    def left(*boxes):
         return _thin(np.array(boxes)).tolist()
 
     a, b, c = (0, 0, 10, 10), (1, 0, 9, 10), (2, 0, 8, 10)
@@ -245,7 +245,7 @@ def test_the_walk_steps_over_the_box_after_an_erased_one():
 
 
 def test_half_of_the_larger_area_is_not_yet_too_much():
-    def both_stay(*boxes: tuple[int, int, int, int]) -> bool:
+    def both_stay(*boxes):
         return len(_thin(np.array(boxes))) == 2
 
     assert both_stay((0, 0, 10, 10), (0, 0, 10, 5))
@@ -418,7 +418,7 @@ def test_jpeg_quality_is_a_percentage_or_nothing(value):
 
 
 def test_one_setting_reaches_both_rules(compose_config):
-    def built(*words: str) -> list:
+    def built(*words):
         words = ("box=[dt_box,dt_box_heuristic]", *words)
         box = validate(compose_config("eval", *words), EvalSettings).box
         both = instantiate(OmegaConf.create(box))["rules"]
