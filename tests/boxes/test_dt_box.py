@@ -404,7 +404,9 @@ def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [[], [-1], [256], [20.0], [True], ["20"], "20", 20, None])
+@pytest.mark.parametrize(
+    "value", [[], [-1], [256], [20.0], [True], ["20"], "20", 20, None], ids=repr
+)
 @pytest.mark.parametrize("rule", [DtBox, DtBoxHeuristic])
 def test_thresholds_are_bytes(rule, value):
     with pytest.raises(UserError, match=r"^box\.dt_thresholds=.*: is a list of integers"):
