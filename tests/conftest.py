@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import hydra
+import hypothesis
 import numpy as np
 import pytest
+import torch
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -90,7 +93,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_tree(make_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_tree(make_tree, tmp_path_factory):
     """``make_tree``'s tree, for reading only: 12 train, 6 val and 2 test images of 3 classes."""
     return make_tree(tmp_path_factory.mktemp("data") / "tiny")
 
@@ -109,9 +112,7 @@ class Finished:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Finished]:
+def command(monkeypatch, capsys, tmp_path):
     """Runs ``cam-NAME arguments`` in this process, in ``tmp_path``: quicker than a new one."""
 
     def run(name: str, *arguments: str) -> Finished:
@@ -135,7 +136,7 @@ def command(
 
 
 @pytest.fixture
-def compose_config() -> Callable[..., DictConfig]:
+def compose_config():
     """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
 
     def compose(name: str, *overrides: str) -> DictConfig:
@@ -146,7 +147,7 @@ def compose_config() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def tiny_run(tiny_tree: Path) -> list[str]:
+def tiny_run(tiny_tree):
     """Words for ``cam-train`` that train a network of some thousand weights in a second."""
     return [
         "model=alexnet_gap",
@@ -167,7 +168,7 @@ def tiny_run(tiny_tree: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def make_tree() -> Callable[..., Path]:
+def make_tree():
     """Writes a small ILSVRC tree in the Kaggle layout.
 
     Classes ``n00001000``, ``n00001010`` ... called ``class 0``, ``class 1`` ...; ``train`` and
@@ -239,11 +240,48 @@ def make_tree() -> Callable[..., Path]:
     return make
 
 
+# Processors are shared, with the other workers of pytest-xdist at least: no example is too slow.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Computes on one thread, in tests and in their fixtures: others use the other processors."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+# Of launchers of jobs, and of this package.
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "SUBMITIT_", "TORCHELASTIC_")
+VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_CACHE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment(tmp_path_factory):
+    """Hides what the shell or the job that runs the tests has set, and gives them a cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(VARIABLES):
+                patch.delenv(name)
+        patch.setenv("CAM_REPRO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def says_yes(value: str) -> bool:
+    """Tells what an environment variable means: empty, 0, false, no and off are no."""
+    return value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
 @pytest.fixture(scope="session")
-def shared_file() -> Callable[[str], Path]:
+def shared_file():
     """Path of one of the real files beside the project; a test that needs it skips without it.
 
-    Where CAM_REPRO_REQUIRE_SHARED is set, as in CI, it fails instead.
+    Where CAM_REPRO_REQUIRE_SHARED says yes, as in CI, it fails instead.
     """
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("CAM_REPRO_SHARED", folder))
@@ -251,7 +289,8 @@ def shared_file() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = folder / name
         if not path.is_file():
-            miss = pytest.fail if os.environ.get("CAM_REPRO_REQUIRE_SHARED") else pytest.skip
+            required = says_yes(os.environ.get("CAM_REPRO_REQUIRE_SHARED", ""))
+            miss = pytest.fail if required else pytest.skip
             miss(f"{path} is not there")
         return path
 

@@ -37,7 +37,7 @@ def run(folder: Path, *options: str) -> tuple[Rows, str]:
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, str, Path]:
+def measured(tiny_tree, tmp_path_factory):
     """A quick run on 6 images, which are repeated to 9."""
     folder = tmp_path_factory.mktemp("benchmark")
     options = ("--quick", "--images", "9", "--precisions", "fp32", "bf16")

@@ -27,8 +27,6 @@ from cam_repro.saliency.base import Saliency
 from cam_repro.tables.paper import TABLES
 from cam_repro.tables.readings import READINGS
 
-torch.set_num_threads(1)
-
 SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,

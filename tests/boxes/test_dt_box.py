@@ -232,7 +232,7 @@ def test_boxes_are_sorted_by_area(areas):
 
 
 def test_the_walk_steps_over_the_box_after_an_erased_one():
-    def left(*boxes: tuple[int, int, int, int]) -> list[list[int]]:
+    def left(*boxes):
         return _thin(np.array(boxes)).tolist()
 
     a, b, c = (0, 0, 10, 10), (1, 0, 9, 10), (2, 0, 8, 10)
@@ -245,7 +245,7 @@ def test_the_walk_steps_over_the_box_after_an_erased_one():
 
 
 def test_half_of_the_larger_area_is_not_yet_too_much():
-    def both_stay(*boxes: tuple[int, int, int, int]) -> bool:
+    def both_stay(*boxes):
         return len(_thin(np.array(boxes))) == 2
 
     assert both_stay((0, 0, 10, 10), (0, 0, 10, 5))
@@ -404,7 +404,9 @@ def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [[], [-1], [256], [20.0], [True], ["20"], "20", 20, None])
+@pytest.mark.parametrize(
+    "value", [[], [-1], [256], [20.0], [True], ["20"], "20", 20, None], ids=repr
+)
 @pytest.mark.parametrize("rule", [DtBox, DtBoxHeuristic])
 def test_thresholds_are_bytes(rule, value):
     with pytest.raises(UserError, match=r"^box\.dt_thresholds=.*: is a list of integers"):
@@ -418,7 +420,7 @@ def test_jpeg_quality_is_a_percentage_or_nothing(value):
 
 
 def test_one_setting_reaches_both_rules(compose_config):
-    def built(*words: str) -> list:
+    def built(*words):
         words = ("box=[dt_box,dt_box_heuristic]", *words)
         box = validate(compose_config("eval", *words), EvalSettings).box
         both = instantiate(OmegaConf.create(box))["rules"]

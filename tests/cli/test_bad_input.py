@@ -9,8 +9,6 @@ import torch
 
 from cam_repro.commands.train import run_training
 
-torch.set_num_threads(1)
-
 RESULTS = {"manifest.json", "last.pt", "best.pt", "log.csv", "curves.png", "contact_sheet.png"}
 RESULTS |= {"maps"}
 

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-torch.set_num_threads(1)
-
 BIN = Path(sys.executable).parent
 LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_", "SLURM_", "SUBMITIT_")
 

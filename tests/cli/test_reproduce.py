@@ -11,8 +11,6 @@ import torch
 from cam_repro.commands.reproduce import ReproduceSettings, _steps
 from cam_repro.config import config_dir, validate
 
-torch.set_num_threads(1)
-
 EXPERIMENT = """
 data: ilsvrc
 train: [model.width=0.05, model.input_size=64, model.resize_size=72,

@@ -6,8 +6,6 @@ from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def plain(command, tiny_run, tmp_path):

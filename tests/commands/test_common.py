@@ -1,13 +1,10 @@
 import logging
 
 import pytest
-import torch
 
 from cam_repro.commands.common import announce, describe_data, log_file, open_data
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
-
-torch.set_num_threads(1)
 
 LOADING = {"on_error": "skip", "preload": "no", "workers": 3}
 SOURCE = {"_target_": "cam_repro.data.ilsvrc.source.Ilsvrc", "name": None}

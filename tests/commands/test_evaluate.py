@@ -21,8 +21,6 @@ from cam_repro.errors import UserError
 from cam_repro.models import build_network
 from cam_repro.resample import resize
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def words(tiny_tree, tmp_path):

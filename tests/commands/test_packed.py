@@ -15,8 +15,6 @@ from cam_repro.commands import evaluate as job
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
 
-torch.set_num_threads(1)
-
 SIZE = 40
 NETWORK = [
     *("model=alexnet_gap", "model.width=0.05", "model.norm=batch", "model.input_size=32"),

@@ -125,6 +125,14 @@ def _text(path: Path) -> None:
     path.write_text("<html>404 not found</html>")
 
 
+def _empty(path: Path) -> None:
+    path.touch()
+
+
+def _missing(path: Path) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("read", "write", "words"),
     [
@@ -134,9 +142,9 @@ def _text(path: Path) -> None:
             for read in (read_image, read_size)
             for write, words in (
                 (_text, "not a readable image"),
-                (lambda path: path.write_bytes(b""), "not a readable image"),
-                (lambda path: path.mkdir(), "not a readable image"),
-                (lambda path: None, "listed but missing"),
+                (_empty, "not a readable image"),
+                (Path.mkdir, "not a readable image"),
+                (_missing, "listed but missing"),
             )
         ],
     ],

@@ -9,8 +9,6 @@ from cam_repro.engine.compiling import compiled, pad_batch
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
 
-torch.set_num_threads(1)
-
 
 class Blocks(PooledNetwork):
     """One convolution of literal weights and batch norm: A is 3 x the sum of the colours + 1."""

@@ -26,8 +26,6 @@ from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
 
-torch.set_num_threads(1)
-
 CPU = Compute(torch.device("cpu"))
 RED, GREEN, BLUE = 0, 1, 2
 WNIDS = ["n00000001", "n00000002", "n00000003"]

@@ -12,8 +12,6 @@ from cam_repro.engine import train as train_module
 from cam_repro.engine.optim import learning_rate
 from cam_repro.errors import UserError
 
-torch.set_num_threads(1)
-
 TIME_COLUMNS = ["images_per_second"]
 
 

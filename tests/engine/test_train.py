@@ -14,8 +14,6 @@ from cam_repro.engine.settings import OptimSettings
 from cam_repro.engine.train import Length
 from cam_repro.errors import UserError
 
-torch.set_num_threads(1)
-
 
 def records(folder):
     return pd.read_csv(folder / "log.csv")

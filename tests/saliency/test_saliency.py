@@ -22,14 +22,6 @@ METHODS = [Cam(), GradCam(), Backprop(blur=0.0), Backprop(blur=0.1)]
 IDS = ["cam", "gradcam", "backprop", "backprop-blur"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Identity(PooledNetwork):
     """The input is the last convolutional map: A = x, K = 3, with the weights given."""
 
