@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cam_repro.data import loading as pipeline
+from cam_repro.data.augment import RandomResizedCrop, SquashCrop
 from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.loading import (
     ErrorPolicy,
-    RandomResizedCrop,
-    SquashCrop,
     TrainImages,
     TrainingOrder,
     ValidationImages,
