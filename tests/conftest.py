@@ -155,7 +155,7 @@ def tiny_run(tiny_tree: Path) -> list[str]:
         "model.resize_size=72",
         "data=ilsvrc",
         f"data.root={tiny_tree}",
-        "data.workers=0",
+        "loader.workers=0",
         "data.cache=null",
         "optim.iterations=6",
         "optim.batch_size=4",

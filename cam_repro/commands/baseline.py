@@ -20,7 +20,7 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.engine.compute import Processes
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
@@ -33,9 +33,7 @@ from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 log = logging.getLogger(__name__)
 
 
-def score_baseline(
-    settings: EvalSettings, loading: LoaderSettings, images: ImageSet, group: Processes
-) -> Path:
+def score_baseline(settings: EvalSettings, images: ImageSet, group: Processes) -> Path:
     """Score boxes that look at no pixel, for the true class of every image.
 
     Without a network nothing is classified: predictions have the true class's box and no guesses,
@@ -58,7 +56,7 @@ def score_baseline(
     if not group.is_main:
         return folder
 
-    policy = ErrorPolicy(loading.on_error)
+    policy = ErrorPolicy(settings.loader.on_error)
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")

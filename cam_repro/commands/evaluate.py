@@ -27,7 +27,7 @@ from cam_repro.engine.compute import (
     processes,
 )
 from cam_repro.engine.evaluate import Evaluation, evaluate
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
@@ -66,10 +66,10 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
     with processes(settings.device) as group:
-        images, loading = open_data(settings.data, group, settings.split, with_boxes=True)
+        images = open_data(settings.data, group, settings.split, with_boxes=True)
         announce(images)
         if settings.model is not None and settings.model["name"] == NO_MODEL:
-            return [score_baseline(settings, loading, images, group)]
+            return [score_baseline(settings, images, group)]
         if not images.has_images:
             raise UserError(
                 f"{images.folder}: has no images for a network to see: name a data set with "
@@ -77,7 +77,7 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
             )
         folders = []
         for model_config, saliency in _what_to_score(settings, images, model_overrides):
-            folders.append(_score_model(settings, loading, model_config, saliency, images, group))
+            folders.append(_score_model(settings, model_config, saliency, images, group))
         return folders
 
 
@@ -193,7 +193,6 @@ def _result_folder(
 
 def _score_model(
     settings: EvalSettings,
-    loading: LoaderSettings,
     model_config: dict[str, Any],
     saliency: Saliency | None,
     images: ImageSet,
@@ -230,7 +229,7 @@ def _score_model(
             view,
             rules,
             settings,
-            loading,
+            settings.loader,
             device,
             precision,
             group,

@@ -323,14 +323,8 @@ def _open_ground_truth(settings: ScoreSettings) -> tuple[Truth, str]:
     if settings.data is not None:
         # These bring Pillow, and no other way to name the ground truth needs it.
         from cam_repro.data.sources import open_image_set
-        from cam_repro.engine.settings import LoaderSettings
 
-        source_keys = {
-            key: value
-            for key, value in settings.data.items()
-            if key not in LoaderSettings.__dataclass_fields__
-        }
-        images = open_image_set(source_keys, settings.split, with_boxes=True)
+        images = open_image_set(settings.data, settings.split, with_boxes=True)
         return images, f"data set {images.name}, {images.split}"
     source = settings.ground_truth or settings.submission
     assert source is not None

@@ -27,8 +27,8 @@ def run_training(cfg: DictConfig) -> Path:
     if name == NO_MODEL:
         raise UserError("model=none is no network: it can be scored, not trained")
     with processes(settings.device) as group:
-        train_set, loading = open_data(settings.data, group, "train", with_boxes=False)
-        val_set, _ = open_data(settings.data, group, "val", with_boxes=False)
+        train_set = open_data(settings.data, group, "train", with_boxes=False)
+        val_set = open_data(settings.data, group, "val", with_boxes=False)
         announce(train_set)
         if not train_set.has_images:
             raise UserError(f"{train_set.folder}: has no images to train on; name others by data=")
@@ -42,7 +42,9 @@ def run_training(cfg: DictConfig) -> Path:
         with log_file(folder / "train.log", group):
             if progress is None:  # a run that goes on has its own
                 load_weights(model, settings.model["weights"], name=name, strict=False)
-            manifest = train(settings, loading, model, train_set, val_set, folder, group, progress)
+            manifest = train(
+                settings, settings.loader, model, train_set, val_set, folder, group, progress
+            )
             final = manifest["final"]
             log.info(
                 "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s"

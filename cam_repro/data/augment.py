@@ -7,11 +7,19 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import Image
 
-from cam_repro.data.views import squash
+from cam_repro.data.views import Center, Squash, View, squash
 
 
 class Augmentation(ABC):
-    """What training does to an image: a part that never changes, then a random part."""
+    """What training does to an image: a part that never changes, then a random part.
+
+    Made of the network's ``input_size`` and ``resize_size``, pixels, and of the settings of its
+    YAML in ``configs/augment``.
+    """
+
+    def __init__(self, input_size: int, resize_size: int) -> None:
+        self.input_size = input_size
+        self.resize_size = resize_size
 
     @abstractmethod
     def prepare(self, image: Image.Image) -> np.ndarray:
@@ -21,16 +29,16 @@ class Augmentation(ABC):
     def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The random part, uint8 (input_size, input_size, 3)."""
 
+    def validation_view(self) -> View:
+        """Give the view that shows a validation image as training shows its own, unvaried."""
+        return Squash(self.input_size, self.resize_size)
+
 
 class SquashCrop(Augmentation):
     """Squash to ``resize_size``, random crop of ``input_size``, mirror half the time.
 
     What Caffe's data layer did for the paper's networks (256, then 224 or 227).
     """
-
-    def __init__(self, input_size: int, resize_size: int) -> None:
-        self.input_size = input_size
-        self.resize_size = resize_size
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         return squash(image, self.resize_size)
@@ -39,6 +47,9 @@ class SquashCrop(Augmentation):
         y, x = rng.integers(0, self.resize_size - self.input_size + 1, 2)
         crop = pixels_HW3[y : y + self.input_size, x : x + self.input_size]
         return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+    def validation_view(self) -> View:
+        return Center(self.input_size, self.resize_size)
 
 
 class RandomResizedCrop(Augmentation):
@@ -50,9 +61,6 @@ class RandomResizedCrop(Augmentation):
 
     area = (0.08, 1.0)
     log_ratio = (float(np.log(3 / 4)), float(np.log(4 / 3)))
-
-    def __init__(self, input_size: int, resize_size: int) -> None:
-        self.input_size = input_size
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         return np.asarray(image)

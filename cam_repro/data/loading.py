@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from cam_repro.data.augment import Augmentation, RandomResizedCrop, SquashCrop
+from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage, at_size
 from cam_repro.data.views import View
@@ -30,12 +30,6 @@ log = logging.getLogger(__name__)
 
 PRELOAD_LIMIT_BYTES = 2 * 2**30
 """``preload=auto`` keeps the decoded images in memory when they take less than this."""
-
-
-AUGMENTATIONS: dict[str, Callable[[int, int], Augmentation]] = {
-    "squash_crop": SquashCrop,
-    "random_resized_crop": RandomResizedCrop,
-}
 
 
 class PreparedImages(Dataset):
@@ -308,7 +302,9 @@ class ErrorPolicy:
         """Raise the first error under ``stop``; else name each file once in the log."""
         for error in unreadable:
             if self.on_error == "stop":
-                raise UserError(f"{error}; mend the file, or go on without with data.on_error=skip")
+                raise UserError(
+                    f"{error}; mend the file, or go on without with loader.on_error=skip"
+                )
             message = str(error)
             if message not in self.skipped:
                 self.skipped.append(message)

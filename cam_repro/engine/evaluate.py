@@ -29,6 +29,7 @@ from cam_repro.data.loading import (
     ViewBatch,
     view_loader,
 )
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
 from cam_repro.engine.compiling import compiled, pad_batch
 from cam_repro.engine.compute import (
@@ -41,7 +42,7 @@ from cam_repro.engine.compute import (
     workers_for,
 )
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency

@@ -15,22 +15,23 @@ from typing import Any
 
 import pandas as pd
 import torch
+from hydra.utils import instantiate
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
-    AUGMENTATIONS,
     ErrorPolicy,
     TrainImages,
     TrainingOrder,
     ValidationImages,
     collate_labelled,
 )
-from cam_repro.data.views import Center, Squash
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.checkpoint import load_checkpoint, save_checkpoint
 from cam_repro.engine.compiling import compiled
 from cam_repro.engine.compute import (
@@ -45,7 +46,7 @@ from cam_repro.engine.compute import (
 )
 from cam_repro.engine.evaluate import classification_errors
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
 from cam_repro.files import atomic_path, sha256, write_json
@@ -59,6 +60,7 @@ CHECK_EVERY = 50
 """Iterations between looks at the loss: each look waits for the GPU."""
 
 NOT_PART_OF_A_RUN = (
+    "loader",
     "device",
     "compile",
     "checkpoint_every",
@@ -156,6 +158,9 @@ class StopRequest:
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
     """What decides the outcome of a run; resuming needs all of it unchanged."""
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
+    augment = {key: value for key, value in settings.augment.items() if key != "_target_"}
+    # By its name alone where it has no settings, as in the checkpoints of earlier versions.
+    identity["augment"] = augment if len(augment) > 1 else augment.get("name")
     weights = settings.model.get("weights")
     if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
         identity["model"] = {**identity["model"], "weights": sha256(weights)}
@@ -404,17 +409,16 @@ def _batches(
     device: torch.device,
 ) -> tuple[DataLoader, DataLoader]:
     """Loaders of this process's training batches and of its share of the validation images."""
-    sizes = settings.model["input_size"], settings.model["resize_size"]
-    augmentation = AUGMENTATIONS[settings.augment](*sizes)
-    # Validation shows one crop as training did: the centre of the squash, or the whole image.
-    view = (Center if settings.augment == "squash_crop" else Squash)(*sizes)
+    sizes = {key: settings.model[key] for key in ("input_size", "resize_size")}
+    of_augment = {key: value for key, value in settings.augment.items() if key != "name"}
+    augmentation: Augmentation = instantiate(of_augment, **sizes)
     options: dict[str, Any] = {
         "workers": workers_for(loading.workers, device),
         "collate_fn": collate_labelled,
         "pin_memory": device.type == "cuda",
     }
     train_images = TrainImages(train_set, augmentation, settings.seed, loading.preload)
-    val_images = ValidationImages(val_set, view, loading.preload)
+    val_images = ValidationImages(val_set, augmentation.validation_view(), loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(group.rank, len(val_set), group.world)
     return (

@@ -22,10 +22,11 @@ from cam_repro.data.ilsvrc.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored, pack
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten, View
 from cam_repro.engine.compute import Processes
 from cam_repro.engine.evaluate import evaluate
-from cam_repro.engine.settings import EvalSettings, LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.settings import EvalSettings, OptimSettings, TrainSettings
 from cam_repro.engine.train import train
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
 from cam_repro.saliency.cam import Cam
@@ -148,6 +149,7 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
     val_images = take(bench.source, 1)
     settings = TrainSettings(
         model=network.config,
+        augment={"_target_": "cam_repro.data.augment.SquashCrop"},
         optim=OptimSettings(
             lr=1e-6, batch_size=bench.train_batch, accumulate=parts, iterations=n_iterations
         ),

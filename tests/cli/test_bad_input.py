@@ -80,7 +80,11 @@ def trained(tiny_run, compose_config, tmp_path):
         ("train", ["model=vgg", "checkpoint_every=0"], ["checkpoint_every"]),
         ("train", ["model=vgg", "seed=abc"], ["seed: Value 'abc'"]),
         ("train", ["model=vgg", "optim"], ["'optim'"]),
-        ("train", ["model=vgg", "data.on_error=ignore"], ["data.on_error=ignore: choose one of"]),
+        (
+            "train",
+            ["model=vgg", "loader.on_error=ignore"],
+            ["loader.on_error=ignore: choose one of"],
+        ),
         ("eval", ["model=vgg_gpa"], ["'model/vgg_gpa'", "vgg_gap"]),
         ("eval", ["saliency=camm"], ["'saliency/camm'", "gradcam"]),
         ("eval", ["view=elevn"], ["'view/elevn'", "squash"]),
@@ -147,7 +151,7 @@ def test_words_of_cam_eval(command, tiny_tree, trained, tmp_path, words, part):
     common = ["model=alexnet_gap", weights, "data=ilsvrc", f"data.root={tiny_tree}", "output=out"]
     if words[0].startswith("model=vgg"):
         common.remove(weights)
-    done = command("eval", *common, "data.workers=0", "device=cpu", *words)
+    done = command("eval", *common, "loader.workers=0", "device=cpu", *words)
     assert_one_line(done, part)
     assert results_in(tmp_path / "out") == []
 
@@ -156,7 +160,7 @@ def test_cam_needs_a_linear_head(command, tiny_run, tmp_path):
     words = [word for word in tiny_run if not word.startswith("model=")]
     done = command("train", "model=alexnet", *words, "optim.iterations=1", "output=plain")
     assert done.status == 0, done.err
-    words = [word for word in words if word.startswith(("data", "device"))]
+    words = [word for word in words if word.startswith(("data", "loader", "device"))]
     weights = "model.weights=plain/last.pt"
     done = command("eval", "model=alexnet", weights, "saliency=cam", *words, "output=out")
     assert_one_line(done, "saliency=cam does not work on model=alexnet", "saliency=backprop")
@@ -213,12 +217,12 @@ def broken(tree):
 @pytest.mark.parametrize("preload", ["yes", "no"])
 def test_a_truncated_image_in_training(command, tree, broken, tiny_run, tmp_path, split, preload):
     path = broken(split)
-    words = [*tiny_run, f"data.root={tree}", f"data.preload={preload}", "output=out"]
+    words = [*tiny_run, f"data.root={tree}", f"loader.preload={preload}", "output=out"]
     done = command("train", *words)
-    assert_one_line(done, f"{path}: not a readable image", "data.on_error=skip")
+    assert_one_line(done, f"{path}: not a readable image", "loader.on_error=skip")
     assert results_in(tmp_path / "out") == []
 
-    done = command("train", *words, "data.on_error=skip")
+    done = command("train", *words, "loader.on_error=skip")
     assert done.status == 0, done.err
     assert f"skipped (1 so far): {path}" in done.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -229,12 +233,12 @@ def test_a_truncated_image_in_training(command, tree, broken, tiny_run, tmp_path
 def test_a_truncated_image_in_scoring(command, tree, broken, trained, tmp_path):
     path = broken("val")
     words = ["model=alexnet_gap", f"model.weights={trained / 'last.pt'}", "data=ilsvrc"]
-    words += [f"data.root={tree}", "data.workers=0", "device=cpu", "output=out"]
+    words += [f"data.root={tree}", "loader.workers=0", "device=cpu", "output=out"]
     done = command("eval", *words)
-    assert_one_line(done, f"{path}: not a readable image", "data.on_error=skip")
+    assert_one_line(done, f"{path}: not a readable image", "loader.on_error=skip")
     assert results_in(tmp_path / "out") == []
 
-    done = command("eval", *words, "data.on_error=skip")
+    done = command("eval", *words, "loader.on_error=skip")
     assert done.status == 0, done.err
     assert "1 unreadable images skipped" in done.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -247,7 +251,7 @@ def test_no_readable_image_at_all(command, tree, trained, tmp_path):
     for path in (tree / "ILSVRC" / "Data" / "CLS-LOC" / "val").iterdir():
         path.write_bytes(b"")
     words = ["model=alexnet_gap", f"model.weights={trained / 'last.pt'}", "data=ilsvrc"]
-    words += [f"data.root={tree}", "data.workers=0", "device=cpu", "data.on_error=skip"]
+    words += [f"data.root={tree}", "loader.workers=0", "device=cpu", "loader.on_error=skip"]
     done = command("eval", *words, "output=out")
     assert_one_line(done, "no image of", "could be read")
     assert results_in(tmp_path / "out") == []
@@ -306,7 +310,7 @@ def test_garbage_for_a_checkpoint(command, tiny_run, trained, tmp_path, kind):
     good = (trained / "last.pt").read_bytes()
     path = tmp_path / "garbage.pt"
     path.write_bytes(garbage(kind, good))
-    words = [word for word in tiny_run if word.startswith(("data", "device"))]
+    words = [word for word in tiny_run if word.startswith(("data", "loader", "device"))]
     done = command("eval", "model=alexnet_gap", f"model.weights={path}", *words, "output=out")
     assert_one_line(done, path)
     done = command("train", *tiny_run, f"model.weights={path}", "output=out")

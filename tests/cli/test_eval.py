@@ -41,7 +41,7 @@ def console(name, *arguments, cwd):
 
 @pytest.fixture(scope="module")
 def words(tiny_tree):
-    return ["data=ilsvrc", f"data.root={tiny_tree}", "data.workers=0", "device=cpu"]
+    return ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     images[3].write_bytes(b"no image")
     with pytest.raises(UserError, match=r"val_00000004\.JPEG: not a readable .*on_error=skip"):
         score(*words)
-    folder = score(*words, "data.on_error=skip")
+    folder = score(*words, "loader.on_error=skip")
     assert scores_of(folder)["n_images"] == 5
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["counts"] == {"images": 5, "skipped": 1}
@@ -154,7 +154,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     for image in images:
         image.write_bytes(b"")
     with pytest.raises(UserError, match="could be read; nothing is written"):
-        score(*words, "data.on_error=skip", "split=val", "box=center", "overwrite=true")
+        score(*words, "loader.on_error=skip", "split=val", "box=center", "overwrite=true")
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 

@@ -390,7 +390,7 @@ def test_stop_names_the_first_bad_file_and_the_way_on():
     with pytest.raises(UserError) as caught:
         policy.handle([UnreadableImage("a.JPEG: cut short"), UnreadableImage("b.JPEG: no image")])
     assert str(caught.value).startswith("a.JPEG: cut short; ")
-    assert "data.on_error=skip" in str(caught.value)
+    assert "loader.on_error=skip" in str(caught.value)
 
 
 def test_skip_counts_and_names_each_bad_file_once(caplog):

@@ -15,10 +15,11 @@ from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.loading import ErrorPolicy, LabelledBatch
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Processes
 from cam_repro.engine.evaluate import classification_errors, evaluate
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
 from cam_repro.resample import resize
