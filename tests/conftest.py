@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from cam_repro.config import config_dir
+from cam_repro.config import compose, config_dir
 from cam_repro.runs.predictions import to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
@@ -138,11 +138,11 @@ def command(
 def compose_config() -> Callable[..., DictConfig]:
     """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
 
-    def compose(name: str, *overrides: str) -> DictConfig:
+    def composed(name: str, *overrides: str) -> DictConfig:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return hydra.compose(name, list(overrides))
+            return compose(name, overrides)
 
-    return compose
+    return composed
 
 
 @pytest.fixture

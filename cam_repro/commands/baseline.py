@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
@@ -40,7 +39,7 @@ def score_baseline(settings: EvalSettings, images: ImageSet, group: Processes) -
     and scores.json has the accuracy at IoU 0.3, 0.5 and 0.7. For ``box=center`` it also has the
     best of the scales 0.05, 0.10 ... 1 at each of them.
     """
-    rules: dict[str, BoxRule] = instantiate(OmegaConf.create(settings.box))["rules"]
+    rules: dict[str, BoxRule] = instantiate(settings.box)
     for name, rule in rules.items():
         if rule.needs_maps or rule.needs_image:
             raise UserError(

@@ -215,7 +215,7 @@ def _score_model(
         input_size=model_config["input_size"],
         resize_size=model_config["resize_size"],
     )
-    rules = instantiate(OmegaConf.create(settings.box))["rules"]
+    rules = instantiate(settings.box)
     folder = _result_folder(settings, images, name, saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))

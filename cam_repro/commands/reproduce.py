@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
-from cam_repro.config import validate
+from cam_repro.config import compose, validate
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.compute import processes
 from cam_repro.errors import UserError

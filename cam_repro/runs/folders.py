@@ -82,7 +82,6 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
         if there is None or wanted is None:
             return False
         if group == "box":
-            there, wanted = there["rules"], wanted["rules"]
             return any(there.get(name) != rule for name, rule in wanted.items())
         return bool(there != wanted)
 
@@ -98,8 +97,8 @@ def refuse_to_replace(folder: Path, config: dict[str, Any]) -> None:
     if config.get("overwrite") or not is_complete(folder):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    there = (manifest.get("config", {}).get("box") or {}).get("rules", {})
-    wanted = (config.get("box") or {}).get("rules", {})
+    there = manifest.get("config", {}).get("box") or {}
+    wanted = config.get("box") or {}
     lost = [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in there.items()

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from common import Bench, Found, Mode, Network, best_iou, take
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.utils import instantiate
 from measure import Variant
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
-from cam_repro.config import config_dir
+from cam_repro.config import compose, config_dir
 from cam_repro.data.ilsvrc.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
@@ -41,7 +41,7 @@ def rules(names: Sequence[str]) -> dict[str, BoxRule]:
     """``box=[NAME,...]``"""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("eval", [f"box=[{','.join(names)}]"])
-    return dict(instantiate(composed.box)["rules"])
+    return dict(instantiate(composed.box))
 
 
 def view(network: Network, ten_crops: bool = False) -> View:
