@@ -81,7 +81,7 @@ def hydra_words(
         named = [name for w in words if w.startswith("recipe=") for name in w[7:].split(",")]
         there = choices("recipe", folders)
         for name in named:
-            if name not in (*there, "null"):
+            if name not in there:
                 raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
     return list(words)
 

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir
+from cam_repro.runs.folders import box_settings
 
 
 def changed_settings(manifest: dict[str, Any], rule: str) -> list[str]:
@@ -20,11 +21,10 @@ def changed_settings(manifest: dict[str, Any], rule: str) -> list[str]:
     is said of a method, a view or a rule that configs/ does not have.
     """
     config = manifest.get("config") or {}
-    boxes = config.get("box") or {}
     used = {
         ("saliency", manifest["saliency"]): config.get("saliency"),
         ("view", manifest["view"]): config.get("view"),
-        ("box", rule): boxes.get(rule),
+        ("box", rule): box_settings(config).get(rule),
     }
     return [
         f"{group}.{name}.{key}={_word(value)}"
