@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import hydra
@@ -55,7 +57,7 @@ def _stored(*names: str) -> Iterator[None]:
 def _config_folders(words: Sequence[str]) -> list[Path]:
     """List the folders of YAML files: ours, and the user's own of ``--config-dir``."""
     folders = [config_dir()]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         flag, equals, folder = word.partition("=")
         if flag in ("--config-dir", "-cd"):
             folders.append(Path(folder if equals else following))
@@ -64,13 +66,13 @@ def _config_folders(words: Sequence[str]) -> list[Path]:
 
 def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
     """Say for ``--help`` what each group of a command's settings may be."""
-    defaults = OmegaConf.load(config_dir() / f"{config_name}.yaml").defaults
-    groups = [str(key) for each in defaults if isinstance(each, DictConfig) for key in each]
+    text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
+    groups = re.findall(r"^  - (?:optional )?(\w+):", text, re.MULTILINE)
     groups += ["box"] if config_name == "eval" else []  # no default of Hydra's (config.hydra_words)
     lines = []
     for group in groups:
-        start = f"  {group.removeprefix('optional '):10} "
-        names = choices(group.removeprefix("optional "), folders)
+        start = f"  {group:10} "
+        names = choices(group, folders)
         listed = textwrap.wrap(" ".join(names), 100 - len(start))
         if len(names) > 1:
             lines.append(start + ("\n" + " " * len(start)).join(listed))

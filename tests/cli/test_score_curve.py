@@ -234,7 +234,7 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
                 ["submission=run", f"protocol.thresholds={n}"],
                 f"protocol.thresholds={n}: is a whole number from 2 to 10000",
             )
-            for n in (1, 0, 99999, 0.2, "true")
+            for n in (1, 0, 99999, 0.2, True)
         ),
         (
             ["submission=run", "ground_truth=run"],
@@ -269,7 +269,11 @@ def test_mistakes_are_one_line(command, tmp_path, images, arguments, message):
         write_run(tmp_path / name, images, 0.2)
     (tmp_path / "less" / "maps" / "image05.npy").unlink()
     (tmp_path / "lost" / "maps").rename(tmp_path / "moved")
-    protocol = [] if any("protocol" in word for word in arguments) else ["protocol=threshold_curve"]
+    protocol = (
+        []
+        if any(word.startswith("protocol=") for word in arguments)
+        else ["protocol=threshold_curve"]
+    )
     done = command("score", *protocol, *arguments)
     assert done.status == 1
     assert done.err.startswith(f"error: {message}")
