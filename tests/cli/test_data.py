@@ -245,7 +245,7 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
         (["pack", "output=new", "decode=false"], ["decode=false: size=null alone packs images"]),
         (["pack", "output=new", "shard_bytes=0"], ["shard_bytes=0: must be over 0"]),
         (["pack", "output=new", "size=many"], ["size: Value 'many'"]),
-        (["pack", "output=new", "loader.workers=-1"], ["loader.workers: must be 0 or more"]),
+        (["pack", "output=new", "loader.workers=-1"], ["loader.workers=-1: must be 0 or more"]),
         (["check", "data=packed"], ["data.root is not given: add data.root=DIR"]),
         (["check", "data=packed", "data.root=nowhere"], ["nowhere: no such folder"]),
         (["check", "data=packed", "data.root=."], ["data.root=.: has no manifest.json"]),
