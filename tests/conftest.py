@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from cam_repro.config import config_dir
+from cam_repro.config import compose, config_dir
 from cam_repro.runs.predictions import to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
@@ -139,11 +139,11 @@ def command(monkeypatch, capsys, tmp_path):
 def compose_config():
     """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
 
-    def compose(name: str, *overrides: str) -> DictConfig:
+    def composed(name: str, *overrides: str) -> DictConfig:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return hydra.compose(name, list(overrides))
+            return compose(name, overrides)
 
-    return compose
+    return composed
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def tiny_run(tiny_tree):
         "model.resize_size=72",
         "data=ilsvrc",
         f"data.root={tiny_tree}",
-        "data.workers=0",
+        "loader.workers=0",
         "data.cache=null",
         "optim.iterations=6",
         "optim.batch_size=4",

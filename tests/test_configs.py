@@ -8,7 +8,6 @@ import hydra
 import numpy as np
 import pytest
 import torch
-from hydra.errors import MissingConfigException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
@@ -17,9 +16,12 @@ from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, _steps
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import config_dir, validate
+from cam_repro.config import choices, compose, config_dir, validate
+from cam_repro.data.augment import Augmentation
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
-from cam_repro.engine.settings import EvalSettings, LoaderSettings, TrainSettings
+from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.metrics.protocol import Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.folders import NO_MODEL, run_name
@@ -35,15 +37,16 @@ SCHEMAS = {
     "tables": TablesSettings,
     "score": ScoreSettings,
 }
-LOADING = LoaderSettings.__dataclass_fields__.keys()
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
 
 def names(group):
-    """The choices of a group; what begins with _ is a base of other files."""
-    found = sorted(path.stem for path in (config_dir() / group).glob("[!_]*.yaml"))
+    found = choices(group)
     assert found, f"no configs/{group}"
     return found
+
+
+GROUPS = sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 
 
 NETWORKS = [name for name in names("model") if name != NO_MODEL]
@@ -63,8 +66,10 @@ def valid(compose_config):
 
 
 def test_every_file_is_covered_here():
-    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
-    assert groups == {"model", "data", "optim", "recipe", "saliency", "view", "box", "experiment"}
+    assert set(GROUPS) == {
+        *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
+        *("protocol", "experiment"),
+    }
     assert set(COMMANDS) == set(SCHEMAS)
 
 
@@ -115,16 +120,35 @@ def test_rows_of_the_tables_have_their_networks(compose_config):
 @pytest.mark.parametrize("command", ["train", "eval", "data_command"])
 def test_data(valid, name, command):
     words = [f"data={name}", *(["model=nin"] if command == "train" else [])]
-    if command == "train" and name in WITHOUT_IMAGES:
-        with pytest.raises(MissingConfigException, match=f"recipe/{name}"):
-            valid(command, *words)
-        return
-    data = valid(command, *words).data
-    assert callable(get_object(data["_target_"]))
-    loading = {key: data[key] for key in LOADING}
-    assert validate(OmegaConf.create(loading), LoaderSettings) == LoaderSettings()
-    if command == "train":
-        assert name in names("recipe"), "train.yaml takes the recipe of the data set's name"
+    settings = valid(command, *words)
+    assert callable(get_object(settings.data["_target_"]))
+    assert settings.loader == LoaderSettings()
+    if command == "train" and name not in names("recipe"):
+        assert settings.optim == valid(command, "model=nin", "data=ilsvrc").optim
+
+
+@pytest.mark.parametrize("name", names("loader"))
+@pytest.mark.parametrize("command", ["train", "eval", "data_command", "reproduce"])
+def test_loader(valid, name, command):
+    words = [f"loader={name}", "loader.workers=3", *(["model=nin"] if command == "train" else [])]
+    assert valid(command, *words).loader.workers == 3
+
+
+@pytest.mark.parametrize("name", names("augment"))
+def test_augment(valid, name):
+    settings = valid("train", "model=nin", f"augment={name}").augment
+    assert settings.pop("name") == name
+    augmentation = instantiate(settings, input_size=4, resize_size=6)
+    assert isinstance(augmentation, Augmentation)
+    view = augmentation.validation_view()
+    assert (view.input_size, view.resize_size) == (4, 6)
+
+
+@pytest.mark.parametrize("name", names("protocol"))
+def test_protocol(valid, name):
+    protocol = instantiate(valid("score", f"protocol={name}").protocol)
+    assert isinstance(protocol, Protocol)
+    assert protocol.name == name
 
 
 @pytest.mark.parametrize("name", names("optim"))
@@ -174,7 +198,7 @@ EXPECTED_BOXES = {
 
 @pytest.mark.parametrize("name", names("box"))
 def test_box(valid, name):
-    rules = instantiate(OmegaConf.create(valid("eval", f"box=[{name}]").box))["rules"]
+    rules = instantiate(valid("eval", f"box=[{name}]").box)
     assert list(rules) == [name]
     assert isinstance(rules[name], BoxRule)
     map_HW = np.zeros((24, 32), np.float32)
@@ -188,10 +212,13 @@ def test_box(valid, name):
 def test_all_boxes_in_one_pass(valid):
     every = ",".join(names("box"))
     box = valid("eval", f"box=[{every}]").box
-    assert list(instantiate(OmegaConf.create(box))["rules"]) == names("box")
-    assert list(valid("eval").box["rules"]) == ["threshold", "heuristic"]
-    changed = instantiate(OmegaConf.create(valid("eval", "box.threshold=0.3").box))["rules"]
+    assert list(instantiate(box)) == names("box")
+    assert list(valid("eval").box) == ["threshold", "heuristic"]
+    assert list(valid("eval", "box=center").box) == ["center"]
+    assert list(valid("eval", "box=[center, threshold]").box) == ["center", "threshold"]
+    changed = instantiate(valid("eval", "box.threshold.threshold=0.3").box)
     assert changed["threshold"].threshold == 0.3
+    assert changed["heuristic"].loose == 0.2
 
 
 # --- experiments
@@ -212,7 +239,7 @@ def test_experiment(name):
         steps = list(_steps(settings, experiment.networks, "runs", "set"))
         trained = []
         for step in steps:
-            cfg = hydra.compose(step.command, step.arguments)
+            cfg = compose(step.command, step.arguments)
             line = validate(cfg, SCHEMAS[step.command])
             assert line.model["name"] == step.network
             assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
@@ -229,7 +256,7 @@ def test_experiment(name):
             else:
                 assert step.network in trained or line.model["weights"] is not None
                 assert line.view["name"] in {READINGS[r].view for r in experiment.readings}
-                assert set(line.box["rules"]) <= set(names("box"))
+                assert set(line.box) <= set(names("box"))
                 parts = step.folder.parts
                 assert parts[:4] == ("runs", "set", run_name(line.model), "eval")
         scored = {step.network for step in steps if step.command == "eval"}
@@ -290,7 +317,7 @@ def test_bases_of_other_files_are_not_named_as_choices(command):
     assert "_base" not in error
 
 
-@pytest.mark.parametrize("group", ["model", "data", "optim"])
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"experiment", "recipe"}))
 def test_every_key_of_a_group_is_explained(group):
     base = config_dir() / group / "_base.yaml"
     in_base = {"defaults", *OmegaConf.load(base)} if base.is_file() else set()
@@ -298,29 +325,36 @@ def test_every_key_of_a_group_is_explained(group):
         if group == "optim" and name != "step":
             continue  # the others change values of step's
         lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
-        assert lines[0].startswith("# ")
+        assert lines[0].startswith("# "), f"configs/{group}/{name}.yaml says first what it is"
         for before, line in pairwise(lines):
             if before.endswith(", ..."):
                 continue  # one comment goes on over several keys
             if name != "_base" and line.split(":")[0] in in_base:
                 continue  # explained there
             plain = re.match(
-                r"_target_:|on_error|(seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
+                r"(_target_|name|seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
             )
-            # One comment says of all its keys for reading images that they have no effect.
-            unused = name in WITHOUT_IMAGES and line.split(":")[0] in LOADING
-            if re.match(r"\w+:", line) and not plain and not unused:
+            if re.match(r"\w+:", line) and not plain:
                 assert re.search(r"\s# (\.\.\. )?\w", line), f"configs/{group}/{name}.yaml: {line}"
 
 
-@pytest.mark.parametrize(
-    ("command", "group"),
-    [
-        *(("train", "model"), ("train", "recipe"), ("reproduce", "experiment")),
-        *(("eval", "saliency"), ("eval", "view"), ("eval", "box")),
-    ],
-)
-def test_help_lists_the_choices(command, group):
-    header = OmegaConf.load(config_dir() / f"{command}.yaml").hydra.help.header
-    choices = NETWORKS if group == "model" else names(group)
-    assert set(choices) <= set(re.findall(r"\w+", header))
+@pytest.mark.parametrize("command_name", ["train", "eval", "reproduce", "data", "score"])
+def test_help_lists_the_choices_and_the_users_own(command, tmp_path, command_name):
+    config = "data_command" if command_name == "data" else command_name
+    defaults = OmegaConf.load(config_dir() / f"{config}.yaml").defaults
+    groups = {next(iter(each)).split()[-1] for each in defaults if OmegaConf.is_dict(each)}
+    groups |= {"box"} if command_name == "eval" else set()
+    for group in groups:
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "of_mine.yaml").write_text("{}")
+        (tmp_path / group / "_part.yaml").write_text("{}")
+    done = command(command_name, "--config-dir", str(tmp_path), "--help")
+    assert done.status == 0, done.err
+    said = done.out.partition("Choices:\n")[2].partition("Settings as they are now")[0]
+    listed = {
+        line[0]: line[1:]
+        for line in (text.split() for text in re.split(r"\n  (?=\w)", f"\n{said}"))
+        if line
+    }
+    assert {group: sorted([*names(group), "of_mine"]) for group in groups} == listed
+    assert max(map(len, said.splitlines())) <= 100

@@ -27,7 +27,9 @@ class Center(BoxRule):
 
     def __init__(self, scale: float = 0.75) -> None:
         if not isinstance(scale, int | float) or not 0 < scale <= 1:
-            raise UserError(f"box.scale={scale}: is a share of the image's sides, over 0 up to 1")
+            raise UserError(
+                f"box.center.scale={scale}: is a share of the image's sides, over 0 up to 1"
+            )
         self.scale = scale
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:

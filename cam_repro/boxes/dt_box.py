@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -239,25 +240,28 @@ def heatmap_image(map_HW: np.ndarray, jpeg_quality: int | None) -> np.ndarray | 
 class _ProgramBoxes(BoxRule):
     """What the two rules below share.
 
-    dt_thresholds: integers from 0 to 255, at least one; a pixel counts above them.
-    dt_jpeg_quality: 1 to 100, or None for a map that is not stored as a JPEG.
+    thresholds: integers from 0 to 255, at least one; a pixel counts above them.
+    jpeg_quality: 1 to 100, or None for a map that is not stored as a JPEG.
     """
 
+    name: ClassVar[str]
+    """What ``box=NAME`` calls the rule."""
+
     def __init__(
-        self, dt_thresholds: Sequence[int] = THRESHOLDS, dt_jpeg_quality: int | None = 75
+        self, thresholds: Sequence[int] = THRESHOLDS, jpeg_quality: int | None = 75
     ) -> None:
-        listed = isinstance(dt_thresholds, Sequence) and not isinstance(dt_thresholds, str)
-        if not (listed and dt_thresholds and all(_is_int(t, 0, 255) for t in dt_thresholds)):
+        listed = isinstance(thresholds, Sequence) and not isinstance(thresholds, str)
+        if not (listed and thresholds and all(_is_int(t, 0, 255) for t in thresholds)):
             raise UserError(
-                f"box.dt_thresholds={dt_thresholds}: is a list of integers from 0 to 255, as "
+                f"box.{self.name}.thresholds={thresholds}: is a list of integers from 0 to 255, as "
                 "[20,100,110]"
             )
-        if not (dt_jpeg_quality is None or _is_int(dt_jpeg_quality, 1, 100)):
+        if not (jpeg_quality is None or _is_int(jpeg_quality, 1, 100)):
             raise UserError(
-                f"box.dt_jpeg_quality={dt_jpeg_quality}: is an integer from 1 to 100, or null"
+                f"box.{self.name}.jpeg_quality={jpeg_quality}: is an integer from 1 to 100, or null"
             )
-        self.dt_thresholds = tuple(dt_thresholds)
-        self.dt_jpeg_quality = dt_jpeg_quality
+        self.thresholds = tuple(thresholds)
+        self.jpeg_quality = jpeg_quality
 
     def loose_and_tight(self, maps: RankedMaps, rank: int) -> tuple[Box, Box]:
         """The program's first two boxes; the first one twice where there is but one.
@@ -269,7 +273,7 @@ class _ProgramBoxes(BoxRule):
         """
         found = maps.once(
             rank,
-            ("dt_boxes", self.dt_thresholds, self.dt_jpeg_quality),
+            ("dt_boxes", self.thresholds, self.jpeg_quality),
             lambda: self._printed(maps.at_image_size(rank)),
         )
         if not found:
@@ -282,8 +286,8 @@ class _ProgramBoxes(BoxRule):
         return boxes[0], boxes[1]
 
     def _printed(self, map_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
-        heatmap_HW = heatmap_image(map_HW, self.dt_jpeg_quality)
-        return [] if heatmap_HW is None else dt_boxes(heatmap_HW, self.dt_thresholds, count=2)
+        heatmap_HW = heatmap_image(map_HW, self.jpeg_quality)
+        return [] if heatmap_HW is None else dt_boxes(heatmap_HW, self.thresholds, count=2)
 
 
 def _is_int(value: object, low: int, high: int) -> bool:
@@ -292,6 +296,8 @@ def _is_int(value: object, low: int, high: int) -> bool:
 
 class DtBox(_ProgramBoxes):
     """The program's first box, the loose one, for each of the five best classes."""
+
+    name: ClassVar[str] = "dt_box"
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [
@@ -302,6 +308,8 @@ class DtBox(_ProgramBoxes):
 
 class DtBoxHeuristic(_ProgramBoxes):
     """Loose and tight box of class 1, of class 2, loose box of class 3: the paper's Table 3."""
+
+    name: ClassVar[str] = "dt_box_heuristic"
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         guesses = [

@@ -111,25 +111,25 @@ def _log_likelihood(model: np.ndarray, colours_3M: np.ndarray) -> np.ndarray:
 class GraphCut(BoxRule):
     """Box of the largest connected piece of the object, for each of the five best classes.
 
-    graphcut_iterations: cuts, the first with colours of the seeds alone (the paper), the later ones
-    with colours fitted anew. graphcut_max_side: pixels; a larger image is cut at this size of its
+    iterations: cuts, the first with colours of the seeds alone (the paper), the later ones
+    with colours fitted anew. max_side: pixels; a larger image is cut at this size of its
     longer side and the box scaled back; None: at its own size.
     """
 
     needs_image: ClassVar[bool] = True
 
-    def __init__(self, graphcut_iterations: int = 1, graphcut_max_side: int | None = 256) -> None:
+    def __init__(self, iterations: int = 1, max_side: int | None = 256) -> None:
         for name, value in (
-            ("graphcut_iterations", graphcut_iterations),
-            ("graphcut_max_side", graphcut_max_side),
+            ("iterations", iterations),
+            ("max_side", max_side),
         ):
-            if value is None and name == "graphcut_max_side":
+            if value is None and name == "max_side":
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                remedy = ", or null" if name == "graphcut_max_side" else ""
-                raise UserError(f"box.{name}={value}: is an integer of at least 1{remedy}")
-        self.iterations = graphcut_iterations
-        self.max_side = graphcut_max_side
+                remedy = ", or null" if name == "max_side" else ""
+                raise UserError(f"box.graphcut.{name}={value}: is an integer of at least 1{remedy}")
+        self.iterations = iterations
+        self.max_side = max_side
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         assert maps.image_HW3 is not None, "needs_image is set: the image comes with the maps"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -16,8 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.cli.messages import LEFT, STOPPED, TRACEBACK_VARIABLE, fail, one_line
 from cam_repro.cli.sweeps import SWEEP, run_job, sweep_words
-from cam_repro.config import config_dir
+from cam_repro.cli.words import renamed
+from cam_repro.config import choices, config_dir, hydra_words
 from cam_repro.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -45,6 +52,31 @@ def _stored(*names: str) -> Iterator[None]:
     finally:
         for name in names:  # left there they would pass for schemas of the files
             del store.repo[f"{name}.yaml"]
+
+
+def _config_folders(words: Sequence[str]) -> list[Path]:
+    """List the folders of YAML files: ours, and the user's own of ``--config-dir``."""
+    folders = [config_dir()]
+    for word, following in pairwise([*words, ""]):
+        flag, equals, folder = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.append(Path(folder if equals else following))
+    return folders
+
+
+def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
+    """Say for ``--help`` what each group of a command's settings may be."""
+    text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
+    groups = re.findall(r"^  - (?:optional )?(\w+):", text, re.MULTILINE)
+    groups += ["box"] if config_name == "eval" else []  # no default of Hydra's (config.hydra_words)
+    lines = []
+    for group in groups:
+        start = f"  {group:10} "
+        names = choices(group, folders)
+        listed = textwrap.wrap(" ".join(names), 100 - len(start))
+        if len(names) > 1:
+            lines.append(start + ("\n" + " " * len(start)).join(listed))
+    return "Choices:\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _log_to_stderr() -> None:
@@ -76,7 +108,8 @@ def command(
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:
         traceback_wanted = TRACEBACK_VARIABLE in os.environ
-        flags: list[str] = []
+        typed: list[str] = []  # the command as it was typed, which the manifest will name
+        flags: list[str] = []  # of a sweep
 
         @contextlib.contextmanager
         def errors_in_one_line() -> Iterator[None]:
@@ -98,6 +131,7 @@ def command(
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     run_job(run, cfg, flags)
                     return
+                sys.argv = list(typed)
                 with errors_in_one_line():
                     _refuse_launcher()
                     run(cfg)
@@ -111,12 +145,27 @@ def command(
         def main() -> None:
             stored = contextlib.nullcontext() if groups else _stored("base", config_name)
             _log_to_stderr()  # Hydra says there which jobs a sweep has
+            typed[:] = sys.argv
             # With this set Hydra lets exceptions through instead of printing them its own way.
             with _full_error(True), errors_in_one_line(), stored:
-                if not SWEEP.isdisjoint(sys.argv):
-                    flags[:], settings = sweep_words(sys.argv[1:])
-                    sys.argv[1:] = [*flags, *settings]
-                hydra_main()
+                words, notes = renamed(config_name, typed[1:])
+                for note in notes:
+                    log.warning("%s", note)
+                folders = _config_folders(words)
+                OmegaConf.register_new_resolver(
+                    "choices",
+                    lambda: _choices_text(config_name, folders) if groups else "",
+                    replace=True,
+                )
+                words = hydra_words(config_name, words, folders)
+                if not SWEEP.isdisjoint(words):
+                    flags[:], settings = sweep_words(words)
+                    words = [*flags, *settings]
+                try:
+                    sys.argv = [typed[0], *words]
+                    hydra_main()
+                finally:
+                    sys.argv = list(typed)
 
         main.__doc__ = run.__doc__
         return main

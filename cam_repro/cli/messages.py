@@ -38,6 +38,8 @@ def one_line(error: BaseException) -> str | None:
         message = " ".join(message.splitlines()[:2])
     elif message.startswith('Could not detect "srun"'):
         message = "hydra/launcher=submitit_slurm: no srun here: start it where SLURM's commands are"
+    elif message.startswith("Config group override must be a string"):
+        message = "a choice of null cannot be given: leave it out, or name one (--help lists them)"
     elif not isinstance(error, UserError) and not message.startswith("Only one of --run"):
         return None
     return " ".join(message.split())
@@ -51,6 +53,10 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, message: str) -> s
         message = f"there is no setting {unknown[1]!r}: --help lists them"
         if unknown[1].startswith("data."):
             message += " (those of ILSVRC come with data=ilsvrc)"
+        elif unknown[1].startswith("protocol."):
+            message += " (those of another protocol come with protocol=NAME)"
+        elif unknown[1].startswith("box."):
+            message += " (those of a box rule are box.NAME.KEY, with box=[NAME,...])"
         elif unknown[1].startswith("hydra.launcher."):
             message += " (those of SLURM come with hydra/launcher=submitit_slurm)"
     elif launcher:

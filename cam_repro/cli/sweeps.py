@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from cam_repro.cli.messages import STOPPED, TRACEBACK_VARIABLE, fail, one_line
+from cam_repro.config import typed_words
 from cam_repro.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
     in_turn = job.runtime.choices["hydra/launcher"] == "basic"
     before = sys.argv
     flags = [flag for flag in flags if flag not in SWEEP]
-    sys.argv = [job.job.name, *flags, *job.overrides.task]  # what the manifest will name
+    sys.argv = [job.job.name, *flags, *typed_words(job.overrides.task)]  # for the manifest
     if not in_turn:  # Hydra has said it where the sweep was started
         log.info("%s", shlex.join(sys.argv))
         # Its own handler prints already; and it will call every job successful, failed ones too.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
@@ -20,7 +19,7 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.engine.processes import Processes
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
@@ -33,16 +32,14 @@ from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 log = logging.getLogger(__name__)
 
 
-def score_baseline(
-    settings: EvalSettings, loading: LoaderSettings, images: ImageSet, processes: Processes
-) -> Path:
+def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
     """Score boxes that look at no pixel, for the true class of every image.
 
     Without a network nothing is classified: predictions have the true class's box and no guesses,
     and scores.json has the accuracy at IoU 0.3, 0.5 and 0.7. For ``box=center`` it also has the
     best of the scales 0.05, 0.10 ... 1 at each of them.
     """
-    rules: dict[str, BoxRule] = instantiate(OmegaConf.create(settings.box))["rules"]
+    rules: dict[str, BoxRule] = instantiate(settings.box)
     _refuse_what_needs_a_network(settings, rules)
     if not images.has_boxes:
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
@@ -52,7 +49,7 @@ def score_baseline(
     if not processes.is_main:
         return folder
 
-    policy = ErrorPolicy(loading.on_error)
+    policy = ErrorPolicy(settings.loader.on_error)
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")

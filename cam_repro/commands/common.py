@@ -9,33 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
-from cam_repro.engine.settings import LoaderSettings
 
 log = logging.getLogger(__name__)
 
 
-def open_data(
-    data: dict[str, Any], processes: Processes, split: str, with_boxes: bool
-) -> tuple[ImageSet, LoaderSettings]:
-    """One split of the data set that ``data`` (configs/data/*.yaml) describes, and how to load it.
+def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes: bool) -> ImageSet:
+    """Open one split of the data set that ``data`` (configs/data/*.yaml) describes.
 
     The main process comes first: it makes the built-in set while the others wait.
     """
-    loading_keys = LoaderSettings.__dataclass_fields__.keys()
-    source = {k: v for k, v in data.items() if k not in loading_keys}
-    loading = validate(OmegaConf.create({k: data[k] for k in loading_keys}), LoaderSettings, "data")
     if not processes.is_main:
         processes.wait()
-    images = open_image_set(source, split, with_boxes)
+    images = open_image_set(data, split, with_boxes)
     if processes.is_main:
         processes.wait()
-    return images, loading
+    return images
 
 
 def announce(images: ImageSet) -> None:

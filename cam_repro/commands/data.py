@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cam_repro.config import validate
 from cam_repro.data.check import FAULTS, NOTES, SplitReport, TreeReport, some_of
 from cam_repro.data.ilsvrc.unpack import unpack
 from cam_repro.data.image_set import SPLITS
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_source
-from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_file_writable, write_json
 from cam_repro.runs.provenance import provenance
@@ -34,6 +34,7 @@ class DataCommandSettings:
 
     action: str = "check"
     data: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
     decode: bool = True
     tars: str | None = None
     splits: list[str] | None = None
@@ -88,18 +89,15 @@ def _pack(settings: DataCommandSettings) -> None:
     stored = Stored(
         settings.size, settings.format, settings.quality, settings.shard_bytes, settings.decode
     )
-    keys = LoaderSettings.__dataclass_fields__.keys()
-    loading = validate(
-        OmegaConf.create({key: settings.data[key] for key in keys}), LoaderSettings, "data"
-    )
-    data = open_source({key: v for key, v in settings.data.items() if key not in keys})
+    loader = settings.loader
+    data = open_source(settings.data)
     splits = settings.splits or data.splits()
     manifest = pack(
         [data.open(split) for split in splits],
         Path(settings.output).expanduser(),
         stored,
-        threads=max(1, (os.cpu_count() or 1) if loading.workers is None else loading.workers),
-        policy=ErrorPolicy(loading.on_error),
+        threads=max(1, (os.cpu_count() or 1) if loader.workers is None else loader.workers),
+        policy=ErrorPolicy(loader.on_error),
         provenance={"source": settings.data, **provenance()},
     )
     for split, packed in manifest["splits"].items():

@@ -22,7 +22,7 @@ from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.processes import Processes, join_processes
-from cam_repro.engine.settings import EvalSettings, LoaderSettings
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
@@ -59,10 +59,10 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
     with join_processes(settings.device) as processes:
-        images, loading = open_data(settings.data, processes, settings.split, with_boxes=True)
+        images = open_data(settings.data, processes, settings.split, with_boxes=True)
         announce(images)
         if settings.model is not None and settings.model["name"] == NO_MODEL:
-            return [score_baseline(settings, loading, images, processes)]
+            return [score_baseline(settings, images, processes)]
         if not images.has_images:
             raise UserError(
                 f"{images.folder}: has no images for a network to see: name a data set with "
@@ -72,7 +72,7 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
         folders = []
         for model_config, saliency in _what_to_score(settings, images, model_overrides):
             this_pass = _build(settings, model_config, saliency, images)
-            folder = _score(settings, model_config, this_pass, images, loading, compute)
+            folder = _score(settings, model_config, this_pass, images, compute)
             folders.append(folder)
         return folders
 
@@ -214,7 +214,7 @@ def _build(
         input_size=model_config["input_size"],
         resize_size=model_config["resize_size"],
     )
-    rules = instantiate(OmegaConf.create(settings.box))["rules"]
+    rules = instantiate(settings.box)
     return Pass(network, saliency, view, rules, settings.batch_size)
 
 
@@ -223,7 +223,6 @@ def _score(
     model_config: dict[str, Any],
     this_pass: Pass,
     images: ImageSet,
-    loading: LoaderSettings,
     compute: Compute,
 ) -> Path:
     """Run a pass; leave predictions, manifest, scores and contact sheet in its folder."""
@@ -233,7 +232,7 @@ def _score(
     shown = _spread(images, settings.contact_sheet)
     shown_ids = frozenset(sample.id for sample in shown)
     with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
-        found = evaluate(this_pass, images, loading, compute, shown_ids, maps_folder)
+        found = evaluate(this_pass, images, settings.loader, compute, shown_ids, maps_folder)
         if not compute.processes.is_main:
             return folder
         n_images = found.predictions.num_rows

@@ -11,18 +11,18 @@ import logging
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
-from cam_repro.config import validate
+from cam_repro.config import compose, validate
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.processes import join_processes
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import SCORING, eval_folder, is_scored, run_name, train_folder
@@ -93,6 +93,7 @@ class ReproduceSettings:
     experiment: Experiment = field(default_factory=Experiment)
     models: list[str] | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -123,7 +124,7 @@ def run_reproduce(cfg: DictConfig) -> None:
     started = time.perf_counter()
     with join_processes(settings.device) as processes:
         data_config = compose("eval", _common(settings, runs)).data
-        images, _ = open_data(data_config, processes, "val", with_boxes=True)
+        images = open_data(data_config, processes, "val", with_boxes=True)
         steps = list(_steps(settings, networks, runs, images.name))
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
@@ -169,14 +170,17 @@ def _check_weights(experiment: Experiment, networks: dict[str, Network]) -> None
 def _common(settings: ReproduceSettings, runs: str) -> list[str]:
     """Arguments of every command: the data set, where to compute and where to write.
 
-    The last two only where they are not the usual.
+    All but the data set only where they are not the usual.
     """
-    data = {f"data.{key}": value for key, value in settings.data.items() if value is not None}
-    machine = {"device": settings.device, "precision": settings.precision, "runs": runs}
+    given = [f"data={settings.experiment.data}"]
+    given += [f"data.{key}={value}" for key, value in settings.data.items() if value is not None]
     usual = ReproduceSettings()
-    unusual = {key: value for key, value in machine.items() if value != getattr(usual, key)}
-    given = [f"{key}={value}" for key, value in {**data, **unusual}.items()]
-    return [f"data={settings.experiment.data}", *given]
+    for key, value in asdict(settings.loader).items():
+        if value != getattr(usual.loader, key):
+            given.append(f"loader.{key}={value}")
+    machine = {"device": settings.device, "precision": settings.precision, "runs": runs}
+    given += [f"{key}={value}" for key, value in machine.items() if value != getattr(usual, key)]
+    return given
 
 
 def _steps(

@@ -36,12 +36,12 @@ def run_training(cfg: DictConfig) -> Path:
     if name == NO_MODEL:
         raise UserError("model=none is no network: it can be scored, not trained")
     with join_processes(settings.device) as processes:
-        train_set, loading = open_data(settings.data, processes, "train", with_boxes=False)
-        val_set, _ = open_data(settings.data, processes, "val", with_boxes=False)
+        train_set = open_data(settings.data, processes, "train", with_boxes=False)
+        val_set = open_data(settings.data, processes, "val", with_boxes=False)
         announce(train_set)
         if not train_set.has_images:
             raise UserError(f"{train_set.folder}: has no images to train on; name others by data=")
-        data = TrainingData(train_set, val_set, loading)
+        data = TrainingData(train_set, val_set, settings.loader)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
         earlier = find_earlier(settings, train_set, folder)
         if earlier is not None and is_complete(folder):

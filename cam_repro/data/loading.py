@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,85 +20,16 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage, at_size
-from cam_repro.data.views import View, squash
+from cam_repro.data.views import View
 from cam_repro.errors import UserError
 
 log = logging.getLogger(__name__)
 
 PRELOAD_LIMIT_BYTES = 2 * 2**30
 """``preload=auto`` keeps the decoded images in memory when they take less than this."""
-
-
-class Augmentation(ABC):
-    """What training does to an image: a part that never changes, then a random part."""
-
-    @abstractmethod
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        """The part that is the same every time, uint8 (H, W, 3); may be kept in memory."""
-
-    @abstractmethod
-    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The random part, uint8 (input_size, input_size, 3)."""
-
-
-class SquashCrop(Augmentation):
-    """Squash to ``resize_size``, random crop of ``input_size``, mirror half the time.
-
-    What Caffe's data layer did for the paper's networks (256, then 224 or 227).
-    """
-
-    def __init__(self, input_size: int, resize_size: int) -> None:
-        self.input_size = input_size
-        self.resize_size = resize_size
-
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        return squash(image, self.resize_size)
-
-    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        y, x = rng.integers(0, self.resize_size - self.input_size + 1, 2)
-        crop = pixels_HW3[y : y + self.input_size, x : x + self.input_size]
-        return crop[:, ::-1] if rng.random() < 0.5 else crop
-
-
-class RandomResizedCrop(Augmentation):
-    """A random part of the image of random area and shape, resized to the input; mirrored half.
-
-    Szegedy et al. 2015 ("Going deeper with convolutions", section 6): area 8 to 100 % of the
-    image, aspect ratio 3/4 to 4/3.
-    """
-
-    area = (0.08, 1.0)
-    log_ratio = (float(np.log(3 / 4)), float(np.log(4 / 3)))
-
-    def __init__(self, input_size: int, resize_size: int) -> None:
-        self.input_size = input_size
-
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        return np.asarray(image)
-
-    def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        height, width = pixels_HW3.shape[:2]
-        x, y, w, h = 0, 0, width, height
-        for _ in range(10):
-            area = rng.uniform(*self.area) * width * height
-            ratio = np.exp(rng.uniform(*self.log_ratio))
-            w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
-            if 0 < w <= width and 0 < h <= height:
-                x = int(rng.integers(0, width - w + 1))
-                y = int(rng.integers(0, height - h + 1))
-                break
-        else:  # no such part fits a very long image: take the whole
-            x, y, w, h = 0, 0, width, height
-        crop = squash(Image.fromarray(pixels_HW3[y : y + h, x : x + w]), self.input_size)
-        return crop[:, ::-1] if rng.random() < 0.5 else crop
-
-
-AUGMENTATIONS: dict[str, Callable[[int, int], Augmentation]] = {
-    "squash_crop": SquashCrop,
-    "random_resized_crop": RandomResizedCrop,
-}
 
 
 class PreparedImages(Dataset):
@@ -372,7 +302,9 @@ class ErrorPolicy:
         """Raise the first error under ``stop``; else name each file once in the log."""
         for error in unreadable:
             if self.on_error == "stop":
-                raise UserError(f"{error}; mend the file, or go on without with data.on_error=skip")
+                raise UserError(
+                    f"{error}; mend the file, or go on without with loader.on_error=skip"
+                )
             message = str(error)
             if message not in self.skipped:
                 self.skipped.append(message)

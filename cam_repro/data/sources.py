@@ -31,14 +31,17 @@ class DataSource(ABC):
         """
 
     def splits(self) -> list[str]:
-        """Name the splits that there are."""
-        there = []
+        """Name the splits that there are; UserError where there is none."""
+        there, errors = [], []
         for split in SPLITS:
             try:
                 self.open(split, with_boxes=False)
-            except UserError:
-                continue
-            there.append(split)
+            except UserError as error:
+                errors.append(error)
+            else:
+                there.append(split)
+        if not there:
+            raise errors[0]
         return there
 
     def make(self) -> Path:

@@ -30,12 +30,12 @@ from cam_repro.data.loading import (
     ViewBatch,
     view_loader,
 )
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
 from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.modes import evaluation_mode, frozen
-from cam_repro.engine.settings import LoaderSettings
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency

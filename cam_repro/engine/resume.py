@@ -20,6 +20,7 @@ LAST, BEST = "last.pt", "best.pt"
 """A run's checkpoints: the newest, and the one of the lowest validation error."""
 
 NOT_PART_OF_A_RUN = (
+    "loader",
     "device",
     "compile",
     "checkpoint_every",
@@ -34,6 +35,9 @@ NOT_PART_OF_A_RUN = (
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
     """Collect all that decides a run's outcome; to resume it, all of this must be unchanged."""
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
+    augment = {key: value for key, value in settings.augment.items() if key != "_target_"}
+    # By its name alone where it has no settings, as in the checkpoints of earlier versions.
+    identity["augment"] = augment if len(augment) > 1 else augment.get("name")
     weights = settings.model.get("weights")
     if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
         identity["model"] = {**identity["model"], "weights": sha256(weights)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.errors import UserError
 
 
@@ -18,20 +19,6 @@ def _require(ok: bool, message: str) -> None:
 
 def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
     _require(value in choices, f"{key}={value}: choose one of {', '.join(choices)}")
-
-
-@dataclass
-class LoaderSettings:
-    """How images are read: the keys of configs/data/*.yaml that do not say which ones."""
-
-    on_error: str = "stop"
-    preload: str = "auto"
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("data.on_error", self.on_error, ("stop", "skip"))
-        _one_of("data.preload", self.preload, ("auto", "yes", "no"))
-        _require(self.workers is None or self.workers >= 0, "data.workers: must be 0 or more")
 
 
 @dataclass
@@ -78,7 +65,8 @@ class TrainSettings:
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     optim: OptimSettings = field(default_factory=OptimSettings)
-    augment: str = "squash_crop"
+    augment: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -92,7 +80,6 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
-        _one_of("augment", self.augment, ("squash_crop", "random_resized_crop"))
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
 
@@ -106,6 +93,7 @@ class EvalSettings:
     saliency: dict[str, Any] | None = None
     view: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     checkpoint: str = "last"
     batch_size: int | None = None

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
-    AUGMENTATIONS,
     ErrorPolicy,
     LabelledBatch,
     TrainImages,
@@ -31,14 +32,14 @@ from cam_repro.data.loading import (
     ValidationImages,
     collate_labelled,
 )
-from cam_repro.data.views import Center, Squash
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import classification_errors
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.optim import learning_rate, make_optimizer, set_learning_rate
 from cam_repro.engine.resume import BEST, LAST, Progress, run_identity
-from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.signals import StopRequest
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
@@ -342,10 +343,10 @@ class Run:
 def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
     """Make loaders of this process's training batches and of its share of the validation images."""
     settings, loading, compute = run.settings, run.data.loading, run.compute
-    sizes = settings.model["input_size"], settings.model["resize_size"]
-    augmentation = AUGMENTATIONS[settings.augment](*sizes)
-    # Validation shows one crop as training did: the centre of the squash, or the whole image.
-    view = (Center if settings.augment == "squash_crop" else Squash)(*sizes)
+    sizes = {key: settings.model[key] for key in ("input_size", "resize_size")}
+    of_augment = {key: value for key, value in settings.augment.items() if key != "name"}
+    augmentation: Augmentation = instantiate(of_augment, **sizes)
+    view = augmentation.validation_view()
     options: dict[str, Any] = {
         "workers": compute.loader_workers(loading.workers),
         "collate_fn": collate_labelled,

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cam_repro.files import atomic_path
-from cam_repro.metrics.threshold_curve import ThresholdCurve
+from cam_repro.metrics.protocol import Curves
 
 # Of Okabe and Ito's palette, which the colour-blind can tell apart; marks differ besides.
 _LINES = {
@@ -17,22 +17,20 @@ _LINES = {
 }
 
 
-def draw_threshold_curve(
-    path: Path, curve: ThresholdCurve, title: str, own: float | None = None
-) -> None:
-    """The three errors over the threshold as a PNG, a mark at the lowest of each.
+def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
+    """Draw errors over the threshold as a PNG, a mark at the lowest of each.
 
-    own: threshold of the run, drawn as a vertical line; None draws none.
+    The threshold of the run, where it has one, is a vertical line.
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    if own is not None:
-        axes.axvline(
-            100 * own, color="0.6", lw=1, ls="--", label=f"the run's threshold, {100 * own:g} %"
-        )
-    for name, (label, colour, mark) in _LINES.items():
-        best = curve.best[name]
-        axes.plot(100 * curve.thresholds_T, curve.errors[name], color=colour, lw=1.5)
+    if curves.own is not None:
+        label = f"the run's threshold, {100 * curves.own:g} %"
+        axes.axvline(100 * curves.own, color="0.6", lw=1, ls="--", label=label)
+    for number, (name, error_T) in enumerate(curves.errors.items()):
+        label, colour, mark = _LINES.get(name, (name, f"C{number}", "v"))
+        best = curves.best[name]
+        axes.plot(100 * curves.thresholds_T, error_T, color=colour, lw=1.5)
         axes.plot(
             100 * best["threshold"],
             best["error"],

@@ -6,12 +6,15 @@ An image counts as right when its one box reaches the IoU with any of its true b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes, paired_iou
-from cam_repro.truth import RaggedBoxes
+from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.protocol import Needs, Protocol, Scored, row_of_ious
+from cam_repro.truth import RaggedBoxes, Truth
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 CENTRED_SCALES = tuple(step / 20 for step in range(1, 21))
@@ -78,3 +81,22 @@ def _accuracy(iou_N: np.ndarray, thresholds: Sequence[float]) -> dict[str, float
         f"{threshold:g}": 100 * int(np.count_nonzero(iou_N >= threshold)) / len(iou_N)
         for threshold in thresholds
     }
+
+
+class GtKnown(Protocol):
+    """One box an image, the true class being given: accuracy at each of ``IOU_THRESHOLDS``."""
+
+    name: ClassVar[str] = "gt_known"
+    needs: ClassVar[Needs] = Needs.KNOWN_BOXES
+
+    def score(self, truth: Truth, given: np.ndarray) -> Scored:
+        """Score the box of each image, int (N, 4)."""
+        warn_without_box(truth.boxes)
+        accuracy = gt_known_accuracy(given, truth.boxes)
+        return Scored(
+            {"n_images": len(truth), "gt_known": accuracy},
+            [
+                row_of_ious("", accuracy, "IoU {0}"),
+                row_of_ious("GT-known %", accuracy, "{1:.2f}"),
+            ],
+        )

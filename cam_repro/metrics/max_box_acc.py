@@ -26,8 +26,9 @@ Array names: T thresholds, L the 255 levels, B components, M boxes, I IoU thresh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -43,6 +44,9 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
+from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.protocol import Needs, Protocol, Scored, row_of_ious
+from cam_repro.truth import Truth
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 N_THRESHOLDS = 1000
@@ -282,3 +286,45 @@ def resized_boxes(boxes_M4: np.ndarray, width: int, height: int, size: int = SIZ
     """
     boxes_M4 = np.asarray(boxes_M4, np.float64).reshape(-1, 4)
     return (boxes_M4 * float(size) / np.array([width, height] * 2, np.float64)).astype(np.int64)
+
+
+# --- the protocol --------------------------------------------------------------------------------
+
+
+class BestThreshold(Protocol):
+    """MaxBoxAcc and MaxBoxAccV2: the accuracy of boxes of maps at their best threshold.
+
+    That threshold is chosen on the images that are scored (an oracle), as in Choe et al.
+    multi_contour: the boxes of all contours of a map are tried, not that of the largest alone.
+    """
+
+    name: ClassVar[str] = "max_box_acc"
+    needs: ClassVar[Needs] = Needs.MAPS
+
+    def __init__(self, multi_contour: bool = False) -> None:
+        if not isinstance(multi_contour, bool):
+            raise UserError(f"protocol.multi_contour={multi_contour}: is true or false")
+        self.multi_contour = multi_contour
+
+    def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
+        """Score the map of each image's true class. UserError where a size is not known."""
+        sizes_N2 = truth.sizes_N2
+        if sizes_N2 is None or not (sizes_N2 > 0).all():
+            raise UserError(
+                "the ground truth does not say how large each image is, which max_box_acc needs: "
+                "give a CSV with width and height, a metadata folder, XML files with <size>, or a "
+                "run"
+            )
+        warn_without_box(truth.boxes)
+        accumulator = MaxBoxAccAccumulator(self.multi_contour)
+        for i, map_hw in enumerate(given):
+            accumulator.add(map_hw, truth.boxes.of(i), *sizes_N2[i].tolist())
+        found = accumulator.result()
+        numbers = found.as_json()
+        lines = [
+            row_of_ious("", numbers["max_box_acc"], "IoU {0}"),
+            row_of_ious("MaxBoxAcc %", numbers["max_box_acc"], "{1:.2f}"),
+            row_of_ious("at threshold", numbers["best_threshold"], "{1:.3f}"),
+            f"{'mean (V2) %':14}{found.mean:9.2f}",
+        ]
+        return Scored(numbers, lines)

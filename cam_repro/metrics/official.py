@@ -7,13 +7,20 @@ image. G guesses an image, best first; a place without a guess has a negative la
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cam_repro.errors import UserError
+from cam_repro.formats.submissions import PAD
 from cam_repro.geometry import paired_iou
+from cam_repro.metrics.protocol import Needs, Protocol, Scored
 from cam_repro.truth import RaggedBoxes, Truth
+from cam_repro.types import NO_LABEL
+
+if TYPE_CHECKING:
+    from cam_repro.runs.guesses import Guesses
 
 log = logging.getLogger(__name__)
 
@@ -109,3 +116,38 @@ def errors(
         )
         for k in range(1, n_guesses + 1)
     ]
+
+
+class ClsLoc(Protocol):
+    """The official metric: classification and localization error of the first 1 to 5 guesses."""
+
+    name: ClassVar[str] = "clsloc"
+    needs: ClassVar[Needs] = Needs.GUESSES
+    heeds_blacklist: ClassVar[bool] = True
+
+    def score(self, truth: Truth, given: Guesses) -> Scored:
+        """Score guesses; an image without a label, or without a true box, counts as an error."""
+        n_images = len(truth)
+        unknown = int((truth.labels_N == NO_LABEL).sum())
+        if n_images and unknown == n_images:
+            raise UserError("the ground truth has no labels, so there is nothing to score")
+        if unknown:
+            log.warning("%d of %d images have no label: each counts as an error", unknown, n_images)
+        warn_without_box(truth.boxes)
+        right = hits(truth, given.labels_N5, given.boxes_N54)
+        blacklisted_N = truth.blacklisted_N
+        rows = errors(*right, blacklisted_N)
+        numbers = {
+            "n_images": n_images,
+            "n_blacklisted": 0 if blacklisted_N is None else int(blacklisted_N.sum()),
+            "n_without_guess": int((given.labels_N5 == PAD).all(1).sum()),
+            "n_without_box": int((truth.boxes.counts_N == 0).sum()),
+            "guesses": [asdict(row) for row in rows],
+        }
+        return Scored(
+            numbers,
+            [
+                "guesses  cls error %  cls-loc error %",
+                *(f"{row.k:7d}  {row.cls_error:11.2f}  {row.clsloc_error:15.2f}" for row in rows),
+            ],
+        )

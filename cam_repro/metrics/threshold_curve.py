@@ -10,8 +10,10 @@ Array names: T thresholds, B components, N images, M true boxes of an image.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +29,16 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import IOU_THRESHOLD
+from cam_repro.metrics.official import IOU_THRESHOLD, warn_without_box
+from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
+from cam_repro.resample import resize
+from cam_repro.runs.folders import box_settings
+from cam_repro.truth import Truth
+
+log = logging.getLogger(__name__)
+
+MAX_THRESHOLDS = 10_000
+"""How many thresholds may be tried."""
 
 ERRORS = ("top1", "top5", "gt_known")
 
@@ -132,14 +143,7 @@ class ThresholdCurve:
     @property
     def best(self) -> dict[str, dict[str, float]]:
         """Of each error the lowest, and the lowest threshold that has it."""
-        best = {name: int(error_T.argmin()) for name, error_T in self.errors.items()}
-        return {
-            name: {
-                "threshold": float(self.thresholds_T[index]),
-                "error": float(self.errors[name][index]),
-            }
-            for name, index in best.items()
-        }
+        return Curves(self.thresholds_T, self.errors).best
 
     def at(self, threshold: float) -> dict[str, float]:
         """The errors at one of the thresholds: what scores.json says of a rule."""
@@ -203,3 +207,90 @@ class ThresholdCurveAccumulator:
         n_of = {"top1": n_kept, "top5": n_kept, "gt_known": self.n_images}
         errors = {name: 100 * wrong_T / n_of[name] for name, wrong_T in self._wrong_T.items()}
         return ThresholdCurve(errors, self.thresholds_T, self.n_images, self.n_blacklisted)
+
+
+# --- the protocol --------------------------------------------------------------------------------
+
+
+class EveryThreshold(Protocol):
+    """Localization error of a run at every threshold of the rule ``box=threshold``.
+
+    The lowest error is at a threshold chosen on the images that are scored (an oracle).
+    thresholds: how many are tried, 0, 1/n, 2/n ...; that of the run comes besides.
+    """
+
+    name: ClassVar[str] = "threshold_curve"
+    needs: ClassVar[Needs] = Needs.RUN_MAPS
+
+    def __init__(self, thresholds: int = 100) -> None:
+        is_number = isinstance(thresholds, int) and not isinstance(thresholds, bool)
+        if not (is_number and 2 <= thresholds <= MAX_THRESHOLDS):
+            raise UserError(
+                f"protocol.thresholds={thresholds}: is a whole number from 2 to {MAX_THRESHOLDS}"
+            )
+        self.n_thresholds = thresholds
+
+    def score(self, truth: Truth, given: RunMaps) -> Scored:
+        """Score the maps of a run; warn where they are not those that its boxes came from."""
+        run, own = given.run, self._own_threshold(given)
+        assert truth.sizes_N2 is not None, "a run knows the size of its images"
+        warn_without_box(truth.boxes)
+        thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
+        thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
+        interpolation = run.manifest.get("config", {}).get("view", {}).get("interpolation")
+        accumulator = ThresholdCurveAccumulator(thresholds_T)
+        differ = []  # images
+        for i, map_hw in enumerate(given.maps):
+            width, height = truth.sizes_N2[i].tolist()
+            map_HW = resize(map_hw, width, height, interpolation or "linear")
+            boxes_T4 = boxes_over_thresholds(map_HW, thresholds_T)
+            places = np.flatnonzero(run.classes_N5[i] == truth.labels_N[i]).tolist()
+            place = places[0] if places else None
+            is_blacklisted = truth.blacklisted_N is not None and bool(truth.blacklisted_N[i])
+            accumulator.add(boxes_T4, truth.boxes.of(i), place, is_blacklisted)
+            if own is not None:
+                recorded_4 = run.rules["threshold"].gt_known_N4[i]
+                if (boxes_T4[thresholds_T == own] != recorded_4).any():
+                    differ.append(truth.ids[i])
+        if differ:
+            log.warning(
+                "%d of %d boxes at threshold %g are not those of the run (the first: %s): maps of "
+                "another pass, or another version of OpenCV",
+                len(differ),
+                len(truth),
+                own,
+                differ[0],
+            )
+        curve = accumulator.result()
+        numbers = curve.as_json()
+        if own is not None:
+            numbers["run"] = {"threshold": own, **curve.at(own)}
+        curves = Curves(curve.thresholds_T, curve.errors, own)
+        return Scored(numbers, self._table(curve, own), curves)
+
+    @staticmethod
+    def _own_threshold(given: RunMaps) -> float | None:
+        """Give the threshold that the run's own boxes were made at, if it has such boxes."""
+        boxes = box_settings(given.run.manifest.get("config", {}))
+        threshold: float | None = boxes.get("threshold", {}).get("threshold")
+        return threshold
+
+    def _table(self, curve: ThresholdCurve, own: float | None) -> list[str]:
+        """Write ten thresholds or so, the run's own, and the best of each error."""
+
+        def row(name: str, values: Iterable[float], form: str = "{:.2f}") -> str:
+            return f"{name:>12}" + "".join(f"{form.format(value):>10}" for value in values)
+
+        n = self.n_thresholds
+        tenths = np.arange(0, n, -(-n // 10)) / n
+        lines = [
+            "localization error, %, by the box's threshold",
+            f"{'threshold':>12}     top-1     top-5  GT-known",
+        ]
+        lines += [row(f"{at:.3g}", curve.at(at).values()) for at in tenths.tolist()]
+        if own is not None:
+            lines.append(row(f"run's {own:g}", curve.at(own).values()))
+        best = curve.best.values()
+        lines.append(row("lowest", [each["error"] for each in best]))
+        lines.append(row("at threshold", [each["threshold"] for each in best], "{:.3g}"))
+        return lines

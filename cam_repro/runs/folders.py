@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def is_complete(folder: Path) -> bool:
 
 _RUN_FILES = ("manifest.json", "predictions.parquet")
 
+
+def box_settings(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the settings of each box rule that the configuration of a pass has, by its name.
+
+    Runs of earlier versions have them one level deeper, and some under longer names.
+    """
+    boxes = config.get("box") or {}
+    if "rules" not in boxes:
+        return dict(boxes)
+    return {
+        name: {re.sub("^(dt|graphcut)_", "", key): value for key, value in rule.items()}
+        for name, rule in boxes["rules"].items()
+    }
+
+
 SCORING = ("saliency", "view", "box")
 """The groups of settings that decide what a scored pass finds, besides the weights."""
 
@@ -82,7 +98,7 @@ def other_settings(folder: Path, config: dict[str, Any]) -> list[str]:
         if there is None or wanted is None:
             return False
         if group == "box":
-            there, wanted = there["rules"], wanted["rules"]
+            there = box_settings(before)
             return any(there.get(name) != rule for name, rule in wanted.items())
         return bool(there != wanted)
 
@@ -98,8 +114,7 @@ def refuse_to_replace(folder: Path, config: dict[str, Any]) -> None:
     if config.get("overwrite") or not is_complete(folder):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    there = (manifest.get("config", {}).get("box") or {}).get("rules", {})
-    wanted = (config.get("box") or {}).get("rules", {})
+    there, wanted = box_settings(manifest.get("config", {})), box_settings(config)
     lost = [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in there.items()

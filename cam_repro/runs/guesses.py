@@ -52,7 +52,7 @@ def read_guesses(path: Path, truth: Truth, rule: str | None, with_labels: bool) 
     if folder is not None:
         return _read_run(folder, truth, rule, with_labels)
     if rule is not None:
-        raise UserError(f"rule={rule}: {path} is no run folder, so it has no rules")
+        raise UserError(f"box={rule}: {path} is no run folder, so it has no box rules")
     if set(KAGGLE_HEADER) <= set(read_header(path, "submission")):
         return _read_kaggle(path, truth, with_labels)
     return _read_text(path, truth, with_labels)
@@ -65,7 +65,7 @@ def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -
     names = list(table.rules)
     name = rule or names[0]
     if name not in names:
-        raise UserError(f"rule={name}: {folder} has {', '.join(names)}")
+        raise UserError(f"box={name}: {folder} has {', '.join(names)}")
     found = table.rules[name]
     if with_labels:
         if not table.manifest.get("classifies", True):
@@ -85,7 +85,7 @@ def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -
         )
     rows_N = match_ids(table.ids, truth.ids, folder)
     others = ", ".join(other for other in names if other != name)
-    log.info("rule %s%s", name, f" (rule=NAME for {others})" if others else "")
+    log.info("box rule %s%s", name, f" (box=NAME for {others})" if others else "")
     return Guesses(
         labels_N5=_in_order(found.classes_N5, rows_N),
         boxes_N54=_in_order(found.boxes_N54, rows_N),

@@ -9,23 +9,27 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir
+from cam_repro.runs.folders import box_settings
 
 
 def changed_settings(manifest: dict[str, Any], rule: str) -> list[str]:
-    """Settings of maps and boxes that differ from those of configs/: ``["box.threshold=0.3"]``.
+    """List the settings of maps and boxes that differ from those of configs/.
+
+    As words of a command line: ``["box.threshold.threshold=0.3"]``.
 
     manifest: of the run. rule: one of its box rules; the others do not count. Nothing
     is said of a method, a view or a rule that configs/ does not have.
     """
     config = manifest.get("config") or {}
-    boxes = (config.get("box") or {}).get("rules") or {}
     used = {
         ("saliency", manifest["saliency"]): config.get("saliency"),
         ("view", manifest["view"]): config.get("view"),
-        ("box", rule): boxes.get(rule),
+        ("box", rule): box_settings(config).get(rule),
     }
     return [
-        f"{group}.{key}={_word(value)}"
+        f"{group}.{name}.{key}={_word(value)}"
+        if group == "box"
+        else f"{group}.{key}={_word(value)}"
         for (group, name), values in used.items()
         for key, value in (values or {}).items()
         if value != _defaults(group, name).get(key, value)
@@ -43,7 +47,5 @@ def _defaults(group: str, name: str) -> dict[str, Any]:
     path = config_dir() / group / f"{name}.yaml"
     if not path.is_file():
         return {}
-    config = OmegaConf.create({group: OmegaConf.load(path)})  # boxes refer to ${box.threshold}
-    values: Any = OmegaConf.to_container(config, resolve=True)
-    values = values[group]
-    return values["rules"][name] if group == "box" else values
+    values: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return values

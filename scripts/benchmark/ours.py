@@ -12,20 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from common import Bench, Found, Mode, Network, best_iou, take
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.utils import instantiate
 from measure import Variant
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
-from cam_repro.config import config_dir
+from cam_repro.config import compose, config_dir
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored, pack
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten, View
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Pass, evaluate
-from cam_repro.engine.settings import LoaderSettings, OptimSettings, TrainSettings
+from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.train import TrainingData, train
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
 from cam_repro.saliency.cam import Cam
@@ -40,7 +41,7 @@ def rules(names: Sequence[str]) -> dict[str, BoxRule]:
     """``box=[NAME,...]``"""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("eval", [f"box=[{','.join(names)}]"])
-    return dict(instantiate(composed.box)["rules"])
+    return dict(instantiate(composed.box))
 
 
 def compute_of(bench: Bench, mode: Mode) -> Compute:
@@ -143,6 +144,7 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
     val_images = take(bench.source, 1)
     settings = TrainSettings(
         model=network.config,
+        augment={"_target_": "cam_repro.data.augment.SquashCrop"},
         optim=OptimSettings(
             lr=1e-6, batch_size=bench.train_batch, accumulate=parts, iterations=n_iterations
         ),

@@ -267,11 +267,11 @@ def test_the_smallest_number_is_still_something():
 
 @pytest.mark.parametrize("value", [-0.01, 1.0, 1.5, 20, float("nan")])
 def test_a_threshold_is_a_share_under_one(value):
-    with pytest.raises(UserError, match=rf"^box\.threshold={value}: "):
+    with pytest.raises(UserError, match=rf"^box\.threshold\.threshold={value}: "):
         ThresholdBox(value)
-    with pytest.raises(UserError, match=rf"^box\.loose={value}: "):
+    with pytest.raises(UserError, match=rf"^box\.heuristic\.loose={value}: "):
         HeuristicBoxes(loose=value)
-    with pytest.raises(UserError, match=rf"^box\.tight={value}: "):
+    with pytest.raises(UserError, match=rf"^box\.heuristic\.tight={value}: "):
         HeuristicBoxes(tight=value)
 
 
@@ -282,7 +282,10 @@ def test_threshold_zero_keeps_what_is_positive():
 
 @pytest.mark.parametrize(("loose", "tight"), [(0.3, 0.3), (0.5, 0.2)])
 def test_loose_must_be_under_tight(loose, tight):
-    with pytest.raises(UserError, match=rf"box\.loose={loose} must be under box\.tight={tight}"):
+    with pytest.raises(
+        UserError,
+        match=rf"box\.heuristic\.loose={loose} must be under box\.heuristic\.tight={tight}",
+    ):
         HeuristicBoxes(loose=loose, tight=tight)
 
 
@@ -467,7 +470,7 @@ def test_center_guesses_one_box_for_the_five_best():
 
 @pytest.mark.parametrize("scale", [0, -0.5, 1.01, 75, float("nan"), "half"])
 def test_a_scale_is_a_share_of_the_sides(scale):
-    with pytest.raises(UserError, match=rf"^box\.scale={scale}: is a share"):
+    with pytest.raises(UserError, match=rf"^box\.center\.scale={scale}: is a share"):
         Center(scale)
 
 

@@ -15,7 +15,6 @@ from hydra.utils import instantiate
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from omegaconf import OmegaConf
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
@@ -319,12 +318,12 @@ def at_size(*maps_HW: np.ndarray, classes: list[int]) -> RankedMaps:
 
 def test_the_box_is_one_pixel_more_than_the_rectangle():
     # The program prints (4, 4, 20, 20); the authors' script adds width and height to x and y.
-    assert DtBox(dt_jpeg_quality=None)(at_size(nested(), classes=[9])) == [(9, (4, 4, 24, 24))]
+    assert DtBox(jpeg_quality=None)(at_size(nested(), classes=[9])) == [(9, (4, 4, 24, 24))]
 
 
 def test_one_loose_box_for_each_of_five_classes():
     maps = at_size(*(nested(dx) for dx in range(6)), classes=[5, 4, 3, 2, 1, 0])
-    rule = DtBox(dt_jpeg_quality=None)
+    rule = DtBox(jpeg_quality=None)
     guesses = [(5 - dx, (4 + dx, 4, 24 + dx, 24)) for dx in range(5)]
     assert rule(maps) == guesses
     assert rule(maps.first(2)) == guesses[:2]
@@ -333,7 +332,7 @@ def test_one_loose_box_for_each_of_five_classes():
 
 def test_heuristic_is_loose_and_tight_of_two_classes_and_loose_of_the_third():
     maps = at_size(*(nested(dx) for dx in range(5)), classes=[5, 4, 3, 2, 1])
-    rule = DtBoxHeuristic(dt_jpeg_quality=None)
+    rule = DtBoxHeuristic(jpeg_quality=None)
     guesses = [
         (5, (4, 4, 24, 24)),
         (5, (6, 6, 16, 16)),
@@ -347,7 +346,7 @@ def test_heuristic_is_loose_and_tight_of_two_classes_and_loose_of_the_third():
 
 
 def test_where_there_is_one_box_it_is_loose_and_tight():
-    rule = DtBoxHeuristic(dt_thresholds=[20], dt_jpeg_quality=None)
+    rule = DtBoxHeuristic(thresholds=[20], jpeg_quality=None)
     assert rule(at_size(nested(), classes=[9])) == [(9, (4, 4, 24, 24))] * 2
 
 
@@ -356,8 +355,8 @@ def test_a_map_is_stored_as_a_jpeg_unless_told_otherwise():
     maps = at_size(m, classes=[9])
     for quality in (75, None):
         x, y, w, h = dt_boxes(heatmap_image(m, quality))[0]
-        assert DtBox(dt_jpeg_quality=quality)(maps) == [(9, (x, y, x + w, y + h))]
-    assert DtBox()(maps) == DtBox(dt_jpeg_quality=75)(maps) != DtBox(dt_jpeg_quality=None)(maps)
+        assert DtBox(jpeg_quality=quality)(maps) == [(9, (x, y, x + w, y + h))]
+    assert DtBox()(maps) == DtBox(jpeg_quality=75)(maps) != DtBox(jpeg_quality=None)(maps)
 
 
 NOTHING = {
@@ -374,7 +373,7 @@ NOTHING = {
 def test_nothing_to_box_is_answered_by_the_whole_image(rule, m):
     assert set(rule(RankedMaps([4], m[None], 40, 30))) == {(4, (0, 0, 39, 29))}
     # Nor is there a box where nothing exceeds a threshold.
-    none = DtBox(dt_thresholds=[255])
+    none = DtBox(thresholds=[255])
     assert none(at_size(nested(), classes=[4])) == [(4, (0, 0, 39, 29))]
 
 
@@ -393,7 +392,7 @@ def test_nothing_to_box_is_answered_by_the_whole_image(rule, m):
 @example(np.ones((1, 1, 1), np.float32), 3, 3, None)
 def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
     maps = RankedMaps(list(range(len(maps_Rhw))), maps_Rhw, width, height)
-    for rule in (DtBox((0, 100), quality), DtBoxHeuristic(dt_jpeg_quality=quality)):
+    for rule in (DtBox((0, 100), quality), DtBoxHeuristic(jpeg_quality=quality)):
         guesses = rule(maps)
         assert len(guesses) >= len(maps)
         for _, (x0, y0, x1, y1) in guesses:
@@ -409,24 +408,27 @@ def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
 )
 @pytest.mark.parametrize("rule", [DtBox, DtBoxHeuristic])
 def test_thresholds_are_bytes(rule, value):
-    with pytest.raises(UserError, match=r"^box\.dt_thresholds=.*: is a list of integers"):
-        rule(dt_thresholds=value)
+    with pytest.raises(
+        UserError, match=r"^box\.dt_box(_heuristic)?\.thresholds=.*: is a list of integers"
+    ):
+        rule(thresholds=value)
 
 
 @pytest.mark.parametrize("value", [0, 101, 75.0, True, "75"])
 def test_jpeg_quality_is_a_percentage_or_nothing(value):
-    with pytest.raises(UserError, match=rf"^box\.dt_jpeg_quality={value}: is an integer from 1"):
-        DtBox(dt_jpeg_quality=value)
+    with pytest.raises(
+        UserError, match=rf"^box\.dt_box\.jpeg_quality={value}: is an integer from 1"
+    ):
+        DtBox(jpeg_quality=value)
 
 
-def test_one_setting_reaches_both_rules(compose_config):
+def test_settings_reach_each_rule(compose_config):
     def built(*words):
         words = ("box=[dt_box,dt_box_heuristic]", *words)
-        box = validate(compose_config("eval", *words), EvalSettings).box
-        both = instantiate(OmegaConf.create(box))["rules"]
+        both = instantiate(validate(compose_config("eval", *words), EvalSettings).box)
         assert list(both) == ["dt_box", "dt_box_heuristic"]
-        return [(s.dt_thresholds, s.dt_jpeg_quality) for s in both.values()]
+        return [(s.thresholds, s.jpeg_quality) for s in both.values()]
 
     assert built() == [((20, 100, 110), 75)] * 2
-    changed = built("box.dt_thresholds=[30,90,150]", "box.dt_jpeg_quality=null")
-    assert changed == [((30, 90, 150), None)] * 2
+    changed = built("box.dt_box.thresholds=[30,90,150]", "box.dt_box_heuristic.jpeg_quality=null")
+    assert changed == [((30, 90, 150), 75), ((20, 100, 110), None)]

@@ -11,7 +11,6 @@ from hydra.utils import instantiate
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.graphcut import GraphCut, _log_likelihood, graph_cut
@@ -61,7 +60,7 @@ def test_the_object_is_found_from_a_blob_inside_it(finish, iterations):
     m = blob(120, 90, 45, 35)
     # Seeds alone are far smaller than the object.
     assert np.argwhere(m > np.quantile(m, 0.95)).max(axis=0).tolist() < [59, 79]
-    rule = GraphCut(graphcut_iterations=iterations)
+    rule = GraphCut(iterations=iterations)
     assert rule(maps_of(image_HW3, m)) == [(0, (30, 20, 79, 59))]
 
 
@@ -88,10 +87,10 @@ def test_a_larger_image_is_cut_small_and_its_box_scaled_back():
     image_HW3 = drawn(512, 256, (100, 60, 299, 199, RED))
     maps = maps_of(image_HW3, blob(512, 256, 180, 120, 40))
     # Edges on even pixels: at half the size the same object.
-    assert GraphCut(graphcut_max_side=None)(maps) == [(0, (100, 60, 299, 199))]
-    assert GraphCut(graphcut_max_side=256)(maps) == [(0, (100, 60, 299, 199))]
+    assert GraphCut(max_side=None)(maps) == [(0, (100, 60, 299, 199))]
+    assert GraphCut(max_side=256)(maps) == [(0, (100, 60, 299, 199))]
     # At an eighth a pixel is eight wide: 100/8 = 12.5 is the middle of one.
-    [(_, box)] = GraphCut(graphcut_max_side=64)(maps)
+    [(_, box)] = GraphCut(max_side=64)(maps)
     assert box != (100, 60, 299, 199)
     assert np.abs(np.subtract(box, (100, 60, 299, 199))).max() <= 4
     assert [value % 8 for value in box] == [0, 0, 7, 7]
@@ -291,22 +290,23 @@ def test_without_the_image_there_is_no_box():
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["graphcut_iterations", "graphcut_max_side"])
+@pytest.mark.parametrize("name", ["iterations", "max_side"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "5"])
 def test_settings_are_positive_integers(name, value):
-    with pytest.raises(UserError, match=rf"^box\.{name}={value}: is an integer of at least 1"):
+    with pytest.raises(
+        UserError, match=rf"^box\.graphcut\.{name}={value}: is an integer of at least 1"
+    ):
         GraphCut(**{name: value})
 
 
 def test_iterations_are_needed():
-    with pytest.raises(UserError, match=r"^box\.graphcut_iterations=None: .* 1$"):
-        GraphCut(graphcut_iterations=None)
+    with pytest.raises(UserError, match=r"^box\.graphcut\.iterations=None: .* 1$"):
+        GraphCut(iterations=None)
 
 
 def test_settings_reach_the_rule_beside_others(compose_config):
-    words = ["box=[threshold,graphcut,dt_box]", "box.graphcut_max_side=null"]
-    box = validate(compose_config("eval", *words), EvalSettings).box
-    rules = instantiate(OmegaConf.create(box))["rules"]
+    words = ["box=[threshold,graphcut,dt_box]", "box.graphcut.max_side=null"]
+    rules = instantiate(validate(compose_config("eval", *words), EvalSettings).box)
     assert list(rules) == ["threshold", "graphcut", "dt_box"]
     assert rules["graphcut"].max_side is None
     assert rules["graphcut"].iterations == 1

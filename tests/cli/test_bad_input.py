@@ -73,19 +73,30 @@ def trained(tiny_run, compose_config, tmp_path):
         ("train", ["model=vgg", "sede=1"], ["no setting 'sede'"]),
         ("train", ["model=vgg", "+sede=1"], ["sede"]),
         ("train", ["model=vgg", "model.widht=1"], ["no setting 'model.widht'"]),
-        ("train", ["model=vgg", "augment=mixup"], ["augment=mixup: choose one of"]),
+        ("train", ["model=vgg", "augment=mixup"], ["'augment/mixup'", "random_resized_crop"]),
         ("train", ["model=vgg", "precision=fp8"], ["precision=fp8: choose one of"]),
         ("train", ["model=vgg", "checkpoint_every=0"], ["checkpoint_every"]),
         ("train", ["model=vgg", "seed=abc"], ["seed: Value 'abc'"]),
         ("train", ["model=vgg", "optim"], ["'optim'"]),
-        ("train", ["model=vgg", "data.on_error=ignore"], ["data.on_error=ignore: choose one of"]),
+        (
+            "train",
+            ["model=vgg", "loader.on_error=ignore"],
+            ["loader.on_error=ignore: choose one of"],
+        ),
         ("eval", ["model=vgg_gpa"], ["'model/vgg_gpa'", "vgg_gap"]),
         ("eval", ["saliency=camm"], ["'saliency/camm'", "gradcam"]),
         ("eval", ["view=elevn"], ["'view/elevn'", "squash"]),
-        ("eval", ["box=[threshold,dtbox]"], ["'box/dtbox'"]),
+        ("eval", ["box=[threshold,dtbox]"], ["'box/dtbox'", "dt_box dt_box_heuristic"]),
+        ("eval", ["box=[]"], ["box=[]: name one box rule, or several in brackets"]),
+        ("eval", ["box=threshold,heuristic"], ["box=threshold,heuristic: name one box rule"]),
+        ("eval", ["-m", "model=nin", "box=threshold,center"], ["there is no sweep over them"]),
+        ("eval", ["view=null"], ["a choice of null cannot be given"]),
+        ("train", ["model=vgg", "recipe=dmeo"], ["'recipe/dmeo'", "demo, ilsvrc"]),
+        ("train", ["-m", "model=vgg", "recipe=demo,dmeo"], ["'recipe/dmeo'", "demo, ilsvrc"]),
+        ("train", ["model=vgg", "data=ground_truth", "data.file=F"], ["F"]),
         ("eval", ["split=validation"], ["split=validation: choose one of train, val, test"]),
         ("eval", ["checkpoint=first"], ["checkpoint=first: choose one of last, best"]),
-        ("eval", ["box.treshold=0.3"], ["no setting 'box.treshold'"]),
+        ("eval", ["box.treshold=0.3"], ["no setting 'box.treshold'", "box.NAME.KEY"]),
         ("eval", ["batch_size=0"], ["batch_size"]),
         ("reproduce", ["experiment=papper"], ["'experiment/papper'", "demo"]),
         ("reproduce", ["models=[vgg,vgg_gpa]"], ["no vgg_gpa", "vgg_gap"]),
@@ -126,9 +137,9 @@ def test_words_that_only_the_network_or_the_machine_can_judge(
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["box.threshold=2"], "box.threshold=2"),
-        (["box.threshold=-0.1"], "box.threshold=-0.1"),
-        (["box.loose=0.5"], "box.loose=0.5"),
+        (["box.threshold.threshold=2"], "box.threshold.threshold=2"),
+        (["box.threshold.threshold=-0.1"], "box.threshold.threshold=-0.1"),
+        (["box.heuristic.loose=0.5"], "box.heuristic.loose=0.5"),
         (["saliency=backprop", "saliency.blur=1"], "saliency.blur=1"),
         (["+view.zoom=2"], "zoom"),
         (["model=vgg"], "no trained vgg for the data set tiny"),
@@ -145,7 +156,7 @@ def test_words_of_cam_eval(command, tiny_tree, trained, tmp_path, words, part):
     common = ["model=alexnet_gap", weights, "data=ilsvrc", f"data.root={tiny_tree}", "output=out"]
     if words[0].startswith("model=vgg"):
         common.remove(weights)
-    done = command("eval", *common, "data.workers=0", "device=cpu", *words)
+    done = command("eval", *common, "loader.workers=0", "device=cpu", *words)
     assert_one_line(done, part)
     assert results_in(tmp_path / "out") == []
 
@@ -154,7 +165,7 @@ def test_cam_needs_a_linear_head(command, tiny_run, tmp_path):
     words = [word for word in tiny_run if not word.startswith("model=")]
     done = command("train", "model=alexnet", *words, "optim.iterations=1", "output=plain")
     assert done.status == 0, done.err
-    words = [word for word in words if word.startswith(("data", "device"))]
+    words = [word for word in words if word.startswith(("data", "loader", "device"))]
     weights = "model.weights=plain/last.pt"
     done = command("eval", "model=alexnet", weights, "saliency=cam", *words, "output=out")
     assert_one_line(done, "saliency=cam does not work on model=alexnet", "saliency=backprop")
@@ -211,12 +222,12 @@ def broken(tree):
 @pytest.mark.parametrize("preload", ["yes", "no"])
 def test_a_truncated_image_in_training(command, tree, broken, tiny_run, tmp_path, split, preload):
     path = broken(split)
-    words = [*tiny_run, f"data.root={tree}", f"data.preload={preload}", "output=out"]
+    words = [*tiny_run, f"data.root={tree}", f"loader.preload={preload}", "output=out"]
     done = command("train", *words)
-    assert_one_line(done, f"{path}: not a readable image", "data.on_error=skip")
+    assert_one_line(done, f"{path}: not a readable image", "loader.on_error=skip")
     assert results_in(tmp_path / "out") == []
 
-    done = command("train", *words, "data.on_error=skip")
+    done = command("train", *words, "loader.on_error=skip")
     assert done.status == 0, done.err
     assert f"skipped (1 so far): {path}" in done.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -227,12 +238,12 @@ def test_a_truncated_image_in_training(command, tree, broken, tiny_run, tmp_path
 def test_a_truncated_image_in_scoring(command, tree, broken, trained, tmp_path):
     path = broken("val")
     words = ["model=alexnet_gap", f"model.weights={trained / 'last.pt'}", "data=ilsvrc"]
-    words += [f"data.root={tree}", "data.workers=0", "device=cpu", "output=out"]
+    words += [f"data.root={tree}", "loader.workers=0", "device=cpu", "output=out"]
     done = command("eval", *words)
-    assert_one_line(done, f"{path}: not a readable image", "data.on_error=skip")
+    assert_one_line(done, f"{path}: not a readable image", "loader.on_error=skip")
     assert results_in(tmp_path / "out") == []
 
-    done = command("eval", *words, "data.on_error=skip")
+    done = command("eval", *words, "loader.on_error=skip")
     assert done.status == 0, done.err
     assert "1 unreadable images skipped" in done.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -245,7 +256,7 @@ def test_no_readable_image_at_all(command, tree, trained, tmp_path):
     for path in (tree / "ILSVRC" / "Data" / "CLS-LOC" / "val").iterdir():
         path.write_bytes(b"")
     words = ["model=alexnet_gap", f"model.weights={trained / 'last.pt'}", "data=ilsvrc"]
-    words += [f"data.root={tree}", "data.workers=0", "device=cpu", "data.on_error=skip"]
+    words += [f"data.root={tree}", "loader.workers=0", "device=cpu", "loader.on_error=skip"]
     done = command("eval", *words, "output=out")
     assert_one_line(done, "no image of", "could be read")
     assert results_in(tmp_path / "out") == []
@@ -304,7 +315,7 @@ def test_garbage_for_a_checkpoint(command, tiny_run, trained, tmp_path, kind):
     good = (trained / "last.pt").read_bytes()
     path = tmp_path / "garbage.pt"
     path.write_bytes(garbage(kind, good))
-    words = [word for word in tiny_run if word.startswith(("data", "device"))]
+    words = [word for word in tiny_run if word.startswith(("data", "loader", "device"))]
     done = command("eval", "model=alexnet_gap", f"model.weights={path}", *words, "output=out")
     assert_one_line(done, path)
     done = command("train", *tiny_run, f"model.weights={path}", "output=out")

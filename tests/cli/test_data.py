@@ -245,7 +245,7 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
         (["pack", "output=new", "decode=false"], ["decode=false: size=null alone packs images"]),
         (["pack", "output=new", "shard_bytes=0"], ["shard_bytes=0: must be over 0"]),
         (["pack", "output=new", "size=many"], ["size: Value 'many'"]),
-        (["pack", "output=new", "data.workers=-1"], ["data.workers: must be 0 or more"]),
+        (["pack", "output=new", "loader.workers=-1"], ["loader.workers=-1: must be 0 or more"]),
         (["check", "data=packed"], ["data.root is not given: add data.root=DIR"]),
         (["check", "data=packed", "data.root=nowhere"], ["nowhere: no such folder"]),
         (["check", "data=packed", "data.root=."], ["data.root=.: has no manifest.json"]),
@@ -362,7 +362,7 @@ def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path)
     images[1].write_bytes(b"")
     assert command("data", *PACK, "size=null").status == 1
     assert not (tmp_path / "packed").exists()
-    done = command("data", *PACK, "size=null", "data.on_error=skip")
+    done = command("data", *PACK, "size=null", "loader.on_error=skip")
     assert done.status == 0, done.err
     assert "val    6 images in 1 shard, 0.0 MB; 1 could not be read" in said(done)
     shard = tmp_path / "packed/val/val-000000.tar"

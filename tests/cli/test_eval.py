@@ -41,7 +41,7 @@ def console(name, *arguments, cwd):
 
 @pytest.fixture(scope="module")
 def words(tiny_tree):
-    return ["data=ilsvrc", f"data.root={tiny_tree}", "data.workers=0", "device=cpu"]
+    return ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     weights = place / "runs" / "tiny" / "alexnet_gap" / "train" / "best.pt"
     done = command(
         *("eval", "model=alexnet_gap", f"model.weights={weights}", *words, "split=train"),
-        *("view=ten", "saliency=gradcam", "box=threshold", "box.threshold=0.5"),
+        *("view=ten", "saliency=gradcam", "box=threshold", "box.threshold.threshold=0.5"),
         *("model.input_size=96", "model.resize_size=100", "contact_sheet=0", "runs=here"),
     )
     assert done.status == 0, done.err
@@ -249,7 +249,7 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     assert manifest["counts"]["images"] == 12
     model = manifest["config"]["model"]
     assert [model[key] for key in ("input_size", "resize_size", "width")] == [96, 100, 0.05]
-    assert manifest["config"]["box"]["threshold"] == 0.5
+    assert manifest["config"]["box"]["threshold"]["threshold"] == 0.5
     assert manifest["checkpoint"]["path"] == str(weights)
     assert json.loads((folder / "scores.json").read_text())["loc"].keys() == {"threshold"}
 

@@ -34,7 +34,7 @@ def reproduce(command, tmp_path, tiny_tree):
     def run(*words):
         return command(
             *("reproduce", "--config-dir", str(tmp_path / "mine"), "experiment=mini"),
-            *(f"data.root={tiny_tree}", "data.workers=0", "device=cpu", *words),
+            *(f"data.root={tiny_tree}", "loader.workers=0", "device=cpu", *words),
         )
 
     return run

@@ -20,7 +20,7 @@ def cam_score(*arguments, cwd):
     """The command in a process of its own; it prints at the end which heavy modules it loaded."""
     code = (
         "import atexit, sys\n"
-        "heavy = ('torch', 'cv2', 'pandas', 'matplotlib', 'scipy')\n"
+        "heavy = ('torch', 'cv2', 'pandas', 'matplotlib', 'scipy', 'pyarrow')\n"
         "atexit.register(lambda: print([m for m in heavy if m in sys.modules]))\n"
         "from cam_repro.cli.score import main\n"
         "main()"
@@ -169,8 +169,8 @@ def test_a_run_is_scored_by_the_truth_it_carries(score, make_run):
     folder = make_run("nin", cls_right=3, loc_right=2, n=4)
     result, said = score(f"submission={folder}")
     assert clsloc(result) == [(25, 50)] * 5
-    assert "rule threshold (rule=NAME for heuristic)" in said
-    assert result == score(f"submission={folder}/predictions.parquet", "rule=heuristic")[0]
+    assert "box rule threshold (box=NAME for heuristic)" in said
+    assert result == score(f"submission={folder}/predictions.parquet", "box=heuristic")[0]
     text = folder / "submission_threshold.txt"
     assert result == score(f"submission={text}", f"ground_truth={folder}")[0]
 
@@ -251,7 +251,7 @@ def test_max_box_acc_equals_the_authors_program(score, tmp_path, mode, form):
         "protocol=max_box_acc",
         f"maps={maps}",
         f"ground_truth={MAPS_FIXTURE}/metadata",
-        f"multi_contour={str(mode == 'multi_contour').lower()}",
+        f"protocol.multi_contour={str(mode == 'multi_contour').lower()}",
         "output=scores.json",
     )
     expected = json.loads((MAPS_FIXTURE / "expected.json").read_text())[mode]
@@ -282,7 +282,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
     done = cam_score("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("cam-score submission=F ground_truth=F.csv [blacklist=F]")
-    assert "protocol: clsloc" in done.stdout
+    assert "_target_: cam_repro.metrics.official.ClsLoc" in done.stdout
     assert done.stdout.endswith("[]\n")
     assert not list(tmp_path.iterdir())
 
@@ -317,15 +317,28 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ),
         (["submission=bad.txt", FILES[1]], "bad.txt, line 1: 'x' is not a whole number below 2^31"),
         ([*FILES, "blacklist=far.txt"], "far.txt, line 1: image 1501; the images are 1 to 1500"),
-        ([*FILES, "protocol=map"], "protocol=map: choose one of clsloc, gt_known, max_box_acc"),
+        (
+            [*FILES, "protocol=map"],
+            "In 'score': Could not find 'protocol/map' Available options in 'protocol': clsloc "
+            "gt_known max_box_acc threshold_curve",
+        ),
+        (
+            [*FILES, "protocol.multi_contour=true"],
+            "there is no setting 'protocol.multi_contour': --help lists them (those of another "
+            "protocol come with protocol=NAME)",
+        ),
+        (
+            [FILES[1], "protocol=max_box_acc", "protocol.multi_contour=2"],
+            "protocol.multi_contour=2: is true or false",
+        ),
         ([*FILES, "maps=m.npy"], "maps is not used by protocol=clsloc: leave it out"),
         (
             [*FILES, "protocol=gt_known", "blacklist=far.txt"],
             "blacklist is not used by protocol=gt_known: leave it out",
         ),
         (
-            [*FILES, "rule=threshold"],
-            f"rule=threshold: {FIXTURE}/submission.txt is no run folder, so it has no rules",
+            [*FILES, "box=threshold"],
+            f"box=threshold: {FIXTURE}/submission.txt is no run folder, so it has no box rules",
         ),
         (
             [FILES[1], "protocol=max_box_acc"],

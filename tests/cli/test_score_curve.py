@@ -93,7 +93,7 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
         "maps": save_maps,
         "config": {
             "view": {"name": "squash", "interpolation": interpolation},
-            "box": {"rules": rules},
+            "box": rules,
         },
         **more,
     }
@@ -104,7 +104,9 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 def test_each_threshold_scores_as_a_run_of_its_own(curve, tmp_path, images, interpolation):
     result, said = curve(
-        write_run(tmp_path / "run", images, 0.25, interpolation), "thresholds=20", "output=c.json"
+        write_run(tmp_path / "run", images, 0.25, interpolation),
+        "protocol.thresholds=20",
+        "output=c.json",
     )
     assert result["thresholds"] == [i / 20 for i in range(20)]
     assert (result["n_images"], result["n_blacklisted"]) == (N, 2)
@@ -158,7 +160,7 @@ def test_what_is_said(command, tmp_path, images):
 
 def test_a_threshold_between_two_others_is_added(curve, tmp_path, images):
     folder = write_run(tmp_path / "run", images, 0.123)
-    result, said = curve(folder, "thresholds=7")
+    result, said = curve(folder, "protocol.thresholds=7")
     assert result["thresholds"] == [0, 0.123, *(i / 7 for i in range(1, 7))]
     expected = score(read_predictions(folder))["loc"]["threshold"]
     assert result["run"] == {"threshold": 0.123, **expected}
@@ -169,7 +171,7 @@ def test_a_run_without_the_rule_has_a_curve_too(curve, tmp_path, images):
     folder = write_run(tmp_path / "run", images, 0.2)
     expected, _ = curve(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["config"]["box"] = {"rules": {"heuristic": {}}}
+    manifest["config"]["box"] = {"heuristic": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result, said = curve(folder, "output=c.json")
     del expected["run"]
@@ -192,7 +194,7 @@ def test_a_run_of_cam_eval(command, curve, tmp_path, tiny_tree, tiny_run, view):
     """train -> eval -> score; at 20 % the numbers are those of scores.json."""
     if not (tmp_path / "runs").exists():
         assert command("train", *tiny_run).status == 0
-    words = ["data=ilsvrc", f"data.root={tiny_tree}", "data.workers=0", "device=cpu"]
+    words = ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
     done = command("eval", *words, "save_maps=true", f"view={view}", "contact_sheet=0", "output=o")
     assert done.status == 0, done.err
     (folder,) = (path.parent for path in (tmp_path / "o").rglob("scores.json"))
@@ -227,21 +229,24 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
     [
         (["submission=text.txt"], "submission=text.txt: protocol=threshold_curve takes a folder"),
         ([], "submission not given: add submission=VALUE (see --help)"),
-        (["submission=run", "thresholds=1"], "thresholds=1: is a number from 2 to 10000"),
-        (["submission=run", "thresholds=0"], "thresholds=0: is a number from 2 to 10000"),
-        (["submission=run", "thresholds=99999"], "thresholds=99999: is a number from 2 to 10000"),
-        (["submission=run", "thresholds=0.2"], "thresholds: Value '0.2'"),
+        *(
+            (
+                ["submission=run", f"protocol.thresholds={n}"],
+                f"protocol.thresholds={n}: is a whole number from 2 to 10000",
+            )
+            for n in (1, 0, 99999, 0.2, True)
+        ),
         (
             ["submission=run", "ground_truth=run"],
             "ground_truth is not used by protocol=threshold_curve: leave it out",
         ),
         (
-            ["submission=run", "rule=threshold"],
-            "rule is not used by protocol=threshold_curve: leave it out",
+            ["submission=run", "box=threshold"],
+            "box is not used by protocol=threshold_curve: leave it out",
         ),
         (
-            ["submission=run", "protocol=gt_known", "thresholds=10"],
-            "thresholds is not used by protocol=gt_known: leave it out",
+            ["submission=run", "protocol=gt_known", "protocol.thresholds=10"],
+            "there is no setting 'protocol.thresholds'",
         ),
         (["submission=run", "output=c.png"], "output=c.png: is the JSON's name"),
         (
@@ -264,7 +269,11 @@ def test_mistakes_are_one_line(command, tmp_path, images, arguments, message):
         write_run(tmp_path / name, images, 0.2)
     (tmp_path / "less" / "maps" / "image05.npy").unlink()
     (tmp_path / "lost" / "maps").rename(tmp_path / "moved")
-    protocol = [] if any("protocol" in word for word in arguments) else ["protocol=threshold_curve"]
+    protocol = (
+        []
+        if any(word.startswith("protocol=") for word in arguments)
+        else ["protocol=threshold_curve"]
+    )
     done = command("score", *protocol, *arguments)
     assert done.status == 1
     assert done.err.startswith(f"error: {message}")

@@ -59,7 +59,7 @@ def scores_of(folder):
 
 
 def test_literal_accuracies_and_the_best_centred_box(score, truth, tmp_path):
-    folder = score(*truth(), "box.scale=0.8")
+    folder = score(*truth(), "box.center.scale=0.8")
     assert folder == tmp_path / "runs" / "truth" / "none" / "eval" / "val"
     assert scores_of(folder) == {
         "n_images": 4,
@@ -86,7 +86,7 @@ def test_without_the_centred_box_there_is_no_sweep(score, truth):
 
 
 def test_predictions_have_the_true_classs_box_and_no_guess(score, truth):
-    folder = score(*truth(), "box.scale=0.8")
+    folder = score(*truth(), "box.center.scale=0.8")
     assert sorted(path.name for path in folder.iterdir()) == [
         *("manifest.json", "predictions.parquet", "scores.json")
     ]
@@ -109,7 +109,7 @@ def test_predictions_have_the_true_classs_box_and_no_guess(score, truth):
     assert (manifest["model"], manifest["saliency"], manifest["view"]) == ("none",) * 3
     assert manifest["rules"] == ["whole_image", "center"]
     assert manifest["counts"] == {"images": 4, "skipped": 0}
-    assert manifest["config"]["box"]["scale"] == 0.8
+    assert manifest["config"]["box"]["center"]["scale"] == 0.8
     assert manifest["data"]["layout"] == "labels, sizes and boxes without images"
     assert {"command", "created", "git", "versions"} <= manifest.keys()
 
@@ -146,7 +146,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     images[3].write_bytes(b"no image")
     with pytest.raises(UserError, match=r"val_00000004\.JPEG: not a readable .*on_error=skip"):
         score(*words)
-    folder = score(*words, "data.on_error=skip")
+    folder = score(*words, "loader.on_error=skip")
     assert scores_of(folder)["n_images"] == 5
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["counts"] == {"images": 5, "skipped": 1}
@@ -154,7 +154,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     for image in images:
         image.write_bytes(b"")
     with pytest.raises(UserError, match="could be read; nothing is written"):
-        score(*words, "data.on_error=skip", "split=val", "box=center", "overwrite=true")
+        score(*words, "loader.on_error=skip", "split=val", "box=center", "overwrite=true")
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
@@ -174,10 +174,10 @@ def test_what_needs_a_network_is_refused(score, truth, tmp_path, words, message)
 
 
 def test_a_scale_that_is_none(truth, command):
-    done = command("eval", "model=none", "box=center", "box.scale=2", *truth())
+    done = command("eval", "model=none", "box=center", "box.center.scale=2", *truth())
     assert done.status == 1
     assert len(done.errors) == 1
-    assert "box.scale=2: is a share of the image's sides" in done.errors[0]
+    assert "box.center.scale=2: is a share of the image's sides" in done.errors[0]
 
 
 def test_the_default_boxes_need_a_network(compose_config, truth):
@@ -215,7 +215,7 @@ def test_a_run_that_is_replaced_leaves_nothing_behind(score, truth, make_run):
 def test_cam_score_finds_the_same(score, truth, command):
     folder = score(*truth())
     for rule, accuracy in scores_of(folder)["gt_known"].items():
-        done = command("score", f"submission={folder}", "protocol=gt_known", f"rule={rule}")
+        done = command("score", f"submission={folder}", "protocol=gt_known", f"box={rule}")
         assert done.status == 0, done.err
         assert json.loads(done.out) == {"n_images": 4, "gt_known": accuracy}
     done = command("score", f"submission={folder}")

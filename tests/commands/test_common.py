@@ -6,26 +6,22 @@ from cam_repro.commands.common import announce, describe_data, log_file, open_da
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 
-LOADING = {"on_error": "skip", "preload": "no", "workers": 3}
 SOURCE = {"_target_": "cam_repro.data.ilsvrc.source.Ilsvrc", "name": None}
 
 
-def test_open_data_tells_what_to_read_from_how(tiny_tree):
-    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
-    images, loading = open_data(data, Processes(), "val", with_boxes=True)
+def test_open_data_opens_the_split_that_is_named(tiny_tree):
+    data = {**SOURCE, "root": str(tiny_tree)}
+    images = open_data(data, Processes(), "val", with_boxes=True)
     assert (images.name, images.split, len(images)) == ("tiny", "val", 6)
-    assert vars(loading) == LOADING
     assert len(images.boxes.values_T4) == 6
-    named, _ = open_data({**data, "name": "other"}, Processes(), "train", with_boxes=False)
+    named = open_data({**data, "name": "other"}, Processes(), "train", with_boxes=False)
     assert (named.name, len(named), len(named.boxes.values_T4)) == ("other", 12, 0)
 
 
 def test_what_a_data_set_refuses_stays_a_user_error(tmp_path):
-    data = {**SOURCE, **LOADING, "root": str(tmp_path / "nowhere")}
+    data = {**SOURCE, "root": str(tmp_path / "nowhere")}
     with pytest.raises(UserError, match="no such folder"):
         open_data(data, Processes(), "val", with_boxes=True)
-    with pytest.raises(UserError, match=r"data\.workers"):
-        open_data({**data, "workers": -1}, Processes(), "val", with_boxes=True)
 
 
 def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
@@ -34,7 +30,7 @@ def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
     monkeypatch.setattr(
         "cam_repro.commands.common.open_image_set", lambda *arguments: told.append("open")
     )
-    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
+    data = {**SOURCE, "root": str(tiny_tree)}
     for group, order in (
         (Processes(0, 2), ["open", "wait"]),
         (Processes(1, 2, 1), ["wait", "open"]),
@@ -45,8 +41,8 @@ def test_the_main_process_opens_the_data_first(tiny_tree, monkeypatch):
 
 
 def test_the_first_line_names_the_data_set(tiny_tree, caplog):
-    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
-    images, _ = open_data(data, Processes(), "test", with_boxes=True)
+    data = {**SOURCE, "root": str(tiny_tree)}
+    images = open_data(data, Processes(), "test", with_boxes=True)
     with caplog.at_level(logging.INFO):
         announce(images)
     (message,) = caplog.messages
@@ -56,8 +52,8 @@ def test_the_first_line_names_the_data_set(tiny_tree, caplog):
 
 
 def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
-    data = {**SOURCE, **LOADING, "root": str(tiny_tree)}
-    images, _ = open_data(data, Processes(), "val", with_boxes=True)
+    data = {**SOURCE, "root": str(tiny_tree)}
+    images = open_data(data, Processes(), "val", with_boxes=True)
     assert describe_data(images) == {
         "name": "tiny",
         "is_ilsvrc": False,
@@ -67,7 +63,7 @@ def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
         "has_boxes": True,
         "layout": images.described,
     }
-    images, _ = open_data(data, Processes(), "test", with_boxes=True)
+    images = open_data(data, Processes(), "test", with_boxes=True)
     described = describe_data(images)
     assert (described["has_labels"], described["has_boxes"]) == (False, False)
 

@@ -25,7 +25,7 @@ from cam_repro.resample import resize
 @pytest.fixture
 def words(tiny_tree, tmp_path):
     return [
-        *("data=ilsvrc", f"data.root={tiny_tree}", "data.workers=0", "device=cpu"),
+        *("data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"),
         f"runs={tmp_path / 'runs'}",
     ]
 
@@ -238,7 +238,7 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
     kept = [line for line in lists.read_text().splitlines() if "00000004" not in line]
     lists.write_text("\n".join(kept) + "\n")
     words = [
-        *("model=alexnet_gap", "data=ilsvrc", f"data.root={tree}", "data.workers=0"),
+        *("model=alexnet_gap", "data=ilsvrc", f"data.root={tree}", "loader.workers=0"),
         *("device=cpu", "batch_size=1", "contact_sheet=0", "save_maps=true"),
         f"model.weights={tmp_path / 'runs' / 'tiny' / 'alexnet_gap' / 'train' / 'last.pt'}",
     ]
@@ -333,7 +333,7 @@ def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
     torch.save(build_network(config, 1000).state_dict(), tmp_path / "random.pt")
     common = [
         *("model=alexnet_gap", f"model.weights={tmp_path / 'random.pt'}", "model.width=0.05"),
-        *("model.input_size=64", "model.resize_size=72", "data=ilsvrc", "data.workers=0"),
+        *("model.input_size=64", "model.resize_size=72", "data=ilsvrc", "loader.workers=0"),
         *("device=cpu", "contact_sheet=0", "box=[threshold,whole_image]"),
         f"runs={tmp_path / 'runs'}",
     ]

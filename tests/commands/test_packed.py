@@ -74,8 +74,8 @@ def checkpoint(made, pack, train):
     """A network trained on the images themselves."""
     path = made / "last.pt"
     if not path.exists():
-        shutil.copy(train(*DEMO, "data.workers=0") / "last.pt", path)
-    return [f"model.weights={path}", "data.workers=0"]
+        shutil.copy(train(*DEMO, "loader.workers=0") / "last.pt", path)
+    return [f"model.weights={path}", "loader.workers=0"]
 
 
 def assert_same_results(one, other):
@@ -92,9 +92,11 @@ def assert_same_results(one, other):
 
 
 @pytest.mark.parametrize("format", ["webp", "png"])
-@pytest.mark.parametrize("loading", [["data.preload=yes"], ["data.preload=no", "data.workers=2"]])
+@pytest.mark.parametrize(
+    "loading", [["loader.preload=yes"], ["loader.preload=no", "loader.workers=2"]]
+)
 def test_training_is_the_same_bit_for_bit(pack, train, format, loading):
-    plain = train(*DEMO, "data.workers=0")
+    plain = train(*DEMO, "loader.workers=0")
     packed = train(*pack(f"size={SIZE}", f"format={format}", "splits=[train,val]"), *loading)
     assert plain.parts[-3:-1] == ("demo", "alexnet_gap")
     assert packed.parts[-3:-1] == (f"demo-{SIZE}", "alexnet_gap")
@@ -113,16 +115,16 @@ def test_training_is_the_same_bit_for_bit(pack, train, format, loading):
 
 def test_another_size_or_jpg_is_not_the_same(pack, train):
     """The comparison above could fail."""
-    wanted = pd.read_csv(train(*DEMO, "data.workers=0") / "log.csv")["train_loss"]
+    wanted = pd.read_csv(train(*DEMO, "loader.workers=0") / "log.csv")["train_loss"]
     for words in ([f"size={SIZE}", "format=jpg", "quality=30"], ["size=64"]):
-        folder = train(*pack(*words), "data.workers=0")
+        folder = train(*pack(*words), "loader.workers=0")
         assert not np.allclose(pd.read_csv(folder / "log.csv")["train_loss"], wanted, rtol=1e-4)
 
 
 def test_a_run_goes_on_where_its_images_were_packed_as_they_were(pack, train):
-    folder = train(*DEMO, "data.workers=0")
+    folder = train(*DEMO, "loader.workers=0")
     manifest = (folder / "manifest.json").read_text()
-    assert train(*pack("size=null"), "data.workers=0") == folder  # finished already
+    assert train(*pack("size=null"), "loader.workers=0") == folder  # finished already
     assert (folder / "manifest.json").read_text() == manifest
 
 
@@ -152,7 +154,7 @@ def test_what_crops_of_the_squashed_image_find_is_the_same(
 def test_originals_give_the_same_results_by_every_word(pack, evaluate, checkpoint, split, box):
     words = [*checkpoint, f"split={split}", f"box={box}", "contact_sheet=2"]
     plain = evaluate("plain", *DEMO, *words)
-    packed = evaluate("packed", *pack("size=null"), *words, "data.workers=2")
+    packed = evaluate("packed", *pack("size=null"), *words, "loader.workers=2")
     assert_same_results(plain, packed)
     assert (plain / "submission_threshold.csv").exists() == (split == "test")
     data = [json.loads((f / "manifest.json").read_text())["data"] for f in (plain, packed)]
@@ -188,7 +190,7 @@ def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(
     shutil.copytree(made, root)
     images = sorted((root / "Data/CLS-LOC/val").iterdir())
     images[5].write_bytes(images[5].read_bytes()[:300])
-    source = ["data=ilsvrc", f"data.root={root}", "data.cache=null", "data.on_error=skip"]
+    source = ["data=ilsvrc", f"data.root={root}", "data.cache=null", "loader.on_error=skip"]
     done = command("data", "pack", *source, "size=null", f"output={tmp_path / 'p'}")
     assert done.status == 0, done.err
     assert "val    15 images in 1 shard, " in done.err
@@ -196,7 +198,7 @@ def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(
     packed_words = ["data=packed", f"data.root={tmp_path / 'p'}"]
     words = [*checkpoint, "contact_sheet=0"]
     plain = evaluate("plain", *source, *words)
-    packed = evaluate("packed", *packed_words, "data.on_error=skip", *words)
+    packed = evaluate("packed", *packed_words, "loader.on_error=skip", *words)
     assert_same_results(plain, packed)
     lines = (packed / "submission_threshold.txt").read_text().splitlines()
     assert [line == "" for line in lines] == [index == 5 for index in range(15)]

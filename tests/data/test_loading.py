@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cam_repro.data import loading as pipeline
+from cam_repro.data.augment import RandomResizedCrop, SquashCrop
 from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.loading import (
     ErrorPolicy,
-    RandomResizedCrop,
-    SquashCrop,
     TrainImages,
     TrainingOrder,
     ValidationImages,
@@ -147,7 +146,7 @@ def test_random_resized_crop_draws_area_and_ratio_in_the_stated_ranges(monkeypat
         parts.append(image)
         return np.zeros((size, size, 3), np.uint8)
 
-    monkeypatch.setattr(pipeline, "squash", record)
+    monkeypatch.setattr("cam_repro.data.augment.squash", record)
     augmentation = RandomResizedCrop(8, 16)
     for seed in range(300):
         augmentation.vary(pixels, np.random.default_rng(seed))
@@ -391,7 +390,7 @@ def test_stop_names_the_first_bad_file_and_the_way_on():
     with pytest.raises(UserError) as caught:
         policy.handle([UnreadableImage("a.JPEG: cut short"), UnreadableImage("b.JPEG: no image")])
     assert str(caught.value).startswith("a.JPEG: cut short; ")
-    assert "data.on_error=skip" in str(caught.value)
+    assert "loader.on_error=skip" in str(caught.value)
 
 
 def test_skip_counts_and_names_each_bad_file_once(caplog):

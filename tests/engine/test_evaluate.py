@@ -15,11 +15,11 @@ from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.loading import ErrorPolicy, LabelledBatch
+from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
 from cam_repro.engine.processes import Processes
-from cam_repro.engine.settings import LoaderSettings
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
 from cam_repro.resample import resize
@@ -207,7 +207,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
     images = seven(image_set)
     path = Path(images.folder) / "3.JPEG"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match=r"3\.JPEG: not a readable image .* data\.on_error=skip"):
+    with pytest.raises(UserError, match=r"3\.JPEG: not a readable image .* loader\.on_error=skip"):
         run(images)
     found = run(images, on_error="skip")
     assert [p.id for p in predictions(found)] == list("012456")

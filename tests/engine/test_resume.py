@@ -77,7 +77,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch):
     assert records(folder)["iteration"].tolist() == [3]
 
     # What does not change the result may change: loading by other processes, checkpoints.
-    start("cut", *LIVELY, "checkpoint_every=5", "data.preload=no", "data.workers=1")
+    start("cut", *LIVELY, "checkpoint_every=5", "loader.preload=no", "loader.workers=1")
     assert records(folder)["iteration"].tolist() == [3, 6, 7]
     assert_same_run(straight, folder)
     assert (folder / "manifest.json").is_file()

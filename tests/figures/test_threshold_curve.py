@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from cam_repro.figures.threshold_curve import draw_threshold_curve
-from cam_repro.metrics.threshold_curve import ThresholdCurve
+from cam_repro.metrics.protocol import Curves
 
 RED, BLUE, GREEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)
 GREY = (0x99, 0x99, 0x99)
@@ -12,7 +12,7 @@ THRESHOLDS = np.arange(100) / 100
 
 def draw(path, top1, top5, gt_known, own=None):
     errors = {"top1": top1, "top5": top5, "gt_known": gt_known}
-    draw_threshold_curve(path, ThresholdCurve(errors, THRESHOLDS, 10, 0), "Net on set", own)
+    draw_threshold_curve(path, Curves(THRESHOLDS, errors, own), "Net on set")
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 

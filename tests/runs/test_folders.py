@@ -18,7 +18,7 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 
-BOX = {"threshold": 0.2, "rules": {"threshold": {"_target_": "T", "threshold": 0.2}}}
+BOX = {"threshold": {"_target_": "T", "threshold": 0.2}}
 CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
 
 
@@ -109,9 +109,9 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
         ({"saliency": None}, []),  # left open
         ({"view": {"name": "ten"}}, ["view"]),
         ({"view": {"name": "squash", "interpolation": "cubic"}}, ["view"]),
-        ({"box": {"rules": {}}}, []),  # fewer boxes than there are
-        ({"box": {"rules": {"threshold": {"_target_": "T", "threshold": 0.3}}}}, ["box"]),
-        ({"box": {"rules": {"center": {"_target_": "C"}}}}, ["box"]),
+        ({"box": {}}, []),  # fewer boxes than there are
+        ({"box": {"threshold": {"_target_": "T", "threshold": 0.3}}}, ["box"]),
+        ({"box": {"center": {"_target_": "C"}}}, ["box"]),
         ({"contact_sheet": 3}, []),
     ],
 )
@@ -121,11 +121,21 @@ def test_settings_that_differ(scored, change, groups):
     assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
 
 
+def test_results_of_earlier_versions_have_the_same_settings(scored):
+    rule = {"_target_": "D", "dt_thresholds": [20], "dt_jpeg_quality": 75}
+    folder, _ = scored(config={**CONFIG, "box": {"dt_thresholds": [20], "rules": {"dt_box": rule}}})
+    new = {"_target_": "D", "thresholds": [20], "jpeg_quality": 75}
+    assert other_settings(folder, {**CONFIG, "box": {"dt_box": new}}) == []
+    assert other_settings(folder, {**CONFIG, "box": {"dt_box": {**new, "thresholds": [30]}}}) == [
+        "box"
+    ]
+
+
 # --- results that a pass would cost --------------------------------------------------------------
 
 
 def with_results(tmp_path, rules, **manifest):
-    config = {"view": {"name": "squash"}, "box": {"rules": rules}}
+    config = {"view": {"name": "squash"}, "box": rules}
     (tmp_path / "manifest.json").write_text(json.dumps({"config": config, **manifest}))
     return tmp_path
 
@@ -150,7 +160,7 @@ THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
 )
 def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
     folder = with_results(tmp_path, {"threshold": THRESHOLD, "center": CENTER}, maps=True)
-    config = {"view": {"name": "squash"}, "box": {"rules": wanted}, "save_maps": maps}
+    config = {"view": {"name": "squash"}, "box": wanted, "save_maps": maps}
     refuse_to_replace(folder, {**config, "overwrite": True})
     refuse_to_replace(tmp_path / "new", config)
     if lost is None:

@@ -173,13 +173,13 @@ def test_a_run_brings_class_indices_and_boxes(make_run):
 def test_the_rule_taken_is_said(make_run, caplog):
     caplog.set_level(logging.INFO)
     read_guesses(make_run("nin", n=1), truth_of(["image00000"]), None, with_labels=False)
-    assert "rule threshold (rule=NAME for heuristic)" in caplog.text
+    assert "box rule threshold (box=NAME for heuristic)" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("words", "rule", "n_classes", "message"),
     [
-        ({}, "loose", 6, "rule=loose: .* has threshold, heuristic"),
+        ({}, "loose", 6, "box=loose: .* has threshold, heuristic"),
         ({}, None, 7, "is of 6 classes, the ground truth of 7"),
         ({"n": 3}, None, 6, r"image image00001 is not in the ground truth \(2 of 3 are not\)"),
     ],
@@ -198,7 +198,7 @@ def test_a_run_without_labels_has_no_box_of_the_true_class(make_run):
 
 def test_only_runs_have_rules(tmp_path):
     (tmp_path / "s.txt").write_text("\n")
-    with pytest.raises(UserError, match=r"rule=threshold: .*s.txt is no run folder"):
+    with pytest.raises(UserError, match=r"box=threshold: .*s.txt is no run folder"):
         read_guesses(tmp_path / "s.txt", truth_of("a"), "threshold", with_labels=True)
 
 

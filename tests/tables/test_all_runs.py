@@ -21,7 +21,7 @@ def test_every_run_and_rule_has_its_line(make_run, amend, tmp_path):
         == """\
 network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run
 squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten
-squeezenet,gradcam,squash,val,threshold,box.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
+squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
 demo/squeezenet/eval/val-gradcam
 squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
 demo/squeezenet/eval/val-gradcam
@@ -42,7 +42,7 @@ classification (cls) and localization (loc), top-1/top-5, and localization with 
 | squeezenet | gradcam  | squash | heuristic     | 25.0/25.0 | 75.0/75.0 | 75.0 |
 | vgg        | backprop | squash | whole_image   |   0.0/0.0 |   0.0/0.0 |  0.0 |
 
-[1] box.threshold=0.15
+[1] box.threshold.threshold=0.15
 """
     )
 

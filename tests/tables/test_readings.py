@@ -201,7 +201,7 @@ def test_all_of_it_fits_the_terminal(make_run, amend, tables, both):
     every = markdown([*map(paper_sheet, [*text, *code]), *both()])
     assert max(map(len, every.splitlines())) <= 100
     assert every.endswith("""
-[1] text: box.loose=0.15, box.tight=0.45, code: model.variant=torchvision,
-box.dt_thresholds=[30,90,150], box.dt_jpeg_quality=null; [2] code: model.variant=torchvision,
-box.dt_thresholds=[30,90,150], box.dt_jpeg_quality=null
+[1] text: box.heuristic.loose=0.15, box.heuristic.tight=0.45, code: model.variant=torchvision,
+box.dt_box_heuristic.thresholds=[30,90,150], box.dt_box_heuristic.jpeg_quality=null; [2] code:
+model.variant=torchvision, box.dt_box.thresholds=[30,90,150], box.dt_box.jpeg_quality=null
 """)

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from cam_repro.config import compose
 from cam_repro.tables import READINGS, build_tables, find_runs, paper_sheet
 from cam_repro.tables.settings import changed_settings
 
@@ -19,7 +20,7 @@ def manifest():
 
     def scored_with(*words, saliency="cam"):
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = OmegaConf.to_container(compose("eval", list(words)), resolve=True)
+            config = OmegaConf.to_container(compose("eval", words), resolve=True)
         return {"saliency": saliency, "view": config["view"]["name"], "config": config}
 
     return scored_with
@@ -32,13 +33,16 @@ def test_defaults_say_nothing(manifest, view):
 
 
 def test_each_rule_answers_for_its_own(manifest):
-    changed = manifest("box=[threshold,heuristic]", "box.threshold=0.3")
-    assert changed_settings(changed, "threshold") == ["box.threshold=0.3"]
+    changed = manifest("box=[threshold,heuristic]", "box.threshold.threshold=0.3")
+    assert changed_settings(changed, "threshold") == ["box.threshold.threshold=0.3"]
     assert changed_settings(changed, "heuristic") == []
-    changed = manifest("box=[heuristic]", "box.loose=0.1", "box.tight=0.5")
-    assert changed_settings(changed, "heuristic") == ["box.loose=0.1", "box.tight=0.5"]
-    changed = manifest("box=dt_box", "box.dt_thresholds=[30,90,150]")
-    assert changed_settings(changed, "dt_box") == ["box.dt_thresholds=[30,90,150]"]
+    changed = manifest("box=[heuristic]", "box.heuristic.loose=0.1", "box.heuristic.tight=0.5")
+    assert changed_settings(changed, "heuristic") == [
+        "box.heuristic.loose=0.1",
+        "box.heuristic.tight=0.5",
+    ]
+    changed = manifest("box=dt_box", "box.dt_box.thresholds=[30,90,150]")
+    assert changed_settings(changed, "dt_box") == ["box.dt_box.thresholds=[30,90,150]"]
 
 
 def test_maps_and_view_count_too(manifest):
@@ -52,16 +56,18 @@ def test_maps_and_view_count_too(manifest):
 
 
 def test_what_configs_does_not_know_is_left_alone():
-    mine = {"box": {"rules": {"mine": {"_target_": "my.Box", "size": 3}}}}
+    mine = {"box": {"mine": {"_target_": "my.Box", "size": 3}}}
     known = {"saliency": "cam", "view": "squash"}
     assert changed_settings({**known, "config": mine}, "mine") == []
     assert changed_settings(known, "threshold") == []
-    ours = {"box": {"rules": {"threshold": {"_target_": "my.Box", "threshold": 0.2}}}}
-    assert changed_settings({**known, "config": ours}, "threshold") == ["box._target_=my.Box"]
+    ours = {"box": {"threshold": {"_target_": "my.Box", "threshold": 0.2}}}
+    assert changed_settings({**known, "config": ours}, "threshold") == [
+        "box.threshold._target_=my.Box"
+    ]
 
 
 def test_a_row_is_marked(make_run, amend, manifest, tmp_path):
-    changed = manifest("box=[threshold,heuristic]", "box.threshold=0.3")["config"]
+    changed = manifest("box=[threshold,heuristic]", "box.threshold.threshold=0.3")["config"]
     for name in ("vgg_gap", "nin"):
         amend(make_run(name), config=changed)
     make_run("alexnet_gap")
@@ -69,8 +75,8 @@ def test_a_row_is_marked(make_run, amend, manifest, tmp_path):
     table1, table2, _ = map(paper_sheet, build_tables(runs, READINGS["text"]))
     assert "[1]" not in table1.text
     assert [row[0] for row in table2.rows if row[-2]] == ["VGGnet-GAP", "NIN"]
-    assert {row[-2] for row in table2.rows} == {"box.threshold=0.3", ""}
+    assert {row[-2] for row in table2.rows} == {"box.threshold.threshold=0.3", ""}
     assert table2.header[-2:] == ["settings", "run"]
     marked = [line.split(" | ")[0] for line in table2.text.splitlines() if "[1] " in line]
     assert [cell.strip("| ") for cell in marked[:2]] == ["VGGnet-GAP [1]", "NIN [1]"]
-    assert table2.text.endswith("|\n\n[1] box.threshold=0.3\n")
+    assert table2.text.endswith("|\n\n[1] box.threshold.threshold=0.3\n")

@@ -11,6 +11,8 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
 
+_NO_IMAGES = "cam-data looks at images: data=demo or data=ilsvrc data.root=DIR"
+
 
 class GroundTruth(DataSource):
     """A truth without images, for ``model=none`` and cam-score.
@@ -36,5 +38,8 @@ class GroundTruth(DataSource):
             )
         return ground_truth_set(truth, path, split, self.name)
 
+    def splits(self) -> list[str]:
+        raise UserError(_NO_IMAGES)
+
     def check(self, decode: bool) -> TreeReport:
-        raise UserError("cam-data check: looks at images: data=demo or data=ilsvrc data.root=DIR")
+        raise UserError(_NO_IMAGES)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from packed_helpers import noise, pack_them
 from PIL import Image
 
+from cam_repro.data.augment import SquashCrop
 from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
-from cam_repro.data.loading import SquashCrop, TrainImages, TrainingOrder, collate_labelled
+from cam_repro.data.loading import TrainImages, TrainingOrder, collate_labelled
 from cam_repro.data.packed import read as packed
 from cam_repro.data.packed.read import PackedImages, load_packed_set
 from cam_repro.data.packed.write import Stored, in_order

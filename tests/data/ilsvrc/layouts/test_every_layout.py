@@ -229,7 +229,12 @@ def test_the_root_may_be_named_at_three_depths_of_a_kaggle_tree(
 
 def test_predictions_are_equal_byte_for_byte(parts, compose_config, tmp_path):
     network = ["model=alexnet_gap", "model.width=0.05", "model.input_size=64"]
-    network += ["model.resize_size=72", "device=cpu", "data.workers=0", f"runs={tmp_path / 'runs'}"]
+    network += [
+        "model.resize_size=72",
+        "device=cpu",
+        "loader.workers=0",
+        f"runs={tmp_path / 'runs'}",
+    ]
     kaggle(tmp_path / "kaggle", parts)
     words = [*network, "data=ilsvrc", f"data.root={tmp_path / 'kaggle'}", "tensorboard=false"]
     words += ["optim.iterations=1", "optim.batch_size=2", f"output={tmp_path / 'trained'}"]

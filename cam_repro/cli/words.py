@@ -1,0 +1,55 @@
+"""Words of earlier versions, which the commands still understand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cam_repro.config import boxes_of
+
+Keys = dict[str, tuple[str, ...]]
+"""By old key the new one; several where box rules had a key in common."""
+
+LOADER: Keys = {f"data.{key}": (f"loader.{key}",) for key in ("workers", "preload", "on_error")}
+
+BOX: Keys = {
+    "box.scale": ("box.center.scale",),
+    "box.threshold": ("box.threshold.threshold",),
+    "box.loose": ("box.heuristic.loose",),
+    "box.tight": ("box.heuristic.tight",),
+    "box.dt_thresholds": ("box.dt_box.thresholds", "box.dt_box_heuristic.thresholds"),
+    "box.dt_jpeg_quality": ("box.dt_box.jpeg_quality", "box.dt_box_heuristic.jpeg_quality"),
+    "box.graphcut_iterations": ("box.graphcut.iterations",),
+    "box.graphcut_max_side": ("box.graphcut.max_side",),
+}
+
+KEYS: dict[str, Keys] = {
+    "train": LOADER,
+    "eval": LOADER | BOX,
+    "data_command": LOADER,
+    "reproduce": LOADER,
+    "score": {
+        "rule": ("box",),
+        "strategy": ("box",),
+        "multi_contour": ("protocol.multi_contour",),
+        "thresholds": ("protocol.thresholds",),
+    },
+}
+
+
+def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Put new words for old ones, and say which: the words, and a line for each that was old.
+
+    command: the name of its YAML in ``configs/``. words: of the command line.
+    """
+    understood: list[str] = []
+    notes: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        keys = KEYS.get(command, {}).get(key, (key,))
+        if len(keys) > 1:  # those of the rules in use
+            in_use = tuple(each for each in keys if each.split(".")[1] in boxes_of(words))
+            keys = in_use or keys[:1]
+        understood += [f"{each}{equals}{value}" for each in keys]
+        if keys != (key,):
+            notes.append(f"{key} is called {' and '.join(keys)} now")
+    return understood, list(dict.fromkeys(notes))

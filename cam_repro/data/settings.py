@@ -1,0 +1,24 @@
+"""How images are read: the settings of ``configs/loader``, checked. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cam_repro.errors import UserError
+
+
+@dataclass
+class LoaderSettings:
+    """configs/loader/*.yaml, where every key is explained."""
+
+    on_error: str = "stop"
+    preload: str = "auto"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for key, choices in (("on_error", ("stop", "skip")), ("preload", ("auto", "yes", "no"))):
+            value = getattr(self, key)
+            if value not in choices:
+                raise UserError(f"loader.{key}={value}: choose one of {', '.join(choices)}")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"loader.workers={self.workers}: must be 0 or more")

@@ -1,0 +1,116 @@
+"""What a protocol is: a metric with its thresholds, which scores guesses or maps against the truth.
+
+Each is a class in a file of its own and a YAML in ``configs/protocol`` that names it; ``cam-score
+protocol=NAME`` loads what the class says that it needs, and knows none by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from cam_repro.truth import Truth
+
+if TYPE_CHECKING:  # pyarrow, which submissions of text do without
+    from cam_repro.runs.predictions import Predictions
+
+
+class Needs(Enum):
+    """What a protocol scores, and so what ``Protocol.score`` is given besides the truth.
+
+    GUESSES: labels and boxes of up to five guesses an image (``runs.guesses.Guesses``).
+    KNOWN_BOXES: one box an image, for its true class: int (N, 4), a row of -1 where there is none.
+    MAPS: the map of each image's true class, one after another, float (h, w) of any size.
+    RUN_MAPS: the same of a scored run, and the run's own predictions (``RunMaps``).
+    """
+
+    GUESSES = "guesses"
+    KNOWN_BOXES = "known boxes"
+    MAPS = "maps"
+    RUN_MAPS = "maps of a run"
+
+
+@dataclass(frozen=True)
+class RunMaps:
+    """A run of ``cam-eval save_maps=true``, in the order of the truth.
+
+    run: its predictions. maps: of each image's true class, one after another, as the view merged
+    them.
+    """
+
+    run: Predictions
+    maps: Iterable[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Errors over a threshold, to be drawn.
+
+    thresholds_T: shares of the map's maximum. errors: by name the error at each, (T,), percent.
+    own: the threshold of the run, where it has one.
+    """
+
+    thresholds_T: np.ndarray
+    errors: dict[str, np.ndarray]
+    own: float | None = None
+
+    @property
+    def best(self) -> dict[str, dict[str, float]]:
+        """Of each error the lowest, and the lowest threshold that has it."""
+        best = {name: int(error_T.argmin()) for name, error_T in self.errors.items()}
+        return {
+            name: {
+                "threshold": float(self.thresholds_T[index]),
+                "error": float(self.errors[name][index]),
+            }
+            for name, index in best.items()
+        }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a protocol found.
+
+    numbers: in percent, as the JSON has them. lines: a table for the terminal. curves: to be drawn
+    beside the JSON, or None.
+    """
+
+    numbers: dict[str, Any]
+    lines: list[str]
+    curves: Curves | None = None
+
+
+class Protocol(ABC):
+    """A metric with its thresholds.
+
+    Made of the settings of its YAML; it raises UserError for a value that it cannot use, naming
+    ``protocol.KEY``.
+
+    name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
+    heeds_blacklist: whether images of ``blacklist=`` are left out of any number.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+    heeds_blacklist: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(self, truth: Truth, given: Any) -> Scored:
+        """Score what was given against the truth.
+
+        given: as ``needs`` says, image by image in the truth's order. Raises UserError where the
+        truth lacks what the protocol asks of it, or where there is no image to score.
+        """
+
+
+def row_of_ious(name: str, values: dict[str, float], form: str) -> str:
+    """Write a line of a table with a column for each IoU threshold.
+
+    form: of a value {1} and its IoU threshold {0}, such as ``{1:.2f}``.
+    """
+    return f"{name:14}" + "".join(f"{form.format(iou, value):>9}" for iou, value in values.items())

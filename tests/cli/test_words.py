@@ -1,0 +1,275 @@
+"""Words of the command line: box rules side by side, the user's own files, and old words."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cam_repro.cli.words import KEYS, renamed
+from cam_repro.config import boxes_of, hydra_words, typed_words
+
+# --- box rules side by side
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["+box@box.threshold=threshold", "+box@box.heuristic=heuristic"]),
+        (["box=center"], ["+box@box.center=center"]),
+        (["box=[dt_box, center]"], ["+box@box.dt_box=dt_box", "+box@box.center=center"]),
+        (["box=dt_box", "box=center"], ["+box@box.center=center"]),
+        (
+            ["--config-dir", "mine", "model=nin", "box=center", "seed=1"],
+            ["--config-dir", "mine", "+box@box.center=center", "model=nin", "seed=1"],
+        ),
+        (["--help", "box=center"], ["--help", "+box@box.center=center"]),
+    ],
+)
+def test_box_rules_stand_side_by_side(words, expected):
+    assert hydra_words("eval", words) == expected
+
+
+def test_words_for_hydra_become_those_that_one_types():
+    words = ["model=nin", "box=[threshold,center]", "box.center.scale=0.5"]
+    assert typed_words(hydra_words("eval", words)) == [
+        *("model=nin", "box.center.scale=0.5", "box=[threshold,center]")
+    ]
+    assert typed_words(["model=nin"]) == ["model=nin"]
+
+
+def test_other_commands_keep_their_words():
+    words = ["model=nin", "box=[a,b]", "recipe=demo"]
+    for command in ("train", "reproduce", "data_command", "tables"):
+        assert hydra_words(command, words) == words
+    assert hydra_words("score", ["submission=box=a", "box=a"]) == ["submission=box=a", "box.name=a"]
+
+
+def test_the_manifest_names_the_words_as_they_were_typed(command, snakes, tmp_path):
+    words = ["model=none", "box=[whole_image,center]", "box.scale=0.5", "data=ground_truth"]
+    words += ["data.file=truth.csv", "output=out"]
+    done = command("eval", *words)
+    assert done.status == 0, done.err
+    assert done.err.splitlines()[0] == "box.scale is called box.center.scale now"
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    typed = manifest["command"].replace("'", "")
+    assert typed == f"cam-eval {' '.join(words)}"
+    assert manifest["config"]["box"]["center"]["scale"] == 0.5
+
+    swept = ["-m", *words[:2], *words[3:5], "box.center.scale=0.4,0.6"]
+    done = command("eval", *swept, "output=out/${box.center.scale}")
+    assert done.status == 0, done.err
+    manifest = json.loads((tmp_path / "out" / "0.4" / "manifest.json").read_text())
+    assert "box.center.scale=0.4" in manifest["command"]
+    assert "box=[whole_image,center]" in manifest["command"]
+    assert "+box@" not in manifest["command"]
+
+
+# --- the user's own
+
+
+@pytest.fixture
+def snakes(tmp_path):
+    """``truth.csv``: three images of 20 x 20 with a box each, of classes 0, 1 and 2."""
+    (tmp_path / "truth.csv").write_text(
+        "image,width,height,class_index,boxes\n"
+        "a,20,20,0,0 0 9 9\nb,20,20,1,5 5 14 14\nc,20,20,2,0 0 19 19\n"
+    )
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Writes a module and a YAML of the user's; returns the words that bring them in."""
+
+    def write(group, name, module, yaml):
+        (tmp_path / f"{name}_module.py").write_text(module)
+        folder = tmp_path / "my_configs" / group
+        folder.mkdir(parents=True)
+        (folder / f"{name}.yaml").write_text(yaml)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return ["--config-dir", str(folder.parent)]
+
+    return write
+
+
+MEAN = """
+from cam_repro.boxes.base import BoxRule
+
+class Quarter(BoxRule):
+    needs_maps = False
+
+    def __init__(self, part=0.5):
+        self.part = part
+
+    def __call__(self, maps):
+        box = (0, 0, int(maps.width * self.part) - 1, int(maps.height * self.part) - 1)
+        return [(label, box) for label in maps.classes[:5]]
+"""
+
+
+def test_a_box_rule_of_ones_own(command, mine, snakes, tmp_path):
+    own = mine("box", "quarter", MEAN, "_target_: quarter_module.Quarter\npart: 0.5\n")
+    words = ["model=none", "data=ground_truth", "data.file=truth.csv"]
+    done = command("eval", *own, "box=[quarter,whole_image]", *words)
+    assert done.status == 0, done.err
+    rows = pd.read_parquet(
+        tmp_path / "runs" / "truth" / "none" / "eval" / "val" / "predictions.parquet"
+    )
+    assert rows["quarter/gt_known"].map(list).tolist() == [[0, 0, 9, 9]] * 3
+    done = command("eval", *own, "box=quarter", "box.quarter.part=1", *words, "output=o")
+    assert done.status == 0, done.err
+    rows = pd.read_parquet(tmp_path / "o" / "predictions.parquet")
+    assert rows["quarter/gt_known"].map(list).tolist() == [[0, 0, 19, 19]] * 3
+    done = command("eval", *own, "box=qarter", *words)
+    assert "Could not find 'box/qarter'" in done.errors[0]
+    assert " quarter " in done.errors[0]
+
+
+PROTOCOL = """
+from cam_repro.geometry import iou
+from cam_repro.metrics.protocol import Needs, Protocol, Scored
+
+class MeanIou(Protocol):
+    name = "mean_iou"
+    needs = Needs.KNOWN_BOXES
+
+    def __init__(self, scale=100):
+        self.scale = scale
+
+    def score(self, truth, given):
+        best = [iou(given[i : i + 1], truth.boxes.of(i)).max() for i in range(len(truth))]
+        mean = self.scale * sum(best) / len(best)
+        return Scored({"n_images": len(truth), "mean_iou": mean}, [f"mean IoU {mean:.1f}"])
+"""
+
+
+def test_a_protocol_of_ones_own(command, mine, snakes, tmp_path):
+    own = mine("protocol", "mean_iou", PROTOCOL, "_target_: mean_iou_module.MeanIou\nscale: 100\n")
+    (tmp_path / "s.txt").write_text("1 0 0 9 9\n2 5 5 14 9\n\n")
+    words = [*own, "protocol=mean_iou", "submission=s.txt", "ground_truth=truth.csv"]
+    done = command("score", *words)
+    assert done.status == 0, done.err
+    found = json.loads(done.out)
+    assert found == {"n_images": 3, "mean_iou": pytest.approx(50, abs=0.2)}
+    assert done.err.splitlines()[-1] == f"mean IoU {found['mean_iou']:.1f}"
+    assert json.loads(command("score", *words, "protocol.scale=1").out)["mean_iou"] < 1
+    done = command("score", *words, "blacklist=b.txt")
+    assert done.errors == ["error: blacklist is not used by protocol=mean_iou: leave it out"]
+
+
+CURVED = """
+import numpy as np
+from cam_repro.metrics.protocol import Curves, Needs, Protocol, Scored
+
+class Area(Protocol):
+    name = "area"
+    needs = Needs.MAPS
+
+    def score(self, truth, given):
+        at = np.linspace(0, 0.9, 10)
+        areas = np.array([[100 * (m > t * m.max()).mean() for t in at] for m in given])
+        curves = Curves(at, {"outside": 100 - areas.mean(0)})
+        return Scored({"best": curves.best}, [], curves)
+"""
+
+
+def test_a_protocol_of_ones_own_that_draws(command, mine, snakes, tmp_path):
+    own = mine("protocol", "area", CURVED, "_target_: area_module.Area\n")
+    np.save(tmp_path / "m.npy", np.tile(np.linspace(0, 1, 20), (3, 20, 1)))
+    words = [*own, "protocol=area", "maps=m.npy", "ground_truth=truth.csv", "output=o.json"]
+    done = command("score", *words)
+    assert done.status == 0, done.err
+    best = {"outside": {"threshold": 0.0, "error": pytest.approx(5)}}
+    assert json.loads((tmp_path / "o.json").read_text()) == {"best": best}
+    assert (tmp_path / "o.png").is_file()
+    assert done.err.splitlines()[-1] == "drawn in o.png"
+
+
+def test_what_is_no_protocol(command, mine, snakes, tmp_path):
+    own = mine("protocol", "odd", "def make(): return 3\n", "_target_: odd_module.make\n")
+    done = command("score", *own, "protocol=odd", "submission=s.txt", "ground_truth=truth.csv")
+    assert done.errors == ["error: protocol._target_=odd_module.make: is no Protocol"]
+
+
+@pytest.mark.parametrize("name", ["mine", "demo"])
+def test_a_recipe_of_ones_own(command, mine, name):
+    own = mine("recipe", "mine", "", "# @package _global_\noptim: {warmup: 77}\n")
+    done = command("train", *own, "model=nin", f"recipe={name}", "--cfg", "job")
+    assert done.status == 0, done.err
+    assert ("warmup: 77" in done.out) == (name == "mine")
+
+
+# --- old words
+
+
+@pytest.mark.parametrize(
+    ("command_name", "old", "new", "note"),
+    [
+        (
+            "train",
+            ["data.workers=2"],
+            ["loader.workers=2"],
+            "data.workers is called loader.workers",
+        ),
+        ("eval", ["data.preload=no"], ["loader.preload=no"], "data.preload is called loader."),
+        ("reproduce", ["data.on_error=skip"], ["loader.on_error=skip"], "data.on_error is called"),
+        (
+            "eval",
+            ["box.threshold=0.1,0.2"],
+            ["box.threshold.threshold=0.1,0.2"],
+            "box.threshold is",
+        ),
+        (
+            "eval",
+            ["box=[dt_box,center]", "box.dt_thresholds=[1]"],
+            ["box=[dt_box,center]", "box.dt_box.thresholds=[1]"],
+            "box.dt_thresholds is called box.dt_box.thresholds now",
+        ),
+        (
+            "eval",
+            ["box.dt_jpeg_quality=null", "box=[dt_box,dt_box_heuristic]"],
+            [
+                *("box.dt_box.jpeg_quality=null", "box.dt_box_heuristic.jpeg_quality=null"),
+                "box=[dt_box,dt_box_heuristic]",
+            ],
+            "called box.dt_box.jpeg_quality and box.dt_box_heuristic.jpeg_quality now",
+        ),
+        ("score", ["strategy=a"], ["box=a"], "strategy is called box now"),
+        ("score", ["rule=a"], ["box=a"], "rule is called box now"),
+        ("score", ["thresholds=7"], ["protocol.thresholds=7"], "called protocol.thresholds now"),
+    ],
+)
+def test_old_words_are_understood_and_the_new_ones_said(command_name, old, new, note):
+    understood, notes = renamed(command_name, old)
+    assert understood == new
+    (said,) = notes
+    assert note in said
+
+
+def test_what_was_not_renamed_is_left_alone():
+    words = ["data.root=data.workers", "box.center.scale=1", "--config-dir", "a=b", "+data.x=1"]
+    assert renamed("eval", words) == (words, [])
+    assert renamed("tables", ["data.workers=1"]) == (["data.workers=1"], [])
+
+
+def test_new_words_are_there(compose_config):
+    needed = {"train": ["model=nin"], "eval": [f"box=[{','.join(['center', *BOXES])}]"]}
+    for command_name, keys in KEYS.items():
+        words = [new for each in keys.values() for new in each if new != "box"]
+        protocols = ["max_box_acc", "threshold_curve"] if command_name == "score" else [None]
+        for word in words:
+            found = []
+            for protocol in protocols:
+                more = [f"protocol={protocol}"] if protocol else []
+                cfg = compose_config(command_name, *needed.get(command_name, []), *more)
+                for part in word.split("."):
+                    cfg = cfg[part] if hasattr(cfg, "keys") and part in cfg else "missing"
+                found.append(cfg)
+            assert found.count("missing") < len(protocols), word
+
+
+BOXES = ["threshold", "heuristic", "dt_box", "dt_box_heuristic", "graphcut"]
+
+
+def test_a_command_line_names_its_boxes_once():
+    assert boxes_of(["box=['a',\"b\", a]"]) == ["a", "b"]
