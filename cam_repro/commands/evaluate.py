@@ -40,6 +40,7 @@ from cam_repro.runs.folders import (
     train_folder,
     trained_models,
 )
+from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
@@ -259,31 +260,33 @@ def _manifest(
     images: ImageSet,
     found: Evaluation,
     compute: Compute,
-) -> dict[str, Any]:
+) -> EvalManifest:
     """Describe a pass: what was done with which images, what was found, what it was computed by."""
     n_images = found.predictions.num_rows
-    return {
-        "model": run_name(model_config),
-        "saliency": this_pass.saliency.name,
-        "view": this_pass.view.name,
-        "covered": round(this_pass.view.covered, 4),
-        "split": images.split,
-        "rules": list(this_pass.rules),
-        "data": describe_data(images),
-        "counts": {"images": n_images, "skipped": len(found.skipped)},
-        "skipped": found.skipped,
-        "submission_labels": images.classes.labels_are,
-        "blacklist": describe_blacklist(images),
-        "maps": settings.save_maps,
-        "checkpoint": _describe_weights(model_config["weights"]),
-        "seconds": round(found.seconds, 2),
-        "images_per_second": round(n_images / found.seconds, 2),
-        "device": compute.hardware,
-        "precision": compute.precision,
-        "processes": compute.processes.world,
-        "config": {**asdict(settings), "model": model_config},
-        **provenance(),
-    }
+    return EvalManifest(
+        model=run_name(model_config),
+        saliency=this_pass.saliency.name,
+        view=this_pass.view.name,
+        covered=round(this_pass.view.covered, 4),
+        split=images.split,
+        rules=list(this_pass.rules),
+        data=describe_data(images),
+        counts=Counts(images=n_images, skipped=len(found.skipped)),
+        skipped=found.skipped,
+        submission_labels=images.classes.labels_are,
+        blacklist=describe_blacklist(images),
+        maps=settings.save_maps,
+        checkpoint=_describe_weights(model_config["weights"]),
+        seconds=round(found.seconds, 2),
+        images_per_second=round(n_images / found.seconds, 2),
+        hardware=Hardware(
+            device=compute.hardware,
+            precision=compute.precision,
+            processes=compute.processes.world,
+        ),
+        config={**asdict(settings), "model": model_config},
+        provenance=provenance(),
+    )
 
 
 @contextlib.contextmanager
@@ -311,11 +314,11 @@ def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[P
             shutil.rmtree(collected, ignore_errors=True)
 
 
-def _describe_weights(weights: str | None) -> dict[str, str] | None:
+def _describe_weights(weights: str | None) -> Checkpoint | None:
     if weights is None:
         return None
     path = Path(weights)
-    return {"path": str(weights), **({"sha256": sha256(path)} if path.is_file() else {})}
+    return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
 def _spread(images: ImageSet, count: int) -> list[Sample]:

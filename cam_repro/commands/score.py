@@ -26,6 +26,7 @@ from cam_repro.metrics.gt_known import gt_known_accuracy
 from cam_repro.metrics.official import errors, hits, warn_without_box
 from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
 from cam_repro.runs.guesses import read_guesses
+from cam_repro.runs.manifest import EvalManifest
 from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL, PAD
 
@@ -206,9 +207,7 @@ def _score_threshold_curve(settings: ScoreSettings, truth: Truth) -> Scored:
     run, folder = _run_with_maps(settings)
     maps = open_maps(folder, run.ids)
     warn_without_box(run.boxes)
-    config = run.manifest.get("config", {})
-    interpolation = config.get("view", {}).get("interpolation", "linear")
-    own = config.get("box", {}).get("rules", {}).get("threshold", {}).get("threshold")
+    interpolation, own = run.manifest.interpolation, run.manifest.threshold
     n_thresholds = settings.thresholds or N_THRESHOLDS
     thresholds_T = np.arange(n_thresholds) / n_thresholds
     thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
@@ -260,9 +259,9 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
     folder = run_folder(Path(settings.submission))
     assert folder is not None
     run = read_predictions(folder)
-    if not run.manifest.get("classifies", True):
+    if not run.manifest.classifies:
         raise UserError(f"{folder}: made without a network, it has no maps")
-    if not (run.manifest.get("maps") and (folder / MAPS).is_dir()):
+    if not (run.manifest.maps and (folder / MAPS).is_dir()):
         raise UserError(f"{folder}: has no maps: score it again with cam-eval save_maps=true")
     if (run.labels_N == NO_LABEL).any():
         raise UserError(f"{folder}: the true classes are not known: score a labelled split")
@@ -271,12 +270,12 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
     return run, folder / MAPS
 
 
-def _title(manifest: dict[str, Any], n_images: int) -> str:
+def _title(manifest: EvalManifest, n_images: int) -> str:
     """Which run a figure is of."""
-    of_view = "" if manifest["view"] == DEFAULT_VIEW else f", view {manifest['view']}"
+    of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
     return (
-        f"{manifest['model']}, {manifest['saliency']}{of_view}: {manifest['data']['name']}, "
-        f"{manifest['split']} ({n_images:,} images)"
+        f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, "
+        f"{manifest.split} ({n_images:,} images)"
     )
 
 
