@@ -24,7 +24,7 @@ from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings, LoaderSettings
 from cam_repro.errors import UserError
-from cam_repro.figures.contact_sheet import draw_contact_sheet
+from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network
@@ -372,14 +372,15 @@ def _draw(
 ) -> None:
     """Draw the contact sheet, with the boxes of the first rule."""
     indices = {sample.id: sample.index for sample in shown}
-    drawn = [prediction for prediction, _ in found.shown]
+    drawn = [
+        Shown(prediction, images.original(indices[prediction.id]), map_hw)
+        for prediction, map_hw in found.shown
+    ]
     rule = next(iter(this_pass.rules))
     what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
     draw_contact_sheet(
         folder / "contact_sheet.png",
         drawn,
-        {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
-        {prediction.id: frame for prediction, frame in found.shown},
         images.classes.names,
         rule,
         f"{row} on {images.name}, {images.split}: {what}",
