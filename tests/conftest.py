@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -17,79 +18,15 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from PIL import Image
+from run_builder import write_run
 
 from cam_repro.config import compose, config_dir
-from cam_repro.runs.predictions import to_arrow, write_predictions
-from cam_repro.types import Prediction, RuleGuesses
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Writes run folders under ``tmp_path / "runs"``.
-
-    Of ``n`` images the first ``cls_right`` are classified right at the first guess and all others
-    not at all; the first ``loc_right`` of those have a right box from each rule.
-    """
-
-    def make(
-        model: str,
-        saliency: str = "cam",
-        *,
-        cls_right: int = 0,
-        loc_right: int = 0,
-        n: int = 4,
-        split: str = "val",
-        view: str = "squash",
-        data: str = "demo",
-        rules: tuple[str, ...] = ("threshold", "heuristic"),
-        is_ilsvrc: bool = False,
-        has_labels: bool = True,
-        created: str = "2025-01-01T00:00:00Z",
-        fingerprint: str = "f",
-        folder: str | None = None,
-    ) -> Path:
-        right, wrong = (0, 0, 9, 9), (10, 10, 19, 19)
-        predictions = []
-        for i in range(n):
-            classes = [0, 1, 2, 3, 4] if i < cls_right else [1, 2, 3, 4, 5]
-            box = right if i < loc_right else wrong
-            guesses = RuleGuesses([(c, box) for c in classes], box if has_labels else None)
-            predictions.append(
-                Prediction(
-                    id=f"image{i:05d}",
-                    width=20,
-                    height=20,
-                    label=0 if has_labels else -1,
-                    true_boxes_M4=np.array([right], np.int32),
-                    classes=classes,
-                    probabilities=[0.5, 0.2, 0.1, 0.1, 0.1],
-                    rules=dict.fromkeys(rules, guesses),
-                )
-            )
-        manifest = {
-            "command": "cam-eval",
-            "model": model,
-            "saliency": saliency,
-            "view": view,
-            "split": split,
-            "rules": list(rules),
-            "data": {
-                "name": data,
-                "is_ilsvrc": is_ilsvrc,
-                "n_classes": 6,
-                "fingerprint": fingerprint,
-                "has_labels": has_labels,
-            },
-            "counts": {"images": n, "skipped": 0},
-            "created": created,
-        }
-        suffix = "" if view == "squash" else f"-{view}"
-        name = folder or f"{split}-{saliency}{suffix}"
-        path = tmp_path / "runs" / data / model / "eval" / name
-        write_predictions(path, to_arrow(predictions, manifest["rules"]), manifest)
-        return path
-
-    return make
+    """Writes scored runs under ``tmp_path / "runs"``: ``make_run("vgg_gap", cls_right=2, n=3)``."""
+    return partial(write_run, tmp_path / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.ilsvrc.layouts import Places
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
+from cam_repro.runs.manifest import Blacklist
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.tables import build_tables, find_runs
-from cam_repro.tables.readings import TEXT
+from cam_repro.tables.sources import PAPER
 
 NAME = "ILSVRC2014_clsloc_validation_blacklist.txt"
 
@@ -59,11 +60,8 @@ def test_images_of_other_names_cannot_be_blacklisted(tree):
 @pytest.fixture
 def run(make_run):
     """Five images: 0 to 3 are classified right, of which 0 and 1 have a right box."""
-    folder = make_run("alexnet_gap", cls_right=4, loc_right=2, n=5)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["blacklist"] = {"images": 2, "ids": ["image00001", "image00002"]}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    blacklist = Blacklist(images=2, ids=["image00001", "image00002"])
+    return make_run("alexnet_gap", cls_right=4, loc_right=2, n=5, blacklist=blacklist)
 
 
 def test_localization_leaves_them_out_and_classification_does_not(run):
@@ -77,7 +75,7 @@ def test_localization_leaves_them_out_and_classification_does_not(run):
 
 def test_tables_say_how_many_images_are_left(run, tmp_path):
     ((_, runs),) = find_runs(tmp_path / "runs").items()
-    classification, localization, _ = build_tables(runs, TEXT)
+    classification, localization, _ = build_tables(runs, PAPER)
     (line,) = [line for line in classification.lines if line.run]
     assert (line.n, line.numbers[0].error) == (5, 20)
     (line,) = [line for line in localization.lines if line.run]

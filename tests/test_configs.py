@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.commands.data import DataCommandSettings
-from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, _steps
+from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import choices, compose, config_dir, validate
@@ -27,7 +27,7 @@ from cam_repro.models.base import CamNetwork
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
 from cam_repro.tables.paper import TABLES
-from cam_repro.tables.readings import READINGS
+from cam_repro.tables.sources import SOURCES
 
 SCHEMAS = {
     "train": TrainSettings,
@@ -107,10 +107,10 @@ def test_no_model_has_a_name_alone(valid):
 def test_rows_of_the_tables_have_their_networks(compose_config):
     rows = {name: compose_config("eval", f"model={name}").model.row for name in names("model")}
     assert len(set(rows.values())) == len(rows)
-    wanted = {source.model for table in TABLES for row in table.rows for source in row.sources}
+    wanted = {run.model for table in TABLES for row in table.rows for run in row.wanted}
     assert wanted <= rows.keys()
     for row in TABLES[0].rows:
-        assert rows[row.sources[0].model] == row.name
+        assert rows[row.wanted[0].model] == row.name
 
 
 # --- choices
@@ -233,46 +233,45 @@ def test_experiment(name):
         experiment = settings.experiment
         assert experiment.data in names("data")
         assert set(experiment.networks) <= set(NETWORKS)
-        assert experiment.readings
-        assert set(experiment.readings) <= READINGS.keys()
+        assert experiment.sources
+        assert set(experiment.sources) <= SOURCES.keys()
         assert set(experiment.boxes) <= set(names("box"))
-        steps = list(_steps(settings, experiment.networks, "runs", "set"))
+        steps = list(list_steps(settings, experiment.networks, "runs", "set"))
         trained = []
         for step in steps:
             cfg = compose(step.command, step.arguments)
             line = validate(cfg, SCHEMAS[step.command])
-            assert line.model["name"] == step.network
+            assert line.model["name"] == step.model
             assert line.data == {**line.data, **({"root": "/data"} if name != "demo" else {})}
             if step.command == "train":
                 build_network({**line.model, "width": 0.05}, 3)
-                weights = experiment.networks[step.network].weights
+                weights = experiment.networks[step.model].weights
                 if weights == FROM_PLAIN:
                     # Its plain network comes first, and lies where it is looked for.
                     assert line.model["plain"] in trained
                     assert line.model["weights"] == f"runs/set/{line.model['plain']}/train/last.pt"
                 elif weights not in (None, "torchvision"):
                     assert line.model["weights"] == f"/weights/{weights}"
-                trained.append(step.network)
+                trained.append(step.model)
             else:
-                assert step.network in trained or line.model["weights"] is not None
-                assert line.view["name"] in {READINGS[r].view for r in experiment.readings}
+                assert step.model in trained or line.model["weights"] is not None
+                assert line.view["name"] in {SOURCES[r].view for r in experiment.sources}
                 assert set(line.box) <= set(names("box"))
                 parts = step.folder.parts
                 assert parts[:4] == ("runs", "set", run_name(line.model), "eval")
-        scored = {step.network for step in steps if step.command == "eval"}
+        scored = {step.model for step in steps if step.command == "eval"}
         assert scored == set(experiment.networks)
 
 
 def test_the_demo_fills_every_row_that_something_here_can_run():
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         settings = validate(hydra.compose("reproduce"), ReproduceSettings)
-        steps = list(_steps(settings, settings.experiment.networks, "runs", "demo"))
+        steps = list(list_steps(settings, settings.experiment.networks, "runs", "demo"))
     scored = {step.folder for step in steps if step.command == "eval"}
     for table in TABLES:
         for row in table.rows:
             folders = {
-                Path("runs", "demo", source.model, "eval", f"val-{source.saliency}")
-                for source in row.sources
+                Path("runs", "demo", run.model, "eval", f"val-{run.saliency}") for run in row.wanted
             }
             assert not folders or folders & scored, row.name
 

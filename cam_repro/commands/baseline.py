@@ -25,6 +25,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_without_box
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
+from cam_repro.runs.manifest import Counts, EvalManifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
@@ -81,22 +82,22 @@ def _manifest(
     images: ImageSet,
     n_images: int,
     skipped: list[str],
-) -> dict[str, Any]:
+) -> EvalManifest:
     """Describe what was scored, and how."""
-    return {
-        "model": NO_MODEL,
-        "saliency": NO_MODEL,
-        "view": NO_MODEL,
-        "classifies": False,
-        "split": images.split,
-        "rules": list(rules),
-        "data": describe_data(images),
-        "counts": {"images": n_images, "skipped": len(skipped)},
-        "skipped": skipped,
-        "submission_labels": images.classes.labels_are,
-        "config": asdict(settings),
-        **provenance(),
-    }
+    return EvalManifest(
+        model=NO_MODEL,
+        saliency=NO_MODEL,
+        view=NO_MODEL,
+        classifies=False,
+        split=images.split,
+        rules=list(rules),
+        data=describe_data(images),
+        counts=Counts(images=n_images, skipped=len(skipped)),
+        skipped=skipped,
+        submission_labels=images.classes.labels_are,
+        config=asdict(settings),
+        provenance=provenance(),
+    )
 
 
 def _write_scores(folder: Path, sweep: bool) -> None:

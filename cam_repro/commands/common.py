@@ -13,6 +13,7 @@ import numpy as np
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
+from cam_repro.runs.manifest import Blacklist, ScoredData
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +49,25 @@ def announce(images: ImageSet) -> None:
         )
 
 
-def describe_data(images: ImageSet) -> dict[str, Any]:
-    """What a manifest says of the data set."""
-    return {
-        "name": images.name,
-        "is_ilsvrc": images.is_ilsvrc,
-        "n_classes": len(images.classes),
-        "fingerprint": images.fingerprint,
-        "has_labels": images.has_labels,
-        "has_boxes": images.has_boxes,
-        "layout": images.described,
-    }
+def describe_data(images: ImageSet) -> ScoredData:
+    """Record the data set for the manifest of a scored pass."""
+    return ScoredData(
+        name=images.name,
+        is_ilsvrc=images.is_ilsvrc,
+        n_classes=len(images.classes),
+        fingerprint=images.fingerprint,
+        has_labels=images.has_labels,
+        has_boxes=images.has_boxes,
+        layout=images.described,
+    )
 
 
-def describe_blacklist(images: ImageSet) -> dict[str, Any] | None:
-    """What a manifest says of the images that the localization error leaves out."""
+def describe_blacklist(images: ImageSet) -> Blacklist | None:
+    """Record for the manifest which images the localization error leaves out."""
     if images.blacklisted_N is None:
         return None
     ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N).tolist()]
-    return {"images": len(ids), "ids": ids}
+    return Blacklist(images=len(ids), ids=ids)
 
 
 @contextlib.contextmanager

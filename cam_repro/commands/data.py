@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _pack(settings: DataCommandSettings) -> None:
         stored,
         threads=max(1, (os.cpu_count() or 1) if loader.workers is None else loader.workers),
         policy=ErrorPolicy(loader.on_error),
-        provenance={"source": settings.data, **provenance()},
+        provenance={"source": settings.data, **asdict(provenance())},
     )
     for split, packed in manifest["splits"].items():
         log.info(

@@ -24,7 +24,7 @@ from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
-from cam_repro.figures.contact_sheet import draw_contact_sheet
+from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network
@@ -40,6 +40,7 @@ from cam_repro.runs.folders import (
     train_folder,
     trained_models,
 )
+from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
@@ -258,31 +259,33 @@ def _manifest(
     images: ImageSet,
     found: Evaluation,
     compute: Compute,
-) -> dict[str, Any]:
+) -> EvalManifest:
     """Describe a pass: what was done with which images, what was found, what it was computed by."""
     n_images = found.predictions.num_rows
-    return {
-        "model": run_name(model_config),
-        "saliency": this_pass.saliency.name,
-        "view": this_pass.view.name,
-        "covered": round(this_pass.view.covered, 4),
-        "split": images.split,
-        "rules": list(this_pass.rules),
-        "data": describe_data(images),
-        "counts": {"images": n_images, "skipped": len(found.skipped)},
-        "skipped": found.skipped,
-        "submission_labels": images.classes.labels_are,
-        "blacklist": describe_blacklist(images),
-        "maps": settings.save_maps,
-        "checkpoint": _describe_weights(model_config["weights"]),
-        "seconds": round(found.seconds, 2),
-        "images_per_second": round(n_images / found.seconds, 2),
-        "device": compute.hardware,
-        "precision": compute.precision,
-        "processes": compute.processes.world,
-        "config": {**asdict(settings), "model": model_config},
-        **provenance(),
-    }
+    return EvalManifest(
+        model=run_name(model_config),
+        saliency=this_pass.saliency.name,
+        view=this_pass.view.name,
+        covered=round(this_pass.view.covered, 4),
+        split=images.split,
+        rules=list(this_pass.rules),
+        data=describe_data(images),
+        counts=Counts(images=n_images, skipped=len(found.skipped)),
+        skipped=found.skipped,
+        submission_labels=images.classes.labels_are,
+        blacklist=describe_blacklist(images),
+        maps=settings.save_maps,
+        checkpoint=_describe_weights(model_config["weights"]),
+        seconds=round(found.seconds, 2),
+        images_per_second=round(n_images / found.seconds, 2),
+        hardware=Hardware(
+            device=compute.hardware,
+            precision=compute.precision,
+            processes=compute.processes.world,
+        ),
+        config={**asdict(settings), "model": model_config},
+        provenance=provenance(),
+    )
 
 
 @contextlib.contextmanager
@@ -310,11 +313,11 @@ def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[P
             shutil.rmtree(collected, ignore_errors=True)
 
 
-def _describe_weights(weights: str | None) -> dict[str, str] | None:
+def _describe_weights(weights: str | None) -> Checkpoint | None:
     if weights is None:
         return None
     path = Path(weights)
-    return {"path": str(weights), **({"sha256": sha256(path)} if path.is_file() else {})}
+    return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
 def _spread(images: ImageSet, count: int) -> list[Sample]:
@@ -368,14 +371,15 @@ def _draw(
 ) -> None:
     """Draw the contact sheet, with the boxes of the first rule."""
     indices = {sample.id: sample.index for sample in shown}
-    drawn = [prediction for prediction, _ in found.shown]
+    drawn = [
+        Shown(prediction, images.original(indices[prediction.id]), map_hw)
+        for prediction, map_hw in found.shown
+    ]
     rule = next(iter(this_pass.rules))
     what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
     draw_contact_sheet(
         folder / "contact_sheet.png",
         drawn,
-        {prediction.id: images.original(indices[prediction.id]) for prediction in drawn},
-        {prediction.id: frame for prediction, frame in found.shown},
         images.classes.names,
         rule,
         f"{row} on {images.name}, {images.split}: {what}",

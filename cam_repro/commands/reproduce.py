@@ -1,8 +1,8 @@
-"""Every row of the tables: what ``cam-reproduce`` does.
+"""Train and score every row of the tables: what ``cam-reproduce`` does.
 
-An experiment (configs/experiment/*.yaml) lists networks in order. Each becomes a ``cam-train``
-and then every ``cam-eval`` that the tables want, as command lines that are printed and can be run
-alone; here they run in one process, which saves the start-up of each.
+An experiment (configs/experiment/*.yaml) lists networks in order. For each there is a ``cam-train``
+and then every ``cam-eval`` that the tables want. They are printed as command lines, which can be
+run alone; here one process runs them all, which saves the start-up of each.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import SCORING, eval_folder, is_scored, run_name, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
-from cam_repro.tables.readings import READINGS, TEXT
+from cam_repro.tables.sources import PAPER, SOURCES
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ LAST = "last.pt"
 
 
 @dataclass
-class Network:
-    """What an experiment says of one network.
+class NetworkPlan:
+    """What an experiment does with one network.
 
-    weights: null, torchvision, a file, or ``plain``. trained: false scores the weights as they
-    are. train, eval: further arguments of cam-train and cam-eval.
+    weights: what it starts from: null, torchvision, a file, or ``plain``. trained: false scores
+    these weights as they are. train, eval: further arguments of cam-train and cam-eval.
     """
 
     weights: str | None = None
@@ -61,29 +62,30 @@ class Network:
 class Experiment:
     """configs/experiment/*.yaml; what one leaves out is in configs/reproduce.yaml.
 
-    readings: each network is scored once for each, in its view and with its boxes.
+    sources: each network is scored once for each, in its view and with its box rules.
+    boxes: box rules to score besides. networks: what is done with each, by name.
     """
 
     data: str = "???"
-    readings: list[str] = field(default_factory=lambda: [TEXT.name])
+    sources: list[str] = field(default_factory=lambda: [PAPER.name])
     boxes: list[str] = field(default_factory=list)
     variant: str | None = None
     weights: str | None = None
     train: list[str] = field(default_factory=list)
     eval: list[str] = field(default_factory=list)
-    networks: dict[str, Network] = field(default_factory=dict)
+    networks: dict[str, NetworkPlan] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.readings:
-            if name not in READINGS:
+        for name in self.sources:
+            if name not in SOURCES:
                 raise UserError(
-                    f"experiment.readings: there is no {name}, only {', '.join(READINGS)}"
+                    f"experiment.sources: there is no {name}, only {', '.join(SOURCES)}"
                 )
 
-    def file(self, network: Network) -> Path:
-        """Where the file of a network's weights lies."""
-        assert network.weights is not None
-        return Path(self.weights or "", network.weights)
+    def file(self, plan: NetworkPlan) -> Path:
+        """Say where the file of a network's weights lies."""
+        assert plan.weights is not None
+        return Path(self.weights or "", plan.weights)
 
 
 @dataclass
@@ -103,11 +105,15 @@ class ReproduceSettings:
 
 @dataclass
 class Step:
-    """One command: its arguments, what it is about, and the folder that it fills."""
+    """One command of an experiment.
+
+    command: ``train`` or ``eval``. model: name of the network that it is about. folder: the one
+    that it fills. checkpoint: the weights that a ``cam-eval`` scores, None where they are no file.
+    """
 
     command: str
     arguments: list[str]
-    network: str
+    model: str
     folder: Path
     checkpoint: Path | None = None
 
@@ -118,57 +124,63 @@ class Step:
 def run_reproduce(cfg: DictConfig) -> None:
     """Train and score every network of the experiment, write the tables, and sum up."""
     settings = validate(cfg, ReproduceSettings)
-    networks = _chosen(settings)
-    _check_weights(settings.experiment, networks)
+    plans = _chosen(settings)
+    _check_weights(settings.experiment, plans)
     runs = settings.output or settings.runs
     started = time.perf_counter()
     with join_processes(settings.device) as processes:
         data_config = compose("eval", _common(settings, runs)).data
         images = open_data(data_config, processes, "val", with_boxes=True)
-        steps = list(_steps(settings, networks, runs, images.name))
+        steps = list(list_steps(settings, plans, runs, images.name))
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
-            if step.command == "train":  # which knows a finished run, and refuses another one
-                run_training(compose("train", step.arguments))
-                continue
-            config = compose("eval", step.arguments)
-            wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
-            if is_scored(step.folder, step.checkpoint, wanted, images.fingerprint):
-                log.info("scored already: %s", step.folder)
-            else:
-                config.overwrite = True  # of another checkpoint, or by other settings
-                run_evaluation(config, step.arguments)
+            _run(step, images.fingerprint)
         if processes.is_main:
             log.info("")
-            run_tables(TablesSettings(runs, images.name, reading=BOTH))
+            run_tables(TablesSettings(runs, images.name, source=BOTH))
             _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
-def _chosen(settings: ReproduceSettings) -> dict[str, Network]:
-    networks = settings.experiment.networks
+def _chosen(settings: ReproduceSettings) -> dict[str, NetworkPlan]:
+    """Give the plans of the networks that ``models`` names, of all where it names none."""
+    plans = settings.experiment.networks
     if settings.models is None:
-        return networks
+        return plans
     for name in settings.models:
-        if name not in networks:
-            raise UserError(f"models: the experiment has no {name}, only {', '.join(networks)}")
-    return {name: network for name, network in networks.items() if name in settings.models}
+        if name not in plans:
+            raise UserError(f"models: the experiment has no {name}, only {', '.join(plans)}")
+    return {name: plan for name, plan in plans.items() if name in settings.models}
 
 
-def _check_weights(experiment: Experiment, networks: dict[str, Network]) -> None:
+def _check_weights(experiment: Experiment, plans: dict[str, NetworkPlan]) -> None:
     """Refuse files of weights that are not there, all in one line, before anything is done."""
-    files = {name: experiment.file(net) for name, net in networks.items() if net.has_file}
+    files = {name: experiment.file(plan) for name, plan in plans.items() if plan.has_file}
     missing = {name: file for name, file in files.items() if not file.is_file()}
     if missing:
         names = ", ".join(f"{file} ({name})" for name, file in missing.items())
-        others = [name for name in networks if name not in missing] or ["NAME", "..."]
+        others = [name for name in plans if name not in missing] or ["NAME", "..."]
         raise UserError(
             f"no such weights: {names}; name their folder (experiment.weights=DIR), or only the "
             f"other rows (models=[{','.join(others)}])"
         )
 
 
+def _run(step: Step, fingerprint: str) -> None:
+    """Run a command, unless its results are there. fingerprint: of the images to be scored."""
+    config = compose(step.command, step.arguments)
+    if step.command == "train":  # which knows a finished run, and refuses another one
+        run_training(config)
+        return
+    wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
+    if is_scored(step.folder, step.checkpoint, wanted, fingerprint):
+        log.info("scored already: %s", step.folder)
+        return
+    config.overwrite = True  # what is there is of another checkpoint, or by other settings
+    run_evaluation(config, step.arguments)
+
+
 def _common(settings: ReproduceSettings, runs: str) -> list[str]:
-    """Arguments of every command: the data set, where to compute and where to write.
+    """List the arguments of every command: the data set, where to compute and where to write.
 
     All but the data set only where they are not the usual.
     """
@@ -183,43 +195,58 @@ def _common(settings: ReproduceSettings, runs: str) -> list[str]:
     return given
 
 
-def _steps(
-    settings: ReproduceSettings, networks: dict[str, Network], runs: str, data: str
+def list_steps(
+    settings: ReproduceSettings, plans: dict[str, NetworkPlan], runs: str, data: str
 ) -> Iterator[Step]:
+    """Yield the commands for each network: its training, then its passes by each source.
+
+    runs: folder of the runs. data: name of the data set there.
+    """
     experiment = settings.experiment
-    common = _common(settings, runs)
-    for name, network in networks.items():
-        named = [f"model={name}"]
+    for name, plan in plans.items():
+        model = [f"model={name}"]
         if experiment.variant is not None:
-            named.append(f"model.variant={experiment.variant}")
-        model = compose("eval", named).model
-        run = run_name(model)
-        trained = train_folder(runs, data, run)
-        weights, checkpoint = network.weights, None
-        if weights == FROM_PLAIN:
-            weights = str(train_folder(runs, data, run_name({**model, "name": model.plain})) / LAST)
-        elif network.has_file:
-            checkpoint = experiment.file(network)
-            weights = str(checkpoint)
+            model.append(f"model.variant={experiment.variant}")
+        config = compose("eval", model).model
+        run = run_name(config)
+        arguments = [*model, *_common(settings, runs)]
+        weights = _weights(experiment, plan, config, runs, data)
         start = [] if weights is None else [f"model.weights={weights}"]
-        if network.trained:
-            arguments = [*named, *common, f"seed={settings.seed}", *start]
-            arguments += [*experiment.train, *network.train]
-            yield Step("train", arguments, name, trained)
-            start, checkpoint = [], trained / LAST  # what cam-eval takes unless told otherwise
-        wanted = [s for m, s in runs_of_the_tables() if m == name] or ["cam"]
-        for saliency in wanted:
-            for reading in (READINGS[reading] for reading in experiment.readings):
-                boxes = ",".join([*reading.rules.values(), *experiment.boxes])
-                arguments = [*named, *common, *start, f"saliency={saliency}"]
-                arguments += [f"view={reading.view}", f"box=[{boxes}]", "split=val"]
-                arguments += [*experiment.eval, *network.eval]
-                folder = eval_folder(runs, data, run, "val", saliency, reading.view)
-                yield Step("eval", arguments, name, folder, checkpoint)
+        checkpoint = experiment.file(plan) if plan.has_file else None
+        if plan.trained:
+            folder = train_folder(runs, data, run)
+            words = [*arguments, f"seed={settings.seed}", *start, *experiment.train, *plan.train]
+            yield Step("train", words, name, folder)
+            start, checkpoint = [], folder / LAST  # cam-eval takes it unless told otherwise
+        for saliency, source in product(_methods(name), experiment.sources):
+            view, rules = SOURCES[source].view, SOURCES[source].rules.values()
+            words = [*arguments, *start, f"saliency={saliency}", f"view={view}"]
+            words += [f"box=[{','.join([*rules, *experiment.boxes])}]", "split=val"]
+            words += [*experiment.eval, *plan.eval]
+            folder = eval_folder(runs, data, run, "val", saliency, view)
+            yield Step("eval", words, name, folder, checkpoint)
+
+
+def _weights(
+    experiment: Experiment, plan: NetworkPlan, config: Mapping[str, Any], runs: str, data: str
+) -> str | None:
+    """Say what a network starts from, as ``model.weights`` has it.
+
+    config: of the network. runs, data: where the run of its plain one lies.
+    """
+    if plan.weights == FROM_PLAIN:
+        plain = run_name({**config, "name": config["plain"]})
+        return str(train_folder(runs, data, plain) / LAST)
+    return str(experiment.file(plan)) if plan.has_file else plan.weights
+
+
+def _methods(model: str) -> list[str]:
+    """List the saliency methods that the tables want of a network; CAM where they want none."""
+    return [saliency for name, saliency in runs_of_the_tables() if name == model] or ["cam"]
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
-    """How long it took, and where to look."""
+    """Say how long it took, and where to look."""
     log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
     pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]

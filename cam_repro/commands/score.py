@@ -26,6 +26,7 @@ from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
 from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
 from cam_repro.runs.guesses import read_guesses
+from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # pyarrow, which submissions of text do without
@@ -183,9 +184,9 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
     folder = settings.run
     assert folder is not None
     run = read_predictions(folder)
-    if not run.manifest.get("classifies", True):
+    if not run.manifest.classifies:
         raise UserError(f"{folder}: made without a network, it has no maps")
-    if not (run.manifest.get("maps") and (folder / MAPS).is_dir()):
+    if not (run.manifest.maps and (folder / MAPS).is_dir()):
         raise UserError(f"{folder}: has no maps: score it again with cam-eval save_maps=true")
     if not run.has_labels:
         raise UserError(f"{folder}: the true classes are not known: score a labelled split")
@@ -197,15 +198,11 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
 def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: int) -> None:
     """Draw curves, under a title that says which run they are of, if they are of one."""
     from cam_repro.figures.threshold_curve import draw_threshold_curve  # matplotlib
-    from cam_repro.runs.predictions import read_manifest
 
     if run is not None:
-        manifest = read_manifest(run)
-        of_view = "" if manifest["view"] == DEFAULT_VIEW else f", view {manifest['view']}"
-        title = (
-            f"{manifest['model']}, {manifest['saliency']}{of_view}: {manifest['data']['name']}, "
-            f"{manifest['split']}"
-        )
+        there = read_eval_manifest(run)
+        of_view = "" if there.view == DEFAULT_VIEW else f", view {there.view}"
+        title = f"{there.model}, {there.saliency}{of_view}: {there.data.name}, {there.split}"
     draw_threshold_curve(path, curves, f"{title} ({n_images:,} images)")
 
 

@@ -1,4 +1,4 @@
-"""Tables: what ``cam-tables`` does. Needs neither torch nor the images."""
+"""Fill the tables: what ``cam-tables`` does. Needs neither torch nor the images."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from pathlib import Path
 
 from cam_repro.errors import UserError
 from cam_repro.tables import (
-    READINGS,
-    Reading,
+    SOURCES,
     Run,
     Sheet,
+    Source,
     build_tables,
     find_runs,
     has_runs,
     markdown,
     paper_sheet,
-    readings_sheet,
     runs_sheet,
+    sources_sheet,
     write_sheets,
 )
 from cam_repro.tables.sheet import paragraph
+from cam_repro.tables.sources import PAPER
 
 log = logging.getLogger(__name__)
 
 BOTH = "both"
-"""``reading=both``: each that has runs, and side by side where both have."""
+"""``source=both``: each source that has runs, and side by side where both have."""
 
 
 @dataclass
@@ -35,26 +36,26 @@ class TablesSettings:
 
     runs: str = "runs"
     data: str | None = None
-    reading: str = "text"
+    source: str = PAPER.name
     output: str | None = None
 
     def __post_init__(self) -> None:
-        choices = (*READINGS, BOTH)
-        if self.reading not in choices:
-            raise UserError(f"reading={self.reading}: choose one of {', '.join(choices)}")
+        choices = (*SOURCES, BOTH)
+        if self.source not in choices:
+            raise UserError(f"source={self.source}: choose one of {', '.join(choices)}")
 
 
 def run_tables(settings: TablesSettings) -> None:
     """Write the tables of each data set, CSV and Markdown, and print them."""
     runs_dir = Path(settings.runs)
-    groups = find_runs(runs_dir, settings.data)
-    for data, runs in groups.items():
+    by_data = find_runs(runs_dir, settings.data)
+    for data, runs in by_data.items():
         if settings.output is None:
             folder = runs_dir / data / "tables"
         else:
-            folder = Path(settings.output) / (data if len(groups) > 1 else "")
+            folder = Path(settings.output) / (data if len(by_data) > 1 else "")
         print(f"data set: {data} ({len(runs)} scored runs under {runs_dir})\n")
-        sheets = _sheets(runs, _readings(settings.reading, runs))
+        sheets = _sheets(runs, _sources(settings.source, runs))
         files = write_sheets(sheets, folder)
         print(markdown(sheets))
         empty = [sheet.stem for sheet in sheets if sheet.is_empty]
@@ -63,27 +64,28 @@ def run_tables(settings: TablesSettings) -> None:
         print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
 
 
-def _readings(wanted: str, runs: list[Run]) -> list[Reading]:
-    there = [reading for reading in READINGS.values() if has_runs(reading, runs)]
+def _sources(wanted: str, runs: list[Run]) -> list[Source]:
+    """Choose the sources that are wanted; warns where a single one has no runs."""
+    there = [source for source in SOURCES.values() if has_runs(source, runs)]
     if wanted == BOTH:
         return there
-    reading = READINGS[wanted]
-    if reading not in there:
+    source = SOURCES[wanted]
+    if source not in there:
         log.warning(
-            "%s: no run has the view %s and the boxes %s of the reading %s: its tables are empty",
+            "%s: no run has the view %s and the box rule %s of source=%s: its tables are empty",
             runs[0].data,
-            reading.view,
-            " or ".join(reading.rules.values()),
+            source.view,
+            " or ".join(source.rules.values()),
             wanted,
         )
-    return [reading]
+    return [source]
 
 
-def _sheets(runs: list[Run], readings: list[Reading]) -> list[Sheet]:
-    """Tables 1 to 3 under each reading, side by side if there are two, and all runs."""
-    tables = [build_tables(runs, reading) for reading in readings]
-    sheets = [paper_sheet(table) for of_reading in tables for table in of_reading]
+def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
+    """Make Tables 1 to 3 by each source, side by side if there are two, and that of all runs."""
+    tables = [build_tables(runs, source) for source in sources]
+    sheets = [paper_sheet(table) for by_source in tables for table in by_source]
     if len(tables) > 1:
-        text, code = tables
-        sheets += [readings_sheet(*pair) for pair in zip(text, code, strict=True)]
+        paper, authors = tables
+        sheets += [sources_sheet(*pair) for pair in zip(paper, authors, strict=True)]
     return [*sheets, runs_sheet(runs)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -19,11 +18,18 @@ from cam_repro.engine.settings import TrainSettings
 from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
-from cam_repro.files import sha256, write_json
+from cam_repro.files import sha256
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
+from cam_repro.runs.manifest import (
+    Checkpoint,
+    Hardware,
+    TrainedData,
+    TrainManifest,
+    write_manifest,
+)
 from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -60,7 +66,7 @@ def run_training(cfg: DictConfig) -> Path:
                 )
                 # Last: a run with a manifest is complete.
                 manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
-                write_json(folder / "manifest.json", manifest)
+                write_manifest(folder, manifest)
             processes.wait()
             _say(name, trained, folder)
     return folder
@@ -73,30 +79,32 @@ def _manifest(
     compute: Compute,
     trained: Trained,
     checkpoint: Path,
-) -> dict[str, Any]:
+) -> TrainManifest:
     """Describe a run: what was trained on what, how it ended, and what it was computed by."""
-    return {
-        "model": settings.model["name"],
-        "data": {
-            "name": data.train_set.name,
-            "n_train": len(data.train_set),
-            "n_val": len(data.val_set),
-            "n_classes": len(data.train_set.classes),
-            "fingerprint": data.train_set.fingerprint,
-        },
-        "iterations": trained.iterations,
-        "epochs": trained.epochs,
-        "final": trained.final,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "skipped": trained.skipped,
-        "seconds": round(trained.seconds, 1),
-        "device": compute.hardware,
-        "precision": compute.precision,
-        "processes": compute.processes.world,
-        "config": asdict(settings),
-        **provenance(),
-        "checkpoint": {"path": checkpoint.name, "sha256": sha256(checkpoint)},
-    }
+    return TrainManifest(
+        model=settings.model["name"],
+        data=TrainedData(
+            name=data.train_set.name,
+            n_train=len(data.train_set),
+            n_val=len(data.val_set),
+            n_classes=len(data.train_set.classes),
+            fingerprint=data.train_set.fingerprint,
+        ),
+        iterations=trained.iterations,
+        epochs=trained.epochs,
+        final=trained.final,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        skipped=trained.skipped,
+        seconds=round(trained.seconds, 1),
+        hardware=Hardware(
+            device=compute.hardware,
+            precision=compute.precision,
+            processes=compute.processes.world,
+        ),
+        config=asdict(settings),
+        provenance=provenance(),
+        checkpoint=Checkpoint(path=checkpoint.name, sha256=sha256(checkpoint)),
+    )
 
 
 def _say(name: str, trained: Trained, folder: Path) -> None:

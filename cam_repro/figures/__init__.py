@@ -1,1 +1,1 @@
-"""Pictures of runs: training curves, contact sheets."""
+"""Pictures of runs: training curves, contact sheets, errors over the threshold."""

@@ -1,8 +1,9 @@
-"""A contact sheet: what the network saw, where it looked, what was guessed."""
+"""A contact sheet: images, where the network looked, and what it guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,47 +23,55 @@ COLUMNS = 4
 NAME_LENGTH = 22
 
 
-def draw_contact_sheet(
-    path: Path,
-    predictions: Sequence[Prediction],
-    images: Mapping[str, Image.Image],
-    frames: Mapping[str, np.ndarray],
-    class_names: Sequence[str],
-    rule: str,
-    title: str,
-) -> None:
-    """Each image beside the map of its best class; true boxes green, the first guess red.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image on the sheet: its prediction, its pixels, and the map (h, w) of its best class."""
 
-    images, frames: pixels and the best class's map, by image id. rule: whose first guess is
-    drawn. Titles are green where class and box (IoU >= 0.5) are right, amber where the class
-    alone is, red where neither counts.
+    prediction: Prediction
+    image: Image.Image
+    map_hw: np.ndarray
+
+
+def draw_contact_sheet(
+    path: Path, shown: Sequence[Shown], class_names: Sequence[str], rule: str, title: str
+) -> None:
+    """Draw each image beside the map of its best class; true boxes green, the first guess red.
+
+    rule: the box rule whose first guess is drawn. The line above an image is green where class and
+    box (IoU >= 0.5) are right, amber where the class alone is, red where the class is wrong.
     """
-    rows = -(-len(predictions) // COLUMNS)
+    rows = -(-len(shown) // COLUMNS)
     layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)
     figure = Figure(figsize=(4.4 * COLUMNS, 2.62 * rows + 0.5), layout=layout)
     cells = figure.subplots(rows, 2 * COLUMNS, squeeze=False).ravel()
     for axes in cells:
         axes.axis("off")
-    for number, prediction in enumerate(predictions):
-        picture, overlay = cells[2 * number], cells[2 * number + 1]
-        image = images[prediction.id]
-        picture.imshow(image)
-        overlay.imshow(image.convert("L"), cmap="gray")
-        heat = RankedMaps([0], frames[prediction.id][None], *image.size).at_image_size(0)
-        overlay.imshow(np.maximum(heat, 0), cmap="inferno", alpha=0.65)
-        box = prediction.rules[rule].guesses[0][1]
-        for axes in (picture, overlay):
-            for true_box in prediction.true_boxes_M4:
-                _draw_box(axes, true_box, TRUE)
-            _draw_box(axes, box, GUESSED)
-        _caption(picture, prediction, box, class_names)
+    for number, one in enumerate(shown):
+        _draw_pair(cells[2 * number], cells[2 * number + 1], one, class_names, rule)
     figure.suptitle(
         f"{title}\npicture and map of the best class · green: true boxes · red: first guess "
-        f"({rule})",
+        f"(box rule {rule})",
         fontsize=12,
     )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=80)
+
+
+def _draw_pair(
+    picture: Axes, overlay: Axes, one: Shown, class_names: Sequence[str], rule: str
+) -> None:
+    """Draw an image, and beside it its map over the image in grey."""
+    prediction, image = one.prediction, one.image
+    picture.imshow(image)
+    overlay.imshow(image.convert("L"), cmap="gray")
+    heat = RankedMaps([0], one.map_hw[None], *image.size).at_image_size(0)
+    overlay.imshow(np.maximum(heat, 0), cmap="inferno", alpha=0.65)
+    box = prediction.rules[rule].guesses[0][1]
+    for axes in (picture, overlay):
+        for true_box in prediction.true_boxes_M4:
+            _draw_box(axes, true_box, TRUE)
+        _draw_box(axes, box, GUESSED)
+    _caption(picture, prediction, box, class_names)
 
 
 def _draw_box(axes: Axes, box: Sequence[int], colour: str) -> None:

@@ -1,4 +1,4 @@
-"""Training curves."""
+"""Curves of a training run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cam_repro.files import atomic_path
 
 
 def draw_curves(path: Path, records: pd.DataFrame, title: str) -> None:
-    """Loss and classification error over epochs, training and validation, as a PNG.
+    """Draw loss and classification error over epochs, training and validation, as a PNG.
 
     records: the columns of a run's ``log.csv``.
     """

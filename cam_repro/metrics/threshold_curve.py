@@ -32,7 +32,6 @@ from cam_repro.metrics.level_sweep import (
 from cam_repro.metrics.official import IOU_THRESHOLD, warn_without_box
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
 from cam_repro.resample import resize
-from cam_repro.runs.folders import box_settings
 from cam_repro.truth import Truth
 
 log = logging.getLogger(__name__)
@@ -232,17 +231,16 @@ class EveryThreshold(Protocol):
 
     def score(self, truth: Truth, given: RunMaps) -> Scored:
         """Score the maps of a run; warn where they are not those that its boxes came from."""
-        run, own = given.run, self._own_threshold(given)
+        run, own = given.run, given.run.manifest.threshold
         assert truth.sizes_N2 is not None, "a run knows the size of its images"
         warn_without_box(truth.boxes)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
         thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
-        interpolation = run.manifest.get("config", {}).get("view", {}).get("interpolation")
         accumulator = ThresholdCurveAccumulator(thresholds_T)
         differ = []  # images
         for i, map_hw in enumerate(given.maps):
             width, height = truth.sizes_N2[i].tolist()
-            map_HW = resize(map_hw, width, height, interpolation or "linear")
+            map_HW = resize(map_hw, width, height, run.manifest.interpolation)
             boxes_T4 = boxes_over_thresholds(map_HW, thresholds_T)
             places = np.flatnonzero(run.classes_N5[i] == truth.labels_N[i]).tolist()
             place = places[0] if places else None
@@ -267,13 +265,6 @@ class EveryThreshold(Protocol):
             numbers["run"] = {"threshold": own, **curve.at(own)}
         curves = Curves(curve.thresholds_T, curve.errors, own)
         return Scored(numbers, self._table(curve, own), curves)
-
-    @staticmethod
-    def _own_threshold(given: RunMaps) -> float | None:
-        """Give the threshold that the run's own boxes were made at, if it has such boxes."""
-        boxes = box_settings(given.run.manifest.get("config", {}))
-        threshold: float | None = boxes.get("threshold", {}).get("threshold")
-        return threshold
 
     def _table(self, curve: ThresholdCurve, own: float | None) -> list[str]:
         """Write ten thresholds or so, the run's own, and the best of each error."""

@@ -68,7 +68,7 @@ def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -
         raise UserError(f"box={name}: {folder} has {', '.join(names)}")
     found = table.rules[name]
     if with_labels:
-        if not table.manifest.get("classifies", True):
+        if not table.manifest.classifies:
             raise UserError(
                 f"{folder}: made without a network, it guesses no classes: add protocol=gt_known"
             )

@@ -17,7 +17,6 @@ A run folder holds
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,39 +30,20 @@ import pyarrow.parquet as pq
 
 from cam_repro.classes import NO_IDS, ClassTable, ilsvrc_classes
 from cam_repro.errors import UserError
-from cam_repro.files import atomic_path, write_json
+from cam_repro.files import atomic_path
 from cam_repro.formats.submissions import (
     check_kaggle_submission,
     check_submission,
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
 
-SCHEMA = 1
-"""Version of the folder's layout; a reader refuses any other."""
-
-MANIFEST = "manifest.json"
 PARQUET = "predictions.parquet"
 SCORES = "scores.json"
 MAPS = "maps"
-
-# Keys without which the tables cannot place a run, and their types.
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "saliency": str,
-    "view": str,
-    "split": str,
-    "created": str,
-    "rules": list,
-    "data": dict,
-    "data.name": str,
-    "data.is_ilsvrc": bool,
-    "data.has_labels": bool,
-    "counts": dict,
-    "counts.images": int,
-}
 
 
 @dataclass
@@ -92,7 +72,7 @@ class Predictions(Truth):
     classes_N5: np.ndarray
     probabilities_N5: np.ndarray
     rules: dict[str, RuleTable]
-    manifest: dict[str, Any]
+    manifest: EvalManifest
 
 
 def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
@@ -130,7 +110,7 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
 def write_predictions(
     folder: Path | str,
     predictions: pa.Table,
-    manifest: dict[str, Any],
+    manifest: EvalManifest,
     classes: ClassTable | None = None,
     missing: Sequence[str] = (),
     maps: Path | None = None,
@@ -138,22 +118,20 @@ def write_predictions(
     """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
 
     predictions: rows made by ``to_arrow``, one an image.
-    manifest: all of it but ``schema``; ``rules`` names the rules of the rows,
-    ``counts.images`` is their number.
+    manifest: its ``rules`` names the rules of the rows, its ``counts.images`` is their number.
     classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
     missing: ids of images without a prediction: an empty line each in the submissions, which must
     have a line for every image of the split.
     maps: a folder of the images' maps, on the same disk, which becomes the run's.
     """
     folder = Path(folder)
-    manifest = {**manifest, "schema": SCHEMA}
     ids: list[str] = predictions["id"].to_pylist()
     if ids != sorted(ids):
         predictions = predictions.sort_by("id")
         ids.sort()
     predictions = predictions.combine_chunks()
     assert len(set(ids)) == len(ids), "an image was scored twice"
-    assert manifest["counts"]["images"] == len(ids), "manifest counts other images"
+    assert manifest.counts.images == len(ids), "manifest counts other images"
     # An older run's manifest must not vouch for half of a new one.
     folder.mkdir(parents=True, exist_ok=True)
     replaces_run = (folder / MANIFEST).is_file()
@@ -169,12 +147,12 @@ def write_predictions(
     for suffix in ("txt", "csv"):
         for stale in folder.glob(f"submission_*.{suffix}"):
             stale.unlink()
-    if manifest.get("classifies", True):
+    if manifest.classifies:
         every = sorted([*ids, *missing])
-        for name in manifest["rules"]:
+        for name in manifest.rules:
             guesses = _Guesses(every, ids, predictions, name)
-            _write_submissions(folder, name, every, guesses, classes, manifest["split"] == "test")
-    write_json(folder / MANIFEST, manifest)
+            _write_submissions(folder, name, every, guesses, classes, manifest.split == "test")
+    write_manifest(folder, manifest)
 
 
 class _Guesses(Sequence):
@@ -223,28 +201,6 @@ def _write_submissions(
         check_kaggle_submission(table, ids, guesses, classes.wnids)
 
 
-def read_manifest(folder: Path | str) -> dict[str, Any]:
-    """A run's manifest. Raises UserError where it is missing, broken, or of another schema."""
-    path = Path(folder) / MANIFEST
-    again = "score the run again with cam-eval"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing, so the run is not finished: {again}") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {again}") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA:
-        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {again}")
-    for key, kind in _REQUIRED.items():
-        value: Any = manifest
-        for part in key.split("."):
-            value = value.get(part)
-        if not isinstance(value, kind):
-            raise UserError(f"{path}: {key} is missing or of a wrong type: {again}")
-    return manifest
-
-
 def read_predictions(folder: Path | str) -> Predictions:
     """Read a run folder.
 
@@ -252,7 +208,7 @@ def read_predictions(folder: Path | str) -> Predictions:
     missing, damaged, or not as many as the manifest says.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    manifest = read_eval_manifest(folder)
     path, again = folder / PARQUET, "score the run again with cam-eval"
     try:
         # pq.read_table would import pyarrow.dataset and to_numpy() pandas, which take 0.3 s.
@@ -262,24 +218,21 @@ def read_predictions(folder: Path | str) -> Predictions:
         raise UserError(f"{path} is missing: {again}") from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): {again}") from error
-    expected = manifest["counts"]["images"]
+    expected = manifest.counts.images
     if len(read) != expected:
         raise UserError(f"{path} has {len(read)} images, its manifest says {expected}: {again}")
     return read
 
 
-def run_classes(manifest: dict[str, Any]) -> ClassTable | None:
-    """The classes of a run by its manifest.
+def run_classes(manifest: EvalManifest) -> ClassTable:
+    """Give the classes of a run by its manifest.
 
     ILSVRC's where there are 1,000 and the submissions carry ids of the development kit; else
-    classes without WordNet ids, called ``class 0`` ..., whose labels are class index + 1. None for
-    a manifest that does not count them.
+    classes without WordNet ids, called ``class 0`` ..., whose labels are class index + 1.
     """
-    n_classes = manifest["data"].get("n_classes")
-    if not isinstance(n_classes, int):
-        return None
+    n_classes = manifest.data.n_classes
     shipped = ilsvrc_classes()
-    if n_classes == len(shipped) and manifest.get("submission_labels") == shipped.labels_are:
+    if n_classes == len(shipped) and manifest.submission_labels == shipped.labels_are:
         return shipped
     names = tuple(f"class {index}" for index in range(n_classes))
     numbers = tuple(f"class{index:07d}" for index in range(n_classes))
@@ -299,9 +252,9 @@ def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> No
                 assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
 
 
-def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> Predictions:
+def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
     rules = {}
-    for name in manifest["rules"]:
+    for name in manifest.rules:
         classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
         boxes_N20 = _padded(table, f"{name}/boxes", 4 * MAX_GUESSES, PAD)
         rules[name] = RuleTable(
@@ -312,14 +265,14 @@ def _from_arrow(table: pa.Table, manifest: dict[str, Any]) -> Predictions:
     values, lengths_N = _ragged(table, "gt_boxes")
     sides = [np.from_dlpack(table[side].combine_chunks()) for side in ("width", "height")]
     ids = table["id"].to_pylist()
-    blacklist = manifest.get("blacklist")
+    blacklist = manifest.blacklist
     return Predictions(
         ids=ids,
         labels_N=np.from_dlpack(table["label"].combine_chunks()),
         boxes=RaggedBoxes.from_counts(values, lengths_N // 4),
         classes=run_classes(manifest),
         sizes_N2=np.stack(sides, axis=1),
-        blacklisted_N=np.isin(ids, blacklist["ids"]) if blacklist else None,
+        blacklisted_N=np.isin(ids, blacklist.ids) if blacklist else None,
         classes_N5=_padded(table, "classes", MAX_GUESSES, PAD),
         probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
         rules=rules,

@@ -9,15 +9,15 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cam_repro
+from cam_repro.runs.manifest import Provenance
 
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pandas")
 
 
 def git_revision() -> str | None:
-    """Revision of the source tree that the package runs from, None for an installed wheel."""
+    """Give the revision of the source tree that the package runs from, None for a wheel."""
     source = Path(cam_repro.__file__).resolve().parents[1]
     if not (source / ".git").exists():
         return None
@@ -33,15 +33,15 @@ def git_revision() -> str | None:
         return None
 
 
-def provenance() -> dict[str, Any]:
-    """What every manifest records of how it came about."""
-    return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "git": git_revision(),
-        "versions": {
+def provenance() -> Provenance:
+    """Record the command that is running, the versions that it runs with, and the time."""
+    return Provenance(
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        git=git_revision(),
+        versions={
             "cam_repro": cam_repro.__version__,
             "python": platform.python_version(),
             **{library: version(library) for library in LIBRARIES},
         },
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -2,22 +2,22 @@
 
 from cam_repro.tables.all_runs import runs_sheet
 from cam_repro.tables.build import Run, Table, build_tables, find_runs, has_runs
-from cam_repro.tables.readings import READINGS, Reading
-from cam_repro.tables.render import paper_sheet, readings_sheet
+from cam_repro.tables.render import paper_sheet, sources_sheet
 from cam_repro.tables.sheet import Sheet, markdown, write_sheets
+from cam_repro.tables.sources import SOURCES, Source
 
 __all__ = [
-    "READINGS",
-    "Reading",
+    "SOURCES",
     "Run",
     "Sheet",
+    "Source",
     "Table",
     "build_tables",
     "find_runs",
     "has_runs",
     "markdown",
     "paper_sheet",
-    "readings_sheet",
     "runs_sheet",
+    "sources_sheet",
     "write_sheets",
 ]

@@ -1,4 +1,4 @@
-"""Every scored run of a data set in one table, whether or not a row of the paper's wants it."""
+"""One table of all scored runs of a data set, also of those that no row of the paper's wants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class _Scored:
-    """A box rule of a run. errors: percent, those of ``_ERRORS`` that it has."""
+    """One box rule of a run and its errors in percent: those of ``_ERRORS`` that it has."""
 
     run: Run
     rule: str
@@ -27,15 +27,15 @@ class _Scored:
 
     @property
     def what(self) -> list[str]:
-        """Network, maps, view."""
-        return [self.run.manifest["model"], self.run.manifest["saliency"], self.run.view]
+        """Its first cells: network, maps, view."""
+        return [self.run.manifest.model, self.run.manifest.saliency, self.run.view]
 
 
 def runs_sheet(runs: list[Run]) -> Sheet:
-    """``runs.csv``: one line a run and box rule.
+    """Make ``runs.csv``: a line for each box rule of each run.
 
-    Localization is empty where there are no true boxes, all but GT-known where no network named
-    classes (``model=none``). A run without labels has no errors and no line.
+    Localization errors are empty where there are no true boxes; without a network (``model=none``)
+    all but GT-known are. A run without labels has no errors, and so no line.
     """
     lines = [line for run in runs for line in _scores(run)]
     rows = [
@@ -52,6 +52,7 @@ def runs_sheet(runs: list[Run]) -> Sheet:
 
 
 def _scores(run: Run) -> Iterator[_Scored]:
+    """Yield each box rule of a run with the errors that are known of it."""
     errors = {}
     if run.classifies:
         wrong = run.cls_outcomes
@@ -69,7 +70,7 @@ def _scores(run: Run) -> Iterator[_Scored]:
 
 
 def _text(lines: list[_Scored]) -> str:
-    """The lines of one split as Markdown."""
+    """Write the lines of one split as Markdown."""
     notes = Footnotes()
     body = []
     for line in lines:
@@ -86,6 +87,6 @@ def _text(lines: list[_Scored]) -> str:
 
 
 def _pair(errors: dict[str, float], kind: str) -> str:
-    """``28.4/8.9``, top-1 and top-5; empty where they are not known."""
+    """Write top-1 and top-5 as ``28.4/8.9``; nothing where they are not known."""
     names = (f"{kind} top-1", f"{kind} top-5")
     return "/".join(short(errors[name]) for name in names if name in errors)

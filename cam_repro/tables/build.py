@@ -7,17 +7,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import bootstrap_interval
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
-from cam_repro.runs.predictions import MANIFEST, Predictions, read_manifest, read_predictions
-from cam_repro.tables.paper import TABLES, PaperTable, Row, Source
-from cam_repro.tables.readings import Reading, run_of
+from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
+from cam_repro.runs.predictions import Predictions, read_predictions
+from cam_repro.tables.paper import TABLES, PaperTable, Row, WantedRun
 from cam_repro.tables.settings import changed_settings
+from cam_repro.tables.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -30,48 +30,48 @@ class Run:
     table: Predictions
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> EvalManifest:
         """Where it came from."""
         return self.table.manifest
 
     @property
     def data(self) -> str:
         """Name of its data set."""
-        return self.manifest["data"]["name"]
+        return self.manifest.data.name
 
     @property
     def split(self) -> str:
         """Split that it scored."""
-        return self.manifest["split"]
+        return self.manifest.split
 
     @property
     def view(self) -> str:
         """View in which its network saw the images."""
-        return self.manifest["view"]
+        return self.manifest.view
 
     @property
     def classifies(self) -> bool:
-        """Whether it has classification errors: there are labels, and a network."""
-        return self._has_labels and self.manifest.get("classifies", True)
+        """Whether it has classification errors: where labels are known and a network guessed."""
+        return self._has_labels and self.manifest.classifies
 
     @property
     def localizes(self) -> bool:
-        """Whether it has localization errors: there are labels and true boxes."""
-        return self._has_labels and self.manifest["data"].get("has_boxes", True)
+        """Whether it has localization errors: where labels and true boxes are known."""
+        return self._has_labels and self.manifest.data.has_boxes
 
     @cached_property
     def cls_outcomes(self) -> dict[str, np.ndarray]:
-        """``metrics.scores.cls_outcomes``."""
+        """What ``metrics.scores.cls_outcomes`` finds: which images are wrong."""
         return cls_outcomes(self.table)
 
     @cached_property
     def loc_outcomes(self) -> dict[str, dict[str, np.ndarray]]:
-        """``metrics.scores.loc_outcomes`` by rule; several tables want the same ones."""
+        """What ``metrics.scores.loc_outcomes`` finds, by box rule; several tables want the same."""
         return {name: loc_outcomes(self.table, name) for name in self.table.rules}
 
     @property
     def _has_labels(self) -> bool:
-        return self.manifest["data"]["has_labels"] and len(self.table) > 0
+        return self.manifest.data.has_labels and len(self.table) > 0
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table, and what fills it; ``run`` None and no numbers where nothing does.
+    """A row of a table and what fills it; no run and no numbers where nothing does.
 
-    settings: what of the run is not as the reading or the defaults have it.
+    settings: those of the run that differ from the source's or from the defaults.
     """
 
     row: Row
@@ -104,25 +104,25 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper filled for one data set under one reading.
+    """A table of the paper, filled for one data set by one source.
 
     is_ilsvrc: whether our numbers and the paper's are of the same data set.
     """
 
     paper: PaperTable
-    reading: Reading
+    source: Source
     data: str
     is_ilsvrc: bool
     lines: tuple[Line, ...]
 
 
 def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[Run]]:
-    """The scored runs by data set, in the order of their names.
+    """Find the scored runs of each data set, in the order of their names.
 
     They lie in ``<runs>/<data>/<model>/eval/<run>/``; what a run is stands in its manifest, and
-    folder names do not count. What cannot be read is left out with a warning, and so are runs of
-    another version of the data set (other images under the same name): the version most runs
-    have counts.
+    folder names do not count. What cannot be read is left out with a warning. So are runs of
+    another version of the data set (other images under the same name): of several versions the
+    one that most runs are of stays.
 
     data: one data set, or None for each that has runs. Raises UserError where nothing is left.
     """
@@ -134,7 +134,7 @@ def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[R
     groups: dict[str, list[Run]] = defaultdict(list)
     for folder in folders:
         try:
-            name = read_manifest(folder)["data"]["name"]
+            name = read_eval_manifest(folder).data.name
             there.add(name)
             if data in (None, name):
                 run = Run(folder.relative_to(runs_dir).as_posix(), read_predictions(folder))
@@ -150,36 +150,39 @@ def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[R
     return {name: _of_one_version(runs) for name, runs in sorted(groups.items())}
 
 
-def build_tables(runs: list[Run], reading: Reading) -> list[Table]:
-    """Tables 1 to 3 from the runs of one data set, each row from the newest run that fits it."""
+def build_tables(runs: list[Run], source: Source) -> list[Table]:
+    """Fill Tables 1 to 3 from the runs of one data set, each row from the newest that fits it."""
     assert len({run.data for run in runs}) == 1
     return [
         Table(
             paper=paper,
-            reading=reading,
+            source=source,
             data=runs[0].data,
-            is_ilsvrc=all(run.manifest["data"]["is_ilsvrc"] for run in runs),
-            lines=tuple(_line(paper, row, runs, reading) for row in paper.rows),
+            is_ilsvrc=all(run.manifest.data.is_ilsvrc for run in runs),
+            lines=tuple(_line(paper, row, runs, source) for row in paper.rows),
         )
         for paper in TABLES
     ]
 
 
-def has_runs(reading: Reading, runs: list[Run]) -> bool:
-    """Whether some run has the view and a box rule of the reading."""
-    own = set(reading.rules.values())
-    return any(run.view == reading.view and own & set(run.table.rules) for run in runs)
+def has_runs(source: Source, runs: list[Run]) -> bool:
+    """Tell whether some run has the view and a box rule of the source."""
+    own = set(source.rules.values())
+    return any(run.view == source.view and own & set(run.table.rules) for run in runs)
 
 
 def _of_one_version(runs: list[Run]) -> list[Run]:
-    """The runs whose data fingerprint is the most common of their split; the newest of equals."""
+    """Keep the runs whose data has the most common fingerprint of their split.
+
+    Of fingerprints that are equally common, that of the newest run.
+    """
     kept = []
     for split in sorted({run.split for run in runs}):
         same_split = [run for run in runs if run.split == split]
-        prints = [_fingerprint(run) for run in same_split]
+        prints = [run.manifest.data.fingerprint for run in same_split]
         newest: dict[str, str] = {}
         for run, print_ in zip(same_split, prints, strict=True):
-            newest[print_] = max(newest.get(print_, ""), run.manifest["created"])
+            newest[print_] = max(newest.get(print_, ""), run.manifest.provenance.created)
         counts = Counter(prints)
         chosen = max(counts, key=lambda print_: (counts[print_], newest[print_], print_))
         for run, print_ in zip(same_split, prints, strict=True):
@@ -195,40 +198,30 @@ def _of_one_version(runs: list[Run]) -> list[Run]:
     return sorted(kept, key=lambda run: run.name)
 
 
-def _fingerprint(run: Run) -> str:
-    return str(run.manifest["data"].get("fingerprint"))
-
-
-def _line(paper: PaperTable, row: Row, runs: list[Run], reading: Reading) -> Line:
+def _line(paper: PaperTable, row: Row, runs: list[Run], source: Source) -> Line:
+    """Fill a row: by the split that the table prefers, then by the run that the source prefers."""
     for split in paper.splits:
-        for source in reading.sources(row):
-            fitting = [
-                run
-                for run in runs
-                if run.split == split and run.view == reading.view and _fits(run, source)
-            ]
+        shown = [run for run in runs if run.split == split and run.view == source.view]
+        for wanted in source.wanted_runs(row):
+            fitting = [run for run in shown if _fits(run, wanted)]
             if fitting:
                 run = max(fitting, key=_age)
-                numbers = _numbers(run, source.rule, paper.columns)
-                return Line(row, run, numbers, _settings(run, source, reading))
+                numbers = _numbers(run, wanted.rule, paper.columns)
+                return Line(row, run, numbers, _settings(run, wanted, source))
     return Line(row)
 
 
-def _fits(run: Run, source: Source) -> bool:
-    return (
-        run.manifest["model"] == run_of(source)
-        and run.manifest["saliency"] == source.saliency
-        and (
-            run.classifies
-            if source.rule is None
-            else run.localizes and source.rule in run.table.rules
-        )
-    )
+def _fits(run: Run, wanted: WantedRun) -> bool:
+    if (run.manifest.model, run.manifest.saliency) != (wanted.run_name, wanted.saliency):
+        return False
+    if wanted.rule is None:
+        return run.classifies
+    return run.localizes and wanted.rule in run.table.rules
 
 
 def _age(run: Run) -> tuple[str, str]:
-    """Sorts the newest last: ``created`` is ISO 8601 in UTC, where text order is time order."""
-    return run.manifest["created"], run.name
+    """Give what sorts the newest last: times of ISO 8601 in UTC sort as text."""
+    return run.manifest.provenance.created, run.name
 
 
 def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
@@ -242,9 +235,9 @@ def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Numb
     return tuple(numbers)
 
 
-def _settings(run: Run, source: Source, reading: Reading) -> tuple[str, ...]:
-    stand_in = source.variant != reading.variants[0]
+def _settings(run: Run, wanted: WantedRun, source: Source) -> tuple[str, ...]:
+    stands_in = wanted.variant != source.variants[0]
     return (
-        *([f"model.variant={source.variant}"] if stand_in else []),
-        *(changed_settings(run.manifest, source.rule) if source.rule else []),
+        *([f"model.variant={wanted.variant}"] if stands_in else []),
+        *(changed_settings(run.manifest, wanted.rule) if wanted.rule else []),
     )

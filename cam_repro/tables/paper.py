@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cam_repro.runs.folders import DEFAULT_VARIANT
+from cam_repro.runs.folders import DEFAULT_VARIANT, run_name
 
 
 @dataclass(frozen=True)
-class Source:
-    """Which scored run fills a row: a model, a saliency method and, for boxes, a rule.
+class WantedRun:
+    """The scored run that fills a row: a network, a saliency method and, for boxes, a box rule.
 
-    Here as the paper's text has it; readings.py turns it into what the authors' code does.
+    Here as the paper describes it; sources.py turns it into what the authors' code does.
     """
 
     model: str
@@ -23,27 +23,35 @@ class Source:
     rule: str | None = None
     variant: str = DEFAULT_VARIANT
 
+    @property
+    def run_name(self) -> str:
+        """The name of its network, as manifests and folders have it."""
+        return run_name({"name": self.model, "variant": self.variant})
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row. ``paper``: its numbers, one a column. ``sources``: the first that was run fills it;
-    a row without sources is a citation that nothing here trains."""
+    """One row of a table.
+
+    paper: its numbers, one a column. wanted: the runs that may fill it, best first; none where the
+    row is a citation that nothing here trains.
+    """
 
     name: str
     paper: tuple[float, ...]
-    sources: tuple[Source, ...] = ()
+    wanted: tuple[WantedRun, ...] = ()
     supervision: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table.
+    """One table of the paper.
 
-    stem: file name. header: its first columns, as the paper writes them.
+    stem: name of its file. header: its first columns, as the paper writes them.
     columns: ``top1``/``top5``, the columns with numbers. paper_split: the ILSVRC split that the
-    paper's numbers are of; splits: ours, in order of preference. caption: names of rules
-    in braces become those of the reading.
+    paper's numbers are of; splits: ours, best first. caption: names of box rules in braces become
+    those of the source.
     """
 
     stem: str
@@ -58,11 +66,11 @@ class PaperTable:
 
 def _cls(name: str, model: str, top1: float, top5: float) -> Row:
     # Saliency does not change a network's classes: a network that has no CAM was run with Backprop.
-    return Row(name, (top1, top5), (Source(model, "cam"), Source(model, "backprop")))
+    return Row(name, (top1, top5), (WantedRun(model, "cam"), WantedRun(model, "backprop")))
 
 
 def _loc(name: str, model: str, top1: float, top5: float, saliency: str = "cam") -> Row:
-    return Row(name, (top1, top5), (Source(model, saliency, "threshold"),))
+    return Row(name, (top1, top5), (WantedRun(model, saliency, "threshold"),))
 
 
 TABLE1 = PaperTable(
@@ -104,7 +112,7 @@ TABLE2 = PaperTable(
         _loc("Backprop on AlexNet", "alexnet", 65.17, 52.64, "backprop"),
         _loc("GoogLeNet-GMP", "googlenet_gmp", 57.78, 45.26),
     ),
-    caption="Boxes by the `{threshold}` rule.",
+    caption="Box rule: `{threshold}`.",
 )
 
 _BACKPROP_NOTE = "our vgg network; the paper's number is of Simonyan et al.'s own network"
@@ -121,19 +129,23 @@ TABLE3 = PaperTable(
         Row(
             "GoogLeNet-GAP (heuristics)",
             (37.1,),
-            (Source("googlenet_gap", "cam", "heuristic"),),
+            (WantedRun("googlenet_gap", "cam", "heuristic"),),
             "weakly",
         ),
-        Row("GoogLeNet-GAP", (42.9,), (Source("googlenet_gap", "cam", "threshold"),), "weakly"),
+        Row("GoogLeNet-GAP", (42.9,), (WantedRun("googlenet_gap", "cam", "threshold"),), "weakly"),
         Row(
-            "Backprop", (46.4,), (Source("vgg", "backprop", "threshold"),), "weakly", _BACKPROP_NOTE
+            "Backprop",
+            (46.4,),
+            (WantedRun("vgg", "backprop", "threshold"),),
+            "weakly",
+            _BACKPROP_NOTE,
         ),
         Row("GoogLeNet", (26.7,), (), "full", _CITATION_NOTE),
         Row("OverFeat", (29.9,), (), "full", _CITATION_NOTE),
         Row("AlexNet", (34.2,), (), "full", _CITATION_NOTE),
     ),
     caption=(
-        "Boxes by the `{heuristic}` rule where the row says heuristics, else `{threshold}`. "
+        "Box rule: `{heuristic}` where the row says heuristics, else `{threshold}`. "
         "Backprop: our `vgg` network, where the paper cites Simonyan et al.'s own. "
         "The rows with full supervision are citations; nothing here trains them."
     ),
@@ -143,14 +155,14 @@ TABLES = (TABLE1, TABLE2, TABLE3)
 
 
 def runs_of_the_tables() -> list[tuple[str, str]]:
-    """(model, saliency) of every run that Tables 2 and 3 want, in their order, each once.
+    """List the (model, saliency) of every run that Tables 2 and 3 want, in their order, each once.
 
     Table 1 wants no other: a network's classes do not depend on the saliency method.
     """
     wanted = [
-        (source.model, source.saliency)
+        (run.model, run.saliency)
         for table in (TABLE2, TABLE3)
         for row in table.rows
-        for source in row.sources
+        for run in row.wanted
     ]
     return list(dict.fromkeys(wanted))

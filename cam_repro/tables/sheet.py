@@ -1,4 +1,4 @@
-"""A finished table as text: CSV with everything, Markdown for a terminal of 100 columns."""
+"""A table as text: CSV with everything in it, Markdown for a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 100
 class Sheet:
     """A table as it is written.
 
-    stem: name of its CSV file. header, rows: the CSV. text: the same to read, Markdown.
+    stem: name of its CSV file. header, rows: the CSV. text: the same as Markdown, to be read.
     is_empty: whether no run fills any of its rows.
     """
 
@@ -37,15 +37,12 @@ class Sheet:
 
 
 def markdown(sheets: list[Sheet]) -> str:
-    """The sheets that some run fills as Markdown, lines of at most 100 characters."""
+    """Write the sheets that some run fills as Markdown, in lines of at most 100 characters."""
     return "\n".join(sheet.text for sheet in sheets if not sheet.is_empty)
 
 
 def write_sheets(sheets: list[Sheet], folder: Path | str) -> list[str]:
-    """Write a CSV for each and ``tables.md`` with all, each whole or not at all.
-
-    Returns the names of the files.
-    """
+    """Write a CSV of each sheet, and ``tables.md`` of all; returns the names of the files."""
     files = {f"{sheet.stem}.csv": sheet.csv_text for sheet in sheets}
     files["tables.md"] = markdown(sheets)
     for name, text in files.items():
@@ -60,7 +57,7 @@ class Footnotes:
     notes: list[str] = field(default_factory=list)
 
     def mark(self, parts: Iterable[str]) -> str:
-        """What to put behind a cell: `` [1]``, or nothing where there is nothing to note."""
+        """Note the parts; returns the mark to put behind a cell, `` [1]``, nothing for no parts."""
         note = ", ".join(parts)
         if not note:
             return ""
@@ -69,7 +66,7 @@ class Footnotes:
         return f" [{self.notes.index(note) + 1}]"
 
     def text(self) -> str:
-        """The notes as one paragraph, with an empty line before it; empty where there are none."""
+        """Write the notes as a paragraph after an empty line; nothing where there are none."""
         if not self.notes:
             return ""
         notes = "; ".join(f"[{number}] {note}" for number, note in enumerate(self.notes, start=1))
@@ -77,12 +74,12 @@ class Footnotes:
 
 
 def paragraph(text: str) -> str:
-    """Wrapped to the width of a terminal."""
+    """Wrap a text to the width of a terminal."""
     return "\n".join(textwrap.wrap(text, WIDTH, break_on_hyphens=False))
 
 
 def grid(head: list[str], body: list[list[str]], left: int) -> str:
-    """A Markdown table with aligned columns, the first ``left`` of them to the left."""
+    """Draw a Markdown table with aligned columns, the first ``left`` of them to the left."""
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -97,12 +94,12 @@ def grid(head: list[str], body: list[list[str]], left: int) -> str:
 
 
 def short(percent: float) -> str:
-    """One decimal, and none for 100."""
+    """Write a percentage with one decimal, and 100 with none."""
     return f"{percent:.1f}".replace("100.0", "100")
 
 
 def counted(counts: Iterable[int]) -> str:
-    """``n = 500``, of the images that the lines of a table are of."""
+    """Say how many images the lines of a table are of: ``n = 500``."""
     distinct = sorted(set(counts))
     if not distinct:
         return "no run yet"

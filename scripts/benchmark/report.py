@@ -11,7 +11,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, objec
 
 def about(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
     """What the numbers depend on."""
-    facts = provenance()
+    facts = asdict(provenance())
     for library in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             facts["versions"][library] = version(library)

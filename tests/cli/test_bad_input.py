@@ -103,7 +103,7 @@ def trained(tiny_run, compose_config, tmp_path):
         ("reproduce", ["modles=[vgg]"], ["no setting 'modles'"]),
         ("eval", ["model=none", "data=ground_truth"], ["data.file is not given: add data.file=F"]),
         ("eval", ["save_maps=maybe"], ["save_maps", "maybe"]),
-        ("reproduce", ["experiment=paper_text"], ["data.root is not given"]),
+        ("reproduce", ["experiment=paper"], ["data.root is not given"]),
         ("data", ["chekc"], ["chekc", "make, check, unpack"]),
         ("data", ["check", "data=ilsvrc"], ["data.root is not given"]),
     ],
@@ -186,7 +186,7 @@ def test_a_root_that_is_not_there(command, tmp_path, name):
         "train": ["model=alexnet_gap", "data=ilsvrc"],
         "eval": ["data=ilsvrc"],
         "data": ["check", "data=ilsvrc"],
-        "reproduce": ["experiment=paper_text"],
+        "reproduce": ["experiment=paper"],
     }
     missing = tmp_path / "nowhere"
     done = command(name, *words[name], f"data.root={missing}")

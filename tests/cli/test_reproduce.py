@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cam_repro.commands.reproduce import ReproduceSettings, _steps
+from cam_repro.commands.reproduce import ReproduceSettings, list_steps
 from cam_repro.config import config_dir, validate
 
 EXPERIMENT = """
@@ -156,32 +156,32 @@ def test_other_settings_are_not_taken_for_done(reproduce):
     assert "seed: 0 there, 1 now" in done.errors[0]
 
 
-def test_both_readings_side_by_side(reproduce, tmp_path):
-    done = reproduce("models=[alexnet]", "experiment.readings=[text,code]")
+def test_both_sources_side_by_side(reproduce, tmp_path):
+    done = reproduce("models=[alexnet]", "experiment.sources=[paper,authors]")
     assert done.status == 0, done.err
     assert [line.partition(" saliency=")[2] for line in commands_in(done.err)[1:]] == [
         "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val contact_sheet=2",
         "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val contact_sheet=2",
     ]
     tables = tmp_path / "runs" / "tiny" / "tables"
-    side = pd.read_csv(tables / "table2_readings.csv").set_index("Method")
+    side = pd.read_csv(tables / "table2_sources.csv").set_index("Method")
     line = side.loc["Backprop on AlexNet"].iloc[0]
-    assert line["text run"] == "tiny/alexnet/eval/val-backprop"
-    assert line["code run"] == "tiny/alexnet/eval/val-backprop-ten"
-    assert line["code settings"] == "model.variant=torchvision"
-    assert line["code - text"] == pytest.approx(line["code"] - line["text"], abs=0.01)
-    assert (tables / "table2_code.csv").is_file()
+    assert line["paper run"] == "tiny/alexnet/eval/val-backprop"
+    assert line["authors run"] == "tiny/alexnet/eval/val-backprop-ten"
+    assert line["authors settings"] == "model.variant=torchvision"
+    assert line["authors - paper"] == pytest.approx(line["authors"] - line["paper"], abs=0.01)
+    assert (tables / "table2_authors.csv").is_file()
 
-    # The text's results are done already; what is there of both is shown.
+    # The paper's results are done already; what is there of both is shown.
     again = reproduce("models=[alexnet]")
     assert again.status == 0, again.err
     assert again.err.count("scored already") == 1
     assert again.out == done.out
 
 
-def test_unknown_readings(reproduce):
-    done = reproduce("experiment.readings=[text,talk]")
-    assert done.errors == ["error: experiment.readings: there is no talk, only text, code"]
+def test_unknown_sources(reproduce):
+    done = reproduce("experiment.sources=[paper,talk]")
+    assert done.errors == ["error: experiment.sources: there is no talk, only paper, authors"]
 
 
 def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):
@@ -203,7 +203,7 @@ def test_weights_that_are_not_there_are_named_before_anything_is_done(command, t
     (tmp_path / "w").mkdir()
     for name in ("bvlc_reference_caffenet", "bvlc_googlenet", "nin_imagenet"):
         (tmp_path / "w" / f"{name}.caffemodel").touch()
-    words = ["reproduce", "experiment=paper_code", "data.root=/nowhere", "experiment.weights=w"]
+    words = ["reproduce", "experiment=authors", "data.root=/nowhere", "experiment.weights=w"]
     done = command(*words)
     assert (done.status, done.errors) == (
         1,
@@ -222,14 +222,14 @@ def test_weights_that_are_not_there_are_named_before_anything_is_done(command, t
     assert done.errors[0].endswith("or only the other rows (models=[NAME,...])")
 
 
-def test_the_papers_two_experiments():
+def test_the_experiments_by_either_source():
     """What each trains, scores and starts from, as command lines."""
 
     def lines(name):
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             words = [f"experiment={name}", "data.root=/d", "experiment.weights=/w"]
             settings = validate(hydra.compose("reproduce", words), ReproduceSettings)
-            steps = list(_steps(settings, settings.experiment.networks, "runs", "ilsvrc"))
+            steps = list(list_steps(settings, settings.experiment.networks, "runs", "ilsvrc"))
         common = ("data=ilsvrc", "data.root=/d", "split=val", "seed=0", "recipe=ilsvrc")
         return [
             " ".join([step.command, *(word for word in step.arguments if word not in common)])
@@ -237,9 +237,9 @@ def test_the_papers_two_experiments():
             for step in steps
         ]
 
-    text, code = lines("paper_text"), lines("paper_code")
+    paper, authors = lines("paper"), lines("authors")
     boxes = "view=squash box=[threshold,heuristic]"
-    assert [line for line in text if "vgg" in line] == [
+    assert [line for line in paper if "vgg" in line] == [
         f"eval model=vgg model.weights=torchvision saliency=backprop {boxes} -> "
         "vgg/eval/val-backprop",
         "train model=vgg_gap model.weights=torchvision -> vgg_gap/train",
@@ -267,7 +267,7 @@ def test_the_papers_two_experiments():
             f"train model={name} {caffe} model.weights=/w/{file}.caffemodel -> {name}_caffe/train",
             f"eval model={name} {caffe} saliency=cam {boxes} -> {name}_caffe/eval/val-cam-ten",
         ]
-    assert sorted(code) == sorted(expected)
+    assert sorted(authors) == sorted(expected)
 
 
 def test_other_weights_under_the_same_name_are_scored_again(reproduce, tmp_path):

@@ -375,9 +375,7 @@ def test_mistakes_are_one_line(command, tmp_path, monkeypatch, arguments, messag
 
 
 def test_a_run_that_classifies_nothing_has_no_official_error(command, make_run, tmp_path):
-    folder = make_run("none", n=2)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "classifies": False}))
+    folder = make_run("none", n=2, classifies=False)
     done = command("score", f"submission={folder}")
     assert done.errors == [
         f"error: {folder}: made without a network, it guesses no classes: add protocol=gt_known"

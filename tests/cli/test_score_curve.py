@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from run_builder import make_manifest
 
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.metrics.scores import score
+from cam_repro.runs.manifest import Blacklist
 from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
@@ -80,23 +82,22 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
         if maps_folder is not None:
             np.save(maps_folder / f"image{i:02d}.npy", maps[5])
     rules = {"threshold": {"_target_": "ThresholdBox", "threshold": threshold}}
-    manifest = {
-        "model": "net",
-        "saliency": "cam",
-        "view": "squash",
-        "split": "val",
-        "rules": ["threshold"],
-        "data": {"name": "set", "is_ilsvrc": False, "n_classes": 50, "has_labels": True},
-        "counts": {"images": len(images), "skipped": 0},
-        "created": "2025-01-01T00:00:00Z",
-        "blacklist": {"images": 2, "ids": ["image01", "image04"]},
-        "maps": save_maps,
-        "config": {
-            "view": {"name": "squash", "interpolation": interpolation},
-            "box": rules,
-        },
-        **more,
-    }
+    manifest = make_manifest(
+        **{
+            "data": "set",
+            "model": "net",
+            "rules": ["threshold"],
+            "n_classes": 50,
+            "n": len(images),
+            "blacklist": Blacklist(images=2, ids=["image01", "image04"]),
+            "maps": save_maps,
+            "config": {
+                "view": {"name": "squash", "interpolation": interpolation},
+                "box": rules,
+            },
+            **more,
+        }
+    )
     write_predictions(folder, to_arrow(predictions, ["threshold"]), manifest, maps=maps_folder)
     return folder
 
@@ -282,9 +283,7 @@ def test_mistakes_are_one_line(command, tmp_path, images, arguments, message):
 
 
 def test_a_split_without_labels_has_no_curve(command, make_run):
-    folder = make_run("nin", n=2, has_labels=False)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "maps": True}))
+    folder = make_run("nin", n=2, has_labels=False, maps=True)
     (folder / "maps").mkdir()
     done = command("score", "protocol=threshold_curve", f"submission={folder}")
     assert done.errors == [

@@ -34,9 +34,9 @@ def test_output_holds_one_data_set_or_a_folder_for_each(make_run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["demo", "other"]
 
 
-def test_readings(make_run, tmp_path):
+def test_sources(make_run, tmp_path):
     make_run("nin", cls_right=4, loc_right=4)
-    boxes = ("dt_box", "dt_box_heuristic")
+    boxes = ["dt_box", "dt_box_heuristic"]
     folder = tmp_path / "runs" / "demo" / "tables"
 
     def files(*arguments):
@@ -49,22 +49,22 @@ def test_readings(make_run, tmp_path):
             path.unlink()
         return names, done.stderr
 
-    text = ["runs.csv", "table1.csv", "table2.csv", "table3.csv", "tables.md"]
-    code = ["table1_code.csv", "table2_code.csv", "table3_code.csv"]
-    sides = ["table1_readings.csv", "table2_readings.csv", "table3_readings.csv"]
-    assert files() == files("reading=text") == files("reading=both") == (text, "")
-    names, warning = files("reading=code")
-    assert names == sorted({*text, *code} - {f"table{i}.csv" for i in (1, 2, 3)})
+    paper = ["runs.csv", "table1.csv", "table2.csv", "table3.csv", "tables.md"]
+    authors = ["table1_authors.csv", "table2_authors.csv", "table3_authors.csv"]
+    sides = ["table1_sources.csv", "table2_sources.csv", "table3_sources.csv"]
+    assert files() == files("source=paper") == files("source=both") == (paper, "")
+    names, warning = files("source=authors")
+    assert names == sorted({*paper, *authors} - {f"table{i}.csv" for i in (1, 2, 3)})
     assert warning == (
-        "demo: no run has the view ten and the boxes dt_box or dt_box_heuristic of the reading "
-        "code: its tables are empty\n"
+        "demo: no run has the view ten and the box rule dt_box or dt_box_heuristic of "
+        "source=authors: its tables are empty\n"
     )
 
     make_run("nin", view="ten", cls_right=4, loc_right=3, rules=boxes)
-    assert files("reading=code")[1] == ""
-    assert files("reading=both") == (sorted([*text, *code, *sides]), "")
-    cam_tables("reading=both", cwd=tmp_path)
-    line = (folder / "table2_readings.csv").read_text().splitlines()[11]
+    assert files("source=authors")[1] == ""
+    assert files("source=both") == (sorted([*paper, *authors, *sides]), "")
+    cam_tables("source=both", cwd=tmp_path)
+    line = (folder / "table2_sources.csv").read_text().splitlines()[11]
     assert line.startswith("NIN,top-1,65.47,0.00,25.00,+25.00,4,4,demo,val,val,,")
 
 
@@ -78,11 +78,11 @@ def test_mistakes_are_one_line(make_run, tmp_path):
     path = make_run("nin")
     assert error("data=foo") == "error: no scored runs of data=foo under runs; there: demo\n"
     assert error("dat=foo") == "error: there is no setting 'dat': --help lists them\n"
-    assert error("reading=foo") == "error: reading=foo: choose one of text, code, both\n"
+    assert error("source=foo") == "error: source=foo: choose one of paper, authors, both\n"
     (path / "manifest.json").write_text('{"schema": 7}')
     broken = (
-        "left out: runs/demo/nin/eval/val-cam/manifest.json has schema 7, this version reads 1: "
-        "score the run again with cam-eval\n"
+        "left out: runs/demo/nin/eval/val-cam/manifest.json has schema 7, this version reads 1 to "
+        "2: score the run again with cam-eval overwrite=true\n"
     )
     assert error() == f"{broken}error: no scored run under runs can be read\n"
     make_run("vgg_gap", data="other")

@@ -5,6 +5,7 @@ import pytest
 from cam_repro.commands.common import announce, describe_data, log_file, open_data
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
+from cam_repro.runs.manifest import ScoredData
 
 SOURCE = {"_target_": "cam_repro.data.ilsvrc.source.Ilsvrc", "name": None}
 
@@ -54,18 +55,18 @@ def test_the_first_line_names_the_data_set(tiny_tree, caplog):
 def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
     data = {**SOURCE, "root": str(tiny_tree)}
     images = open_data(data, Processes(), "val", with_boxes=True)
-    assert describe_data(images) == {
-        "name": "tiny",
-        "is_ilsvrc": False,
-        "n_classes": 3,
-        "fingerprint": images.fingerprint,
-        "has_labels": True,
-        "has_boxes": True,
-        "layout": images.described,
-    }
+    assert describe_data(images) == ScoredData(
+        name="tiny",
+        is_ilsvrc=False,
+        n_classes=3,
+        fingerprint=images.fingerprint,
+        has_labels=True,
+        has_boxes=True,
+        layout=images.described,
+    )
     images = open_data(data, Processes(), "test", with_boxes=True)
     described = describe_data(images)
-    assert (described["has_labels"], described["has_boxes"]) == (False, False)
+    assert (described.has_labels, described.has_boxes) == (False, False)
 
 
 def test_log_file_keeps_what_was_said_inside_and_goes_on_where_it_ended(tmp_path):

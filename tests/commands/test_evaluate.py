@@ -102,9 +102,9 @@ def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(trained, eva
     drawn = []
     monkeypatch.setattr(job, "draw_contact_sheet", lambda path, *rest: drawn.append(rest))
     evaluate("model=alexnet_gap", "contact_sheet=3")
-    ((predictions, images, frames, names, rule, title),) = drawn
-    assert [p.id[-1] for p in predictions] == ["1", "3", "5"]
-    assert images.keys() == frames.keys() == {p.id for p in predictions}
+    ((shown, names, rule, title),) = drawn
+    assert [one.prediction.id[-1] for one in shown] == ["1", "3", "5"]
+    assert [one.image.size for one in shown] == [(32, 24)] * 3
     assert list(names) == ["class 0", "class 1", "class 2"]
     title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
     assert (rule, title) == ("threshold", title_now)

@@ -168,18 +168,13 @@ def test_boxes_are_drawn_and_cut_on_images_of_the_original_size(
     pack, evaluate, checkpoint, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(job, "draw_contact_sheet", lambda *arguments: drawn.extend(arguments))
+    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, shown, *rest: drawn.extend(shown))
     words = [*checkpoint, "box=[threshold,graphcut]", "contact_sheet=4"]
     folder = evaluate("packed", *pack(f"size={SIZE}"), *words)
     table = pd.read_parquet(folder / "predictions.parquet").set_index("id")
-    (pictures,) = (
-        argument
-        for argument in drawn
-        if isinstance(argument, dict) and isinstance(next(iter(argument.values())), Image.Image)
-    )
-    assert len(pictures) == 4
-    for name, picture in pictures.items():
-        assert picture.size == tuple(table.loc[name, ["width", "height"]])
+    assert len(drawn) == 4
+    for one in drawn:
+        assert one.image.size == tuple(table.loc[one.prediction.id, ["width", "height"]])
 
 
 def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(

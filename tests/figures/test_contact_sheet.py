@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from PIL import Image, ImageColor
 
 from cam_repro.figures import contact_sheet
-from cam_repro.figures.contact_sheet import draw_contact_sheet
+from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
 from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 GREEN, RED = (0x22, 0xC5, 0x5E), (0xEF, 0x44, 0x44)
@@ -30,9 +30,7 @@ def draw(path, *predictions):
     heat[:, :3] = 1
     draw_contact_sheet(
         path,
-        predictions,
-        {p.id: Image.new("RGB", (60, 40), PICTURE) for p in predictions},
-        {p.id: heat for p in predictions},
+        [Shown(p, Image.new("RGB", (60, 40), PICTURE), heat) for p in predictions],
         ["a cat", "a dog"],
         "threshold",
         "Net on set, val",
@@ -134,9 +132,7 @@ def test_an_odd_map_is_drawn_all_the_same(tmp_path):
     for value in (np.nan, -1.0, 0.0):
         draw_contact_sheet(
             tmp_path / "sheet.png",
-            [one],
-            {"a": Image.new("RGB", (60, 40))},
-            {"a": np.full((3, 3), value, np.float32)},
+            [Shown(one, Image.new("RGB", (60, 40)), np.full((3, 3), value, np.float32))],
             ["a cat", "a dog"],
             "threshold",
             "t",

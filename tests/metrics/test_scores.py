@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from run_builder import make_manifest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.scores import score
@@ -30,7 +31,7 @@ def table(labels, true_boxes=((RIGHT,), (RIGHT,), ())):
                 np.array([[7, 7, 1, 1, 2]] * 3), loose, np.array([RIGHT, WRONG, NONE])
             ),
         },
-        manifest={},
+        manifest=make_manifest(),
     )
 
 

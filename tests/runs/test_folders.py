@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from run_builder import make_manifest
 
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import (
@@ -17,6 +18,7 @@ from cam_repro.runs.folders import (
     train_folder,
     trained_models,
 )
+from cam_repro.runs.manifest import Checkpoint, read_eval_manifest, write_manifest
 
 BOX = {"threshold": {"_target_": "T", "threshold": 0.2}}
 CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
@@ -62,14 +64,9 @@ def scored(tmp_path):
     checkpoint.write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
 
-    def write(**more):
-        manifest = {
-            "config": CONFIG,
-            "data": {"fingerprint": "f"},
-            "checkpoint": {"path": "last.pt", "sha256": digest},
-            **more,
-        }
-        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    def write(**changes):
+        weights = Checkpoint(path="last.pt", sha256=digest)
+        write_manifest(tmp_path, make_manifest(config=CONFIG, checkpoint=weights, **changes))
         return tmp_path, checkpoint
 
     return write
@@ -89,16 +86,15 @@ def test_results_are_those_wanted_or_not(scored):
 
 
 def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
-    for manifest, wanted, expected in (
-        ({}, True, False),  # of a version that saved none
-        ({"maps": False}, True, False),
-        ({"maps": True}, True, True),
-        ({"maps": True}, False, True),
-        ({"maps": False}, False, True),
+    for maps, wanted, expected in (
+        (False, True, False),
+        (True, True, True),
+        (True, False, True),
+        (False, False, True),
     ):
-        folder, checkpoint = scored(**manifest)
+        folder, checkpoint = scored(maps=maps)
         config = {**CONFIG, "save_maps": wanted}
-        assert is_scored(folder, checkpoint, config, "f") is expected, (manifest, wanted)
+        assert is_scored(folder, checkpoint, config, "f") is expected, (maps, wanted)
 
 
 @pytest.mark.parametrize(
@@ -117,27 +113,27 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
 )
 def test_settings_that_differ(scored, change, groups):
     folder, checkpoint = scored()
-    assert other_settings(folder, {**CONFIG, **change}) == groups
+    assert other_settings(make_manifest(config=CONFIG), {**CONFIG, **change}) == groups
     assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
 
 
 def test_results_of_earlier_versions_have_the_same_settings(scored):
+    folder, _ = scored()
     rule = {"_target_": "D", "dt_thresholds": [20], "dt_jpeg_quality": 75}
-    folder, _ = scored(config={**CONFIG, "box": {"dt_thresholds": [20], "rules": {"dt_box": rule}}})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"schema": 1, "strategies": manifest.pop("rules")}
+    manifest["config"]["box"] = {"dt_thresholds": [20], "strategies": {"dt_box": rule}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    there = read_eval_manifest(folder)
     new = {"_target_": "D", "thresholds": [20], "jpeg_quality": 75}
-    assert other_settings(folder, {**CONFIG, "box": {"dt_box": new}}) == []
-    assert other_settings(folder, {**CONFIG, "box": {"dt_box": {**new, "thresholds": [30]}}}) == [
+    assert there.box_settings == {"dt_box": new}
+    assert other_settings(there, {**CONFIG, "box": {"dt_box": new}}) == []
+    assert other_settings(there, {**CONFIG, "box": {"dt_box": {**new, "thresholds": [30]}}}) == [
         "box"
     ]
 
 
 # --- results that a pass would cost --------------------------------------------------------------
-
-
-def with_results(tmp_path, rules, **manifest):
-    config = {"view": {"name": "squash"}, "box": rules}
-    (tmp_path / "manifest.json").write_text(json.dumps({"config": config, **manifest}))
-    return tmp_path
 
 
 THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
@@ -159,7 +155,12 @@ THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
     ],
 )
 def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
-    folder = with_results(tmp_path, {"threshold": THRESHOLD, "center": CENTER}, maps=True)
+    folder = tmp_path
+    there = {
+        "view": {"name": "squash"},
+        "box": {"threshold": THRESHOLD, "center": CENTER},
+    }
+    write_manifest(folder, make_manifest(config=there, maps=True))
     config = {"view": {"name": "squash"}, "box": wanted, "save_maps": maps}
     refuse_to_replace(folder, {**config, "overwrite": True})
     refuse_to_replace(tmp_path / "new", config)
@@ -170,3 +171,21 @@ def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, los
         refuse_to_replace(folder, config)
     assert f"would replace ({lost}): " in str(caught.value)
     assert "overwrite=true" in str(caught.value)
+
+
+def test_a_training_run_is_not_replaced_by_a_scored_one(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"iterations": 5, "schema": 2}')
+    with pytest.raises(UserError, match=r"manifest\.json is of a training run"):
+        refuse_to_replace(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2, "model": 3}'])
+def test_a_broken_manifest_is_one_line_wherever_it_is_asked(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    for ask in (
+        lambda: refuse_to_replace(tmp_path, CONFIG),
+        lambda: is_scored(tmp_path, None, CONFIG, "f"),
+    ):
+        with pytest.raises(UserError, match=r"manifest\.json.*overwrite=true$"):
+            ask()
+    refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True})

@@ -5,29 +5,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_builder import make_manifest
 
 from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
 from cam_repro.runs import predictions as seam
-from cam_repro.runs.predictions import read_manifest, read_predictions, to_arrow, write_predictions
+from cam_repro.runs.manifest import read_eval_manifest
+from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
 
-def manifest(n, rules=("threshold",)):
-    return {
-        "model": "vgg_gap",
-        "saliency": "cam",
-        "view": "squash",
-        "split": "val",
-        "rules": list(rules),
-        "data": {"name": "demo", "is_ilsvrc": False, "has_labels": True},
-        "counts": {"images": n, "skipped": 0},
-        "created": "2025-01-01T00:00:00Z",
-    }
+def manifest(n, rules=("threshold",), **changes):
+    return make_manifest(n=n, rules=list(rules), **changes)
 
 
 def write(folder, rows, manifest, *args, **options):
-    write_predictions(folder, to_arrow(rows, manifest["rules"]), manifest, *args, **options)
+    write_predictions(folder, to_arrow(rows, manifest.rules), manifest, *args, **options)
 
 
 def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=(0, 0, 9, 9)):
@@ -56,7 +49,7 @@ def test_literal_row_padded_and_sorted_by_id(tmp_path):
     assert threshold.classes_N5.tolist() == [[-1] * 5, [4, 4, -1, -1, -1]]
     assert threshold.boxes_N54[1, :2].tolist() == [[0, 0, 9, 4], [1, 1, 1, 1]]
     assert threshold.gt_known_N4.tolist() == [[-1] * 4, [0, 0, 9, 9]]
-    assert table.manifest == {**manifest(2), "schema": 1}
+    assert table.manifest == manifest(2)
     assert (tmp_path / "submission_threshold.txt").read_text() == "\n5 0 0 9 4 5 1 1 1 1\n"
 
 
@@ -77,7 +70,7 @@ def test_submission_labels_are_mapped(tmp_path):
 
 def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
     rows = [prediction("b"), prediction("a", (), None), prediction("d", [(0, (2, 3, 4, 5))])]
-    write(tmp_path, rows, {**manifest(3), "split": "test"}, FIVE, missing=["c"])
+    write(tmp_path, rows, manifest(3, split="test"), FIVE, missing=["c"])
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text == "\n490 0 0 9 4 490 1 1 1 1\n\n9 2 3 4 5\n"
     table = (tmp_path / "submission_threshold.csv").read_text()
@@ -104,7 +97,7 @@ def test_a_submission_that_does_not_read_back_is_no_result(tmp_path, monkeypatch
 
     monkeypatch.setattr(seam, name, damages)
     with pytest.raises(UserError, match=r"submission_threshold.*, line \d: does not hold"):
-        write(tmp_path, [prediction()], {**manifest(1), "split": "test"}, FIVE)
+        write(tmp_path, [prediction()], manifest(1, split="test"), FIVE)
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -113,7 +106,7 @@ def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
     assert (tmp_path / "submission_threshold.txt").exists()
     boxes_alone = prediction(guesses=())
     boxes_alone.classes, boxes_alone.probabilities = [], []
-    write(tmp_path, [boxes_alone], {**manifest(1), "classifies": False}, FIVE)
+    write(tmp_path, [boxes_alone], manifest(1, classifies=False), FIVE)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "manifest.json",
         "predictions.parquet",
@@ -223,7 +216,7 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     write(tmp_path, [prediction()], manifest(1))
     edit_manifest(tmp_path, counts={"images": 2, "skipped": 0})
     refused("has 1 images, its manifest says 2")
-    edit_manifest(tmp_path, counts={"images": 1}, rules=["threshold", "other"])
+    edit_manifest(tmp_path, counts={"images": 1, "skipped": 0}, rules=["threshold", "other"])
     refused("predictions.parquet is damaged")
     edit_manifest(tmp_path, rules=["threshold"])
     assert len(read_predictions(tmp_path)) == 1
@@ -232,14 +225,8 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     refused("predictions.parquet is damaged")
     (tmp_path / "predictions.parquet").unlink()
     refused("predictions.parquet is missing")
-    edit_manifest(tmp_path, data={})
-    refused("data.name is missing")
-    edit_manifest(tmp_path, schema=2)
-    refused("has schema 2, this version reads 1")
-    (tmp_path / "manifest.json").write_text("[]")
-    refused("has schema None")
     (tmp_path / "manifest.json").write_text("{")
-    refused("cannot be read")
+    refused("manifest.json cannot be read")
 
 
 def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypatch):
@@ -252,7 +239,7 @@ def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, [prediction()], manifest(1))
     with pytest.raises(UserError, match="not finished"):
-        read_manifest(tmp_path)
+        read_eval_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +259,6 @@ def test_our_own_mistakes_are_not_written(tmp_path, rows):
 
 def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
     folder = make_run("vgg", cls_right=2, n=2)
-    table = read_predictions(folder)
     predictions = [
         Prediction(
             id=image_id,
@@ -286,9 +272,8 @@ def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
         )
         for image_id in ("b", "d")
     ]
-    manifest = {**table.manifest, "rules": ["threshold"]}
 
-    write(folder, predictions, manifest, missing=["c", "a"])
+    write(folder, predictions, manifest(2), missing=["c", "a"])
 
     text = (folder / "submission_threshold.txt").read_text()
     assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]

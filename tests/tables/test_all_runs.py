@@ -8,12 +8,12 @@ def sheet(tmp_path):
     return runs_sheet(runs)
 
 
-def test_every_run_and_rule_has_its_line(make_run, amend, tmp_path):
+def test_every_run_and_rule_has_its_line(make_run, tmp_path):
     rules = {"threshold": {"threshold": 0.15}, "heuristic": {"loose": 0.2}}
-    folder = make_run("squeezenet", "gradcam", cls_right=3, loc_right=1)
-    amend(folder, config={"box": {"rules": rules}})
-    make_run("squeezenet", view="ten", cls_right=4, loc_right=2, rules=("dt_box",))
-    make_run("vgg", "backprop", cls_right=4, n=3, loc_right=3, rules=("whole_image",))
+    config = {"box": rules}
+    make_run("squeezenet", "gradcam", cls_right=3, loc_right=1, config=config)
+    make_run("squeezenet", view="ten", cls_right=4, loc_right=2, rules=["dt_box"])
+    make_run("vgg", "backprop", cls_right=4, n=3, loc_right=3, rules=["whole_image"])
     found = sheet(tmp_path)
     assert found.stem == "runs"
     assert (
@@ -47,11 +47,10 @@ classification (cls) and localization (loc), top-1/top-5, and localization with 
     )
 
 
-def test_what_a_run_cannot_know_is_empty(make_run, amend, tmp_path):
-    amend(make_run("nin", cls_right=1, rules=("threshold",)), data={"has_boxes": False})
-    boxes = {"rules": ("center",), "split": "train", "cls_right": 4, "loc_right": 3}
-    folder = make_run("none", "none", view="none", folder="train", **boxes)
-    amend(folder, classifies=False)
+def test_what_a_run_cannot_know_is_empty(make_run, tmp_path):
+    make_run("nin", cls_right=1, rules=["threshold"], has_boxes=False)
+    boxes = {"rules": ["center"], "split": "train", "cls_right": 4, "loc_right": 3}
+    make_run("none", "none", view="none", folder="train", classifies=False, **boxes)
     make_run("nin", split="test", has_labels=False)
     found = sheet(tmp_path)
     assert [row[:2] + row[3:5] + row[6:11] for row in found.rows] == [
@@ -66,11 +65,10 @@ def test_what_a_run_cannot_know_is_empty(make_run, amend, tmp_path):
     assert "| nin     | cam  | squash | threshold | 75.0/75.0 |     |    |" in found.text
 
 
-def test_the_longest_names_fit_the_terminal(make_run, amend, tmp_path):
-    rules = ("dt_box_heuristic", "whole_image")
-    folder = make_run("alexnet_star_gap_caffe", "backprop", rules=rules, n=600)
-    boxes = {"dt_box_heuristic": {"dt_thresholds": [30, 90, 150], "dt_jpeg_quality": None}}
-    amend(folder, config={"box": {"rules": boxes}})
+def test_the_longest_names_fit_the_terminal(make_run, tmp_path):
+    boxes = {"dt_box_heuristic": {"thresholds": [30, 90, 150], "jpeg_quality": None}}
+    changes = {"rules": ["dt_box_heuristic", "whole_image"], "config": {"box": boxes}}
+    make_run("alexnet_star_gap_caffe", "backprop", n=600, **changes)
     lines = sheet(tmp_path).text.splitlines()
     assert any(line.startswith("| alexnet_star_gap_caffe | backprop | squash |") for line in lines)
     assert max(map(len, lines)) <= 100

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
+from run_builder import make_manifest
 
 from cam_repro.config import compose
-from cam_repro.tables import READINGS, build_tables, find_runs, paper_sheet
+from cam_repro.tables import SOURCES, build_tables, find_runs, paper_sheet
 from cam_repro.tables.settings import changed_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -16,12 +17,12 @@ BOXES = sorted(path.stem for path in (CONFIGS / "box").glob("*.yaml"))
 
 @pytest.fixture
 def manifest():
-    """The manifest of a pass with these words for cam-eval, as far as settings go."""
+    """Makes the manifest of a pass with these words for cam-eval."""
 
     def scored_with(*words, saliency="cam"):
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = OmegaConf.to_container(compose("eval", words), resolve=True)
-        return {"saliency": saliency, "view": config["view"]["name"], "config": config}
+        return make_manifest(saliency=saliency, view=config["view"]["name"], config=config)
 
     return scored_with
 
@@ -57,22 +58,21 @@ def test_maps_and_view_count_too(manifest):
 
 def test_what_configs_does_not_know_is_left_alone():
     mine = {"box": {"mine": {"_target_": "my.Box", "size": 3}}}
-    known = {"saliency": "cam", "view": "squash"}
-    assert changed_settings({**known, "config": mine}, "mine") == []
-    assert changed_settings(known, "threshold") == []
+    assert changed_settings(make_manifest(config=mine), "mine") == []
+    assert changed_settings(make_manifest(config={}), "threshold") == []
     ours = {"box": {"threshold": {"_target_": "my.Box", "threshold": 0.2}}}
-    assert changed_settings({**known, "config": ours}, "threshold") == [
+    assert changed_settings(make_manifest(config=ours), "threshold") == [
         "box.threshold._target_=my.Box"
     ]
 
 
-def test_a_row_is_marked(make_run, amend, manifest, tmp_path):
-    changed = manifest("box=[threshold,heuristic]", "box.threshold.threshold=0.3")["config"]
+def test_a_row_is_marked(make_run, manifest, tmp_path):
+    changed = manifest("box=[threshold,heuristic]", "box.threshold.threshold=0.3").config
     for name in ("vgg_gap", "nin"):
-        amend(make_run(name), config=changed)
+        make_run(name, config=changed)
     make_run("alexnet_gap")
     (runs,) = find_runs(tmp_path / "runs").values()
-    table1, table2, _ = map(paper_sheet, build_tables(runs, READINGS["text"]))
+    table1, table2, _ = map(paper_sheet, build_tables(runs, SOURCES["paper"]))
     assert "[1]" not in table1.text
     assert [row[0] for row in table2.rows if row[-2]] == ["VGGnet-GAP", "NIN"]
     assert {row[-2] for row in table2.rows} == {"box.threshold.threshold=0.3", ""}

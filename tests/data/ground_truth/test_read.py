@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from run_builder import make_manifest
 
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.ground_truth.read import read_truth
@@ -276,8 +277,8 @@ def test_an_unfinished_run_is_refused(make_run):
 
 
 def test_classes_of_a_run():
-    with_ids = {"data": {"n_classes": 1000}, "submission_labels": ilsvrc_classes().labels_are}
+    labels = ilsvrc_classes().labels_are
+    with_ids = make_manifest(n_classes=1000, submission_labels=labels)
     assert run_classes(with_ids) is ilsvrc_classes()
-    without = run_classes({"data": {"n_classes": 1000}, "submission_labels": "class index + 1"})
+    without = run_classes(make_manifest(n_classes=1000, submission_labels="class index + 1"))
     assert without.submission_labels_C.tolist() == list(range(1, 1001))
-    assert run_classes({"data": {}}) is None

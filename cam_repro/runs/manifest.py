@@ -1,0 +1,503 @@
+"""The manifest of a run: what was run, on which data, how, and where its numbers come from.
+
+``manifest.json`` is written last, so a folder that has one holds a complete run. There are two
+kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
+this module knows how they look as JSON; all others ask the records. Needs no torch.
+
+This version writes schema 2 and reads 1 as well. In schema 1 the box rules stood under
+``strategies``, where schema 2 has ``rules``, the settings of each under ``config.box.strategies``,
+now ``config.box``, and a training run's manifest did not name a schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cam_repro.errors import UserError
+from cam_repro.files import write_json
+
+MANIFEST = "manifest.json"
+
+SCHEMA = 2
+"""Version of the manifest that is written; version 1 is read too, any other is refused."""
+
+Settings = dict[str, Any]
+"""Settings as their YAML file has them, defaults included."""
+
+
+# --- the records ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredData:
+    """The data set of a scored pass.
+
+    fingerprint: of its images and labels: two sets of one name are the same where it is equal.
+    layout: in which form its files lie, in words; None in runs of older versions.
+    """
+
+    name: str
+    is_ilsvrc: bool
+    n_classes: int
+    fingerprint: str
+    has_labels: bool
+    has_boxes: bool = True
+    layout: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedData:
+    """The data set of a training run: its name, and how many images and classes it has."""
+
+    name: str
+    n_train: int
+    n_val: int
+    n_classes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many images have a prediction, and how many could not be read."""
+
+    images: int
+    skipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights: where they lay, and the SHA-256 of the file; None where they are no file."""
+
+    path: str
+    sha256: str | None = None
+
+    def as_json(self) -> dict[str, str]:
+        """Give it as the manifest has it: without a SHA-256 where there is none."""
+        return {"path": self.path, **({"sha256": self.sha256} if self.sha256 else {})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blacklist:
+    """The images that the official localization error leaves out: how many, and their ids."""
+
+    images: int
+    ids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a run was computed with: device by name, ``fp32`` or ``bf16``, number of processes."""
+
+    device: str
+    precision: str
+    processes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a run comes from.
+
+    command: the command line. git: revision of the source tree, None for an installed wheel.
+    versions: of Python and the libraries. created: time in UTC, ISO 8601.
+    """
+
+    command: str
+    git: str | None
+    versions: dict[str, str]
+    created: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalManifest:
+    """The manifest of one pass of a network over a split, or of boxes without a network.
+
+    model, saliency, view: their names; rules: those of the box rules, in the order asked for.
+    classifies: false without a network; then all below is left at its default.
+    skipped: a line for each image that could not be read.
+    submission_labels: what the numbers in the submissions stand for, in words.
+    covered: share of an image's area that the view shows the network.
+    maps: whether the maps of the true classes were kept.
+    seconds, images_per_second: of the pass.
+    config: all settings of the pass, as a plain dictionary.
+    """
+
+    model: str
+    saliency: str
+    view: str
+    split: str
+    rules: list[str]
+    data: ScoredData
+    counts: Counts
+    submission_labels: str
+    provenance: Provenance
+    config: Settings = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    classifies: bool = True
+    covered: float | None = None
+    blacklist: Blacklist | None = None
+    maps: bool = False
+    checkpoint: Checkpoint | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+    hardware: Hardware | None = None
+
+    @property
+    def view_settings(self) -> Settings | None:
+        """The settings of the view; None where the manifest names none."""
+        return self.config.get("view")
+
+    @property
+    def saliency_settings(self) -> Settings | None:
+        """The settings of the saliency method; None where it was left to the network."""
+        return self.config.get("saliency")
+
+    @property
+    def box_settings(self) -> dict[str, Settings] | None:
+        """The settings of each box rule by its name; None where the manifest names none."""
+        return box_rules(self.config)
+
+    @property
+    def interpolation(self) -> str:
+        """How the view resized its maps: ``linear`` unless it was set otherwise."""
+        return str((self.view_settings or {}).get("interpolation", "linear"))
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of ``box=threshold``, a share of the maximum; None without that rule."""
+        value = (self.box_settings or {}).get("threshold", {}).get("threshold")
+        return value if _is_a(value, float) else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``manifest.json`` holds, in its order."""
+        whole = {
+            "model": self.model,
+            "saliency": self.saliency,
+            "view": self.view,
+            "covered": self.covered,
+            "classifies": self.classifies,
+            "split": self.split,
+            "rules": self.rules,
+            "data": asdict(self.data),
+            "counts": asdict(self.counts),
+            "skipped": self.skipped,
+            "submission_labels": self.submission_labels,
+            "blacklist": None if self.blacklist is None else asdict(self.blacklist),
+            "maps": self.maps,
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.as_json(),
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            **(asdict(self.hardware) if self.hardware else {}),
+            "config": self.config,
+            **asdict(self.provenance),
+            "schema": SCHEMA,
+        }
+        left_out = ("classifies",) if self.classifies else _OF_NETWORKS
+        return {key: value for key, value in whole.items() if key not in left_out}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainManifest:
+    """The manifest of a training run.
+
+    iterations, epochs: how long it trained. final: the last line of log.csv, by column.
+    parameters: number of weights. skipped: a line for each image that could not be read.
+    checkpoint: the last one, as a path within the folder.
+    """
+
+    model: str
+    data: TrainedData
+    iterations: int
+    epochs: float
+    final: dict[str, float]
+    parameters: int
+    seconds: float
+    hardware: Hardware
+    config: Settings
+    provenance: Provenance
+    checkpoint: Checkpoint
+    skipped: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``manifest.json`` holds, in its order."""
+        return {
+            "model": self.model,
+            "data": asdict(self.data),
+            "iterations": self.iterations,
+            "epochs": self.epochs,
+            "final": self.final,
+            "parameters": self.parameters,
+            "skipped": self.skipped,
+            "seconds": self.seconds,
+            **asdict(self.hardware),
+            "config": self.config,
+            **asdict(self.provenance),
+            "checkpoint": self.checkpoint.as_json(),
+            "schema": SCHEMA,
+        }
+
+
+_OF_NETWORKS = (
+    *("covered", "blacklist", "maps", "checkpoint", "seconds", "images_per_second"),
+    *("device", "precision", "processes"),
+)
+"""Keys that the manifest of a pass without a network does not have."""
+
+
+def box_rules(config: Mapping[str, Any]) -> dict[str, Settings] | None:
+    """Give the settings of each box rule in the settings of a pass; None where they name none."""
+    return config.get("box")
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -> None:
+    """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it."""
+    write_json(Path(folder) / MANIFEST, manifest.as_json())
+
+
+def read_eval_manifest(folder: Path | str) -> EvalManifest:
+    """Read the manifest of a scored pass.
+
+    Raises UserError where it is missing, broken, of another kind or schema, and where a key is
+    missing or of a wrong type.
+    """
+    keys = _Keys.of_file(
+        Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
+    )
+    if "iterations" in keys:
+        raise keys.error("is of a training run: give a folder that cam-eval wrote", remedy=False)
+    keys.expect_schema(keys.values.get("schema"))
+    if keys.values["schema"] == 1:
+        _upgrade(keys.values)
+    return _eval_manifest(keys)
+
+
+def read_train_manifest(folder: Path | str) -> TrainManifest:
+    """Read the manifest of a training run; raises UserError as ``read_eval_manifest`` does."""
+    keys = _Keys.of_file(Path(folder) / MANIFEST, "train it again with cam-train overwrite=true")
+    if "saliency" in keys:
+        raise keys.error("is of a scored run: give a folder that cam-train wrote", remedy=False)
+    # Packed data has a manifest too, whose schema has another name.
+    keys.expect_schema(keys.values.get("schema", 1 if "iterations" in keys else None))
+    return _train_manifest(keys)
+
+
+# --- from JSON to records ------------------------------------------------------------------------
+
+Kind = TypeVar("Kind")
+
+_NAMES: dict[type, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    """Whether a value read from JSON is of a type; a whole number is a number too, true is none."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+@dataclass
+class _Keys:
+    """An object of a manifest, whose values are asked for by key and type.
+
+    values: the object. path, remedy: what errors name, and what they advise. prefix: the keys that
+    lead to it, as ``data.``.
+    """
+
+    values: dict[str, Any]
+    path: Path
+    remedy: str
+    prefix: str = ""
+
+    @classmethod
+    def of_file(cls, path: Path, remedy: str) -> _Keys:
+        """Read the outermost object from a file; raises UserError where there is none."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing, so the run is not finished: {remedy}") from None
+        except (ValueError, OSError, RecursionError) as error:
+            raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is not a manifest: {remedy}")
+        return cls(values, path, remedy)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def error(self, what: str, remedy: bool = True) -> UserError:
+        """Make the error that says something of this manifest."""
+        return UserError(f"{self.path} {what}" + (f": {self.remedy}" if remedy else ""))
+
+    def expect_schema(self, schema: Any) -> None:
+        """Raise UserError for a schema that this version does not read."""
+        if not _is_a(schema, int) or schema not in range(1, SCHEMA + 1):
+            raise self.error(f"has schema {schema}, this version reads 1 to {SCHEMA}")
+
+    def get(self, key: str, kind: type[Kind]) -> Kind:
+        """Give a value; raises UserError where it is missing or of another type."""
+        if key not in self.values:
+            raise UserError(f"{self.path}: {self.prefix}{key} is missing: {self.remedy}")
+        return self._checked(key, self.values[key], kind)
+
+    def find(self, key: str, kind: type[Kind]) -> Kind | None:
+        """Give a value, None where it is missing or null; raises UserError for another type."""
+        value = self.values.get(key)
+        return None if value is None else self._checked(key, value, kind)
+
+    def list_of(self, key: str, kind: type[Kind]) -> list[Kind]:
+        """Give a list whose values are all of one type."""
+        values: list[Any] = self.get(key, list)
+        return [self._checked(f"{key}[{i}]", value, kind) for i, value in enumerate(values)]
+
+    def dict_of(self, key: str, kind: type[Kind]) -> dict[str, Kind]:
+        """Give an object whose values are all of one type."""
+        values: dict[str, Any] = self.get(key, dict)
+        return {name: self._checked(f"{key}.{name}", v, kind) for name, v in values.items()}
+
+    def within(self, key: str) -> _Keys:
+        """Give an object inside this one."""
+        return _Keys(self.get(key, dict), self.path, self.remedy, f"{self.prefix}{key}.")
+
+    def _checked(self, key: str, value: Any, kind: type[Kind]) -> Kind:
+        if not _is_a(value, kind):
+            key = self.prefix + key
+            raise UserError(f"{self.path}: {key} is not {_NAMES[kind]}: {self.remedy}")
+        return value
+
+
+def _upgrade(values: dict[str, Any]) -> None:
+    """Turn the words of schema 1 into those of schema 2, in place.
+
+    There the box rules were called strategies; their settings stood one level deeper, and some
+    under longer names (``dt_thresholds``, ``graphcut_iterations``).
+    """
+    if "strategies" in values:
+        values["rules"] = values.pop("strategies")
+    config = values.get("config")
+    box = config.get("box") if isinstance(config, dict) else None
+    if isinstance(box, dict) and isinstance(box.get("strategies"), dict):
+        values["config"]["box"] = {
+            name: {re.sub("^(dt|graphcut)_", "", key): value for key, value in rule.items()}
+            if isinstance(rule, dict)
+            else rule
+            for name, rule in box["strategies"].items()
+        }
+
+
+def _eval_manifest(keys: _Keys) -> EvalManifest:
+    classifies = keys.find("classifies", bool) is not False
+    blacklist = keys.within("blacklist") if keys.find("blacklist", dict) is not None else None
+    checkpoint = keys.within("checkpoint") if keys.find("checkpoint", dict) is not None else None
+    return EvalManifest(
+        model=keys.get("model", str),
+        saliency=keys.get("saliency", str),
+        view=keys.get("view", str),
+        split=keys.get("split", str),
+        rules=keys.list_of("rules", str),
+        data=_scored_data(keys.within("data")),
+        counts=_counts(keys.within("counts")),
+        submission_labels=keys.get("submission_labels", str),
+        provenance=_provenance(keys),
+        config=_pass_config(keys.within("config")),
+        skipped=keys.list_of("skipped", str),
+        classifies=classifies,
+        covered=keys.get("covered", float) if classifies else None,
+        blacklist=None if blacklist is None else _blacklist(blacklist),
+        maps=keys.find("maps", bool) or False,
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint),
+        seconds=keys.get("seconds", float) if classifies else None,
+        images_per_second=keys.get("images_per_second", float) if classifies else None,
+        hardware=_hardware(keys) if classifies else None,
+    )
+
+
+def _train_manifest(keys: _Keys) -> TrainManifest:
+    return TrainManifest(
+        model=keys.get("model", str),
+        data=_trained_data(keys.within("data")),
+        iterations=keys.get("iterations", int),
+        epochs=keys.get("epochs", float),
+        final=keys.dict_of("final", float),
+        parameters=keys.get("parameters", int),
+        seconds=keys.get("seconds", float),
+        hardware=_hardware(keys),
+        config=keys.get("config", dict),
+        provenance=_provenance(keys),
+        skipped=keys.list_of("skipped", str),
+        checkpoint=_checkpoint(keys.within("checkpoint")),
+    )
+
+
+def _scored_data(keys: _Keys) -> ScoredData:
+    has_boxes = keys.find("has_boxes", bool)  # as layout it is not in runs of older versions
+    return ScoredData(
+        name=keys.get("name", str),
+        is_ilsvrc=keys.get("is_ilsvrc", bool),
+        n_classes=keys.get("n_classes", int),
+        fingerprint=keys.get("fingerprint", str),
+        has_labels=keys.get("has_labels", bool),
+        has_boxes=has_boxes is not False,
+        layout=keys.find("layout", str),
+    )
+
+
+def _trained_data(keys: _Keys) -> TrainedData:
+    return TrainedData(
+        name=keys.get("name", str),
+        n_train=keys.get("n_train", int),
+        n_val=keys.get("n_val", int),
+        n_classes=keys.get("n_classes", int),
+        fingerprint=keys.get("fingerprint", str),
+    )
+
+
+def _counts(keys: _Keys) -> Counts:
+    return Counts(images=keys.get("images", int), skipped=keys.get("skipped", int))
+
+
+def _blacklist(keys: _Keys) -> Blacklist:
+    return Blacklist(images=keys.get("images", int), ids=keys.list_of("ids", str))
+
+
+def _checkpoint(keys: _Keys) -> Checkpoint:
+    return Checkpoint(path=keys.get("path", str), sha256=keys.find("sha256", str))
+
+
+def _hardware(keys: _Keys) -> Hardware:
+    return Hardware(
+        device=keys.get("device", str),
+        precision=keys.get("precision", str),
+        processes=keys.get("processes", int),
+    )
+
+
+def _provenance(keys: _Keys) -> Provenance:
+    return Provenance(
+        command=keys.get("command", str),
+        git=keys.find("git", str),
+        versions=keys.dict_of("versions", str),
+        created=keys.get("created", str),
+    )
+
+
+def _pass_config(keys: _Keys) -> Settings:
+    """Check the settings that ``EvalManifest`` is asked for: those of view, saliency and boxes."""
+    keys.find("view", dict)
+    keys.find("saliency", dict)
+    if keys.find("box", dict) is not None:
+        keys.dict_of("box", dict)
+    return keys.values
