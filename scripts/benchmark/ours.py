@@ -114,8 +114,7 @@ def packed(bench: Bench, size: int) -> ImageSet:
         pack(
             [images],
             folder,
-            Stored(size=size),
-            shard_bytes=2**28,
+            Stored(size=size, shard_bytes=2**28),
             threads=torch.get_num_threads(),
             policy=ErrorPolicy("stop"),
         )
