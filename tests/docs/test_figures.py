@@ -15,14 +15,21 @@ NETWORKS = {
     for path in (config_dir() / "model").glob("*.yaml")
     if not path.stem.startswith("_")
 }
-README, RESULTS = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/results.md"))
 PAIR = r"(\d+\.\d / \d+\.\d)"
 WITH_MAPS = rf"^\| (\S+) \| (\w+) \| {PAIR} \| {PAIR} \| {PAIR} \| {PAIR} \|$"
 WITHOUT_MAPS = rf"^\| (\S+)() \| {PAIR} \| {PAIR} \| {PAIR} \| {PAIR} \|$"
-ROWS = [
-    *(("demo", *row) for text in (README, RESULTS) for row in re.findall(WITH_MAPS, text, re.M)),
-    *(("tinyimagenet40", *row) for row in re.findall(WITHOUT_MAPS, RESULTS, re.M)),
-]
+
+
+def rows(page, form):
+    """Network, maps and figures of each row that has this form."""
+    return [(page, *row) for row in re.findall(form, (ROOT / page).read_text("utf-8"), re.M)]
+
+
+ROWS = {
+    "demo": [*rows("README.md", WITH_MAPS), *rows("docs/results.md", WITH_MAPS)],
+    "tinyimagenet40": rows("docs/results.md", WITHOUT_MAPS),
+}
+CASES = [(data, *row) for data, of_data in ROWS.items() for row in of_data]
 
 
 def short(percent):
@@ -31,12 +38,15 @@ def short(percent):
 
 
 def test_all_rows_are_looked_at():
-    assert len(ROWS) == 10 + 10 + 3
+    assert {data: len(of_data) for data, of_data in ROWS.items()} == {
+        "demo": 2 * 10,
+        "tinyimagenet40": 3,
+    }
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row[:3]))
-def test_a_row_is_of_a_run(row):
-    data, network, maps, *figures = row
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case[:4]))
+def test_a_row_is_of_a_run(case):
+    data, _, network, maps, *figures = case
     run = f"{NETWORKS[network]}/eval/val-{maps.lower() or 'cam'}"
     scores = json.loads((ROOT / "results" / data / run / "scores.json").read_text("utf-8"))
     loc = scores["loc"]
