@@ -27,8 +27,9 @@ SCHEMAS = {
 OTHERS = {"source", "export", "pip", "torchrun", "srun"}
 """What else the pages have their reader type, besides scripts and the commands."""
 
-LINES = [line for page in PAGES for line in commands(page) if page.name != "extending.md"]
-"""Those of extending.md are run (test_extending.py)."""
+TYPED = [line for page in PAGES for line in commands(page) if page.name != "extending.md"]
+LINES = list(dict.fromkeys(TYPED))
+"""Each once. Those of extending.md are run (test_extending.py)."""
 
 
 def jobs(words):
