@@ -119,3 +119,9 @@ def test_training_works(python, tiny_run, site, tmp_path):
     manifest = tmp_path / "runs" / "tiny" / "alexnet_gap" / "train" / "manifest.json"
     assert json.loads(manifest.read_text())["git"] is None  # not that of the folder it runs in
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_the_wheel_carries_the_licence_and_says_so(site):
+    (about,) = site.glob("cam_repro-*.dist-info")
+    assert (about / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert "License-Expression: MIT" in (about / "METADATA").read_text().splitlines()
