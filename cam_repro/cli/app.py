@@ -79,6 +79,33 @@ def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
     return "Choices:\n" + "\n".join(lines) + "\n" if lines else ""
 
 
+@contextlib.contextmanager
+def _errors_in_one_line(traceback_wanted: bool) -> Iterator[None]:
+    """Say a mistake of the user's in one line, and leave with status 1."""
+    try:
+        yield
+    except Exception as error:
+        message = None if traceback_wanted else one_line(error)
+        if message is None:
+            raise
+        fail(message)
+    except KeyboardInterrupt:
+        queued = "hydra/launcher=submitit_slurm" in sys.argv
+        fail(LEFT if queued else STOPPED)
+
+
+def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
+    """Bring a command line into the form that Hydra needs; say once which words are old ones."""
+    words, notes = renamed(config_name, words)
+    for note in notes:
+        log.warning("%s", note)
+    folders = _config_folders(words)
+    OmegaConf.register_new_resolver(  # base.yaml's help asks for them
+        "choices", lambda: _choices_text(config_name, folders) if groups else "", replace=True
+    )
+    return hydra_words(config_name, words, folders)
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     if not sys.stderr.isatty():  # a bar in a file is drawn anew on a line of its own
@@ -111,19 +138,6 @@ def command(
         typed: list[str] = []  # the command as it was typed, which the manifest will name
         flags: list[str] = []  # of a sweep
 
-        @contextlib.contextmanager
-        def errors_in_one_line() -> Iterator[None]:
-            try:
-                yield
-            except Exception as error:
-                message = None if traceback_wanted else one_line(error)
-                if message is None:
-                    raise
-                fail(message)
-            except KeyboardInterrupt:
-                queued = "hydra/launcher=submitit_slurm" in sys.argv
-                fail(LEFT if queued else STOPPED)
-
         def task(cfg: DictConfig) -> None:
             _log_to_stderr()
             # Here besides in main: Hydra prints a line of its own for an exception that it sees.
@@ -132,7 +146,7 @@ def command(
                     run_job(run, cfg, flags)
                     return
                 sys.argv = list(typed)
-                with errors_in_one_line():
+                with _errors_in_one_line(traceback_wanted):
                     _refuse_launcher()
                     run(cfg)
 
@@ -147,17 +161,8 @@ def command(
             _log_to_stderr()  # Hydra says there which jobs a sweep has
             typed[:] = sys.argv
             # With this set Hydra lets exceptions through instead of printing them its own way.
-            with _full_error(True), errors_in_one_line(), stored:
-                words, notes = renamed(config_name, typed[1:])
-                for note in notes:
-                    log.warning("%s", note)
-                folders = _config_folders(words)
-                OmegaConf.register_new_resolver(
-                    "choices",
-                    lambda: _choices_text(config_name, folders) if groups else "",
-                    replace=True,
-                )
-                words = hydra_words(config_name, words, folders)
+            with _full_error(True), _errors_in_one_line(traceback_wanted), stored:
+                words = _understood(config_name, typed[1:], groups)
                 if not SWEEP.isdisjoint(words):
                     flags[:], settings = sweep_words(words)
                     words = [*flags, *settings]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import partial
 
 from cam_repro.config import boxes_of
 
@@ -26,14 +28,25 @@ KEYS: dict[str, Keys] = {
     "train": LOADER,
     "eval": LOADER | BOX,
     "data_command": LOADER,
-    "reproduce": LOADER,
+    "reproduce": LOADER | {"experiment.readings": ("experiment.sources",)},
     "score": {
         "rule": ("box",),
         "strategy": ("box",),
         "multi_contour": ("protocol.multi_contour",),
         "thresholds": ("protocol.thresholds",),
     },
+    "tables": {"reading": ("source",)},
 }
+"""By command, which its YAML in ``configs/`` names."""
+
+SOURCES = {"text": "paper", "code": "authors"}
+
+VALUES: dict[tuple[str, str], dict[str, str]] = {
+    ("tables", "source"): SOURCES,
+    ("reproduce", "experiment.sources"): SOURCES,
+    ("reproduce", "experiment"): {"paper_text": "paper", "paper_code": "authors"},
+}
+"""By command and new key the new one of each old value, which may stand in a list."""
 
 
 def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -49,7 +62,16 @@ def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         if len(keys) > 1:  # those of the rules in use
             in_use = tuple(each for each in keys if each.split(".")[1] in boxes_of(words))
             keys = in_use or keys[:1]
-        understood += [f"{each}{equals}{value}" for each in keys]
-        if keys != (key,):
+        values = VALUES.get((command, keys[0]), {})
+        new = re.sub(r"\w+", partial(_new_value, values), value)
+        understood += [f"{each}{equals}{new}" for each in keys]
+        if new != value:
+            notes.append(f"{word} is called {keys[0]}={new} now")
+        elif keys != (key,):
             notes.append(f"{key} is called {' and '.join(keys)} now")
     return understood, list(dict.fromkeys(notes))
+
+
+def _new_value(values: dict[str, str], found: re.Match[str]) -> str:
+    """Give the new name of a value that a pattern found; its own where it was not renamed."""
+    return values.get(found[0], found[0])

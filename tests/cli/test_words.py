@@ -236,6 +236,25 @@ def test_a_recipe_of_ones_own(command, mine, name):
         ),
         ("score", ["strategy=a"], ["box=a"], "strategy is called box now"),
         ("score", ["rule=a"], ["box=a"], "rule is called box now"),
+        (
+            "tables",
+            ["reading=code"],
+            ["source=authors"],
+            "reading=code is called source=authors now",
+        ),
+        ("tables", ["reading=both"], ["source=both"], "reading is called source now"),
+        (
+            "reproduce",
+            ["experiment.readings=[text,code]"],
+            ["experiment.sources=[paper,authors]"],
+            "experiment.readings=[text,code] is called experiment.sources=[paper,authors] now",
+        ),
+        (
+            "reproduce",
+            ["experiment=paper_text"],
+            ["experiment=paper"],
+            "experiment=paper_text is called experiment=paper now",
+        ),
         ("score", ["thresholds=7"], ["protocol.thresholds=7"], "called protocol.thresholds now"),
     ],
 )
