@@ -200,9 +200,12 @@ def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: in
     from cam_repro.figures.threshold_curve import draw_threshold_curve  # matplotlib
 
     if run is not None:
-        there = read_eval_manifest(run)
-        of_view = "" if there.view == DEFAULT_VIEW else f", view {there.view}"
-        title = f"{there.model}, {there.saliency}{of_view}: {there.data.name}, {there.split}"
+        manifest = read_eval_manifest(run)
+        of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
+        title = (
+            f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, "
+            f"{manifest.split}"
+        )
     draw_threshold_curve(path, curves, f"{title} ({n_images:,} images)")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
-from cam_repro.runs.manifest import MANIFEST, EvalManifest, box_rules, read_eval_manifest
+from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
 
 DEFAULT_VIEW = "squash"
 """The view that folder names leave out."""
@@ -107,7 +107,7 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
         "view": (there.view_settings, config.get("view")),
     }
     different = [key for key, pair in pairs.items() if None not in pair and pair[0] != pair[1]]
-    before, wanted = there.box_settings, box_rules(config)
+    before, wanted = there.box_settings, config.get("box")
     if before is None or wanted is None:
         return different
     if any(before.get(name) != rule for name, rule in wanted.items()):
@@ -124,7 +124,7 @@ def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("overwrite") or not is_complete(folder):
         return
     there = read_eval_manifest(folder)
-    wanted = box_rules(config) or {}
+    wanted = config.get("box") or {}
     lost = [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in (there.box_settings or {}).items()

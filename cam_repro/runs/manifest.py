@@ -4,16 +4,14 @@
 kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
 this module knows how they look as JSON; all others ask the records. Needs no torch.
 
-This version writes schema 2 and reads 1 as well. In schema 1 the box rules stood under
-``strategies``, where schema 2 has ``rules``, the settings of each under ``config.box.strategies``,
-now ``config.box``, and a training run's manifest did not name a schema.
+This version writes schema 2 and reads 1 as well. In schema 1 the names and the settings of the box
+rules stood under ``strategies``, and a training run's manifest did not name a schema.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,7 +157,7 @@ class EvalManifest:
     @property
     def box_settings(self) -> dict[str, Settings] | None:
         """The settings of each box rule by its name; None where the manifest names none."""
-        return box_rules(self.config)
+        return self.config.get("box")
 
     @property
     def interpolation(self) -> str:
@@ -248,11 +246,6 @@ _OF_NETWORKS = (
 """Keys that the manifest of a pass without a network does not have."""
 
 
-def box_rules(config: Mapping[str, Any]) -> dict[str, Settings] | None:
-    """Give the settings of each box rule in the settings of a pass; None where they name none."""
-    return config.get("box")
-
-
 # --- files ---------------------------------------------------------------------------------------
 
 
@@ -274,7 +267,7 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
         raise keys.error("is of a training run: give a folder that cam-eval wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
     if keys.values["schema"] == 1:
-        _upgrade(keys.values)
+        _from_schema_1(keys.values)
     return _eval_manifest(keys)
 
 
@@ -379,23 +372,26 @@ class _Keys:
         return value
 
 
-def _upgrade(values: dict[str, Any]) -> None:
-    """Turn the words of schema 1 into those of schema 2, in place.
+def _from_schema_1(values: dict[str, Any]) -> None:
+    """Bring the box rules of schema 1 into the form of schema 2, in place.
 
-    There the box rules were called strategies; their settings stood one level deeper, and some
-    under longer names (``dt_thresholds``, ``graphcut_iterations``).
+    Their names were called strategies. Their settings lay a level deeper, under the same word,
+    and the keys of some began with the name of the rule.
     """
     if "strategies" in values:
         values["rules"] = values.pop("strategies")
     config = values.get("config")
     box = config.get("box") if isinstance(config, dict) else None
-    if isinstance(box, dict) and isinstance(box.get("strategies"), dict):
-        values["config"]["box"] = {
-            name: {re.sub("^(dt|graphcut)_", "", key): value for key, value in rule.items()}
-            if isinstance(rule, dict)
-            else rule
-            for name, rule in box["strategies"].items()
-        }
+    rules = box.get("strategies") if isinstance(box, dict) else None
+    if isinstance(rules, dict):
+        values["config"]["box"] = {name: _short_keys(rule) for name, rule in rules.items()}
+
+
+def _short_keys(rule: Any) -> Any:
+    """Take the name of the rule from its keys: ``dt_thresholds`` becomes ``thresholds``."""
+    if not isinstance(rule, dict):
+        return rule  # what is wrong is said where it is read
+    return {re.sub("^(dt|graphcut)_", "", key): value for key, value in rule.items()}
 
 
 def _eval_manifest(keys: _Keys) -> EvalManifest:

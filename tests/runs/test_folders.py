@@ -1,7 +1,6 @@
 """Names and places of results, and whether those that are there are the ones wanted."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from cam_repro.runs.folders import (
     train_folder,
     trained_models,
 )
-from cam_repro.runs.manifest import Checkpoint, read_eval_manifest, write_manifest
+from cam_repro.runs.manifest import Checkpoint, write_manifest
 
 BOX = {"threshold": {"_target_": "T", "threshold": 0.2}}
 CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
@@ -117,22 +116,6 @@ def test_settings_that_differ(scored, change, groups):
     assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
 
 
-def test_results_of_earlier_versions_have_the_same_settings(scored):
-    folder, _ = scored()
-    rule = {"_target_": "D", "dt_thresholds": [20], "dt_jpeg_quality": 75}
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest |= {"schema": 1, "strategies": manifest.pop("rules")}
-    manifest["config"]["box"] = {"dt_thresholds": [20], "strategies": {"dt_box": rule}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    there = read_eval_manifest(folder)
-    new = {"_target_": "D", "thresholds": [20], "jpeg_quality": 75}
-    assert there.box_settings == {"dt_box": new}
-    assert other_settings(there, {**CONFIG, "box": {"dt_box": new}}) == []
-    assert other_settings(there, {**CONFIG, "box": {"dt_box": {**new, "thresholds": [30]}}}) == [
-        "box"
-    ]
-
-
 # --- results that a pass would cost --------------------------------------------------------------
 
 
@@ -156,10 +139,7 @@ THRESHOLD, CENTER = {"threshold": 0.2}, {"scale": 0.75}
 )
 def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, lost):
     folder = tmp_path
-    there = {
-        "view": {"name": "squash"},
-        "box": {"threshold": THRESHOLD, "center": CENTER},
-    }
+    there = {"view": {"name": "squash"}, "box": {"threshold": THRESHOLD, "center": CENTER}}
     write_manifest(folder, make_manifest(config=there, maps=True))
     config = {"view": {"name": "squash"}, "box": wanted, "save_maps": maps}
     refuse_to_replace(folder, {**config, "overwrite": True})

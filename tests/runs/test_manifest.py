@@ -33,14 +33,14 @@ ORIGIN = {
 }
 COMPUTED = {"device": "AMD EPYC, 2 threads", "precision": "fp32", "processes": 1}
 
-# results/demo/googlenet/eval/val-backprop, its settings shortened
+# As results/demo/googlenet/eval/val-backprop has it, with fewer settings
 EVAL_1 = {
     "model": "googlenet",
     "saliency": "backprop",
     "view": "squash",
     "covered": 1.0,
     "split": "val",
-    "strategies": ["threshold", "whole_image"],
+    "strategies": ["threshold", "dt_box"],
     "data": {
         "name": "demo",
         "is_ilsvrc": False,
@@ -69,7 +69,7 @@ EVAL_1 = {
                     "_target_": "cam_repro.boxes.threshold.ThresholdBox",
                     "threshold": 0.2,
                 },
-                "whole_image": {"_target_": "cam_repro.boxes.whole_image.WholeImage"},
+                "dt_box": {"_target_": "cam_repro.boxes.dt_box.DtBox", "dt_jpeg_quality": 75},
             },
         },
         "split": "val",
@@ -78,11 +78,14 @@ EVAL_1 = {
     "schema": 1,
 }
 
-# The same as schema 2 has it: "rules" in place of "strategies", their settings right in "box"
+# The same as schema 2 has it
 EVAL_2 = {
     ("rules" if key == "strategies" else key): value for key, value in deepcopy(EVAL_1).items()
 }
-EVAL_2["config"]["box"] = EVAL_2["config"]["box"]["strategies"]
+EVAL_2["config"]["box"] = {
+    "threshold": {"_target_": "cam_repro.boxes.threshold.ThresholdBox", "threshold": 0.2},
+    "dt_box": {"_target_": "cam_repro.boxes.dt_box.DtBox", "jpeg_quality": 75},
+}
 EVAL_2["schema"] = 2
 
 EVAL = EvalManifest(
@@ -91,7 +94,7 @@ EVAL = EvalManifest(
     view="squash",
     covered=1.0,
     split="val",
-    rules=["threshold", "whole_image"],
+    rules=["threshold", "dt_box"],
     data=ScoredData(
         name="demo",
         is_ilsvrc=False,
@@ -352,6 +355,20 @@ def test_any_other_schema_is_refused(tmp_path, kind, schema):
     read, _, values = KINDS[kind]
     message = refusal(read, tmp_path, {**values, "schema": schema})
     assert f"manifest.json has schema {schema}, this version reads 1 to 2: " in message
+
+
+@pytest.mark.parametrize(
+    ("box", "key"),
+    [
+        ([], "config.box"),
+        ({"threshold": 0.2}, "config.box.threshold"),
+        ({"strategies": ["threshold"]}, "config.box.strategies"),
+        ({"strategies": {"threshold": 0.2}}, "config.box.threshold"),
+    ],
+)
+def test_box_rules_of_schema_1_that_are_none_are_named(tmp_path, box, key):
+    said = refusal(read_eval_manifest, tmp_path, changed(EVAL_1, "config.box", box))
+    assert f": {key} is not an object: " in said
 
 
 def test_a_scored_pass_names_its_schema(tmp_path):
