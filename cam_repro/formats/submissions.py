@@ -16,7 +16,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.files import write_text
-from cam_repro.formats.text import CsvTable, Place, Words, read_text
+from cam_repro.formats.text import CsvTable, Place, Words, one_line_each, read_text
 from cam_repro.types import MAX_GUESSES, PAD, Guess
 
 KAGGLE_HEADER = ("ImageId", "PredictionString")
@@ -163,8 +163,7 @@ def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.
             if image_id in seen:
                 raise UserError(f"{table.place(row)}: image {image_id} comes a second time")
             seen.add(image_id)
-    # A cell's own line ends are blanks: then each cell is a line.
-    words = Words("\n".join([*(" ".join(c.split("\n")) for c in cells), ""]))
+    words = Words(one_line_each(cells))
     _check_fives(words, table.place)
     is_label_W = np.arange(len(words)) % 5 == 0
     labels = np.array(words.take(is_label_W), object)

@@ -12,7 +12,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -71,25 +71,26 @@ class CsvTable:
         """
         self.path = path
         self._text = read_text(path, what)
-        rows = self._rows()
-        header = next(rows, [])
-        missing = [name for name in columns if name not in header]
-        if missing:
-            raise UserError(
-                f"{path}: no column {', '.join(missing)}; the first line must be "
-                f"{expected or ','.join(columns)}"
-            )
+        reader = csv.reader(io.StringIO(self._text, newline=""))
+        cells: list[str] = []  # row after row: a list of 50,000 lists would take twice the time
         try:
-            body = list(rows)
-        except csv.Error:
-            raise self._not_csv() from None
-        for row, cells in enumerate(body):
-            if len(cells) != len(header):
+            header = next(filter(None, reader), [])
+            missing = [name for name in columns if name not in header]
+            if missing:
                 raise UserError(
-                    f"{self.place(row)}: {len(cells)} columns, the first line has {len(header)}"
+                    f"{path}: no column {', '.join(missing)}; the first line must be "
+                    f"{expected or ','.join(columns)}"
                 )
-        by_column = list(zip(*body, strict=True)) or [()] * len(header)
-        self.cells: list[list[str]] = [list(by_column[header.index(name)]) for name in columns]
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise UserError(
+                        f"{path}, line {reader.line_num}: {len(row)} columns, the first line has "
+                        f"{len(header)}"
+                    )
+                cells += row
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+        self.cells = [cells[header.index(name) :: len(header)] for name in columns]
 
     def place(self, row: int) -> str:
         """Say in which line of the file a row ends."""
@@ -101,17 +102,13 @@ class CsvTable:
         reader = csv.reader(io.StringIO(self._text, newline=""))
         return [reader.line_num for cells in reader if cells][1:]
 
-    def _rows(self) -> Iterator[list[str]]:
-        return filter(None, csv.reader(io.StringIO(self._text, newline="")))
 
-    def _not_csv(self) -> UserError:
-        reader = csv.reader(io.StringIO(self._text, newline=""))
-        try:
-            for _ in reader:
-                pass
-        except csv.Error as error:
-            return UserError(f"{self.path}, line {reader.line_num}: not CSV ({error})")
-        raise AssertionError("the same text was not CSV before")
+def one_line_each(cells: Sequence[str]) -> str:
+    """Join cells to a text in which each is one line: blanks stand for the line ends in them."""
+    text = "\n".join([*cells, ""])
+    if "\r" in text or text.count("\n") > len(cells):
+        text = "".join(re.sub("[\r\n]", " ", cell) + "\n" for cell in cells)
+    return text
 
 
 # --- numbers -------------------------------------------------------------------------------------

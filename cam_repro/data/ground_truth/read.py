@@ -13,7 +13,14 @@ from cam_repro.classes import ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.submissions import KAGGLE_HEADER
-from cam_repro.formats.text import CsvTable, Place, Words, read_header, whole_numbers
+from cam_repro.formats.text import (
+    CsvTable,
+    Place,
+    Words,
+    one_line_each,
+    read_header,
+    whole_numbers,
+)
 from cam_repro.formats.wsol_metadata import is_metadata_folder, read_metadata
 from cam_repro.runs.folders import run_folder
 from cam_repro.truth import RaggedBoxes, Truth
@@ -128,9 +135,9 @@ def _from_csv(path: Path) -> Truth:
     boxes = _parse_boxes(box_texts, table.place)
     sizes_N2 = None
     if sizes and any(any(texts) for texts in size_texts):
-        sides = [
-            whole_numbers([text or "0" for text in texts], table.place) for texts in size_texts
-        ]
+        if any("" in texts for texts in size_texts):
+            size_texts = [[text or "0" for text in texts] for texts in size_texts]
+        sides = [whole_numbers(texts, table.place) for texts in size_texts]
         sizes_N2 = np.stack(sides, axis=1).astype(np.int32)
     return Truth(
         ids=images,
@@ -146,12 +153,15 @@ def _parse_boxes(texts: Sequence[str], place: Place) -> RaggedBoxes:
 
     place: says where a text stands.
     """
-    ends_N = np.cumsum([text.count(";") + 1 for text in texts], dtype=np.int64)
+    text = one_line_each(texts)
+    bytes_X = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    ends_T = bytes_X[(bytes_X == ord(";")) | (bytes_X == ord("\n"))]  # of all parts
+    ends_N = np.flatnonzero(ends_T == ord("\n")) + 1
 
     def image_of(part: int) -> int:
         return int(np.searchsorted(ends_N, part, side="right"))
 
-    parts = Words("\n".join([*(" ".join(t.split("\n")) for t in texts), ""]).replace(";", "\n"))
+    parts = Words(text.replace(";", "\n"))
     bad = np.flatnonzero(~np.isin(parts.counts_N, (0, 4)))
     if len(bad):
         raise UserError(
