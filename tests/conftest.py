@@ -5,7 +5,6 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from cam_repro.config import compose, config_dir
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
+def make_run(tmp_path):
     """Writes scored runs under ``tmp_path / "runs"``: ``make_run("vgg_gap", cls_right=2, n=3)``."""
     return partial(write_run, tmp_path / "runs")
 

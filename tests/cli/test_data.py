@@ -432,7 +432,7 @@ def xml(wnid: str) -> bytes:
 
 
 @pytest.fixture
-def tars(tmp_path: Path) -> Path:
+def tars(tmp_path):
     """All six archives, of four training, two validation and one test image."""
     folder = tmp_path / "tars"
     folder.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from cam_repro.errors import UserError
 
 
 @pytest.fixture
-def images(make_tree: Callable[..., Path], tmp_path: Path) -> ImageSet:
+def images(make_tree, tmp_path):
     """Twelve training images, four of each of three classes."""
     return load_image_set(make_tree(tmp_path / "small"), "train")
 
@@ -93,7 +92,7 @@ def test_a_resumed_order_is_the_rest_of_the_order(n, batch, iterations, seed, st
 
 
 def test_seed_and_epoch_change_the_order():
-    def epochs(seed: int) -> list[list[int]]:
+    def epochs(seed):
         return [[index for _, index in keys] for keys in TrainingOrder(40, 40, 3, seed)]
 
     orders = epochs(0) + epochs(1)
@@ -142,7 +141,7 @@ def test_random_resized_crop_draws_area_and_ratio_in_the_stated_ranges(monkeypat
     pixels = noise(60, 90)
     parts = []
 
-    def record(image: Image.Image, size: int) -> np.ndarray:
+    def record(image, size):
         parts.append(image)
         return np.zeros((size, size, 3), np.uint8)
 
@@ -188,7 +187,7 @@ def test_random_resized_crop_takes_the_whole_of_an_image_that_no_part_fits():
 
 @pytest.mark.parametrize("augmentation", [SquashCrop(12, 20), RandomResizedCrop(12, 20)])
 def test_augmentation_depends_on_seed_epoch_and_index_alone(images, augmentation):
-    def one(seed: int, key: tuple[int, int]) -> bytes:
+    def one(seed, key):
         pixels, _ = TrainImages(images, augmentation, seed, "no")[key]
         assert pixels.shape == (12, 12, 3)
         return pixels.tobytes()
@@ -328,7 +327,7 @@ def test_view_loader_hands_on_the_pixels_where_they_are_asked_for(images):
 @given(n=st.integers(1, 12), world=st.integers(1, 5))
 def test_view_loader_shares_without_padding(n, world):
     class Fake:
-        def __len__(self) -> int:
+        def __len__(self):
             return n
 
     options = {"batch_size": 4, "workers": 0, "pin": False, "world": world}

@@ -73,7 +73,7 @@ FILES: dict[str, Objects] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     write(tmp_path / "xml", FILES)
     return tmp_path / "xml"
 
@@ -279,7 +279,7 @@ def test_a_file_that_is_no_solution_is_named(tmp_path, content, words):
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def counted(monkeypatch):
     """Names of the XML files that were read."""
     read: list[str] = []
     original = annotations._read_xml
@@ -502,7 +502,7 @@ def test_the_only_annotation_of_a_name_is_not_that_of_another_folders_image(tmp_
 
 
 def test_version_is_that_of_images_classes_and_boxes(tmp_path):
-    def version(files: dict[str, Objects]) -> str:
+    def version(files):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         write(folder, files)

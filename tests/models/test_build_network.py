@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from model_helpers import NAMES, build, config
@@ -27,7 +25,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_yaml_builds(name: str) -> None:
+def test_every_yaml_builds(name):
     cfg = config(name)
     assert cfg.name == name
     assert cfg.plain is None or cfg.plain in NAMES
@@ -40,7 +38,7 @@ def test_every_yaml_builds(name: str) -> None:
         assert network.eval()(torch.zeros(1, 3, 80, 80)).shape == (1, 7)
 
 
-def test_a_plain_dict_builds_too() -> None:
+def test_a_plain_dict_builds_too():
     cfg = OmegaConf.to_container(config("nin", width=0.125))
     assert isinstance(cfg, dict)
     before = dict(cfg)
@@ -50,12 +48,12 @@ def test_a_plain_dict_builds_too() -> None:
 
 @pytest.mark.parametrize("classes", [1, 2, 1000])
 @pytest.mark.parametrize("name", NAMES)
-def test_any_number_of_classes(name: str, classes: int) -> None:
+def test_any_number_of_classes(name, classes):
     network = build(name, num_classes=classes, width=0.0625)
     assert network.get_submodule(network.class_layer_name).weight.shape[0] == classes
 
 
-def test_width_scales_everything_but_the_classes() -> None:
+def test_width_scales_everything_but_the_classes():
     assert [scale_channels(64, width) for width in (1, 0.5, 0.25, 0.01, 2, 1.5)] == [
         64,
         32,
@@ -103,22 +101,22 @@ def test_width_scales_everything_but_the_classes() -> None:
         ("vgg_gap", {"_target_": None}, "_target_"),
     ],
 )
-def test_a_bad_setting_is_named(name: str, settings: dict[str, Any], key: str) -> None:
+def test_a_bad_setting_is_named(name, settings, key):
     with pytest.raises(UserError, match=rf"^model\.{key}\b") as caught:
         build(name, **settings)
     assert "\n" not in str(caught.value)
 
 
-def test_the_class_count_is_no_setting() -> None:
+def test_the_class_count_is_no_setting():
     with pytest.raises(UserError, match=r"^model\.num_classes: VggGap has no such setting"):
         build_network(config("vgg_gap", num_classes=4), 5)
 
 
-def test_no_classes_are_refused() -> None:
+def test_no_classes_are_refused():
     with pytest.raises(UserError, match="one class or more"):
         build("nin", num_classes=0)
 
 
-def test_a_small_input_size_names_the_smallest() -> None:
+def test_a_small_input_size_names_the_smallest():
     with pytest.raises(UserError, match=r"model\.input_size=62 .* 63 pixels or more"):
         build("alexnet_star_gap", input_size=62)

@@ -15,7 +15,7 @@ def _dropped(layer: Dropout, x_NK: torch.Tensor, rows: list[int], seed: int = 3)
     return result
 
 
-def test_the_mask_is_that_of_the_image_whoever_computes_it() -> None:
+def test_the_mask_is_that_of_the_image_whoever_computes_it():
     layer, x_NK = Dropout(0.25), torch.arange(1.0, 6 * 50 + 1).view(6, 50)
     whole = _dropped(layer, x_NK, [0, 1, 2, 3, 4, 5])
     for rows in ([0, 2, 4], [1, 3, 5], [4], [0, 2, 4, 1]):
@@ -28,7 +28,7 @@ def test_the_mask_is_that_of_the_image_whoever_computes_it() -> None:
     assert not torch.equal(_dropped(layer, x_NK, [0], seed=4), whole[:1])
 
 
-def test_it_is_torchs_where_no_batch_is_known_and_nothing_in_evaluation() -> None:
+def test_it_is_torchs_where_no_batch_is_known_and_nothing_in_evaluation():
     layer, x_NK = Dropout(0.5), torch.ones(4, 9)
     torch.manual_seed(1)
     ours = layer(x_NK)

@@ -38,12 +38,12 @@ def _input(side: int = 72, n: int = 2, seed: int = 1) -> torch.Tensor:
     return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def test_every_network_of_the_tables_has_a_config() -> None:
+def test_every_network_of_the_tables_has_a_config():
     assert set(MAPS) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_maps_have_the_sizes_of_the_paper(name: str) -> None:
+def test_maps_have_the_sizes_of_the_paper(name):
     units, at_224, at_227 = MAPS[name]
     network = build(name, num_classes=3, width=0.125)
     channels = 3 if units is None else units // 8
@@ -53,7 +53,7 @@ def test_maps_have_the_sizes_of_the_paper(name: str) -> None:
         assert A_NKhw.shape == (1, channels, size, size)
 
 
-def test_resnet18b_makes_14x14_of_the_size_it_was_made_for() -> None:
+def test_resnet18b_makes_14x14_of_the_size_it_was_made_for():
     with torch.no_grad():
         assert build("resnet18b").forward_features(_input(112)).shape == (2, 64, 14, 14)
 
@@ -68,7 +68,7 @@ AVERAGING = [
 
 
 @pytest.mark.parametrize(("name", "norm"), AVERAGING)
-def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
+def test_mean_of_cam_is_the_logit(name, norm):
     """Paper, section 2: the sum of M_c over (x,y) is S_c; here means, plus a bias."""
     network = build(name, norm=norm).double()
     class_layer = network.get_submodule(network.class_layer_name)
@@ -90,14 +90,14 @@ def test_mean_of_cam_is_the_logit(name: str, norm: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_CAM))
-def test_fully_connected_heads_have_no_class_weights(name: str) -> None:
+def test_fully_connected_heads_have_no_class_weights(name):
     network = build(name)
     assert network.class_weights() is None
     assert network(_input()).shape == (2, 5)
 
 
 @pytest.mark.parametrize(("pool", "expected"), [("avg", [2.0, -3.0]), ("max", [4.5, -7.0])])
-def test_head_on_literal_maps(pool: str, expected: list[float]) -> None:
+def test_head_on_literal_maps(pool, expected):
     """Two 2x2 maps: means 2 and 1, maxima 5 and 3; 1.5 F_1 - F_2 and F_2 - 2 F_1."""
     network = build("googlenet_gap", num_classes=2, pool=pool, width=0.0001)
     maps = torch.tensor([[[0.0, 1], [2, 5]], [[0, 1], [0, 3]]])
@@ -110,7 +110,7 @@ def test_head_on_literal_maps(pool: str, expected: list[float]) -> None:
         assert network.forward_head(A_NKhw).tolist() == [expected]
 
 
-def test_class_activation_map_of_a_hand_made_vgg_gap() -> None:
+def test_class_activation_map_of_a_hand_made_vgg_gap():
     """All kernels pass the first channel on, so the map is a max-pooled image (literal values)."""
     network = VggGap(num_classes=2, width=0.0001).eval()
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_class_activation_map_of_a_hand_made_vgg_gap() -> None:
         assert network(image_1CHW).tolist() == [[4.0, -2.0]]
 
 
-def test_normalize_is_that_of_the_weights() -> None:
+def test_normalize_is_that_of_the_weights():
     network = build("nin")
     images_N3HW = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     values = [0.0, 128 / 255, 1.0]
@@ -143,7 +143,7 @@ def test_normalize_is_that_of_the_weights() -> None:
     assert {"pixel_mean", "pixel_std"} <= set(network.state_dict())
 
 
-def test_groups_shape_the_added_convolutions_alone() -> None:
+def test_groups_shape_the_added_convolutions_alone():
     full = VggGap(num_classes=2, width=0.25, groups=1)
     two = VggGap(num_classes=2, width=0.25, groups=2)
     assert full.cam_conv.conv.weight.shape == (256, 128, 3, 3)
@@ -154,7 +154,7 @@ def test_groups_shape_the_added_convolutions_alone() -> None:
     assert star.cam_conv7.conv.weight.shape == (128, 64, 3, 3)
 
 
-def test_full_width_channels_are_the_papers() -> None:
+def test_full_width_channels_are_the_papers():
     vgg = VggGap(num_classes=1000)
     assert vgg.cam_conv.conv.weight.shape == (1024, 512, 3, 3)
     assert vgg.cam_fc.weight.shape == (1000, 1024)
@@ -167,7 +167,7 @@ def test_full_width_channels_are_the_papers() -> None:
     assert GoogLeNetGap(num_classes=7).cam_conv.conv.weight.shape == (1024, 832, 3, 3)
 
 
-def test_the_gmp_row_is_the_gap_row_with_another_pool() -> None:
+def test_the_gmp_row_is_the_gap_row_with_another_pool():
     gap, gmp = build("googlenet_gap"), build("googlenet_gmp")
     x_NCHW = _input()
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_the_gmp_row_is_the_gap_row_with_another_pool() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradient_reaches_every_parameter(name: str) -> None:
+def test_gradient_reaches_every_parameter(name):
     network = build(name, norm="batch", dropout=0.0).train()
     loss = nn.functional.cross_entropy(network(_input(96, n=4)), torch.tensor([0, 1, 2, 4]))
     loss.backward()
@@ -195,7 +195,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_same_seed_same_weights(name: str) -> None:
+def test_same_seed_same_weights(name):
     one, two, other = build(name), build(name), build(name, seed=1)
     for key, tensor in one.state_dict().items():
         assert torch.equal(tensor, two.state_dict()[key]), key
@@ -204,7 +204,7 @@ def test_same_seed_same_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nin", "squeezenet"])
-def test_class_maps_start_alive(name: str) -> None:
+def test_class_maps_start_alive(name):
     """A map that is zero everywhere, behind the last ReLU, would never learn."""
     network = build(name, num_classes=20)
     assert isinstance(network, ClassMapNetwork)
@@ -213,7 +213,7 @@ def test_class_maps_start_alive(name: str) -> None:
     assert (A_NChw > 0).float().mean() > 0.99
 
 
-def test_initial_weights_are_those_documented() -> None:
+def test_initial_weights_are_those_documented():
     network = build("vgg_gap", width=0.5)
     state = network.state_dict()
     assert state["cam_conv.conv.weight"].std().item() == pytest.approx(0.01, rel=0.02)
@@ -224,7 +224,7 @@ def test_initial_weights_are_those_documented() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_smallest_input_is_right_and_a_smaller_one_is_refused(name: str) -> None:
+def test_smallest_input_is_right_and_a_smaller_one_is_refused(name):
     network = build(name)
     smallest = network.minimum_input
     with torch.no_grad():
@@ -237,7 +237,7 @@ def test_smallest_input_is_right_and_a_smaller_one_is_refused(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_held_maps_do_not_change_under_the_head(name: str) -> None:
+def test_held_maps_do_not_change_under_the_head(name):
     network = build(name)
     with torch.no_grad():
         A_NKhw = network.forward_features(_input())
@@ -246,7 +246,7 @@ def test_held_maps_do_not_change_under_the_head(name: str) -> None:
     assert torch.equal(A_NKhw, before_NKhw)
 
 
-def test_not_square_and_channels_last_inputs_work() -> None:
+def test_not_square_and_channels_last_inputs_work():
     network = build("googlenet_gap")
     x_NCHW = _input(64)[:, :, :, :48]
     with torch.no_grad():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +64,8 @@ def _same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     ids=["-".join([name, *settings.values()]) for name, settings, _, _ in TWINS],
 )
 def test_torchvision_weights_give_torchvision_outputs(
-    name: str, settings: dict[str, Any], twin: str, twin_settings: dict[str, Any], tmp_path: Path
-) -> None:
+    name, settings, twin, twin_settings, tmp_path
+):
     torch.manual_seed(2)
     theirs = torchvision.models.get_model(twin, weights=None, num_classes=11, **twin_settings)
     randomise_norms(theirs)
@@ -91,19 +90,19 @@ def test_torchvision_weights_give_torchvision_outputs(
         assert own == sum(p.numel() for p in theirs.parameters()) - aux
 
 
-def test_vgg_with_batch_norm_has_the_names_of_vgg16_bn() -> None:
+def test_vgg_with_batch_norm_has_the_names_of_vgg16_bn():
     with torch.device("meta"):
         theirs = torchvision.models.vgg16_bn(weights=None)
     own = build("vgg", num_classes=1000, norm="batch", width=0.0625).state_dict()
     assert set(own) - {"pixel_mean", "pixel_std"} == set(theirs.state_dict())
 
 
-def test_torchvision_source_is_matched_as_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_source_is_matched_as_a_file_is(monkeypatch):
     """The download replaced by weights of torchvision's form."""
     theirs = torchvision.models.resnet18(weights=None)
     asked: list[str] = []
 
-    def state(entry: Any, *_: object, **__: object) -> dict[str, torch.Tensor]:
+    def state(entry, *_, **__):
         asked.append(str(entry))
         weights: dict[str, torch.Tensor] = theirs.state_dict()
         return weights
@@ -116,8 +115,8 @@ def test_torchvision_source_is_matched_as_a_file_is(monkeypatch: pytest.MonkeyPa
     assert torch.equal(network.state_dict()["layer4.1.conv2.weight"], theirs.layer4[1].conv2.weight)
 
 
-def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fail(*_, **__):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", fail)
@@ -126,12 +125,12 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["nin", "resnet18b"])
-def test_rows_that_torchvision_lacks_say_so(name: str) -> None:
+def test_rows_that_torchvision_lacks_say_so(name):
     with pytest.raises(UserError, match=f"torchvision has none for {name}"):
         load_weights(build(name), "torchvision", name=name)
 
 
-def test_null_leaves_the_random_values() -> None:
+def test_null_leaves_the_random_values():
     network = build("squeezenet")
     before = _initial(network)
     report = load_weights(network, None, strict=True)
@@ -141,7 +140,7 @@ def test_null_leaves_the_random_values() -> None:
     assert _same(before, network.state_dict())
 
 
-def test_real_half_precision_safetensors(shared_file: Callable[[str], Path]) -> None:
+def test_real_half_precision_safetensors(shared_file):
     path = shared_file("squeezenet1_0_imagenet_fp16.safetensors")
     network = build("squeezenet", num_classes=1000, width=1.0)
     report = load_weights(network, str(path), name="squeezenet", strict=True)
@@ -151,7 +150,7 @@ def test_real_half_precision_safetensors(shared_file: Callable[[str], Path]) -> 
     assert torch.equal(weight, read_state(path)["classifier.1.weight"])
 
 
-def test_folding_is_exact() -> None:
+def test_folding_is_exact():
     with_norm = build("googlenet_gap", norm="batch", groups=2).double()
     randomise_norms(with_norm)
     state, folded = fold_batch_norm(with_norm.state_dict())
@@ -166,7 +165,7 @@ def test_folding_is_exact() -> None:
     torch.testing.assert_close(A_NKhw, expected_NKhw, rtol=1e-9, atol=1e-12)
 
 
-def test_folding_one_block_by_hand() -> None:
+def test_folding_one_block_by_hand():
     """gamma 2, beta 1, mean 3, variance 0.999 + eps 0.001: y = 2 (w x - 3) + 1."""
     state = {
         "a.conv.weight": torch.full((1, 1, 1, 1), 5.0),
@@ -195,9 +194,7 @@ def test_folding_one_block_by_hand() -> None:
     ],
 )
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_a_gap_network_takes_the_layers_of_its_plain_one(
-    plain: str, gap: str, taken: int, left: set[str], norm: str, tmp_path: Path
-) -> None:
+def test_a_gap_network_takes_the_layers_of_its_plain_one(plain, gap, taken, left, norm, tmp_path):
     source = build(plain, norm=norm, seed=1)
     randomise_norms(source)
     with torch.no_grad():
@@ -226,7 +223,7 @@ def test_a_gap_network_takes_the_layers_of_its_plain_one(
     assert all(key.startswith(("classifier.", "inception5", "fc.")) for key in report.unused)
 
 
-def test_each_layer_is_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_layer_is_listed(tmp_path, caplog):
     path = _save(build("alexnet", seed=1), tmp_path / "plain.pt")
     with caplog.at_level(logging.INFO):
         load_weights(build("alexnet_star_gap"), path, name="alexnet_star_gap")
@@ -243,7 +240,7 @@ def _without(state: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", ["flat", "model", "state_dict", "module", "half", "safetensors"])
-def test_every_form_of_file(form: str, tmp_path: Path) -> None:
+def test_every_form_of_file(form, tmp_path):
     source = build("squeezenet", seed=1)
     state = source.state_dict()
     path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
@@ -265,7 +262,7 @@ def test_every_form_of_file(form: str, tmp_path: Path) -> None:
         assert torch.equal(tensor, expected)
 
 
-def test_strict_names_what_is_missing_or_too_much(tmp_path: Path) -> None:
+def test_strict_names_what_is_missing_or_too_much(tmp_path):
     state = build("alexnet_gap", seed=1).state_dict()
     path = tmp_path / "w.pt"
     cases: list[tuple[dict[str, torch.Tensor], str]] = [
@@ -284,7 +281,7 @@ def test_strict_names_what_is_missing_or_too_much(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vgg_gap", "squeezenet", "resnet18", "alexnet"])
-def test_another_class_count_is_said_in_those_words(name: str, tmp_path: Path) -> None:
+def test_another_class_count_is_said_in_those_words(name, tmp_path):
     path = _save(build(name, num_classes=1000, seed=1, width=0.0625), tmp_path / "w.pt")
     network = build(name, num_classes=40, width=0.0625)
     with pytest.raises(UserError, match="has 1000 classes, the data set has 40"):
@@ -296,7 +293,7 @@ def test_another_class_count_is_said_in_those_words(name: str, tmp_path: Path) -
     assert torch.equal(before[f"{layer}.weight"], network.state_dict()[f"{layer}.weight"])
 
 
-def test_a_layer_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_layer_is_taken_whole_or_not_at_all(tmp_path):
     """VGG-16's file numbers clash with those of its batch-norm form; biases alone would fit."""
     path = _save(build("vgg", seed=1), tmp_path / "w.pt")
     network = build("vgg_gap", norm="batch")
@@ -310,15 +307,13 @@ def test_a_layer_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("plain", "gap"), [("alexnet", "alexnet_gap"), ("vgg", "vgg_gap")])
-def test_batch_norm_weights_for_a_network_without_are_refused(
-    plain: str, gap: str, tmp_path: Path
-) -> None:
+def test_batch_norm_weights_for_a_network_without_are_refused(plain, gap, tmp_path):
     path = _save(build(plain, norm="batch", seed=1), tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"trained with batch norm.*set model\.norm=batch"):
         load_weights(build(gap), path, name=gap)
 
 
-def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
+def test_nothing_that_fits_is_an_error(tmp_path):
     path = _save(build("resnet18", seed=1), tmp_path / "w.pt")
     network = build("vgg_gap", norm="batch")
     before = _initial(network)
@@ -330,7 +325,7 @@ def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
         load_weights(wide, _save(build("vgg_gap"), tmp_path / "n.pt"), name="vgg_gap")
 
 
-def test_old_files_without_batch_counters_are_whole(tmp_path: Path) -> None:
+def test_old_files_without_batch_counters_are_whole(tmp_path):
     state = build("resnet18", seed=1).state_dict()
     path = tmp_path / "w.pt"
     torch.save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
@@ -338,7 +333,7 @@ def test_old_files_without_batch_counters_are_whole(tmp_path: Path) -> None:
     assert "layer1.0.bn1" in report.taken
 
 
-def test_normalisation_of_a_file_without_one(tmp_path: Path) -> None:
+def test_normalisation_of_a_file_without_one(tmp_path):
     for name, mean in (("googlenet", (0.5, 0.5, 0.5)), ("resnet18", IMAGENET_MEAN)):
         state = _without(build(name, seed=1).state_dict(), "pixel_mean", "pixel_std")
         torch.save(state, tmp_path / "w.pt")
@@ -351,7 +346,7 @@ class _Code:
     """A class that a pickle would have to import."""
 
 
-def test_bad_files_are_one_line(tmp_path: Path) -> None:
+def test_bad_files_are_one_line(tmp_path):
     good = tmp_path / "good.pt"
     torch.save(build("squeezenet").state_dict(), good)
     contents: dict[str, bytes] = {

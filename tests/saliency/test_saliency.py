@@ -14,7 +14,6 @@ from cam_repro.engine.modes import frozen
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork, PooledNetwork
 from cam_repro.saliency.backprop import Backprop
-from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.cam import Cam, class_activation_maps
 from cam_repro.saliency.gradcam import GradCam
 
@@ -277,10 +276,10 @@ def test_impossible_blur_is_refused(blur):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
-def test_explain_chooses_classes_from_the_networks_logits(method: Saliency):
+def test_explain_chooses_classes_from_the_networks_logits(method):
     network, x_NCHW, asked = seeded(Small), inputs(), []
 
-    def best_two(logits_NC: Tensor) -> Tensor:
+    def best_two(logits_NC):
         assert not logits_NC.requires_grad
         asked.append(logits_NC.clone())
         return logits_NC.topk(2).indices
@@ -295,7 +294,7 @@ def test_explain_chooses_classes_from_the_networks_logits(method: Saliency):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
-def test_an_image_does_not_depend_on_its_batch_nor_a_class_on_the_others(method: Saliency):
+def test_an_image_does_not_depend_on_its_batch_nor_a_class_on_the_others(method):
     network, x_NCHW = seeded(Small), inputs()
     maps_NRhw = method(network, x_NCHW, CLASSES_NR)
     for n in range(3):
@@ -305,7 +304,7 @@ def test_an_image_does_not_depend_on_its_batch_nor_a_class_on_the_others(method:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
-def test_nothing_of_the_gradients_stays(method: Saliency):
+def test_nothing_of_the_gradients_stays(method):
     network, x_NCHW = seeded(Small), inputs()
     network.conv2.weight.requires_grad_(False)
     flags = [parameter.requires_grad for parameter in network.parameters()]
@@ -341,7 +340,7 @@ def test_frozen_restores_after_an_error():
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
-def test_maps_stay_in_float32_under_mixed_precision(method: Saliency):
+def test_maps_stay_in_float32_under_mixed_precision(method):
     # Identity's gradients are exact in bfloat16, its maps are not: 1 + 1/256 needs 9 bits.
     x_NCHW = 1 + inputs(2, 8).round().abs() / 256
     network, classes_NR = Identity(W_CK), torch.tensor([[0, 1], [1, 0]])

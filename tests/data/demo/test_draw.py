@@ -14,7 +14,7 @@ from PIL import Image
 
 from cam_repro.data.demo import draw as pictures
 from cam_repro.data.demo import tree as files
-from cam_repro.data.demo.draw import CLASSES, Drawing, draw
+from cam_repro.data.demo.draw import CLASSES, draw
 from cam_repro.data.demo.tree import DEMO_VERSION, demo_root, make_demo, tree_fingerprint
 from cam_repro.errors import UserError
 
@@ -22,14 +22,14 @@ SIZES = {"n_train": 26, "n_val": 48, "n_test": 3}
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo") / "tree"
     make_demo(root, progress=False, **SIZES)
     return root
 
 
 @pytest.fixture(scope="module")
-def drawings() -> list[Drawing]:
+def drawings():
     return [draw("val", index) for index in range(120)]
 
 
@@ -184,7 +184,7 @@ def test_sides_and_modes_are_mixed(drawings):
 
 
 def test_the_box_of_the_whole_image_is_mostly_wrong(drawings):
-    def largest(drawing: Drawing) -> float:
+    def largest(drawing):
         areas = [(x1 - x0 + 1) * (y1 - y0 + 1) for x0, y0, x1, y1 in drawing.boxes]
         return max(areas) / (drawing.pixels.shape[0] * drawing.pixels.shape[1])
 

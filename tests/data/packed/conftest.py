@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from packed_helpers import VAL, noise
 from PIL import Image
 
-from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
+from cam_repro.data.ilsvrc.image_set import load_image_set
 
 
 @pytest.fixture
-def root(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
+def root(make_tree, tmp_path):
     """Twelve training, six validation, two test images; of the second six each of another kind."""
     root = make_tree(tmp_path / "small")
     folder = root / "ILSVRC/Data/CLS-LOC/val"
@@ -27,5 +24,5 @@ def root(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(root: Path) -> ImageSet:
+def source(root):
     return load_image_set(root, "val")

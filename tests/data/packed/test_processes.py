@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from cam_repro.truth import Names
 
 
 @pytest.fixture
-def train_set(root: Path, tmp_path: Path) -> ImageSet:
+def train_set(root, tmp_path):
     source = load_image_set(root, "train")
     for index in range(12):
         Image.fromarray(noise(20 + index, 30, index)).save(source[index].path)
@@ -65,7 +64,7 @@ def open_shards(folder: Path) -> int:
 
 
 @pytest.fixture
-def few_handles(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def few_handles(monkeypatch):
     monkeypatch.setattr(packed, "_OPEN_AT_ONCE", 2)
     return 2
 
@@ -114,7 +113,7 @@ def test_a_million_images_are_some_arrays():
 def test_results_come_in_order_and_few_wait(count, threads):
     begun = []
 
-    def work(index: int) -> int:
+    def work(index):
         begun.append(index)
         time.sleep(0.0003 * (index % 3))
         return index * index

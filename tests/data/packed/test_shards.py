@@ -71,7 +71,7 @@ def test_shards_are_filled_to_their_limit(tiny_tree, tmp_path_factory, limit):
     keys = [name.partition(".")[0] for shard in content for name, _ in shard[::2]]
     assert keys == [f"{index:09d}" for index in range(12)]
 
-    def blocks(shard: list[tuple[str, bytes]]) -> int:
+    def blocks(shard):
         return sum(512 + -(-len(stored) // 512) * 512 for _, stored in shard)
 
     for one, following in pairwise(content):

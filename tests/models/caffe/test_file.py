@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from cam_repro.models import load_weights
 from cam_repro.models.caffe import net_parameter, read_caffemodel
 
 
-def test_literal_bytes_of_the_older_form(tmp_path: Path) -> None:
+def test_literal_bytes_of_the_older_form(tmp_path):
     """layers { name: "fc" blobs { num..width: 1 1 2 1 data: 0.5 -2 } blobs { ... data: 1 } }."""
     path = tmp_path / "w.caffemodel"
     weight = bytes.fromhex("0801 1001 1802 2001 2a08 0000003f 000000c0")
@@ -32,7 +31,7 @@ def test_literal_bytes_of_the_older_form(tmp_path: Path) -> None:
     assert [blob.tolist() for blob in fc.blobs] == [[[[[0.5], [-2.0]]]], [[[[1.0]]]]]
 
 
-def test_literal_bytes_of_the_newer_form(tmp_path: Path) -> None:
+def test_literal_bytes_of_the_newer_form(tmp_path):
     """layer { name: "fc" type: "InnerProduct" blobs { data: 0.5 -2 shape { dim: 2 dim: 1 } } }."""
     path = tmp_path / "w.caffemodel"
     weight = bytes.fromhex("2a08 0000003f 000000c0 3a04 0a02 0201")
@@ -45,7 +44,7 @@ def test_literal_bytes_of_the_newer_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [1, 2])
-def test_the_library_writes_what_the_tests_write(form: int, tmp_path: Path) -> None:
+def test_the_library_writes_what_the_tests_write(form, tmp_path):
     layers = {
         "conv1": numbered_blobs((2, 3, 2, 2), (2,)),
         "pool1": [],
@@ -78,7 +77,7 @@ def _one_blob(content: bytes) -> bytes:
     return bytes_field(100, bytes_field(1, b"conv1") + bytes_field(7, content))
 
 
-def test_numbers_in_pieces_and_in_double_precision(tmp_path: Path) -> None:
+def test_numbers_in_pieces_and_in_double_precision(tmp_path):
     """A packed list may come in pieces; Caffe on double precision writes another field."""
     shape = bytes_field(7, bytes_field(1, bytes([3])))
     first, rest = np.array([1.5, 2.5], np.float32), np.array([-4.0], np.float32)
@@ -92,7 +91,7 @@ def test_numbers_in_pieces_and_in_double_precision(tmp_path: Path) -> None:
         assert layer.blobs[0].dtype == np.float32
 
 
-def test_bad_files_are_one_line_that_names_them(tmp_path: Path) -> None:
+def test_bad_files_are_one_line_that_names_them(tmp_path):
     good = caffemodel({"conv1": numbered_blobs((2, 3, 2, 2), (2,))})
     blob = v2_blob(numbered_blobs((3,))[0])
     unpacked = b"".join(b"\x2d" + struct.pack("<f", x) for x in (1.0, 2.0))
@@ -130,9 +129,7 @@ def test_bad_files_are_one_line_that_names_them(tmp_path: Path) -> None:
 
 
 @given(st.data(), st.sampled_from([1, 2]))
-def test_a_damaged_file_is_refused_or_read_never_a_traceback(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, form: int
-) -> None:
+def test_a_damaged_file_is_refused_or_read_never_a_traceback(tmp_path_factory, data, form):
     content = bytearray(
         caffemodel(
             {"conv1": numbered_blobs((2, 3, 1, 1), (2,)), "fc": numbered_blobs((2, 2))}, form

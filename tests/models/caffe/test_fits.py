@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from cam_repro.errors import UserError
 from cam_repro.models import CamNetwork, load_weights
 
 
-def test_a_class_layer_without_a_bias_has_the_bias_0(tmp_path: Path) -> None:
+def test_a_class_layer_without_a_bias_has_the_bias_0(tmp_path):
     network = randomise(build("vgg_gap", variant="caffe"))
     layers = layers_of(network)
     del layers["CAM_fc"][1]
@@ -27,7 +26,7 @@ def test_a_class_layer_without_a_bias_has_the_bias_0(tmp_path: Path) -> None:
     assert np.array_equal(network.cam_fc.weight.detach().numpy(), layers["CAM_fc"][0])
 
 
-def test_auxiliary_classifiers_are_passed_over(tmp_path: Path) -> None:
+def test_auxiliary_classifiers_are_passed_over(tmp_path):
     network = build("googlenet", variant="caffe")
     layers = layers_of(network)
     aux = {
@@ -43,9 +42,7 @@ def test_auxiliary_classifiers_are_passed_over(tmp_path: Path) -> None:
         load_weights(network, path, name="googlenet", strict=True)
 
 
-def test_a_layer_that_does_not_fit_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_layer_that_does_not_fit_is_named(tmp_path, caplog):
     """CaffeNet's conv5 has 256 units, that of the authors' network 384 (here 32 and 48)."""
     path = write(tmp_path / "w.caffemodel", layers_of(build("alexnet", variant="caffe")), form=1)
     network = build("alexnet_star_gap", variant="caffe")
@@ -72,7 +69,7 @@ def test_a_layer_that_does_not_fit_is_named(
         load_weights(network, path, name="alexnet_star_gap", strict=True)
 
 
-def test_another_class_count_is_said_in_those_words(tmp_path: Path) -> None:
+def test_another_class_count_is_said_in_those_words(tmp_path):
     layers = layers_of(build("googlenet_gap", num_classes=12, variant="caffe"))
     path = write(tmp_path / "w.caffemodel", layers, form=1)
     network = build("googlenet_gap", variant="caffe")
@@ -82,7 +79,7 @@ def test_another_class_count_is_said_in_those_words(tmp_path: Path) -> None:
     assert len(report.taken) == 46
 
 
-def test_a_layer_twice_is_refused(tmp_path: Path) -> None:
+def test_a_layer_twice_is_refused(tmp_path):
     network = build("nin", variant="caffe")
     content = caffemodel(layers_of(network))
     (tmp_path / "w.caffemodel").write_bytes(content + content)
@@ -91,7 +88,7 @@ def test_a_layer_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_gap", "alexnet_star_gap"])
-def test_the_order_of_pool_and_normalisation_is_the_files(name: str, tmp_path: Path) -> None:
+def test_the_order_of_pool_and_normalisation_is_the_files(name, tmp_path):
     """CaffeNet and AlexNet have the same shapes: only the order of their layers tells."""
     first, *rest = layers_of(build(name, variant="caffe")).items()
     caffenet = dict([first, ("pool1", []), ("norm1", []), *rest])
@@ -108,14 +105,14 @@ def test_the_order_of_pool_and_normalisation_is_the_files(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_gap", "alexnet_star_gap", "googlenet_gap"])
-def test_torchvisions_networks_refuse_caffes_weights(name: str, tmp_path: Path) -> None:
+def test_torchvisions_networks_refuse_caffes_weights(name, tmp_path):
     path = write(tmp_path / "w.caffemodel", layers_of(build(name, variant="caffe")))
     with pytest.raises(UserError, match=r"w\.caffemodel.*: set model\.variant=caffe$"):
         load_weights(build(name), path, name=name)
 
 
 @pytest.mark.parametrize("name", ["vgg", "nin"])
-def test_networks_that_are_alike_take_them_in_either_variant(name: str, tmp_path: Path) -> None:
+def test_networks_that_are_alike_take_them_in_either_variant(name, tmp_path):
     caffe = randomise(build(name, variant="caffe"))
     path = write(tmp_path / "w.caffemodel", layers_of(caffe), form=1)
     plain = build(name, seed=1)
@@ -129,14 +126,14 @@ def test_networks_that_are_alike_take_them_in_either_variant(name: str, tmp_path
     assert logits_NC.std() > 0.1
 
 
-def test_vgg_gap_in_torchvisions_form_says_what_the_authors_file_wants(tmp_path: Path) -> None:
+def test_vgg_gap_in_torchvisions_form_says_what_the_authors_file_wants(tmp_path):
     path = write(tmp_path / "w.caffemodel", layers_of(build("vgg_gap", variant="caffe")))
     misfit = r"CAM_conv \(cam_conv\.conv\.weight\) is 128x32x3x3 in the file, 128x64x3x3 in the"
     with pytest.raises(UserError, match=rf"{misfit} network.*; set model\.variant=caffe$"):
         load_weights(build("vgg_gap"), path, name="vgg_gap", strict=True)
 
 
-def test_networks_that_caffe_lacks_say_so(tmp_path: Path) -> None:
+def test_networks_that_caffe_lacks_say_so(tmp_path):
     path = write(tmp_path / "w.caffemodel", layers_of(build("vgg", variant="caffe")))
     with pytest.raises(UserError, match=r"w\.caffemodel: resnet18 is no network"):
         load_weights(build("resnet18"), path, name="resnet18")
@@ -161,9 +158,7 @@ def _trained(network: CamNetwork) -> float:
         ("googlenet", "googlenet_gmp", 45, ["cam_conv.conv", "cam_fc"]),
     ],
 )
-def test_a_gap_network_is_fine_tuned_from_the_plain_ones_file(
-    plain: str, gap: str, taken: int, left: list[str], tmp_path: Path
-) -> None:
+def test_a_gap_network_is_fine_tuned_from_the_plain_ones_file(plain, gap, taken, left, tmp_path):
     layers = layers_of(randomise(build(plain, variant="caffe")))
     network = build(gap, variant="caffe", seed=1)
     report = load_weights(network, write(tmp_path / "w.caffemodel", layers, form=1), name=gap)
@@ -178,7 +173,7 @@ def test_a_gap_network_is_fine_tuned_from_the_plain_ones_file(
     assert again.pixel_std.flatten().tolist() == pytest.approx([1 / 255] * 3)
 
 
-def test_other_weights_for_a_caffe_network_have_to_say_their_normalisation(tmp_path: Path) -> None:
+def test_other_weights_for_a_caffe_network_have_to_say_their_normalisation(tmp_path):
     network = build("googlenet", variant="caffe")
     state = {key: value for key, value in network.state_dict().items() if "pixel" not in key}
     torch.save(state, tmp_path / "w.pt")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from cam_repro.models import load_weights
 from cam_repro.models.layers import caffe_lrn, ceil_max_pool
 
 
-def test_local_response_normalisation_of_a_literal_vector() -> None:
+def test_local_response_normalisation_of_a_literal_vector():
     """alpha / 5 = 2e-5. Three channels of 500: 1 + 2e-5 * 750,000 = 16, and 16^0.75 = 8.
 
     The sixth, alone in its window: 1 + 2e-5 * 250,000 = 6, and 6^0.75 = 3.8336586.
@@ -26,7 +24,7 @@ def test_local_response_normalisation_of_a_literal_vector() -> None:
     assert y_C.tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_local_response_normalisation_sees_two_channels_on_each_side() -> None:
+def test_local_response_normalisation_sees_two_channels_on_each_side():
     """x = 1000 in the first channel: the third sees it (1 + 20 = 21), the fourth does not."""
     x_NCHW = torch.tensor([1000.0, 0, 1, 1]).view(1, 4, 1, 1)
     y_C = caffe_lrn()(x_NCHW).flatten().tolist()
@@ -34,7 +32,7 @@ def test_local_response_normalisation_sees_two_channels_on_each_side() -> None:
     assert y_C[3] == pytest.approx(1.00004**-0.75, rel=1e-6)
 
 
-def test_ceil_pooling_of_a_literal_map() -> None:
+def test_ceil_pooling_of_a_literal_map():
     """4x4, 3x3 stride 2: Caffe has ceil((4 - 3) / 2) + 1 = 2 windows a side, the last cut short."""
     x_NCHW = torch.arange(16.0).view(1, 1, 4, 4)
     assert ceil_max_pool()(x_NCHW).tolist() == [[[[10.0, 11.0], [14.0, 15.0]]]]
@@ -44,13 +42,13 @@ def test_ceil_pooling_of_a_literal_map() -> None:
     assert pool4(x_NCHW).tolist() == [[[[10.0, 11.0], [14.0, 15.0]]]]
 
 
-def test_no_window_begins_beyond_the_map() -> None:
+def test_no_window_begins_beyond_the_map():
     """Caffe's sizes of 3x3 stride 2 pools on 2 to 9 pixels: ceil((n - 3) / 2) + 1."""
     sizes = [ceil_max_pool()(torch.zeros(1, 1, n, n)).shape[-1] for n in range(2, 10)]
     assert sizes == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_grouped_convolution_by_hand() -> None:
+def test_a_grouped_convolution_by_hand():
     """conv2 of a narrow AlexNet, 16 to 32 maps: each half of the outputs sees half of them."""
     conv2 = build("alexnet", variant="caffe").features[3]
     assert isinstance(conv2, nn.Conv2d)
@@ -69,7 +67,7 @@ def test_a_grouped_convolution_by_hand() -> None:
     assert y_NCHW[0, 16:, 0].tolist() == [[28.0, 6.0]] * 16
 
 
-def test_a_pure_red_pixel(tmp_path: Path) -> None:
+def test_a_pure_red_pixel(tmp_path):
     """Caffe: 1 (0 - 103.939) + 10 (0 - 116.779) + 100 (255 - 123.68) of blue, green, red."""
     network = build("vgg", variant="caffe")
     layers = layers_of(network)
@@ -95,9 +93,7 @@ def test_a_pure_red_pixel(tmp_path: Path) -> None:
         ("nin", (104.00699, 116.66877, 122.67892)),
     ],
 )
-def test_normalize_gives_what_caffe_saw(
-    name: str, bgr: tuple[float, float, float], tmp_path: Path
-) -> None:
+def test_normalize_gives_what_caffe_saw(name, bgr, tmp_path):
     network = randomise(build(name, variant="caffe"))
     load_weights(
         network, write(tmp_path / "w.caffemodel", layers_of(network)), name=name, strict=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,9 +145,7 @@ def _run(name: str, variant: str, run: CaffeRun) -> tuple[torch.Tensor, torch.Te
 
 @pytest.mark.parametrize("form", [1, 2])
 @pytest.mark.parametrize(("name", "variant"), [n for n in NETWORKS if n[0] != "googlenet_gmp"])
-def test_networks_compute_what_their_prototxt_says(
-    name: str, variant: str, form: int, tmp_path: Path
-) -> None:
+def test_networks_compute_what_their_prototxt_says(name, variant, form, tmp_path):
     """Every layer of a random file, in double precision, at sizes where windows are cut short."""
     settings: dict[str, Any] = {"variant": variant, "width": 0.125}
     layers = layers_of(randomise(build(name, **settings), seed=3))
@@ -233,7 +230,7 @@ STRUCTURES: dict[tuple[str, str], tuple[int, int, dict[str, tuple[int, ...]]]] =
 
 
 @pytest.mark.parametrize(("name", "variant"), STRUCTURES)
-def test_structures_are_those_of_the_prototxt_files(name: str, variant: str) -> None:
+def test_structures_are_those_of_the_prototxt_files(name, variant):
     layers, parameters, shapes = STRUCTURES[name, variant]
     with torch.device("meta"):
         network = build_network(config(name, variant=variant), 1000)
@@ -261,7 +258,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize(("name", "variant"), NETWORKS)
-def test_maps_have_caffes_sizes(name: str, variant: str) -> None:
+def test_maps_have_caffes_sizes(name, variant):
     units, at_224, at_227 = MAPS[name]
     network = build(name, num_classes=3, variant=variant)
     for side, size in ((224, at_224), (227, at_227)):
@@ -271,7 +268,7 @@ def test_maps_have_caffes_sizes(name: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "variant"), NETWORKS)
-def test_the_smallest_input_is_right(name: str, variant: str) -> None:
+def test_the_smallest_input_is_right(name, variant):
     network = build(name, variant=variant)
     smallest = network.minimum_input
     with torch.no_grad():
@@ -286,7 +283,7 @@ def test_the_smallest_input_is_right(name: str, variant: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name, _ in NETWORKS if name not in ("alexnet", "vgg", "googlenet_gmp")]
 )
-def test_mean_of_cam_is_the_logit_less_the_bias(name: str) -> None:
+def test_mean_of_cam_is_the_logit_less_the_bias(name):
     network = randomise(build(name, variant="caffe")).double()
     bias_C = network.get_submodule(network.class_layer_name).bias if name != "nin" else 0
     x_NCHW = torch.randn(2, 3, 84, 84, generator=torch.Generator().manual_seed(1)).double()

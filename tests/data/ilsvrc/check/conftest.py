@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from PIL import Image
 
 
 @pytest.fixture
-def root(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
+def root(make_tree, tmp_path):
     """Three classes; 2 train and 2 val images of each, 2 test images, 32 x 24 pixels.
 
     Every image is another: val 3 is that of train 0 of class 2, were they not made so.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 
 @pytest.fixture
-def root(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
+def root(make_tree, tmp_path):
     return make_tree(tmp_path / "small", train=2)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from layout_trees import DEVKIT_ID, VAL, Parts, kaggle, write_train
 from scipy.io import savemat
 
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
+from cam_repro.data.ilsvrc.image_set import load_image_set
 
 
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory):
     classes = ilsvrc_classes()
     assert classes.devkit_ids_C is not None
     kit = tmp_path_factory.mktemp("kit")
@@ -37,7 +35,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory, parts: Parts) -> Callable[[str], ImageSet]:
+def reference(tmp_path_factory, parts):
     """A split of the Kaggle tree, which all others must equal."""
     root = tmp_path_factory.mktemp("reference") / "root"
     kaggle(root, parts)

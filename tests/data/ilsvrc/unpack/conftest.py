@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from archives import CONTENT, VAL, tar
@@ -14,26 +12,26 @@ from cam_repro.data.ilsvrc import unpack as module
 
 
 @pytest.fixture
-def tars(tmp_path: Path) -> Path:
+def tars(tmp_path):
     folder = tmp_path / "tars"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
+def output(tmp_path):
     return tmp_path / "tree"
 
 
 @pytest.fixture
-def val(tars: Path) -> Path:
+def val(tars):
     path = tars / VAL
     path.write_bytes(tar(*CONTENT.items()))
     return path
 
 
 @pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def interrupt(monkeypatch):
     """Makes the copying of the n-th file stop half-way, as Ctrl-C would; 0 mends it."""
     copy = shutil.copyfileobj
 

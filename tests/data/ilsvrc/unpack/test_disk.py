@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 from archives import CONTENT, TEST, UNPACKED, image, only, refusal, run, tar, tree
@@ -41,7 +39,7 @@ def test_each_disk_is_looked_at_by_itself(val, tars, output, tmp_path, monkeypat
     (tars / TEST).write_bytes(tar(image("test", 1, b"t")))
     asked = []
 
-    def usage(place: Path) -> Usage:
+    def usage(place):
         asked.append(place)
         return Usage(0, 0, 10**6)
 
@@ -51,7 +49,7 @@ def test_each_disk_is_looked_at_by_itself(val, tars, output, tmp_path, monkeypat
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(val, output, monkeypatch):
-    def full(source: io.BytesIO, target: io.BytesIO, length: int) -> None:
+    def full(source, target, length):
         target.write(source.read(10))
         raise OSError(28, "No space left on device")
 
