@@ -177,7 +177,7 @@ def test_a_scale_that_is_none(truth, command):
     done = command("eval", "model=none", "box=center", "box.center.scale=2", *truth())
     assert done.status == 1
     assert len(done.errors) == 1
-    assert "box.center.scale=2: is a share of the image's sides" in done.errors[0]
+    assert "box.center.scale=2: must be a share of the image's sides" in done.errors[0]
 
 
 def test_the_default_boxes_need_a_network(compose_config, truth):
