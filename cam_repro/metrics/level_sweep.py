@@ -11,8 +11,8 @@ The thresholds cut this order into steps: all pixels that join between one thres
 are one step. ``components`` finds the components after each step. It fills tables with a row for
 each component and a column for each step:
 
-* Its box. The first pixel to reach a component's outermost row or column on a side has only
-  neighbours further inside that joined before it. Few pixels are like that, and only they are
+* Its box. When the first pixel of a component's outermost row or column joins, those of its
+  neighbours that are in already all lie further inside. Few pixels are like that, and only they are
   looked at.
 * Its size, a sum over the pixels that join: either their number, or what they add to the area of
   the polygon through the centres of the outermost pixels (cv2's ``contourArea``: a block of 2 x 2
@@ -24,8 +24,8 @@ that step on (union by age). This is the only part that is a Python loop.
 
 For P pixels, T steps, B components that are there after at least one step, and K mergers of them,
 time is O(P log D + B T + K T), where D is the length of the longest path of pointers; memory is
-O(P + B T). On a smooth map B and K are a few dozen at most, and the first term is all; on white
-noise B is a tenth of P.
+O(P + B T). On a smooth map B and K are a few dozen at most, and the first term dominates;
+on white noise B is a tenth of P.
 
 Array names: T steps, B components (or their rows), P all pixels of the map with a border of one
 pixel around it, S those of them that do more than extend a component, K those that connect
@@ -105,8 +105,8 @@ def rules_of(connectivity: int) -> Rules:
         reached = [next(i for i in part if i in joined) for part in found if set(part) & {*joined}]
         n_parts[code] = len(reached)
         parts[code] = (reached + reached[:1] * 4)[:4] if reached else 0
-        # Point to the mean direction of the neighbours that are in, which is roughly uphill: so
-        # paths are short.
+        # Point in the mean direction of the neighbours that are in, which is roughly uphill. That
+        # keeps paths short.
         pull_x, pull_y = (DX / length)[joined].sum(), (DY / length)[joined].sum()
         towards = (DX * pull_x + DY * pull_y) / length
         step[code] = max(joined, key=towards.__getitem__) if joined else -1

@@ -11,9 +11,9 @@ box of any contour is.
 What their program does with a map (tests/fixtures/max_box_acc has its output): resize it to 224 x
 224 (cubic, float64), subtract the minimum, divide by the maximum, multiply by 255 and truncate to
 uint8. Then, for each threshold t, take the pixels above ``int(t * 255)`` and find cv2's contours of
-them. The contour of largest ``cv2.contourArea`` gives the box, of equal ones the first: x, y, x +
-w, y + h, the far corner clipped to 223. True boxes are scaled to 224 and truncated. The IoU takes
-both corners as inside the box.
+them. The contour of largest ``cv2.contourArea``, of equal ones the first, gives the box x, y,
+x + w, y + h, with the far corner clipped to 223. True boxes are scaled to 224 and truncated. The
+IoU takes both corners as inside the box.
 
 How it is done here. A uint8 map has only 255 masks worth looking at, whatever the number of
 thresholds. They are the steps of one pass over the map (``level_sweep``), which gives each

@@ -95,7 +95,7 @@ def _n_under(map_HW: np.ndarray, cuts_T: np.ndarray) -> np.ndarray:
     peak = map_HW.max()
 
     def cell_of(values: np.ndarray) -> np.ndarray:
-        """Sort values into 65,536 cells; rounding never puts a greater one lower."""
+        """Sort values into 65,536 cells: despite rounding a greater one is never in a lower one."""
         cell = np.maximum(values, 0)
         cell /= peak
         cell *= 65535

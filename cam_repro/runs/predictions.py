@@ -190,8 +190,8 @@ def _write_submissions(
 ) -> None:
     """Write a text file for the development kit and, for the server, a CSV for Kaggle.
 
-    Files for the server are read back and checked: it allows few tries, and without labels nobody
-    would notice a mistake before.
+    Files for the server are read back and checked: it allows few tries, and as its labels are not
+    public, a mistake cannot be noticed here by a bad score.
     """
     labels_C = None if classes is None else classes.submission_labels_C
     text, table = (folder / f"submission_{rule}.{suffix}" for suffix in ("txt", "csv"))

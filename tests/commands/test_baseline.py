@@ -224,7 +224,7 @@ def test_cam_score_finds_the_same(score, truth, command):
 
 
 def test_as_ground_truth_of_ilsvrc_it_knows_the_kits_ids(score, truth, command, tmp_path):
-    """Class index 65 has id 490 (FACTS), and is not line 66 of anything."""
+    """Class index 65 has id 490 in the development kit: the label is neither 65 nor 66."""
     header = HEADER.replace("label", "class_index")
     folder = score(*truth("a,100,100,65,0 0 99 99\n", header))
     (tmp_path / "guess.txt").write_text("66 0 0 99 99 490 0 0 99 99\n")
