@@ -1,1 +1,1 @@
-"""Box rules: from the maps of an image's ranked classes to guessed boxes. One file each."""
+"""Turn the maps of an image's best classes into guessed boxes: one file a box rule."""

@@ -1,4 +1,4 @@
-"""What a box rule is, and the maps that it is given."""
+"""Define what a box rule is, and the maps that it is given."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Found = TypeVar("Found")
 
 
 class RankedMaps:
-    """The maps of one image's classes, best class first.
+    """Hold the maps of one image's classes, best class first.
 
-    classes: class indices, (R,).
+    classes: class indices, R of them.
     maps_Rhw: float32, each covering the whole image, at the resolution that the view gave.
     width, height: the image's own size in pixels.
     interpolation: how the maps are resized to that size.
-    image_HW3: its pixels, uint8 RGB, where a rule of the pass asks for them (``needs_image``).
+    image_HW3: the image's pixels, uint8 RGB; None unless a rule asks for them (``needs_image``).
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class RankedMaps:
         return len(self.classes)
 
     def only(self, rank: int) -> RankedMaps:
-        """The maps of one class alone, sharing what has been found out already."""
+        """Give the maps of one class alone; what ``once`` has found is shared."""
         return self._part(slice(rank, rank + 1))
 
     def first(self, count: int) -> RankedMaps:
-        """The best ``count`` classes, sharing what has been found out already."""
+        """Give the maps of the best ``count`` classes; what ``once`` has found is shared."""
         return self._part(slice(count))
 
     def _part(self, ranks: slice) -> RankedMaps:
@@ -66,7 +66,10 @@ class RankedMaps:
         return part
 
     def once(self, rank: int, key: Hashable, find: Callable[[], Found]) -> Found:
-        """What ``find`` returns for this class's map, called once for all rules of a pass."""
+        """Give what ``find`` returns for this class's map, calling it at the first request only.
+
+        Rules that pass the same ``key`` share the result.
+        """
         found = self._found[rank]
         if key not in found:
             found[key] = find()
@@ -74,7 +77,7 @@ class RankedMaps:
         return value
 
     def at_image_size(self, rank: int) -> np.ndarray:
-        """The map of one class resized to the image, float32 (height, width)."""
+        """Give the map of one class resized to the image, float32 (height, width)."""
         return self.once(
             rank,
             "at_image_size",
@@ -83,14 +86,14 @@ class RankedMaps:
 
 
 class BoxRule(ABC):
-    """A rule that turns the maps of an image's ranked classes into up to five guesses.
+    """Turn the maps of an image's ranked classes into up to five guesses.
 
-    Deterministic. A map that has nothing to box (constant 0, all negative, NaN) is answered by
-    the box of the whole image, never by an exception: one odd map must not end a long run.
+    A rule is deterministic. For a map that has nothing to box (constant 0, all negative, NaN) it
+    guesses the box of the whole image and raises no exception: one odd map must not end a long run.
 
-    needs_maps: False for a rule that looks at the image's size alone, which ``model=none`` can use.
+    needs_maps: False for a rule that looks at the image's size alone; ``model=none`` can use it.
     needs_image: True for a rule that looks at the pixels too; each image is then kept until its
-    boxes are found.
+        boxes are found.
     """
 
     needs_maps: ClassVar[bool] = True
@@ -98,4 +101,4 @@ class BoxRule(ABC):
 
     @abstractmethod
     def __call__(self, maps: RankedMaps) -> list[Guess]:
-        """Guesses, best first, boxes in pixels of the original image."""
+        """Give the guesses, best first, boxes in pixels of the original image."""

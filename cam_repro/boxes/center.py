@@ -1,7 +1,7 @@
-"""A box in the middle of the image for every class: the baseline that knows photographers.
+"""Guess a box in the middle of the image for every class, without looking at the image.
 
-Choe et al. (CVPR 2020) call this the centre baseline: objects lie in the middle more often than
-not, so a box there is hard to beat without looking at the image.
+Choe et al. (CVPR 2020) call this the centre baseline. It is hard to beat, because photographers
+mostly put the object in the middle.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from cam_repro.types import MAX_GUESSES, Guess
 
 
 class Center(BoxRule):
-    """One box for each of the five best classes.
+    """Guess one centred box for each of the five best classes.
 
-    scale: share of the image's width and height, over 0 to 1. 0.75 is the best of 0.05, 0.10 ...
-    for ILSVRC validation at IoU 0.5 (0.60 at 0.3, 0.85 at 0.7).
+    scale: share of the image's width and height, over 0 and at most 1. On ILSVRC validation 0.75 is
+    the best of 0.05, 0.10 ... at IoU 0.5 (0.60 at 0.3, 0.85 at 0.7).
     """
 
     needs_maps: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class Center(BoxRule):
     def __init__(self, scale: float = 0.75) -> None:
         if not isinstance(scale, int | float) or not 0 < scale <= 1:
             raise UserError(
-                f"box.center.scale={scale}: is a share of the image's sides, over 0 up to 1"
+                f"box.center.scale={scale}: must be a share of the image's sides, over 0 up to 1"
             )
         self.scale = scale
 

@@ -1,7 +1,7 @@
-"""The boxes of the authors' released program ``dt_box``, and what their scripts make of them.
+"""Find boxes as the authors' released program ``dt_box`` does, and guess as their scripts do.
 
 The paper describes one box at 20 % of the maximum; the code released with it runs another rule,
-on a map stored as a JPEG (FACTS, "What the authors' released code does").
+on a map stored as a JPEG (docs/readings.md).
 """
 
 from __future__ import annotations
@@ -19,35 +19,38 @@ from cam_repro.geometry import clip, whole_image
 from cam_repro.types import MAX_GUESSES, Box, Guess
 
 THRESHOLDS = (20, 100, 110)
-"""Of 255: what the authors' scripts give the program."""
+"""Grey values, of 255, that the authors' scripts give the program."""
 
 BORDER = 5
-"""Pixels at the right and lower border into which the program lets no box reach."""
+"""Pixels at the right and lower border that the program keeps free of boxes."""
 
 INSERTION_SORT = 16
-"""Ranges of at most this length are left to the last step of C++'s ``std::sort``."""
+"""Ranges of at most this length are left to the insertion sort that ends ``std::sort``."""
 
 BLOCK = 3
-"""Side in pixels of the blocks that ``_largest_square`` looks at first: of 2 to 12 the quickest."""
+"""Side in pixels of the blocks that ``_largest_square`` begins with: the fastest of 2 to 12."""
 
 
 def dt_boxes(
     heatmap_u8_HW: np.ndarray, thresholds: Sequence[int] = THRESHOLDS, count: int | None = None
 ) -> list[tuple[int, int, int, int]]:
-    """What the authors' program prints for a grey heat map: (x, y, width, height), in its order.
+    """Find what the authors' program prints for a heat map: (x, y, width, height), in its order.
 
-    For each threshold: keep value > threshold; Euclidean distance to the nearest pixel left out,
-    rescaled to 0..255 by its maximum and rounded; keep > 10; every contour, of holes too, gives its
-    bounding rectangle, clamped away from the right and lower border. All boxes, largest first,
-    then thinned (``_thin``). Equal to the program to the order of equal boxes.
+    For each threshold the program keeps the pixels above it, computes their Euclidean distance to
+    the nearest pixel left out, rescales it to 0..255 by its maximum, rounds it, and keeps what
+    exceeds 10. Every contour of that, also of a hole, gives its bounding rectangle, cut off at the
+    right and lower border. All boxes are sorted, largest first, and then thinned (``_thin``). Even
+    boxes of equal area come in the program's order.
 
     heatmap_u8_HW: uint8. thresholds: integers. count: boxes to return at most; None: all.
-    A map of 0 gives no box; one that exceeds a threshold everywhere has no distance to rescale and
-    gives (0, 0, W - 5, H - 5), so a constant 255 gives that box twice. As in the program, a box
-    that starts in the last five pixels has a width or height of 0 or less, and an image with a side
-    under 5 gives negative coordinates.
-    Distances are exact to 2,048 pixels; above, a pixel may be kept or not whose rescaled distance
-    lies within 1e-6 of 10.5.
+
+    A map of 0 gives no box. Where every pixel exceeds a threshold there is no distance to rescale,
+    and the box is (0, 0, W - 5, H - 5); so a constant 255 gives that box twice. As in the program,
+    a box that starts in the last five pixels has a width or height of 0 or less, and an image with
+    a side under 5 gives negative coordinates.
+
+    Distances up to 2,048 pixels are exact. Beyond, a pixel whose rescaled distance lies within 1e-6
+    of 10.5 may be kept where the program leaves it out, or the other way round.
     """
     assert heatmap_u8_HW.dtype == np.uint8
     assert heatmap_u8_HW.ndim == 2
@@ -76,11 +79,12 @@ def dt_boxes(
 
 
 def _contours(mask_HW: np.ndarray) -> Sequence[np.ndarray]:
-    """Contours of the core of a mask, of holes too."""
+    """Find the contours of the core of a mask, those of holes too."""
     x, y, w, h = cv2.boundingRect(mask_HW.view(np.uint8))
     if w == 0:
         return ()
-    # One more row or column on each side, where there is one: no pixel is nearer to a 0 beyond it.
+    # Cut the mask out with one row or column of 0 on each side, where there is one: a 0 further out
+    # is the nearest to no pixel.
     left, top = max(x - 1, 0), max(y - 1, 0)
     core_HW = _core(mask_HW[top : y + h + 1, left : x + w + 1])
     contours: Sequence[np.ndarray] = cv2.findContours(
@@ -90,7 +94,7 @@ def _contours(mask_HW: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _core(mask_HW: np.ndarray) -> np.ndarray:
-    """Pixels whose distance to the nearest 0, scaled so that the largest is 255, rounds to > 10.
+    """Keep pixels whose distance to the nearest 0, scaled to a maximum of 255, rounds to over 10.
 
     A mask without a 0, or without a 1, is returned as it is. Returns uint8, 0 or 1.
     """
@@ -98,22 +102,22 @@ def _core(mask_HW: np.ndarray) -> np.ndarray:
     if mask_HW.all() or not mask_HW.any():
         return inside_HW
     scale = 255 / math.sqrt(_largest_square(inside_HW))
-    # The smallest square of a distance that is kept, by the program's float64 arithmetic.
+    # The smallest squared distance that is kept, by the program's float64 arithmetic.
     square = max(1, int((10.5 / scale) ** 2) - 1)
     while math.sqrt(square) * scale + 0.5 < 11:
         square += 1
-    # Kept is what has no 0 in a disc around it.
+    # A pixel is that far from any 0 where a disc around it holds none: an erosion.
     squares_S = np.arange(-math.isqrt(square), math.isqrt(square) + 1) ** 2
     disc_SS = np.add.outer(squares_S, squares_S) < square
     return cv2.erode(inside_HW, disc_SS.view(np.uint8))
 
 
 def _largest_square(inside_HW: np.ndarray) -> int:
-    """Square of the largest distance of a pixel to the nearest 0, of which there is one.
+    """Compute the square of the largest distance of a pixel to the nearest 0; there must be a 0.
 
-    Two pixels are as far apart as their blocks are, to within ``slack``. So the distances between
-    blocks say where the farthest pixel can be, and in which part its nearest 0 lies; the distances
-    between pixels, which take far longer, are needed there only.
+    Distances between all pixels take long. Those between blocks of pixels are quick, and differ
+    from them by at most ``slack``: they tell where the farthest pixel can be, and in which part of
+    the mask its nearest 0 lies. Distances between pixels are then computed in that part only.
     """
     slack = (BLOCK - 1) * math.sqrt(2) + 0.01
     blocks_HW = cv2.erode(inside_HW, np.ones((BLOCK, BLOCK), np.uint8), anchor=(0, 0))
@@ -129,21 +133,21 @@ def _largest_square(inside_HW: np.ndarray) -> int:
 
 
 def _distances(inside_HW: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest 0."""
+    """Compute the distance of each pixel to the nearest 0."""
     return cv2.distanceTransform(inside_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _areas(boxes_M4: np.ndarray) -> np.ndarray:
-    """Width x height, which is positive for a box with two negative sides."""
+    """Compute width x height, which is positive for a box with two negative sides."""
     return boxes_M4[:, 2] * boxes_M4[:, 3]
 
 
 def _sorted_by_area(boxes_M4: np.ndarray) -> list[int]:
-    """Indices of the boxes by area, largest first, equal areas as ``std::sort`` of GNU C++ has it.
+    """Sort boxes by area, largest first, as ``std::sort`` of GNU C++ does; give their indices.
 
-    That sort is not stable above 16 elements, and what a box erases depends on the order of equal
-    ones. It is an introsort: ranges longer than 16 are parted by the median of their second,
-    middle and last element, and one insertion sort, which is stable, ends it.
+    That sort is not stable above 16 elements, and the order of boxes of equal area decides which
+    ones are erased. It is an introsort: it splits ranges longer than 16 by the median of their
+    second, middle and last element, and ends with one insertion sort, which is stable.
     """
     area = _areas(boxes_M4).tolist()
     order = list(range(len(area)))
@@ -155,12 +159,15 @@ def _sorted_by_area(boxes_M4: np.ndarray) -> list[int]:
         return area[order[i]] > area[order[j]]
 
     def part(first: int, last: int) -> int:
-        """Moves the pivot to ``first``, larger boxes to its right, then smaller; where they meet"""
+        """Move the pivot to ``first``, then larger boxes before smaller ones.
+
+        Returns where the smaller ones begin.
+        """
         low, middle, high = first + 1, first + (last - first) // 2, last - 1
         if not before(low, middle):
             low, middle = middle, low
-        # Now low is before middle or equal to it: the median by where high belongs. Of equal
-        # elements the choice is that of the C++ library.
+        # Now low comes before middle or is equal to it, so the place of high tells the median. Of
+        # equal elements the one that the C++ library takes is taken.
         if before(middle, high):
             swap(first, middle)
         elif before(low, high):
@@ -180,8 +187,9 @@ def _sorted_by_area(boxes_M4: np.ndarray) -> list[int]:
             left += 1
 
     def sort(first: int, last: int, depth: int) -> None:
-        # At depth 0 the library changes to a heap sort; no list of boxes has been seen to get
-        # there, and the stable sort at the end gives it another order of equal boxes at most.
+        # At depth 0 the library changes to a heap sort, which is left out here. No list of boxes
+        # has been seen to get there; one that does is sorted by the stable sort below, and only
+        # boxes of equal area may come in another order than the library's.
         while last - first > INSERTION_SORT and depth > 0:
             depth -= 1
             cut = part(first, last)
@@ -193,13 +201,14 @@ def _sorted_by_area(boxes_M4: np.ndarray) -> list[int]:
 
 
 def _thin(boxes_M4: np.ndarray, count: int | None = None) -> np.ndarray:
-    """Boxes left when each has erased later ones, but never two in a row.
+    """Erase boxes that an earlier box covers, but never two in a row; give those left.
 
-    A box is erased by an earlier one when they share more than half of the larger area (rounded
-    towards 0). The program's iterator then steps over the box that follows: of a run of boxes to be
-    erased the first, third, ... go and the second, fourth, ... stay.
+    An earlier box covers a later one when they share more than half of the larger area (rounded
+    towards 0). The program's iterator skips the box after each one it erases: of several covered
+    boxes in a row the first, third, ... go and the second, fourth, ... stay.
 
-    count: so many boxes are wanted, and of those after them it does not matter which are left.
+    boxes_M4: sorted by area. count: how many boxes are wanted; which ones are left after those does
+    not matter. None: all.
     """
     at = 0
     while at + 1 < len(boxes_M4) and (count is None or at + 1 < count):
@@ -218,10 +227,10 @@ def _thin(boxes_M4: np.ndarray, count: int | None = None) -> np.ndarray:
 
 
 def heatmap_image(map_HW: np.ndarray, jpeg_quality: int | None) -> np.ndarray | None:
-    """The map as the program reads it: uint8 (H, W); None where the maximum is not positive.
+    """Make the grey image that the program reads: uint8 (H, W); None without a positive maximum.
 
-    Divided by its maximum, negative values to 0, times 255, halves rounded up, stored as a grey
-    JPEG of ``jpeg_quality`` and read back (None: not stored).
+    The map is divided by its maximum, negative values become 0, the rest is multiplied by 255 and
+    rounded (halves up), stored as a grey JPEG of ``jpeg_quality`` and read back (None: not stored).
     """
     peak = float(map_HW.max())
     if not (np.isfinite(peak) and peak > 0):
@@ -238,9 +247,9 @@ def heatmap_image(map_HW: np.ndarray, jpeg_quality: int | None) -> np.ndarray | 
 
 
 class _ProgramBoxes(BoxRule):
-    """What the two rules below share.
+    """Do what the two rules below share: run the program on a map, and give its first two boxes.
 
-    thresholds: integers from 0 to 255, at least one; a pixel counts above them.
+    thresholds: integers from 0 to 255, at least one; the pixels above each are kept.
     jpeg_quality: 1 to 100, or None for a map that is not stored as a JPEG.
     """
 
@@ -253,23 +262,25 @@ class _ProgramBoxes(BoxRule):
         listed = isinstance(thresholds, Sequence) and not isinstance(thresholds, str)
         if not (listed and thresholds and all(_is_int(t, 0, 255) for t in thresholds)):
             raise UserError(
-                f"box.{self.name}.thresholds={thresholds}: is a list of integers from 0 to 255, as "
-                "[20,100,110]"
+                f"box.{self.name}.thresholds={thresholds}: must be a list of integers from 0 to "
+                "255, as [20,100,110]"
             )
         if not (jpeg_quality is None or _is_int(jpeg_quality, 1, 100)):
             raise UserError(
-                f"box.{self.name}.jpeg_quality={jpeg_quality}: is an integer from 1 to 100, or null"
+                f"box.{self.name}.jpeg_quality={jpeg_quality}: must be an integer from 1 to 100, "
+                "or null"
             )
         self.thresholds = tuple(thresholds)
         self.jpeg_quality = jpeg_quality
 
     def loose_and_tight(self, maps: RankedMaps, rank: int) -> tuple[Box, Box]:
-        """The program's first two boxes; the first one twice where there is but one.
+        """Give the program's first two boxes; the first one twice where there is only one.
 
-        The authors' script writes (x, y, x + width, y + height), one pixel more than the rectangle
-        has, sorted so that the box is not empty; here it is also clipped to the image, which
-        changes boxes of images with a side under 9 pixels alone. The box of the whole image where
-        the program finds none.
+        The authors' script writes (x, y, x + width, y + height), a box one pixel larger than the
+        rectangle on the right and below, with each pair of coordinates in ascending order, so that
+        no box is empty. Here the box is also clipped to the image, which changes only boxes of
+        images with a side under 9 pixels. Where the program finds none, both boxes are the whole
+        image's.
         """
         found = maps.once(
             rank,
@@ -295,7 +306,7 @@ def _is_int(value: object, low: int, high: int) -> bool:
 
 
 class DtBox(_ProgramBoxes):
-    """The program's first box, the loose one, for each of the five best classes."""
+    """Guess the program's first box, the loose one, for each of the five best classes."""
 
     name: ClassVar[str] = "dt_box"
 
@@ -307,7 +318,7 @@ class DtBox(_ProgramBoxes):
 
 
 class DtBoxHeuristic(_ProgramBoxes):
-    """Loose and tight box of class 1, of class 2, loose box of class 3: the paper's Table 3."""
+    """Guess loose and tight box of classes 1 and 2, loose box of class 3: the paper's Table 3."""
 
     name: ClassVar[str] = "dt_box_heuristic"
 

@@ -1,8 +1,8 @@
-"""Simonyan's box: the map seeds a colour segmentation, whose largest piece is boxed.
+"""Find Simonyan's box: the map seeds a colour segmentation, whose largest piece is boxed.
 
-Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks" (arXiv 1312.6034), section 3.2: a
-map may light up the most telling part of an object alone; cutting the image by colour carries it
-over to the rest.
+Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks" (arXiv 1312.6034), section 3.2. A
+map may be high only on the most telling part of an object. Segmenting the image by colour, from
+there, finds the rest of the object.
 """
 
 from __future__ import annotations
@@ -20,30 +20,33 @@ from cam_repro.types import MAX_GUESSES, Box, Guess
 
 FOREGROUND_QUANTILE = 0.95
 BACKGROUND_QUANTILE = 0.30
-"""Above the one a pixel is surely of the object, below the other surely not (section 3.2)."""
+"""Pixels above the one quantile of the map are seeds of the object, those below the other seeds of
+the background (section 3.2).
+"""
 
 COMPONENTS = 5
-"""Gaussians of a colour model in OpenCV; its array holds 13 numbers for each: the five weights,
-then the means, then the covariances."""
+"""Gaussians in a colour model of OpenCV. Its array holds 13 numbers for each: first the weights of
+all five, then their means (3 each), then their covariances (9 each).
+"""
 
 UNUSED = (0, 0, 0, 0)
-"""The rectangle that grabCut takes and, with a mask, does not look at."""
+"""The rectangle argument of grabCut, which it does not look at when it gets a mask."""
 
 LOG_TINY = float(np.log(np.finfo(np.float64).tiny))
-"""A likelihood whose logarithm is less than this may be 0 in float64."""
+"""A likelihood with a smaller logarithm may become 0 in float64."""
 
 
 def graph_cut(image_HW3: np.ndarray, map_HW: np.ndarray, iterations: int = 1) -> np.ndarray | None:
-    """The pixels of the object, bool (H, W), by a graph cut that the map seeds.
+    """Find the pixels of the object, bool (H, W), by a graph cut that the map seeds.
 
-    Foreground seeds lie above the map's 95 % quantile, background seeds below its 30 % quantile;
-    where so many pixels share the map's maximum (minimum) that none is left, those at it are the
-    seeds. A mixture of five Gaussians in RGB (fewer, where there are fewer seeds) is fitted to the
-    seeds of each kind, and one minimum cut labels all other pixels; seeds keep their label. The
-    smoothing is that of OpenCV's grabCut; the paper names none. A colour so far from both
-    mixtures that OpenCV's likelihoods are 0 goes to the likelier one without a cut. From the
-    second iteration on the mixtures are fitted anew to all pixels, by their label of the cut
-    before, as in GrabCut.
+    Seeds of the object lie above the map's 95 % quantile, seeds of the background below its 30 %
+    quantile. Where so many pixels share the maximum (minimum) that none lies beyond the quantile,
+    those at the maximum (minimum) are the seeds. A mixture of five Gaussians in RGB (fewer, where
+    there are fewer seeds) is fitted to the seeds of each kind, and one minimum cut labels all other
+    pixels; seeds keep their label. The smoothing is that of OpenCV's grabCut; the paper names none.
+    A pixel whose colour is so far from both mixtures that OpenCV's likelihoods are 0 gets the label
+    of the likelier mixture, without a cut. From the second iteration on, as in GrabCut, the
+    mixtures are fitted anew to all pixels, by the labels of the cut before.
 
     image_HW3: uint8 RGB. map_HW: float. iterations: 1 or more; 1 is the paper.
     Returns None where the map is constant, or has NaN: there are no seeds then.
@@ -54,15 +57,15 @@ def graph_cut(image_HW3: np.ndarray, map_HW: np.ndarray, iterations: int = 1) ->
     low, high = float(map_HW.min()), float(map_HW.max())
     if not low < high:
         return None
-    # A value of the map each: no arithmetic that infinite values would spoil.
+    # This method takes values of the map itself. Others interpolate, and infinite values make NaN.
     background, foreground = np.quantile(
         map_HW, [BACKGROUND_QUANTILE, FOREGROUND_QUANTILE], method="inverted_cdf"
     )
     object_HW = map_HW > foreground if foreground < high else map_HW == high
     other_HW = map_HW < background if background > low else map_HW == low
 
-    # Seeds alone are handed over first, as an image of one column, to fit the models: with the
-    # whole image OpenCV would fit them to the undecided pixels too.
+    # The models are fitted first, to an image of one column that has the seeds alone: given the
+    # whole image, OpenCV would fit them to the undecided pixels too.
     seeds_HW = object_HW | other_HW
     seed_labels = np.where(object_HW[seeds_HW], cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
     models = np.zeros((1, 13 * COMPONENTS)), np.zeros((1, 13 * COMPONENTS))  # background first
@@ -75,7 +78,8 @@ def graph_cut(image_HW3: np.ndarray, map_HW: np.ndarray, iterations: int = 1) ->
         0,
         cv2.GC_INIT_WITH_MASK,
     )
-    # Where both likelihoods are 0, OpenCV subtracts infinities from each other.
+    # Where both likelihoods are 0, OpenCV would subtract infinity from infinity. So such pixels
+    # get a final label here, and only the others are left to the cut.
     colours_3M = np.ascontiguousarray(image_HW3[~seeds_HW].T, np.float64)
     log_other_M, log_object_M = (_log_likelihood(model, colours_3M) for model in models)
     labels_HW = np.where(object_HW, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
@@ -91,7 +95,7 @@ def graph_cut(image_HW3: np.ndarray, map_HW: np.ndarray, iterations: int = 1) ->
 
 
 def _log_likelihood(model: np.ndarray, colours_3M: np.ndarray) -> np.ndarray:
-    """Log of each colour's weighted density under the Gaussian that explains it best, (M,)."""
+    """Compute the log of each colour's weighted density under its best Gaussian, (M,)."""
     weights, means, covariances = np.split(model.ravel(), [COMPONENTS, 4 * COMPONENTS])
     best_M = np.full(colours_3M.shape[1], -np.inf)
     for weight, mean_3, covariance_33 in zip(
@@ -109,11 +113,11 @@ def _log_likelihood(model: np.ndarray, colours_3M: np.ndarray) -> np.ndarray:
 
 
 class GraphCut(BoxRule):
-    """Box of the largest connected piece of the object, for each of the five best classes.
+    """Box the largest connected piece of the object, for each of the five best classes.
 
-    iterations: cuts, the first with colours of the seeds alone (the paper), the later ones
-    with colours fitted anew. max_side: pixels; a larger image is cut at this size of its
-    longer side and the box scaled back; None: at its own size.
+    iterations: cuts. The first uses colours of the seeds alone (the paper), later ones colours
+    fitted anew. max_side: pixels; an image with a longer side is shrunk to it for the cut, and the
+    box is scaled back. None: the image is never shrunk.
     """
 
     needs_image: ClassVar[bool] = True
@@ -127,7 +131,9 @@ class GraphCut(BoxRule):
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 remedy = ", or null" if name == "max_side" else ""
-                raise UserError(f"box.graphcut.{name}={value}: is an integer of at least 1{remedy}")
+                raise UserError(
+                    f"box.graphcut.{name}={value}: must be an integer of at least 1{remedy}"
+                )
         self.iterations = iterations
         self.max_side = max_side
 
@@ -146,7 +152,7 @@ class GraphCut(BoxRule):
         return maps.once(rank, key, lambda: self._box(maps, rank, image_HW3))
 
     def _cut_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which the image is cut."""
+        """Give the (width, height) at which the image is cut."""
         longer = max(width, height)
         if self.max_side is None or longer <= self.max_side:
             return width, height
@@ -170,7 +176,7 @@ class GraphCut(BoxRule):
 
 
 def _shrunk(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image or a map averaged down to ``size``, (width, height); itself where it has it."""
+    """Shrink an image or a map by averaging to ``size``, (width, height), if it has another."""
     if pixels.shape[1::-1] == size:
         return pixels
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))

@@ -1,4 +1,4 @@
-"""The paper's heuristic for Table 3: loose and tight boxes of the best classes (section 3.2)."""
+"""Guess by the paper's heuristic for Table 3: loose and tight boxes (section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cam_repro.types import Guess
 
 
 class HeuristicBoxes(BoxRule):
-    """Class 1 loose, class 1 tight, class 2 loose, class 2 tight, class 3 loose.
+    """Guess class 1 loose, class 1 tight, class 2 loose, class 2 tight, class 3 loose.
 
     loose, tight: shares of the map's maximum, loose < tight. The paper gives neither; loose is
     its 20 %, and tight by default the middle threshold of the authors' program, 100 of 255.

@@ -1,4 +1,4 @@
-"""The paper's rule (section 3.2): above 20 % of the maximum, largest connected component."""
+"""Box the largest component above 20 % of the maximum: the paper's rule (section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from cam_repro.types import MAX_GUESSES, Box, Guess
 
 
 def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
-    """Box of the largest 8-connected component of what exceeds ``threshold`` x maximum.
+    """Find the box of the largest 8-connected component above ``threshold`` x maximum.
 
     map_HW: float, at the image's own size. threshold: share of the maximum, 0 to 1.
-    Of components of equal size the first in reading order wins. The box of the whole image is
-    returned where the maximum is not a positive number: nothing stands out there.
+    Of components of equal size the first in reading order is taken. Where the maximum is not a
+    positive finite number, nothing stands out and the box is the whole image's.
     """
     assert map_HW.dtype.kind == "f"
     height, width = map_HW.shape
     peak = float(map_HW.max())
     if not (np.isfinite(peak) and peak > 0):
         return whole_image(width, height)
-    # The peak always counts, also where threshold x peak rounds up to it.
+    # Pixels at the peak are always in the mask, even where threshold x peak rounds up to the peak.
     cut = map_HW.dtype.type(threshold * peak)
     mask_HW = map_HW > cut if cut < peak else map_HW == peak
     contours, hierarchy_1M4 = cv2.findContours(
         mask_HW.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
     )
-    parents_M = hierarchy_1M4[0, :, 3]  # of a hole the contour of its component, else -1
+    parents_M = hierarchy_1M4[0, :, 3]  # of a hole: the contour around it; else -1
     components = np.flatnonzero(parents_M < 0).tolist()
     if len(components) > 1:
         pixels_M = _pixels(contours, parents_M)
@@ -43,14 +43,14 @@ def largest_component_box(map_HW: np.ndarray, threshold: float) -> Box:
 
 
 def _pixels(contours: Sequence[np.ndarray], parents_M: np.ndarray) -> np.ndarray:
-    """Pixels of the component in each outer contour, its holes left out; int64, 0 for a hole.
+    """Count the pixels of each outer contour's component, without its holes; int64, 0 for a hole.
 
-    By Pick's theorem a polygon of area A through B pixels has A - B/2 + 1 others inside.
+    By Pick's theorem a polygon of area A through B pixels has A - B/2 + 1 pixels inside.
     contours: closed walks from pixel to pixel, int32 (B, 1, 2); parents_M: as in the hierarchy.
     """
     areas_M = np.array([cv2.contourArea(contour) for contour in contours])
     lengths_M = np.array([len(contour) for contour in contours])
-    # A contour of one pixel has no step: the half that it counts too many is cut off.
+    # B + A - B/2 + 1 pixels, which is an integer, but 1.5 for one pixel alone: truncated to 1.
     within_M = (areas_M + lengths_M / 2).astype(np.int64) + 1
     is_hole_M = parents_M >= 0
     pixels_M = np.where(is_hole_M, 0, within_M)
@@ -59,12 +59,12 @@ def _pixels(contours: Sequence[np.ndarray], parents_M: np.ndarray) -> np.ndarray
 
 
 def _first_pixel(contour: np.ndarray) -> tuple[int, int]:
-    """(y, x) of the first pixel of a contour in reading order."""
+    """Find (y, x) of the first pixel of a contour in reading order."""
     return min((y, x) for x, y in contour[:, 0].tolist())
 
 
 def box_at(maps: RankedMaps, rank: int, threshold: float) -> Box:
-    """``largest_component_box`` of one class's map at the image's size."""
+    """Find ``largest_component_box`` of one class's map at the image's size, once for all rules."""
     return maps.once(
         rank,
         ("largest_component_box", threshold),
@@ -73,16 +73,19 @@ def box_at(maps: RankedMaps, rank: int, threshold: float) -> Box:
 
 
 def check_threshold(name: str, value: float) -> float:
-    """``value`` if it is a share of the maximum, 0 <= value < 1; else a UserError."""
+    """Return ``value`` if it is a share of the maximum, 0 <= value < 1; raise UserError if not.
+
+    name: the setting that the error names.
+    """
     if not isinstance(value, int | float) or not 0 <= value < 1:
         raise UserError(
-            f"{name}={value}: is a share of the map's maximum, from 0 up to but not including 1"
+            f"{name}={value}: must be a share of the map's maximum, at least 0 and under 1"
         )
     return value
 
 
 class ThresholdBox(BoxRule):
-    """One box for each of the five best classes.
+    """Guess one box for each of the five best classes, by ``largest_component_box``.
 
     threshold: share of the map's maximum, 0 <= threshold < 1.
     """

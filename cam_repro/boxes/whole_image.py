@@ -1,4 +1,4 @@
-"""The box of the whole image for every class: what any localization method has to beat."""
+"""Guess the box of the whole image for every class: what any localization method has to beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cam_repro.types import MAX_GUESSES, Guess
 
 
 class WholeImage(BoxRule):
-    """One box for each of the five best classes, whatever the maps say."""
+    """Guess the same box for each of the five best classes, whatever the maps say."""
 
     needs_maps: ClassVar[bool] = False
 

@@ -1,1 +1,1 @@
-"""Pictures of runs: training curves, contact sheets, errors over the threshold."""
+"""Draw pictures of runs: training curves, contact sheets, errors over the threshold."""

@@ -1,4 +1,4 @@
-"""A contact sheet: images, where the network looked, and what it guessed."""
+"""Draw a contact sheet: images, where the network looked, and what it guessed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME_LENGTH = 22
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An image on the sheet: its prediction, its pixels, and the map (h, w) of its best class."""
+    """Hold an image of the sheet: its prediction, its pixels, and its best class's map (h, w)."""
 
     prediction: Prediction
     image: Image.Image
@@ -76,7 +76,7 @@ def _draw_pair(
 
 def _draw_box(axes: Axes, box: Sequence[int], colour: str) -> None:
     x0, y0, x1, y1 = (int(value) for value in box)
-    # A pixel's centre has its index as coordinate: its edges lie half a pixel to either side.
+    # Matplotlib puts the centre of a pixel at its index, so its edges are half a pixel further out.
     axes.add_patch(
         Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, ec=colour, lw=1.8)
     )

@@ -1,4 +1,4 @@
-"""Curves of a training run."""
+"""Draw the curves of a training run."""
 
 from __future__ import annotations
 

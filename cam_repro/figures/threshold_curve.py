@@ -1,4 +1,4 @@
-"""Localization error over the threshold of the box rule."""
+"""Draw localization error over the threshold of the box rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cam_repro.files import atomic_path
 from cam_repro.metrics.protocol import Curves
 
-# Of Okabe and Ito's palette, which the colour-blind can tell apart; marks differ besides.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart; the marks differ too.
 _LINES = {
     "top1": ("top-1", "#D55E00", "o"),
     "top5": ("top-5", "#0072B2", "s"),

@@ -1,1 +1,1 @@
-"""Error rates of predictions, and how sure they are. Needs no torch."""
+"""Compute the error rates of predictions and their confidence intervals; needs no torch."""

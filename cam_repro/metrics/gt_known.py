@@ -1,6 +1,7 @@
-"""GT-known localization: is the box right, the class being given? No blacklist, no labels.
+"""Score GT-known localization: the true class is given, and only the box can be wrong.
 
-An image counts as right when its one box reaches the IoU with any of its true boxes.
+An image counts as right when its one box reaches the IoU threshold with any of its true boxes.
+Neither labels nor a blacklist are used.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from cam_repro.truth import RaggedBoxes, Truth
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
 CENTRED_SCALES = tuple(step / 20 for step in range(1, 21))
-"""0.05, 0.10 ... 1.00, the last of which is the whole image."""
+"""Shares of an image's sides to try: 0.05, 0.10 ... 1.00, which is the whole image."""
 
 
 def best_iou(boxes_N4: np.ndarray, true_boxes: RaggedBoxes) -> np.ndarray:
     """Compute the IoU of each image's box with the true box that it overlaps most.
 
-    Returns float64 (N,) in [0, 1]; 0 for an image without a true box, and for one without a
-    guessed box, whose row is -1 throughout.
+    boxes_N4: inclusive; a row of -1 is no box. Returns float64 (N,) in [0, 1]; 0 for an image
+    without a true box or without a guessed one.
     """
     boxes_N4 = np.asarray(boxes_N4, np.int64)
     assert len(true_boxes) == len(boxes_N4)
@@ -41,7 +42,7 @@ def gt_known_accuracy(
     true_boxes: RaggedBoxes,
     thresholds: Sequence[float] = IOU_THRESHOLDS,
 ) -> dict[str, float]:
-    """Compute the accuracy of one box an image in percent, by IoU threshold.
+    """Compute the percentage of images whose one box is right, by IoU threshold.
 
     Returns ``{"0.3": 62.82, ...}``. boxes_N4: inclusive; a row of -1 is no box.
     Raises UserError where there is no image.
@@ -55,11 +56,11 @@ def centred_box_sweep(
     scales: Sequence[float] = CENTRED_SCALES,
     thresholds: Sequence[float] = IOU_THRESHOLDS,
 ) -> dict[str, dict[str, float]]:
-    """Find the best centred box for all images, by IoU threshold.
+    """Find the size of centred box that is right for most images, by IoU threshold.
 
-    Of the boxes with ``scale`` of each image's width and height the one with the highest accuracy
-    (percent); of equals the smallest. Choe et al. (CVPR 2020) call it the centre baseline.
-    Returns ``{"0.3": {"scale", "accuracy"}, ..}``.
+    Tries a centred box of ``scale`` times each image's width and height, for each of ``scales``;
+    the first of equally accurate ones wins. Choe et al. (CVPR 2020) call it the centre baseline.
+    Returns ``{"0.3": {"scale", "accuracy"}, ..}``, accuracy in percent.
 
     sizes_N2: width and height. Raises UserError where there is no image.
     """
@@ -84,7 +85,7 @@ def _accuracy(iou_N: np.ndarray, thresholds: Sequence[float]) -> dict[str, float
 
 
 class GtKnown(Protocol):
-    """One box an image, the true class being given: accuracy at each of ``IOU_THRESHOLDS``."""
+    """Score one box an image, its true class given: accuracy at each of ``IOU_THRESHOLDS``."""
 
     name: ClassVar[str] = "gt_known"
     needs: ClassVar[Needs] = Needs.KNOWN_BOXES

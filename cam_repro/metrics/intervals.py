@@ -1,4 +1,4 @@
-"""How far a measured error may be from that of another sample of images."""
+"""Tell how far a measured error may be from that of another sample of images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 def bootstrap_interval(
     outcomes_N: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean of 0/1 outcomes over images (Efron 1979).
+    """Compute the percentile bootstrap interval of a mean of 0/1 outcomes over images (Efron 1979).
 
-    Drawing N of N outcomes with replacement and taking the mean is a draw of Binomial(N, p) / N
-    with p the mean of the outcomes: no approximation, and no N x resamples array. Where all
-    outcomes are equal the interval is a point, as with every bootstrap.
+    The mean of N outcomes, drawn with replacement from N, follows Binomial(N, p) / N, where p is
+    the mean of the outcomes. So means are drawn from that distribution: it is exact, and needs no
+    array of N x resamples. Where all outcomes are equal, the interval is a single point, as with
+    every bootstrap.
 
-    outcomes_N: bool or 0/1, at least one. Returns (low, high), fractions in [0, 1].
+    outcomes_N: bool or 0/1, at least one. level: share of the means within the interval.
+    Returns (low, high), fractions in [0, 1].
     """
     outcomes_N = np.asarray(outcomes_N)
     assert outcomes_N.ndim == 1, "one outcome an image"

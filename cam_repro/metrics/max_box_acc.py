@@ -1,25 +1,28 @@
-"""MaxBoxAcc and MaxBoxAccV2 (Choe et al., "Evaluating Weakly Supervised Object Localization
-Methods Right", CVPR 2020), equal to the authors' program and found in one pass over a map.
+"""Compute MaxBoxAcc and MaxBoxAccV2 as the program of Choe et al. does, in one pass over each map.
 
-The protocol: the true class is given; the box of a map depends on a score-map threshold; the
+Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020.
+
+The protocol: the true class is given, and the box of its map depends on a score-map threshold. The
 accuracy (share of images whose box reaches an IoU with any true box) is computed at every
 threshold, and the best one counts. MaxBoxAcc is the accuracy at IoU 0.5, V2 the mean over IoU
-0.3, 0.5 and 0.7. Their program also has a multi-contour mode, where an image is right when the
+0.3, 0.5 and 0.7. Their program also has a multi-contour mode, in which an image is right when the
 box of any contour is.
 
-What their program does with a map (tests/fixtures/max_box_acc has its output): it is resized to 224
-x 224 (cubic, float64), less its minimum, divided by its maximum, times 255 and truncated to uint8;
-for each threshold t the pixels above ``int(t * 255)``; cv2's contours of them; the contour of
-largest ``cv2.contourArea``, the first of equals; its box x, y, x + w, y + h, the far corner clipped
-to 223. True boxes are scaled to 224 and truncated. Overlap is inclusive.
+What their program does with a map (tests/fixtures/max_box_acc has its output): resize it to 224 x
+224 (cubic, float64), subtract the minimum, divide by the maximum, multiply by 255 and truncate to
+uint8. Then, for each threshold t, take the pixels above ``int(t * 255)`` and find cv2's contours of
+them. The contour of largest ``cv2.contourArea``, of equal ones the first, gives the box x, y,
+x + w, y + h, with the far corner clipped to 223. True boxes are scaled to 224 and truncated. The
+IoU takes both corners as inside the box.
 
-How it is done here. A uint8 map has 255 masks worth looking at, whatever the number of thresholds:
-the steps of one pass over the map (``level_sweep``), which tells each component's box and the area
-of its polygon. cv2 fills holes; of a component with holes this area is a lower bound of cv2's, and
-the box's an upper one. Where the bounds do not tell which contour is largest, and where areas are
-equal, cv2 is asked, for this one level. Holes count as contours in the multi-contour mode; they are
-the components of what is not in the mask: the same pass over the map turned over, with four
-neighbours instead of eight.
+How it is done here. A uint8 map has only 255 masks worth looking at, whatever the number of
+thresholds. They are the steps of one pass over the map (``level_sweep``), which gives each
+component's box and the area of its polygon, holes left out. cv2's area includes the holes; so for a
+component with holes this area is a lower bound of cv2's, and the area of its box an upper bound.
+Where these bounds do not tell which contour is largest, and where areas are equal, cv2 is asked,
+for that level only. In the multi-contour mode the contours of holes count too. Holes are components
+of the pixels outside the mask: the same pass finds them in the inverted map, with four neighbours
+instead of eight.
 
 Array names: T thresholds, L the 255 levels, B components, M boxes, I IoU thresholds.
 """
@@ -55,7 +58,7 @@ N_LEVELS = 255
 """A threshold t in [0, 1) cuts at grey level ``int(t * 255)``: 0 to 254."""
 
 NO_BOX = (0, 0, 0, 0)
-"""The box of a map without a contour."""
+"""The box of a map without a contour, as in the authors' program."""
 
 
 # --- boxes of one map ----------------------------------------------------------------------------
@@ -63,27 +66,27 @@ NO_BOX = (0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class LevelBoxes:
-    """Boxes of one map at every grey level, in pixels of the resized map, int32.
+    """Hold the boxes of one map at every grey level, int32, in pixels of the resized map.
 
-    Those of level l, where the mask is "value > l", are
-    ``boxes_M4[offsets_L1[l]:offsets_L1[l + 1]]``: at least one at each level.
+    The mask of level l is "value > l". Its boxes, at least one, are
+    ``boxes_M4[offsets_L1[l]:offsets_L1[l + 1]]``.
     """
 
     boxes_M4: np.ndarray
     offsets_L1: np.ndarray
 
     def at(self, level: int) -> np.ndarray:
-        """Boxes of one level, (M, 4)."""
+        """Give the boxes of one level, (M, 4)."""
         return self.boxes_M4[self.offsets_L1[level] : self.offsets_L1[level + 1]]
 
 
 def thresholds(n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
-    """The score-map thresholds 0, 1/n, 2/n, ..., as the authors' ``np.arange(0, 1, 1 / n)``."""
+    """Give the score-map thresholds 0, 1/n, 2/n, ...: the authors' ``np.arange(0, 1, 1 / n)``."""
     return np.arange(n_thresholds) * (1 / n_thresholds)
 
 
 def threshold_levels(n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
-    """The grey level at which each threshold cuts, int64 (T,)."""
+    """Give the grey level at which each threshold cuts, int64 (T,)."""
     return (thresholds(n_thresholds) * 255).astype(np.int64)
 
 
@@ -93,11 +96,11 @@ def boxes_over_thresholds(
     n_thresholds: int = N_THRESHOLDS,
     multi_contour: bool = False,
 ) -> list[np.ndarray]:
-    """Boxes of a map at every threshold: T arrays (M, 4) int32, in pixels of the resized map.
+    """Find the boxes of a map at every threshold: T arrays (M, 4) int32, pixels of the resized map.
 
-    Convention of the authors' program: x0, y0 inclusive, x1, y1 one further than the last pixel
-    and then clipped to ``size - 1``. One box each, or the boxes of all contours (in any order)
-    with ``multi_contour``.
+    As in the authors' program x0, y0 are inclusive; x1, y1 are one further than the last pixel and
+    then clipped to ``size - 1``. One box each, or with ``multi_contour`` the boxes of all contours,
+    in any order.
     """
     boxes = boxes_over_levels(map_hw, size, multi_contour)
     by_level = [boxes.at(level) for level in range(N_LEVELS)]
@@ -107,28 +110,28 @@ def boxes_over_thresholds(
 def boxes_over_levels(
     map_hw: np.ndarray, size: int = SIZE, multi_contour: bool = False
 ) -> LevelBoxes:
-    """Boxes of a map at grey levels 0 to 254, in the convention of ``boxes_over_thresholds``.
+    """Find the boxes of a map at grey levels 0 to 254, as ``boxes_over_thresholds`` gives them.
 
     map_hw: real numbers of any range, at least one pixel. A constant map has no contour: its box is
-    ``NO_BOX`` at every level, as in the authors' program. So is that of a map with NaN. An infinite
-    value stops their program; here it counts as NaN.
+    ``NO_BOX`` at every level, as in the authors' program, and so is that of a map with NaN. An
+    infinite value counts as NaN here; it stops their program.
     """
     normal_HW = _normalised(map_hw, size)
     if normal_HW is None:
         return LevelBoxes(np.full((N_LEVELS, 4), NO_BOX, np.int32), np.arange(N_LEVELS + 1))
-    # The high byte is their uint8 map (multiplying by 256 rounds nothing). The low byte orders
-    # pixels of equal grey value by what is truncated: far fewer components to carry along.
+    # The high byte is their uint8 map (multiplying by 256 rounds nothing). The low byte is what
+    # they truncate: ordering pixels of equal grey value by it leaves far fewer components.
     fine_HW = np.multiply(normal_HW, 255 * 256, out=normal_HW).astype(np.uint16)
     grey_HW = (fine_HW >> 8).astype(np.uint8)
-    # Step s of this sweep lets grey values from 255 - s up in, which is level 254 - s.
+    # After step s of this sweep grey values of 255 - s and more are in: the mask of level 254 - s.
     measure: Measure | None = None if multi_contour else "polygon"
     mask = components(trace(pad(fine_HW, 0), rules_of(8)), pad(~grey_HW, 255), N_LEVELS, measure)
     mask = mask.reversed()
     if not multi_contour:
         boxes_M4, level_M = _largest(mask, grey_HW), np.arange(N_LEVELS)
     else:
-        # What is not in the mask, from grey value 0 up: step s is level s. The border comes first
-        # of all, so component 0 is the outside and the others are holes.
+        # The pixels outside the mask join from grey value 0 up: step s is level s. The border
+        # joins first, so component 0 is what surrounds the mask, and all others are holes.
         turned_over = trace(pad(255 * 256 - fine_HW, 65535), rules_of(4))
         rest = components(turned_over, pad(grey_HW, 255), N_LEVELS)
         rest.clear(0)
@@ -144,7 +147,7 @@ def boxes_over_levels(
 
 
 def _normalised(map_hw: np.ndarray, size: int) -> np.ndarray | None:
-    """The map resized and brought to [0, 1], float64; None where it is constant or not finite."""
+    """Resize a map and bring it to [0, 1], float64; None where it is constant or not finite."""
     map_hw = np.asarray(map_hw, np.float64)
     assert map_hw.ndim == 2, "one map at a time"
     assert map_hw.size, "a map has pixels"
@@ -158,14 +161,14 @@ def _normalised(map_hw: np.ndarray, size: int) -> np.ndarray | None:
 
 
 def _largest(mask: Components, grey_HW: np.ndarray) -> np.ndarray:
-    """Box of the largest contour at each level, int32 (L, 4), far corner inclusive."""
+    """Find the box of the largest contour at each level, int32 (L, 4), far corner inclusive."""
     alive_BL = mask.alive_BT
-    boxes_4L = mask.extents_4BT.min(axis=1).astype(np.int32)  # right where there is one component
+    boxes_4L = mask.extents_4BT.min(axis=1).astype(np.int32)  # right where it is alone
     several = np.flatnonzero(alive_BL.sum(axis=0) > 1)
     if len(several):
         alive_BL = alive_BL[:, several]
         extents_4BL = mask.extents_4BT[:, :, several].astype(np.int32)
-        # Filling holes adds to the area, but never beyond the box through the outermost centres.
+        # With its holes filled a polygon is larger, but never more than the box around it.
         twice_area_BL, euler_BL = mask.sizes_XBT[:, :, several]
         at_least_BL = np.where(alive_BL, twice_area_BL, -1)
         box_BL = 2 * (extents_4BL[0] + extents_4BL[2]) * (extents_4BL[1] + extents_4BL[3])
@@ -174,19 +177,19 @@ def _largest(mask: Components, grey_HW: np.ndarray) -> np.ndarray:
         boxes_4L[:, several] = extents_4BL[:, best_L, column_L]
         at_most_BL[~alive_BL] = -1
         at_most_BL[best_L, column_L] = -1
-        is_open_L = at_most_BL.max(axis=0) >= at_least_BL[best_L, column_L]
+        is_undecided_L = at_most_BL.max(axis=0) >= at_least_BL[best_L, column_L]
     boxes_L4 = corners(boxes_4L)
     if len(several):
-        for level in several[is_open_L].tolist():
+        for level in several[is_undecided_L].tolist():
             boxes_L4[level] = _contour_box(grey_HW, level)
     return boxes_L4
 
 
 def _contour_box(grey_HW: np.ndarray, level: int) -> tuple[int, int, int, int]:
-    """Box of the largest contour, far corner inclusive, as the authors' program finds it."""
+    """Find the box of the largest contour as the authors' program does, far corner inclusive."""
     _, mask_HW = cv2.threshold(grey_HW, level, 255, cv2.THRESH_BINARY)
-    # The tree mode, though holes are never larger than what is around them: the order of the
-    # contours decides between equal areas.
+    # The tree mode, as in their program: no hole can be the largest contour, but the mode sets the
+    # order of the contours, which decides between equal areas.
     contours, _ = cv2.findContours(mask_HW, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
     return x, y, x + width - 1, y + height - 1
@@ -197,7 +200,7 @@ def _contour_box(grey_HW: np.ndarray, level: int) -> tuple[int, int, int, int]:
 
 @dataclass
 class MaxBoxAcc:
-    """Accuracy in percent over all score-map thresholds.
+    """Hold the accuracy in percent over all score-map thresholds.
 
     curve: for each IoU threshold (as in ``IOU_THRESHOLDS``) an array (T,) in [0, 100].
     thresholds_T: the score-map thresholds. n_images: over how many images.
@@ -214,7 +217,7 @@ class MaxBoxAcc:
 
     @property
     def best_threshold(self) -> dict[float, float]:
-        """The lowest score-map threshold that reaches the best accuracy."""
+        """By IoU threshold, the lowest score-map threshold that reaches the best accuracy."""
         best = {at: curve_T.argmax() for at, curve_T in self.curve.items()}
         return {at: float(self.thresholds_T[index]) for at, index in best.items()}
 
@@ -224,7 +227,7 @@ class MaxBoxAcc:
         return float(np.mean(list(self.best.values())))
 
     def as_json(self) -> dict[str, Any]:
-        """``{"max_box_acc": {"0.3": ..}, "mean": .., "best_threshold": {"0.3": ..}}``."""
+        """Give ``{"max_box_acc": {"0.3": ..}, "mean": .., "best_threshold": {"0.3": ..}}``."""
         return {
             "max_box_acc": {f"{at:g}": value for at, value in self.best.items()},
             "mean": self.mean,
@@ -233,9 +236,9 @@ class MaxBoxAcc:
 
 
 class MaxBoxAccAccumulator:
-    """Counts images that are right at each threshold; holds a few numbers however many images.
+    """Count the images that are right at each threshold, in memory that does not grow with them.
 
-    multi_contour: all contours' boxes are tried, and not only that of the largest.
+    multi_contour: whether the boxes of all contours are tried, not only that of the largest.
     """
 
     def __init__(
@@ -253,12 +256,12 @@ class MaxBoxAccAccumulator:
         self._right_IL = np.zeros((len(iou_thresholds), N_LEVELS), np.int64)
 
     def add(self, map_hw: np.ndarray, true_boxes_M4: np.ndarray, width: int, height: int) -> None:
-        """Counts one image.
+        """Count one image.
 
         map_hw: the map of its true class, any size and range (see ``boxes_over_levels`` for
         constant maps and NaN). true_boxes_M4: true boxes, pixels of the original image of ``width``
-        and ``height``. An image without a true box is wrong at every threshold (the authors'
-        program stops there).
+        and ``height``. An image without a true box is wrong at every threshold; the authors'
+        program stops at one.
         """
         self.n_images += 1
         true_boxes_M4 = resized_boxes(true_boxes_M4, width, height, self.size)
@@ -270,7 +273,7 @@ class MaxBoxAccAccumulator:
         self._right_IL += iou_L >= np.array(self.iou_thresholds)[:, None]
 
     def result(self) -> MaxBoxAcc:
-        """Accuracy of the images so far. UserError where there are none."""
+        """Compute the accuracy over the images so far. Raises UserError where there are none."""
         if not self.n_images:
             raise UserError("no image to score: no map was given")
         right_IT = self._right_IL[:, threshold_levels(self.n_thresholds)]
@@ -280,9 +283,10 @@ class MaxBoxAccAccumulator:
 
 
 def resized_boxes(boxes_M4: np.ndarray, width: int, height: int, size: int = SIZE) -> np.ndarray:
-    """True boxes in an image resized to ``size`` squared, each corner truncated, int64 (M, 4).
+    """Scale true boxes to an image resized to ``size`` squared, int64 (M, 4).
 
-    This is the rule of the authors' program; ``geometry.scale_boxes`` scales edges instead.
+    Each corner is scaled and truncated, as in the authors' program. ``geometry.scale_boxes`` scales
+    the edges of pixels instead.
     """
     boxes_M4 = np.asarray(boxes_M4, np.float64).reshape(-1, 4)
     return (boxes_M4 * float(size) / np.array([width, height] * 2, np.float64)).astype(np.int64)
@@ -292,10 +296,10 @@ def resized_boxes(boxes_M4: np.ndarray, width: int, height: int, size: int = SIZ
 
 
 class BestThreshold(Protocol):
-    """MaxBoxAcc and MaxBoxAccV2: the accuracy of boxes of maps at their best threshold.
+    """Score maps by MaxBoxAcc and MaxBoxAccV2: the accuracy of their boxes at the best threshold.
 
     That threshold is chosen on the images that are scored (an oracle), as in Choe et al.
-    multi_contour: the boxes of all contours of a map are tried, not that of the largest alone.
+    multi_contour: whether the boxes of all contours of a map are tried, not only the largest's.
     """
 
     name: ClassVar[str] = "max_box_acc"
@@ -303,11 +307,11 @@ class BestThreshold(Protocol):
 
     def __init__(self, multi_contour: bool = False) -> None:
         if not isinstance(multi_contour, bool):
-            raise UserError(f"protocol.multi_contour={multi_contour}: is true or false")
+            raise UserError(f"protocol.multi_contour={multi_contour}: must be true or false")
         self.multi_contour = multi_contour
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
-        """Score the map of each image's true class. UserError where a size is not known."""
+        """Score the map of each image's true class. Raises UserError where a size is not known."""
         sizes_N2 = truth.sizes_N2
         if sizes_N2 is None or not (sizes_N2 > 0).all():
             raise UserError(

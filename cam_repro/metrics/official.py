@@ -1,7 +1,7 @@
-"""The localization metric of the ILSVRC development kit.
+"""Compute the localization metric of the ILSVRC development kit.
 
 A guess is right when its label is right and its box reaches an IoU of 0.5 with any true box of its
-image. G guesses an image, best first; a place without a guess has a negative label.
+image. Each image has up to G guesses, best first; an unused place has a negative label.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IOU_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class GuessErrors:
-    """Errors in percent when the first ``k`` guesses count."""
+    """Hold the errors in percent when the first ``k`` guesses count."""
 
     k: int
     cls_error: float
@@ -44,7 +44,7 @@ def overlaps(
 ) -> np.ndarray:
     """Tell whether each guessed box reaches the IoU with any true box of its image, bool (N, G).
 
-    The threshold itself counts as reached. An image without a true box is never hit.
+    The threshold itself counts as reached. In an image without a true box no guess reaches it.
 
     asked_NG: the guesses that matter, bool; False is returned for the others. None: all matter.
     """
@@ -64,7 +64,7 @@ def overlaps(
 def hits(
     truth: Truth, labels_NG: np.ndarray, boxes_NG4: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which guesses are right: in label, and in label and box. Two bool arrays (N, G).
+    """Tell which guesses have the right label, and which also the right box: bool arrays (N, G).
 
     labels_NG: numbers of the same kind as the truth's labels.
     """
@@ -76,7 +76,7 @@ def hits(
 
 
 def warn_without_box(true_boxes: RaggedBoxes) -> None:
-    """Say once how many images have no true box, which no guess can hit."""
+    """Warn of images that have no true box, which no guess can hit: how many they are."""
     counts_N = true_boxes.counts_N
     if not counts_N.all():
         log.warning(
@@ -87,12 +87,12 @@ def warn_without_box(true_boxes: RaggedBoxes) -> None:
 
 
 def wrong(hit_NG: np.ndarray, k: int) -> np.ndarray:
-    """Tell whether an image has no right guess among its first k, bool (N,)."""
+    """Tell which images have no right guess among their first k, bool (N,)."""
     return np.logical_not(hit_NG[:, :k].any(axis=1))
 
 
 def percent(wrong_N: np.ndarray) -> float:
-    """Give the share of True in percent, the quotient of two integers: 34 of 500 is 6.8 exactly."""
+    """Give the share of True in percent, by one division of integers: 34 of 500 is exactly 6.8."""
     return 100 * int(np.count_nonzero(wrong_N)) / len(wrong_N)
 
 
@@ -101,8 +101,8 @@ def errors(
 ) -> list[GuessErrors]:
     """Compute classification and localization error for k = 1 to G guesses, percent.
 
-    blacklisted_N: mask of images left out of the localization error (and of the number it is
-    divided by); the classification error is over all images, as in the development kit.
+    blacklisted_N: bool; these images do not count in the localization error. The classification
+    error is over all images, as in the development kit. Raises UserError where no image is left.
     """
     n_images, n_guesses = cls_hit_NG.shape
     kept_N = np.ones(n_images, bool) if blacklisted_N is None else ~np.asarray(blacklisted_N, bool)
@@ -119,7 +119,7 @@ def errors(
 
 
 class ClsLoc(Protocol):
-    """The official metric: classification and localization error of the first 1 to 5 guesses."""
+    """Score by the official metric: errors of the first 1 to 5 guesses, class and box."""
 
     name: ClassVar[str] = "clsloc"
     needs: ClassVar[Needs] = Needs.GUESSES

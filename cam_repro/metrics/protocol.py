@@ -1,7 +1,7 @@
-"""What a protocol is: a metric with its thresholds, which scores guesses or maps against the truth.
+"""Define what a protocol is: a metric with its thresholds, scoring guesses or maps by the truth.
 
-Each is a class in a file of its own and a YAML in ``configs/protocol`` that names it; ``cam-score
-protocol=NAME`` loads what the class says that it needs, and knows none by name.
+Each protocol is a class in a file of its own, with a YAML in ``configs/protocol`` that names it.
+``cam-score protocol=NAME`` loads what the class says that it needs, and has no list of protocols.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:  # pyarrow, which submissions of text do without
 
 
 class Needs(Enum):
-    """What a protocol scores, and so what ``Protocol.score`` is given besides the truth.
+    """List what a protocol can score: what ``Protocol.score`` is given besides the truth.
 
     GUESSES: labels and boxes of up to five guesses an image (``runs.guesses.Guesses``).
     KNOWN_BOXES: one box an image, for its true class: int (N, 4), a row of -1 where there is none.
     MAPS: the map of each image's true class, one after another, float (h, w) of any size.
-    RUN_MAPS: the same of a scored run, and the run's own predictions (``RunMaps``).
+    RUN_MAPS: such maps of a scored run, and the run's own predictions (``RunMaps``).
     """
 
     GUESSES = "guesses"
@@ -37,10 +37,10 @@ class Needs(Enum):
 
 @dataclass(frozen=True)
 class RunMaps:
-    """A run of ``cam-eval save_maps=true``, in the order of the truth.
+    """Hold a run of ``cam-eval save_maps=true``, in the order of the truth.
 
-    run: its predictions. maps: of each image's true class, one after another, as the view merged
-    them.
+    run: its predictions. maps: the map of each image's true class, one after another, as the view
+    merged it.
     """
 
     run: Predictions
@@ -49,10 +49,10 @@ class RunMaps:
 
 @dataclass(frozen=True)
 class Curves:
-    """Errors over a threshold, to be drawn.
+    """Hold errors over a threshold, to be drawn.
 
-    thresholds_T: shares of the map's maximum. errors: by name the error at each, (T,), percent.
-    own: the threshold of the run, where it has one.
+    thresholds_T: shares of the map's maximum. errors: by name, percent at each threshold, (T,).
+    own: the threshold that the run itself used; None where it used none.
     """
 
     thresholds_T: np.ndarray
@@ -61,7 +61,7 @@ class Curves:
 
     @property
     def best(self) -> dict[str, dict[str, float]]:
-        """Of each error the lowest, and the lowest threshold that has it."""
+        """For each error its lowest value, and the lowest threshold that reaches it."""
         best = {name: int(error_T.argmin()) for name, error_T in self.errors.items()}
         return {
             name: {
@@ -74,7 +74,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a protocol found.
+    """Hold what a protocol found.
 
     numbers: in percent, as the JSON has them. lines: a table for the terminal. curves: to be drawn
     beside the JSON, or None.
@@ -86,13 +86,13 @@ class Scored:
 
 
 class Protocol(ABC):
-    """A metric with its thresholds.
+    """Score guesses or maps by a metric with its thresholds.
 
-    Made of the settings of its YAML; it raises UserError for a value that it cannot use, naming
-    ``protocol.KEY``.
+    It is built from the settings of its YAML; ``__init__`` raises UserError for a value that it
+    cannot use, naming ``protocol.KEY``.
 
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
-    heeds_blacklist: whether images of ``blacklist=`` are left out of any number.
+    heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
     """
 
     name: ClassVar[str]
@@ -104,13 +104,13 @@ class Protocol(ABC):
         """Score what was given against the truth.
 
         given: as ``needs`` says, image by image in the truth's order. Raises UserError where the
-        truth lacks what the protocol asks of it, or where there is no image to score.
+        truth lacks what the protocol needs, or where there is no image to score.
         """
 
 
 def row_of_ious(name: str, values: dict[str, float], form: str) -> str:
     """Write a line of a table with a column for each IoU threshold.
 
-    form: of a value {1} and its IoU threshold {0}, such as ``{1:.2f}``.
+    form: how a cell is written, given the IoU threshold as {0} and the value as {1}: ``{1:.2f}``.
     """
     return f"{name:14}" + "".join(f"{form.format(iou, value):>9}" for iou, value in values.items())

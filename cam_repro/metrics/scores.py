@@ -1,4 +1,4 @@
-"""The error rates of one scored run: the contents of ``scores.json``."""
+"""Compute the error rates of one scored run: the contents of ``scores.json``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from cam_repro.runs.predictions import Predictions
 
 
 def cls_outcomes(table: Predictions) -> dict[str, np.ndarray]:
-    """Classification errors image by image: ``top1`` and ``top5``, bool (N,), True = wrong."""
+    """Tell which images are classified wrongly: ``top1`` and ``top5``, bool (N,), True = wrong.
+
+    Raises UserError where there is no image, or a label is not known.
+    """
     _check_labels(table)
     hit_N5 = table.classes_N5 == table.labels_N[:, None]
     return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5)}
 
 
 def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
-    """Localization errors of a rule image by image, bool (N,), True = wrong.
+    """Tell which images a box rule localizes wrongly, bool (N,), True = wrong.
 
-    ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five,
-    without the images that are blacklisted; ``gt_known`` asks for the box alone, the true class
-    being given, on all images. An image without a true box is always wrong.
+    ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five; they
+    leave blacklisted images out. ``gt_known`` looks at the box of the true class alone, on all
+    images. An image without a true box is always wrong.
+    Raises UserError where no image is left, or a label is not known.
     """
     _check_labels(table)
     guesses = table.rules[rule]
@@ -36,7 +40,7 @@ def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
 
 
 def score(table: Predictions) -> dict[str, Any]:
-    """All errors of a run in percent, as written to ``scores.json``.
+    """Compute all errors of a run in percent, as written to ``scores.json``.
 
     ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {rule:
     {"top1", "top5", "gt_known"}}}``, without ``loc`` where no image has a true box.

@@ -1,9 +1,10 @@
-"""Localization error of the paper's box rule at every threshold, from one pass over each map.
+"""Compute the localization error of the paper's box rule at every threshold, in one pass a map.
 
 The rule (``boxes/threshold.py``) boxes the largest component above a share of the map's maximum,
-20 % in the paper. A guess is right only where its class is the true one, so the true class's map of
-an image and its five best classes tell whether the image is right at any threshold: GT-known by the
-box, top-1 and top-5 by the box and the place of the true class among the best.
+20 % in the paper. A guess can only be right where its class is the true one. So the map of an
+image's true class and its five best classes suffice to tell whether the image is right at any
+threshold: GT-known by the box alone, top-1 and top-5 by the box and by the place of the true class
+among the best.
 
 Array names: T thresholds, B components, N images, M true boxes of an image.
 """
@@ -37,25 +38,27 @@ from cam_repro.truth import Truth
 log = logging.getLogger(__name__)
 
 MAX_THRESHOLDS = 10_000
-"""How many thresholds may be tried."""
+"""Most thresholds that may be tried."""
 
 ERRORS = ("top1", "top5", "gt_known")
 
 _CELLS = 1 << 21
-"""Components times thresholds that a table may have: all at once but for maps like white noise."""
+"""Most components times thresholds that a table may have. Only maps like white noise have more:
+their thresholds are done in blocks.
+"""
 
 
 # --- boxes of one map ----------------------------------------------------------------------------
 
 
 def boxes_over_thresholds(map_HW: np.ndarray, thresholds_T: np.ndarray) -> np.ndarray:
-    """``largest_component_box`` of a map at each of many thresholds, int32 (T, 4).
+    """Find ``largest_component_box`` of a map at each of many thresholds, int32 (T, 4).
 
     map_HW: float, at the image's own size. thresholds_T: ascending, 0 <= threshold < 1.
 
-    One pass over the map instead of one a threshold (``level_sweep`` says what it costs). The rule
-    itself is asked where two components of one size begin in the same row, and where threshold x
-    maximum is rounded up to the maximum, which no pixel exceeds.
+    It takes one pass over the map instead of one a threshold (``level_sweep`` says what it costs).
+    Where two largest components begin in the same row, and where threshold x maximum is rounded up
+    to the maximum, which no pixel exceeds, the rule itself is called.
     """
     thresholds_T = np.asarray(thresholds_T, np.float64)
     assert map_HW.ndim == 2, "one map at a time"
@@ -76,23 +79,23 @@ def boxes_over_thresholds(map_HW: np.ndarray, thresholds_T: np.ndarray) -> np.nd
     block = max(_CELLS // paths.n_starts, 1)
     for first in range(0, len(cuts_T), block):
         last = min(first + block, len(cuts_T))
-        found, is_clear_T = _boxes_of_block(paths, n_under_HW, first, last)
+        found, is_certain_T = _boxes_of_block(paths, n_under_HW, first, last)
         boxes_T4[first:last] = found
-        for index in first + np.flatnonzero(~is_clear_T):
+        for index in first + np.flatnonzero(~is_certain_T):
             boxes_T4[index] = largest_component_box(map_HW, float(thresholds_T[index]))
     return boxes_T4
 
 
 def _n_under(map_HW: np.ndarray, cuts_T: np.ndarray) -> np.ndarray:
-    """How many of the ascending cuts are under each value: at so many thresholds it is in the mask.
+    """Count for each pixel the cuts under its value: at so many thresholds it is in the mask.
 
-    The result of np.searchsorted(cuts_T, map_HW) in half to a third of its time, int32 (H, W).
-    cuts_T: of the map's type, from 0 up to its maximum, which is over 0.
+    Equals np.searchsorted(cuts_T, map_HW), in a third to half of its time. Returns int32 (H, W).
+    cuts_T: ascending, of the map's type, from 0 to its maximum, which is over 0.
     """
     peak = map_HW.max()
 
     def cell_of(values: np.ndarray) -> np.ndarray:
-        """One of 65,536 cells; of two values the greater is in no lower cell, rounding included."""
+        """Sort values into 65,536 cells: despite rounding a greater one is never in a lower one."""
         cell = np.maximum(values, 0)
         cell /= peak
         cell *= 65535
@@ -100,27 +103,31 @@ def _n_under(map_HW: np.ndarray, cuts_T: np.ndarray) -> np.ndarray:
 
     n_cuts = np.bincount(cell_of(cuts_T), minlength=65536)
     n_under = (np.cumsum(n_cuts) - n_cuts).astype(np.int32)
-    n_under[n_cuts > 0] = -1  # a cut is in the cell itself: values there are compared with it
+    n_under[n_cuts > 0] = -1  # cells with a cut inside: compare their values one by one
     n_under_P = n_under.take(cell_of(map_HW.ravel()))
-    open_X = np.flatnonzero(n_under_P < 0)
-    n_under_P[open_X] = np.searchsorted(cuts_T, map_HW.ravel()[open_X])
+    undecided_X = np.flatnonzero(n_under_P < 0)
+    n_under_P[undecided_X] = np.searchsorted(cuts_T, map_HW.ravel()[undecided_X])
     return n_under_P.reshape(map_HW.shape)
 
 
 def _boxes_of_block(
     paths: Paths, n_under_HW: np.ndarray, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (T, 4) at thresholds ``first`` to ``last`` - 1, and which are clear, bool (T,)."""
+    """Find the boxes at thresholds ``first`` to ``last`` - 1, (T, 4).
+
+    Also tells which are certain, bool (T,): for the others the rule itself has to be called.
+    """
     n = last - first
-    # The highest threshold comes first; step n is never.
+    # The highest threshold is step 0; pixels of step n never join.
     step_HW = (last - n_under_HW).clip(0, n).astype(np.uint16)
     found = components(paths, pad(step_HW, n), n, "pixels").reversed()
-    # Of equals the component that begins higher comes first in reading order.
+    # Of components of equal size the rule takes the first in reading order: the one that begins
+    # higher. Where they begin in the same row, the rule itself has to be asked.
     rank_BT = found.sizes_XBT[0].astype(np.int64) * (MAX_SIDE + 1) - found.extents_4BT[1]
     rank_BT[~found.alive_BT] = 0
     first_T, highest_T = rank_BT.argmax(axis=0), rank_BT.max(axis=0)
-    is_clear_T = (highest_T > 0) & ((rank_BT == highest_T).sum(axis=0) == 1)
-    return corners(found.extents_4BT[:, first_T, np.arange(n)]), is_clear_T
+    is_certain_T = (highest_T > 0) & ((rank_BT == highest_T).sum(axis=0) == 1)
+    return corners(found.extents_4BT[:, first_T, np.arange(n)]), is_certain_T
 
 
 # --- errors of many maps -------------------------------------------------------------------------
@@ -128,10 +135,10 @@ def _boxes_of_block(
 
 @dataclass
 class ThresholdCurve:
-    """Localization error in percent over all thresholds.
+    """Hold the localization error in percent over all thresholds.
 
     errors: by name (``ERRORS``) an array (T,) in [0, 100]. thresholds_T: shares of the maximum.
-    n_images: all; n_blacklisted of them are left out of top1 and top5, not of gt_known.
+    n_images: all images; n_blacklisted of them are left out of top1 and top5, not of gt_known.
     """
 
     errors: dict[str, np.ndarray]
@@ -141,17 +148,19 @@ class ThresholdCurve:
 
     @property
     def best(self) -> dict[str, dict[str, float]]:
-        """Of each error the lowest, and the lowest threshold that has it."""
+        """For each error its lowest value, and the lowest threshold that reaches it."""
         return Curves(self.thresholds_T, self.errors).best
 
     def at(self, threshold: float) -> dict[str, float]:
-        """The errors at one of the thresholds: what scores.json says of a rule."""
+        """Give the errors at one of the thresholds, as scores.json has them for a rule."""
         index = self.thresholds_T.tolist().index(threshold)
         return {name: float(error_T[index]) for name, error_T in self.errors.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """``{"n_images", "n_blacklisted", "best": {name: {"threshold", "error"}}, "thresholds":
-        [..], "errors": {name: [..]}}``.
+        """Give the JSON of the curve.
+
+        ``{"n_images", "n_blacklisted", "best": {name: {"threshold", "error"}}, "thresholds": [..],
+        "errors": {name: [..]}}``.
         """
         return {
             "n_images": self.n_images,
@@ -163,9 +172,9 @@ class ThresholdCurve:
 
 
 class ThresholdCurveAccumulator:
-    """Counts images that are wrong at each threshold; holds a few numbers however many images.
+    """Count the images that are wrong at each threshold, in memory that does not grow with them.
 
-    thresholds_T: shares of the maximum, ascending, those of the boxes given.
+    thresholds_T: shares of the maximum, ascending; ``add`` is given the boxes at these.
     """
 
     def __init__(self, thresholds_T: np.ndarray) -> None:
@@ -183,7 +192,7 @@ class ThresholdCurveAccumulator:
     ) -> None:
         """Count one image.
 
-        boxes_T4: of its true class, at each threshold (``boxes_over_thresholds``).
+        boxes_T4: the box of its true class at each threshold (``boxes_over_thresholds``).
         true_boxes_M4: true boxes; an image without one is wrong at every threshold.
         place: of the true class among the five best, 0 to 4; None where it is not there.
         is_blacklisted: whether the official error (top1, top5) leaves it out.
@@ -199,7 +208,7 @@ class ThresholdCurveAccumulator:
             self._wrong_T["top5"] += is_wrong_T | (place is None)
 
     def result(self) -> ThresholdCurve:
-        """Errors of the images so far. UserError where none is left to score."""
+        """Compute the errors over the images so far. Raises UserError where none counts."""
         n_kept = self.n_images - self.n_blacklisted
         if not n_kept:
             raise UserError("no image to score: there is none, or every image is blacklisted")
@@ -212,10 +221,10 @@ class ThresholdCurveAccumulator:
 
 
 class EveryThreshold(Protocol):
-    """Localization error of a run at every threshold of the rule ``box=threshold``.
+    """Score a run by its localization error at every threshold of ``box=threshold``.
 
     The lowest error is at a threshold chosen on the images that are scored (an oracle).
-    thresholds: how many are tried, 0, 1/n, 2/n ...; that of the run comes besides.
+    thresholds: how many are tried: 0, 1/n, 2/n ...; the run's own is tried besides.
     """
 
     name: ClassVar[str] = "threshold_curve"
@@ -225,19 +234,20 @@ class EveryThreshold(Protocol):
         is_number = isinstance(thresholds, int) and not isinstance(thresholds, bool)
         if not (is_number and 2 <= thresholds <= MAX_THRESHOLDS):
             raise UserError(
-                f"protocol.thresholds={thresholds}: is a whole number from 2 to {MAX_THRESHOLDS}"
+                f"protocol.thresholds={thresholds}: must be a whole number from 2 to "
+                f"{MAX_THRESHOLDS}"
             )
         self.n_thresholds = thresholds
 
     def score(self, truth: Truth, given: RunMaps) -> Scored:
-        """Score the maps of a run; warn where they are not those that its boxes came from."""
+        """Score the maps of a run; warn where its boxes did not come from these maps."""
         run, own = given.run, given.run.manifest.threshold
         assert truth.sizes_N2 is not None, "a run knows the size of its images"
         warn_without_box(truth.boxes)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
         thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
         accumulator = ThresholdCurveAccumulator(thresholds_T)
-        differ = []  # images
+        differ = []  # ids of images
         for i, map_hw in enumerate(given.maps):
             width, height = truth.sizes_N2[i].tolist()
             map_HW = resize(map_hw, width, height, run.manifest.interpolation)
@@ -267,7 +277,7 @@ class EveryThreshold(Protocol):
         return Scored(numbers, self._table(curve, own), curves)
 
     def _table(self, curve: ThresholdCurve, own: float | None) -> list[str]:
-        """Write ten thresholds or so, the run's own, and the best of each error."""
+        """Write some ten thresholds, the run's own, and the lowest of each error."""
 
         def row(name: str, values: Iterable[float], form: str = "{:.2f}") -> str:
             return f"{name:>12}" + "".join(f"{form.format(value):>10}" for value in values)

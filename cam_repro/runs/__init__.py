@@ -1,1 +1,1 @@
-"""The seam: what scoring writes and everything after it only reads. Needs no torch."""
+"""Hold run folders: what scoring writes and everything after it only reads. Needs no torch."""

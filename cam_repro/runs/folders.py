@@ -1,4 +1,4 @@
-"""Where results lie, and which of them a new pass would replace.
+"""Name the folders of results, and tell which results a new pass would replace.
 
 Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``.
 """
@@ -25,7 +25,7 @@ NO_MODEL = "none"
 """``model=none``: boxes without a network."""
 
 SCORING = ("saliency", "view", "box")
-"""The groups of settings that decide what a scored pass finds, besides the weights."""
+"""The config groups that, with the weights, decide what a scored pass finds."""
 
 
 def train_folder(runs: Path | str, data: str, model: str) -> Path:
@@ -47,7 +47,7 @@ def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
 
 
 def run_name(model_config: Mapping[str, Any]) -> str:
-    """Say what folders and manifests call a network: its name, and its variant if not the usual.
+    """Give what folders and manifests call a network: its name, and its variant unless the default.
 
     ``vgg_gap`` as torchvision builds it, ``vgg_gap_caffe`` as Caffe does: two networks, whose
     weights do not fit each other.
@@ -58,7 +58,10 @@ def run_name(model_config: Mapping[str, Any]) -> str:
 
 
 def run_folder(path: Path) -> Path | None:
-    """Give the run folder that ``path`` is or whose predictions.parquet it is; None for others."""
+    """Give the run folder that ``path`` stands for: itself, or that of its predictions.parquet.
+
+    None where it is neither.
+    """
     if path.name == "predictions.parquet":
         return path.parent
     return path if any((path / name).is_file() for name in _RUN_FILES) else None
@@ -77,11 +80,12 @@ def is_complete(folder: Path) -> bool:
 def is_scored(
     folder: Path, checkpoint: Path | None, config: Mapping[str, Any], fingerprint: str
 ) -> bool:
-    """Tell whether ``folder`` has the results of this checkpoint, as it is now, by these settings.
+    """Tell whether ``folder`` has the results of this checkpoint by these settings.
 
-    checkpoint: None where the network was not trained here; the weights are not compared then.
-    config: settings of the pass. fingerprint: of the images to be scored. Results without maps
-    are not those of a pass that is to save them.
+    checkpoint: the file as it is now is compared by its hash. None for a network that was not
+    trained here: weights are not compared then.
+    config: settings of the pass. If it saves maps, results without maps do not count.
+    fingerprint: of the images to be scored.
     """
     if not is_complete(folder):
         return False
@@ -99,8 +103,9 @@ def is_scored(
 def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
     """Name the groups of ``SCORING`` in which a scored run and the settings of a pass differ.
 
-    Where either leaves a group open it does not differ. Boxes differ only where the run lacks a
-    rule of ``config`` or has it set otherwise: more boxes than wanted are no difference.
+    A group that either of them leaves open does not differ. Box rules differ only where the run
+    lacks a rule of ``config`` or used other settings for it: rules that only the run has are no
+    difference.
     """
     pairs = {
         "saliency": (there.saliency_settings, config.get("saliency")),
@@ -116,10 +121,10 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise UserError where a pass by ``config`` into ``folder`` would cost results there.
+    """Raise UserError where a pass by ``config`` into ``folder`` would lose results that lie there.
 
-    Those are boxes that the pass does not make or makes otherwise, and maps. Results by the same
-    settings, or by some of them, may be replaced.
+    Lost would be boxes of rules that the pass does not use or uses with other settings, results
+    with other settings of saliency or view, and saved maps. ``overwrite=true`` permits all of it.
     """
     if config.get("overwrite") or not is_complete(folder):
         return

@@ -1,4 +1,4 @@
-"""Anybody's guesses, in whatever form they come, brought into the order of a ground truth."""
+"""Read anybody's guesses, in whatever form, and bring them into the order of a ground truth."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Guesses:
-    """Guesses in the ground truth's order, ``PAD`` (-1) where there is none.
+    """Hold guesses in the ground truth's order, ``PAD`` (-1) where there is none.
 
-    labels_N5: numbers of the same kind as the ground truth's labels; boxes_N54;
-    known_N4: the one box of each image whose class is given.
+    labels_N5: numbers of the same kind as the ground truth's labels; boxes_N54: their boxes;
+    known_N4: the one box of each image for its true class.
     """
 
     labels_N5: np.ndarray
@@ -42,11 +42,11 @@ def read_guesses(path: Path, truth: Truth, rule: str | None, with_labels: bool) 
 
     path: a run folder or its predictions.parquet, Kaggle's CSV, or a text file of the development
         kit. The last is matched line by line, the others by image id.
-    rule: of a run; None is its first.
-    with_labels: whether the labels matter; they are all ``PAD`` where not.
+    rule: the box rule of a run to read; None: its first.
+    with_labels: whether the labels will be used. If not, they are not checked, and may be anything.
 
-    Raises UserError for lines or images that do not match; images that a submission with ids lacks
-    have no guess.
+    Raises UserError for lines or images that do not match. Images that a submission with ids does
+    not name have no guess.
     """
     folder = run_folder(path)
     if folder is not None:
@@ -149,9 +149,10 @@ def _warn_of_unknown(path: Path, labels: Sequence[object]) -> None:
 
 
 def match_ids(ids: Sequence[str], images: Sequence[str], source: Path) -> np.ndarray:
-    """Row among ``ids`` of each of the ground truth's ``images``, int64; -1 where there is none.
+    """Find the row among ``ids`` of each of the ground truth's ``images``, int64; -1 for none.
 
-    Where the names are not the same, folder and suffix do not count (``val/a.JPEG`` is ``a``).
+    If some ids are not among the images, both are compared without folder and suffix
+    (``val/a.JPEG`` is ``a``), as long as these short names are distinct.
     Raises UserError for an id that is no image of the ground truth; warns of images without one.
     """
     known = set(images)
@@ -185,7 +186,7 @@ def match_ids(ids: Sequence[str], images: Sequence[str], source: Path) -> np.nda
 
 
 def _in_order(values_X: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
-    """Rows of an array, ``PAD`` where the row is -1."""
+    """Put the rows of an array in the order of ``rows_N``, ``PAD`` where that is -1."""
     ordered_N = np.full((len(rows_N), *values_X.shape[1:]), PAD, np.int64)
     ordered_N[rows_N >= 0] = values_X[rows_N[rows_N >= 0]]
     return ordered_N

@@ -1,8 +1,8 @@
-"""The manifest of a run: what was run, on which data, how, and where its numbers come from.
+"""Write and read the manifest of a run: what was run, on which data, how, and by what.
 
 ``manifest.json`` is written last, so a folder that has one holds a complete run. There are two
 kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
-this module knows how they look as JSON; all others ask the records. Needs no torch.
+this module knows the keys of the JSON; all others use the records. Needs no torch.
 
 This version writes schema 2 and reads 1 as well. In schema 1 the names and the settings of the box
 rules stood under ``strategies``, and a training run's manifest did not name a schema.
@@ -33,10 +33,10 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredData:
-    """The data set of a scored pass.
+    """Describe the data set of a scored pass.
 
-    fingerprint: of its images and labels: two sets of one name are the same where it is equal.
-    layout: in which form its files lie, in words; None in runs of older versions.
+    fingerprint: a hash of its images and labels: sets of one name are the same if it is equal.
+    layout: how its files are arranged, in words; None in runs of older versions.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ScoredData:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedData:
-    """The data set of a training run: its name, and how many images and classes it has."""
+    """Describe the data set of a training run."""
 
     name: str
     n_train: int
@@ -61,7 +61,7 @@ class TrainedData:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many images have a prediction, and how many could not be read."""
+    """Count the images that have a prediction, and those that could not be read."""
 
     images: int
     skipped: int
@@ -69,19 +69,22 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights: where they lay, and the SHA-256 of the file; None where they are no file."""
+    """Name the weights of a run: their path, and the SHA-256 of that file.
+
+    sha256: None where the weights are no file, as with ``model.weights=torchvision``.
+    """
 
     path: str
     sha256: str | None = None
 
     def as_json(self) -> dict[str, str]:
-        """Give it as the manifest has it: without a SHA-256 where there is none."""
+        """Give what the manifest has of it; the SHA-256 only where there is one."""
         return {"path": self.path, **({"sha256": self.sha256} if self.sha256 else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blacklist:
-    """The images that the official localization error leaves out: how many, and their ids."""
+    """List the images that the official localization error leaves out: number and ids."""
 
     images: int
     ids: list[str]
@@ -89,7 +92,10 @@ class Blacklist:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a run was computed with: device by name, ``fp32`` or ``bf16``, number of processes."""
+    """Describe what a run was computed with.
+
+    device: its name. precision: ``fp32`` or ``bf16``. processes: their number.
+    """
 
     device: str
     precision: str
@@ -98,7 +104,7 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a run comes from.
+    """Record where a run comes from.
 
     command: the command line. git: revision of the source tree, None for an installed wheel.
     versions: of Python and the libraries. created: time in UTC, ISO 8601.
@@ -112,16 +118,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalManifest:
-    """The manifest of one pass of a network over a split, or of boxes without a network.
+    """Hold the manifest of one pass of a network over a split, or of boxes without a network.
 
     model, saliency, view: their names; rules: those of the box rules, in the order asked for.
-    classifies: false without a network; then all below is left at its default.
-    skipped: a line for each image that could not be read.
     submission_labels: what the numbers in the submissions stand for, in words.
+    config: all settings of the pass, as a plain dictionary.
+    skipped: a line for each image that could not be read.
+    classifies: False for boxes without a network; all fields after it keep their defaults then.
     covered: share of an image's area that the view shows the network.
     maps: whether the maps of the true classes were kept.
     seconds, images_per_second: of the pass.
-    config: all settings of the pass, as a plain dictionary.
     """
 
     model: str
@@ -200,7 +206,7 @@ class EvalManifest:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainManifest:
-    """The manifest of a training run.
+    """Hold the manifest of a training run.
 
     iterations, epochs: how long it trained. final: the last line of log.csv, by column.
     parameters: number of weights. skipped: a line for each image that could not be read.
@@ -243,7 +249,7 @@ _OF_NETWORKS = (
     *("covered", "blacklist", "maps", "checkpoint", "seconds", "images_per_second"),
     *("device", "precision", "processes"),
 )
-"""Keys that the manifest of a pass without a network does not have."""
+"""Keys that only the manifest of a pass with a network has."""
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -276,7 +282,7 @@ def read_train_manifest(folder: Path | str) -> TrainManifest:
     keys = _Keys.of_file(Path(folder) / MANIFEST, "train it again with cam-train overwrite=true")
     if "saliency" in keys:
         raise keys.error("is of a scored run: give a folder that cam-train wrote", remedy=False)
-    # Packed data has a manifest too, whose schema has another name.
+    # A folder of packed data has a manifest too, without "schema" and without "iterations".
     keys.expect_schema(keys.values.get("schema", 1 if "iterations" in keys else None))
     return _train_manifest(keys)
 
@@ -296,7 +302,11 @@ _NAMES: dict[type, str] = {
 
 
 def _is_a(value: Any, kind: type) -> bool:
-    """Whether a value read from JSON is of a type; a whole number is a number too, true is none."""
+    """Tell whether a value read from JSON is of a type.
+
+    A whole number is also a float; true and false are bool alone, although Python takes them as
+    int.
+    """
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -304,10 +314,10 @@ def _is_a(value: Any, kind: type) -> bool:
 
 @dataclass
 class _Keys:
-    """An object of a manifest, whose values are asked for by key and type.
+    """Give the values of an object in a manifest by key, checking their types.
 
-    values: the object. path, remedy: what errors name, and what they advise. prefix: the keys that
-    lead to it, as ``data.``.
+    values: the object. path: of the manifest, which errors name; remedy: what they advise.
+    prefix: the keys that lead to the object, as ``data.``.
     """
 
     values: dict[str, Any]
@@ -332,7 +342,7 @@ class _Keys:
         return key in self.values
 
     def error(self, what: str, remedy: bool = True) -> UserError:
-        """Make the error that says something of this manifest."""
+        """Make a UserError that says ``what`` of this manifest, and then the remedy if wanted."""
         return UserError(f"{self.path} {what}" + (f": {self.remedy}" if remedy else ""))
 
     def expect_schema(self, schema: Any) -> None:
@@ -341,13 +351,13 @@ class _Keys:
             raise self.error(f"has schema {schema}, this version reads 1 to {SCHEMA}")
 
     def get(self, key: str, kind: type[Kind]) -> Kind:
-        """Give a value; raises UserError where it is missing or of another type."""
+        """Give a value. Raises UserError where it is missing or of another type."""
         if key not in self.values:
             raise UserError(f"{self.path}: {self.prefix}{key} is missing: {self.remedy}")
         return self._checked(key, self.values[key], kind)
 
     def find(self, key: str, kind: type[Kind]) -> Kind | None:
-        """Give a value, None where it is missing or null; raises UserError for another type."""
+        """Give a value, or None where it is missing or null. Raises UserError for another type."""
         value = self.values.get(key)
         return None if value is None else self._checked(key, value, kind)
 
@@ -375,8 +385,8 @@ class _Keys:
 def _from_schema_1(values: dict[str, Any]) -> None:
     """Bring the box rules of schema 1 into the form of schema 2, in place.
 
-    Their names were called strategies. Their settings lay a level deeper, under the same word,
-    and the keys of some began with the name of the rule.
+    Their names stood under ``strategies``, now ``rules``. Their settings stood under
+    ``config.box.strategies``, now ``config.box``, and the keys of some began with the rule's name.
     """
     if "strategies" in values:
         values["rules"] = values.pop("strategies")
@@ -388,9 +398,9 @@ def _from_schema_1(values: dict[str, Any]) -> None:
 
 
 def _short_keys(rule: Any) -> Any:
-    """Take the name of the rule from its keys: ``dt_thresholds`` becomes ``thresholds``."""
+    """Take the rule's name off its keys: ``dt_thresholds`` becomes ``thresholds``."""
     if not isinstance(rule, dict):
-        return rule  # what is wrong is said where it is read
+        return rule  # the error is raised later, where the value is read
     return {re.sub("^(dt|graphcut)_", "", key): value for key, value in rule.items()}
 
 
@@ -439,7 +449,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
 
 
 def _scored_data(keys: _Keys) -> ScoredData:
-    has_boxes = keys.find("has_boxes", bool)  # as layout it is not in runs of older versions
+    has_boxes = keys.find("has_boxes", bool)  # runs of older versions lack it, as layout
     return ScoredData(
         name=keys.get("name", str),
         is_ilsvrc=keys.get("is_ilsvrc", bool),
@@ -491,7 +501,7 @@ def _provenance(keys: _Keys) -> Provenance:
 
 
 def _pass_config(keys: _Keys) -> Settings:
-    """Check the settings that ``EvalManifest`` is asked for: those of view, saliency and boxes."""
+    """Check the types of those settings that ``EvalManifest`` has properties for."""
     keys.find("view", dict)
     keys.find("saliency", dict)
     if keys.find("box", dict) is not None:

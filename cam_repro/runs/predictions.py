@@ -1,6 +1,6 @@
-"""THE SEAM: what scoring writes and everything after it only reads. Needs no torch.
+"""Write and read a run's predictions: scoring writes them, everything after it only reads them.
 
-A run folder holds
+Needs no torch. A run folder holds
 
 ``predictions.parquet``
     one row an image, in file-name order: ``id``, ``width``, ``height``, ``label`` (class index,
@@ -48,7 +48,7 @@ MAPS = "maps"
 
 @dataclass
 class RuleTable:
-    """Guesses of one rule for N images.
+    """Hold the guesses of one box rule for N images.
 
     classes_N5: class indices, int32 (N, 5); boxes_N54: int32 (N, 5, 4); gt_known_N4: int32 (N, 4).
     ``PAD`` (-1) fills what is not there.
@@ -61,9 +61,9 @@ class RuleTable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions(Truth):
-    """What a run found: the truth of its images, which travels with it, and its guesses.
+    """Hold what a run found: its guesses, with the truth of its images.
 
-    Its ``sizes_N2`` are those of the images as they were read, and none is 0.
+    ``sizes_N2`` holds the sizes of the images as they were read, none of them 0.
 
     classes_N5: the best five classes, best first, int32, ``PAD`` where the data set has fewer.
     probabilities_N5: float32, 0 there. rules: the guesses by box rule.
@@ -76,9 +76,9 @@ class Predictions(Truth):
 
 
 def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
-    """Rows of ``predictions.parquet``: a twentieth of the memory of the objects.
+    """Make the rows of ``predictions.parquet``, which take a twentieth of the objects' memory.
 
-    rules: the names of those that every prediction has.
+    rules: names of box rules; every prediction must have exactly these.
     """
     _assert_sound(predictions, rules)
 
@@ -115,14 +115,14 @@ def write_predictions(
     missing: Sequence[str] = (),
     maps: Path | None = None,
 ) -> None:
-    """Write a run folder. Rows are sorted by id, so that any order of arrival gives one result.
+    """Write a run folder. Rows are sorted by id, so the order in which they come does not matter.
 
     predictions: rows made by ``to_arrow``, one an image.
     manifest: its ``rules`` names the rules of the rows, its ``counts.images`` is their number.
-    classes: those of the data set, whose labels the submissions carry; class index + 1 where None.
-    missing: ids of images without a prediction: an empty line each in the submissions, which must
-    have a line for every image of the split.
-    maps: a folder of the images' maps, on the same disk, which becomes the run's.
+    classes: the data set's, whose labels the submissions carry; where None, class index + 1.
+    missing: ids of images without a prediction. Submissions must have a line for every image of the
+        split, and have an empty one for these.
+    maps: a folder of the images' maps, on the same disk; it is moved into the run folder.
     """
     folder = Path(folder)
     ids: list[str] = predictions["id"].to_pylist()
@@ -132,11 +132,11 @@ def write_predictions(
     predictions = predictions.combine_chunks()
     assert len(set(ids)) == len(ids), "an image was scored twice"
     assert manifest.counts.images == len(ids), "manifest counts other images"
-    # An older run's manifest must not vouch for half of a new one.
+    # With an older run's manifest a half-written folder would count as complete.
     folder.mkdir(parents=True, exist_ok=True)
     replaces_run = (folder / MANIFEST).is_file()
     (folder / MANIFEST).unlink(missing_ok=True)
-    if replaces_run:  # without a manifest they are not ours to take away
+    if replaces_run:  # without a manifest these files may not be a run's
         (folder / SCORES).unlink(missing_ok=True)
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
@@ -156,9 +156,9 @@ def write_predictions(
 
 
 class _Guesses(Sequence):
-    """The guesses of one rule for each image named, made as they are read: none is kept.
+    """Give the guesses of one box rule image by image, built when asked for, to save memory.
 
-    ids: sorted; those without a row have no guesses.
+    ids: the images, in order. rows: the ids of the rows; an image without a row has no guesses.
     """
 
     def __init__(self, ids: list[str], rows: list[str], predictions: pa.Table, rule: str) -> None:
@@ -190,7 +190,8 @@ def _write_submissions(
 ) -> None:
     """Write a text file for the development kit and, for the server, a CSV for Kaggle.
 
-    What goes to a server is read back first: there are few tries, and no labels to notice by.
+    Files for the server are read back and checked: it allows few tries, and as its labels are not
+    public, a mistake cannot be noticed here by a bad score.
     """
     labels_C = None if classes is None else classes.submission_labels_C
     text, table = (folder / f"submission_{rule}.{suffix}" for suffix in ("txt", "csv"))
@@ -204,14 +205,14 @@ def _write_submissions(
 def read_predictions(folder: Path | str) -> Predictions:
     """Read a run folder.
 
-    Raises UserError where the manifest is missing or of another schema, and where the rows are
-    missing, damaged, or not as many as the manifest says.
+    Raises UserError where the manifest is missing or of a schema that is not read, and where the
+    rows are missing, damaged, or not as many as the manifest says.
     """
     folder = Path(folder)
     manifest = read_eval_manifest(folder)
     path, again = folder / PARQUET, "score the run again with cam-eval"
     try:
-        # pq.read_table would import pyarrow.dataset and to_numpy() pandas, which take 0.3 s.
+        # pq.read_table would import pyarrow.dataset, and to_numpy() pandas: 0.3 s in all.
         with pq.ParquetFile(path) as file:
             read = _from_arrow(file.read(), manifest)
     except FileNotFoundError:
@@ -227,8 +228,8 @@ def read_predictions(folder: Path | str) -> Predictions:
 def run_classes(manifest: EvalManifest) -> ClassTable:
     """Give the classes of a run by its manifest.
 
-    ILSVRC's where there are 1,000 and the submissions carry ids of the development kit; else
-    classes without WordNet ids, called ``class 0`` ..., whose labels are class index + 1.
+    They are ILSVRC's where there are 1,000 and the submissions carry ids of the development kit.
+    Else they have no WordNet ids, are called ``class 0`` ..., and their labels are class index + 1.
     """
     n_classes = manifest.data.n_classes
     shipped = ilsvrc_classes()
@@ -240,7 +241,7 @@ def run_classes(manifest: EvalManifest) -> ClassTable:
 
 
 def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
-    """Our own invariants."""
+    """Assert that predictions have all rules, at most five guesses, and boxes in the image."""
     for prediction in predictions:
         assert set(prediction.rules) == set(names), prediction.id
         assert len(prediction.classes) == len(prediction.probabilities) <= MAX_GUESSES
@@ -281,14 +282,14 @@ def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
 
 
 def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A list column as all its values one after another and the length of each list (null: 0)."""
+    """Give all values of a list column, one after another, and each list's length (null: 0)."""
     column = table[name].combine_chunks()
     values = np.from_dlpack(pc.list_flatten(column))
     return values, np.diff(np.from_dlpack(column.offsets)).astype(np.int64)
 
 
 def _padded(table: pa.Table, name: str, width: int, fill: int) -> np.ndarray:
-    """A list column as an array (N, width), short lists filled up."""
+    """Give a list column as an array (N, width), short lists filled up with ``fill``."""
     values, lengths_N = _ragged(table, name)
     if lengths_N.max(initial=0) > width:
         raise ValueError(f"{name} holds more than {width} values")

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, revision, hardware, command."""
+"""Record where a number comes from: command, revision, versions, time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow"
 
 
 def git_revision() -> str | None:
-    """Give the revision of the source tree that the package runs from, None for a wheel."""
+    """Give the revision of the source tree that the package runs from; None for a wheel."""
     source = Path(cam_repro.__file__).resolve().parents[1]
     if not (source / ".git").exists():
         return None

@@ -12,13 +12,13 @@ from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classe
 
 
 class Backprop(Saliency):
-    """Compute |d S_c / d input|, the maximum over the colours, at the input's own size.
+    """Compute the maximum of |d S_c / d input| over the colours, at the input's own size.
 
     S_c is the class score before the softmax, as in the source.
 
     blur: standard deviation of a Gaussian that smooths the map, as a share of the input's side;
-        0 leaves the gradient as it is: speckled, so that a threshold finds specks. The paper does
-        not say how it made boxes of these maps.
+        0: no smoothing. Raw gradients are speckled, and a threshold then finds single specks.
+        The paper does not say how it made boxes of these maps.
     """
 
     name = "backprop"

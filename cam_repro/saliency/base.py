@@ -36,9 +36,9 @@ class Saliency(ABC):
         """Classify images, choose classes by the logits, and explain these, in one forward pass.
 
         x_NCHW: normalised input. select: chooses the R classes of each image, given logits_NC.
-        Returns logits_NC and maps_NRhw, float32. The maps may have any size h x w; stretched over
-        the input, each value lies where it belongs. They are raw: not rectified and not normalised,
-        unless the method's own equation says so.
+        Returns logits_NC and maps_NRhw, float32. The maps may have any size h x w: each is
+        stretched over the whole input later. They are raw: not rectified and not normalised, unless
+        the method's own equation says so.
         """
 
     def supports(self, network: CamNetwork) -> bool:

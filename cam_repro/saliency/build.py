@@ -9,7 +9,7 @@ from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 
 DEFAULTS = ("cam", "backprop")
-"""The methods of the paper's Table 2, by preference; the last one works on every network."""
+"""The methods of the paper's Table 2, by preference; the last works on every network."""
 
 
 def build_saliency(name: str) -> Saliency:
@@ -19,6 +19,6 @@ def build_saliency(name: str) -> Saliency:
 
 
 def default_saliency(network: CamNetwork) -> Saliency:
-    """Build the method for a network where the user names none: the first default that works."""
+    """Build the first of ``DEFAULTS`` that works on a network: used where the user names none."""
     methods = (build_saliency(name) for name in DEFAULTS)
     return next(method for method in methods if method.supports(network))

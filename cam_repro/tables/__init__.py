@@ -1,4 +1,4 @@
-"""The paper's tables, filled from predictions on disk. Needs neither torch nor the images."""
+"""Fill the paper's tables from predictions on disk. Needs neither torch nor the images."""
 
 from cam_repro.tables.all_runs import runs_sheet
 from cam_repro.tables.build import Run, Table, build_tables, find_runs, has_runs

@@ -1,4 +1,4 @@
-"""One table of all scored runs of a data set, also of those that no row of the paper's wants."""
+"""Make one table of all scored runs of a data set, also of those in no table of the paper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class _Scored:
-    """One box rule of a run and its errors in percent: those of ``_ERRORS`` that it has."""
+    """Hold one box rule of a run and its errors in percent: those of ``_ERRORS`` that it has."""
 
     run: Run
     rule: str
@@ -34,8 +34,8 @@ class _Scored:
 def runs_sheet(runs: list[Run]) -> Sheet:
     """Make ``runs.csv``: a line for each box rule of each run.
 
-    Localization errors are empty where there are no true boxes; without a network (``model=none``)
-    all but GT-known are. A run without labels has no errors, and so no line.
+    Without true boxes the localization errors are empty; without a network (``model=none``) all
+    errors but GT-known are. A run without labels has no errors, and so no line.
     """
     lines = [line for run in runs for line in _scores(run)]
     rows = [

@@ -1,4 +1,4 @@
-"""From run folders to filled tables. Which run fills which row is data: see paper.py."""
+"""Fill the paper's tables from run folders. Which run fills which row is data, in paper.py."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A scored run: its name (the folder relative to the runs folder) and its predictions."""
+    """Hold a scored run: its name (the folder relative to the runs folder) and predictions."""
 
     name: str
     table: Predictions
 
     @property
     def manifest(self) -> EvalManifest:
-        """Where it came from."""
+        """The manifest: where the run came from."""
         return self.table.manifest
 
     @property
@@ -61,12 +61,12 @@ class Run:
 
     @cached_property
     def cls_outcomes(self) -> dict[str, np.ndarray]:
-        """What ``metrics.scores.cls_outcomes`` finds: which images are wrong."""
+        """The images that are classified wrongly, as ``metrics.scores.cls_outcomes`` has them."""
         return cls_outcomes(self.table)
 
     @cached_property
     def loc_outcomes(self) -> dict[str, dict[str, np.ndarray]]:
-        """What ``metrics.scores.loc_outcomes`` finds, by box rule; several tables want the same."""
+        """By box rule, what ``metrics.scores.loc_outcomes`` finds; kept for several tables."""
         return {name: loc_outcomes(self.table, name) for name in self.table.rules}
 
     @property
@@ -76,7 +76,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Number:
-    """An error of ``n`` images and its 95 % interval, percent."""
+    """Hold an error over ``n`` images and its 95 % interval, in percent."""
 
     error: float
     low: float
@@ -86,7 +86,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table and what fills it; no run and no numbers where nothing does.
+    """Hold a row of a table and what fills it; no run and no numbers where nothing does.
 
     settings: those of the run that differ from the source's or from the defaults.
     """
@@ -98,15 +98,15 @@ class Line:
 
     @property
     def n(self) -> int:
-        """Number of images that its errors are of: without those blacklisted in localization."""
+        """Number of images that its errors are of: in localization, those not blacklisted."""
         return self.numbers[0].n if self.numbers else 0
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, filled for one data set by one source.
+    """Hold a table of the paper, filled for one data set by one source.
 
-    is_ilsvrc: whether our numbers and the paper's are of the same data set.
+    is_ilsvrc: whether our numbers are of ILSVRC, as the paper's are.
     """
 
     paper: PaperTable
@@ -119,10 +119,10 @@ class Table:
 def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[Run]]:
     """Find the scored runs of each data set, in the order of their names.
 
-    They lie in ``<runs>/<data>/<model>/eval/<run>/``; what a run is stands in its manifest, and
-    folder names do not count. What cannot be read is left out with a warning. So are runs of
-    another version of the data set (other images under the same name): of several versions the
-    one that most runs are of stays.
+    They lie in ``<runs>/<data>/<model>/eval/<run>/``. What a run is stands in its manifest; the
+    names of folders do not count. Runs that cannot be read are left out with a warning. A data set
+    may have runs of several versions (other images under the same name): only those of the version
+    with most runs are kept, the others are left out with a warning.
 
     data: one data set, or None for each that has runs. Raises UserError where nothing is left.
     """
@@ -172,9 +172,9 @@ def has_runs(source: Source, runs: list[Run]) -> bool:
 
 
 def _of_one_version(runs: list[Run]) -> list[Run]:
-    """Keep the runs whose data has the most common fingerprint of their split.
+    """Keep, for each split, the runs whose data has the most common fingerprint.
 
-    Of fingerprints that are equally common, that of the newest run.
+    Of fingerprints that are equally common, the one of the newest run counts.
     """
     kept = []
     for split in sorted({run.split for run in runs}):
@@ -220,7 +220,7 @@ def _fits(run: Run, wanted: WantedRun) -> bool:
 
 
 def _age(run: Run) -> tuple[str, str]:
-    """Give what sorts the newest last: times of ISO 8601 in UTC sort as text."""
+    """Give a key that sorts the newest run last: UTC times in ISO 8601 sort as text."""
     return run.manifest.provenance.created, run.name
 
 

@@ -1,4 +1,4 @@
-"""Tables 1 to 3 of the paper as data: its numbers, rows and their order, and our run for each.
+"""Hold Tables 1 to 3 of the paper: its numbers, its rows in order, and our run for each row.
 
 Zhou, Khosla, Lapedriza, Oliva, Torralba, "Learning Deep Features for Discriminative
 Localization", CVPR 2016. All numbers are errors in percent.
@@ -13,7 +13,7 @@ from cam_repro.runs.folders import DEFAULT_VARIANT, run_name
 
 @dataclass(frozen=True)
 class WantedRun:
-    """The scored run that fills a row: a network, a saliency method and, for boxes, a box rule.
+    """Name the run that fills a row: a network, a saliency method and, for boxes, a box rule.
 
     Here as the paper describes it; sources.py turns it into what the authors' code does.
     """
@@ -31,10 +31,10 @@ class WantedRun:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table.
+    """Hold one row of a table.
 
     paper: its numbers, one a column. wanted: the runs that may fill it, best first; none where the
-    row is a citation that nothing here trains.
+    paper cites the number of a network that nothing here trains.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Row:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper.
+    """Hold one table of the paper.
 
     stem: name of its file. header: its first columns, as the paper writes them.
-    columns: ``top1``/``top5``, the columns with numbers. paper_split: the ILSVRC split that the
-    paper's numbers are of; splits: ours, best first. caption: names of box rules in braces become
-    those of the source.
+    columns: the columns with numbers, ``top1`` or ``top5``. paper_split: the ILSVRC split that the
+    paper's numbers are of. splits: the splits that our numbers may be of, best first.
+    caption: a box rule's name in braces is replaced by the rule that the source uses for it.
     """
 
     stem: str
@@ -65,7 +65,7 @@ class PaperTable:
 
 
 def _cls(name: str, model: str, top1: float, top5: float) -> Row:
-    # Saliency does not change a network's classes: a network that has no CAM was run with Backprop.
+    # The saliency method does not change the classes; a network without CAM was run with Backprop.
     return Row(name, (top1, top5), (WantedRun(model, "cam"), WantedRun(model, "backprop")))
 
 
@@ -157,7 +157,7 @@ TABLES = (TABLE1, TABLE2, TABLE3)
 def runs_of_the_tables() -> list[tuple[str, str]]:
     """List the (model, saliency) of every run that Tables 2 and 3 want, in their order, each once.
 
-    Table 1 wants no other: a network's classes do not depend on the saliency method.
+    Table 1 wants no others: a network's classes do not depend on the saliency method.
     """
     wanted = [
         (run.model, run.saliency)

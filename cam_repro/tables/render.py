@@ -1,4 +1,4 @@
-"""The paper's tables as sheets: by one source alone, or by both side by side."""
+"""Lay out the paper's tables as sheets: by one source alone, or by both side by side."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SHORT = {"top1": "top-1", "top5": "top-5"}
 
 
 def paper_sheet(table: Table) -> Sheet:
-    """Write a table by one source: ``table1.csv``, and ``table1_authors.csv`` for the authors'.
+    """Write a table by one source: ``table1.csv``, or ``table1_authors.csv`` by the authors' code.
 
-    CSV, percent with two decimals: the paper's own columns with our numbers, then per number the
-    paper's, the difference (ours - paper, only where both are of ILSVRC) and the 95 % interval,
-    then n and where from.
+    The CSV has first the paper's own columns with our numbers. Then come, for each number, the
+    paper's, the difference (ours - paper, only where both are of ILSVRC) and the 95 % interval;
+    then n and the run. All errors are in percent with two decimals.
     """
     paper = table.paper
     columns = [_SHORT[column] for column in paper.columns]
@@ -104,7 +104,7 @@ def _caption(table: Table) -> str:
 
 
 def _differences(table: Table, line: Line) -> list[str]:
-    """Subtract: ours - paper, both as printed; nothing where there is nothing to compare."""
+    """Subtract ours - paper, both as printed; nothing where there is nothing to compare."""
     if not table.is_ilsvrc:
         return []
     return [
@@ -164,7 +164,7 @@ def _origins(data: str, ours: tuple[Line, Line]) -> list[str]:
 
 
 def _points(paper: Line, authors: Line, i: int) -> str:
-    """Subtract: authors - paper, both as printed; nothing without both, of the same split."""
+    """Subtract authors - paper, both as printed; nothing unless both are of the same split."""
     if paper.run is None or authors.run is None or paper.run.split != authors.run.split:
         return ""
     return f"{round(authors.numbers[i].error, 2) - round(paper.numbers[i].error, 2):+.2f}"
@@ -205,13 +205,13 @@ def _count(table: Table) -> str:
 
 
 def _splits(table: Table) -> list[str]:
-    """List the splits of the runs in a table; the one that it would take where there are none."""
+    """List the splits of the runs in a table; where it has none, the last that it would take."""
     splits = sorted({line.run.split for line in table.lines if line.run})
     return splits or [table.paper.splits[-1]]
 
 
 def _csv_head(table: Table, name: str) -> str:
-    """Head a column of the paper's numbers; says of which images where ours are of others."""
+    """Name a column of the paper's numbers, with their split where ours are not of ILSVRC."""
     return name if table.is_ilsvrc else f"{name} (ILSVRC {table.paper.paper_split})"
 
 

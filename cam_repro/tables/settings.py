@@ -1,4 +1,4 @@
-"""The settings of a run that are not the defaults, for its row to name."""
+"""List the settings of a run that are not the defaults, to be named in its row."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cam_repro.runs.manifest import EvalManifest
 
 
 def changed_settings(manifest: EvalManifest, rule: str) -> list[str]:
-    """List the settings of maps and boxes that differ from those of configs/.
+    """List the settings of saliency method, view and box rule that differ from those of configs/.
 
     As words of a command line: ``["box.threshold.threshold=0.3"]``.
 
-    manifest: of the run. rule: one of its box rules; the others do not count. Nothing is said of a
-    saliency method, a view or a box rule that configs/ does not have.
+    manifest: of the run. rule: one of its box rules; the settings of others are not listed. Nor are
+    those of a method, view or rule that configs/ does not have.
     """
     used = {
         ("saliency", manifest.saliency): manifest.saliency_settings,

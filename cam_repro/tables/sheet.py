@@ -1,4 +1,4 @@
-"""A table as text: CSV with everything in it, Markdown for a terminal of 100 columns."""
+"""Write tables as text: CSV with everything, Markdown for a terminal of 100 columns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as it is written.
+    """Hold a table as it is written.
 
-    stem: name of its CSV file. header, rows: the CSV. text: the same as Markdown, to be read.
+    stem: name of its CSV file. header, rows: the CSV. text: the main columns, as Markdown.
     is_empty: whether no run fills any of its rows.
     """
 
@@ -52,12 +52,12 @@ def write_sheets(sheets: list[Sheet], folder: Path | str) -> list[str]:
 
 @dataclass
 class Footnotes:
-    """Numbered notes under a table; equal notes share a number."""
+    """Number the notes under a table; equal notes share a number."""
 
     notes: list[str] = field(default_factory=list)
 
     def mark(self, parts: Iterable[str]) -> str:
-        """Note the parts; returns the mark to put behind a cell, `` [1]``, nothing for no parts."""
+        """Note the parts; give the mark to put behind a cell: `` [1]``, or nothing for no parts."""
         note = ", ".join(parts)
         if not note:
             return ""
@@ -79,7 +79,7 @@ def paragraph(text: str) -> str:
 
 
 def grid(head: list[str], body: list[list[str]], left: int) -> str:
-    """Draw a Markdown table with aligned columns, the first ``left`` of them to the left."""
+    """Draw a Markdown table with aligned columns: the first ``left`` flush left, others right."""
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -99,7 +99,7 @@ def short(percent: float) -> str:
 
 
 def counted(counts: Iterable[int]) -> str:
-    """Say how many images the lines of a table are of: ``n = 500``."""
+    """Say how many images the lines of a table cover: ``n = 500``."""
     distinct = sorted(set(counts))
     if not distinct:
         return "no run yet"

@@ -1,4 +1,4 @@
-"""Two sources for a row of the tables: what the paper says, and what its authors' code does.
+"""Define the two sources for a row of the tables: the paper, and its authors' code.
 
 Zhou et al. (CVPR 2016) describe one way from an image to a box; the code that they released takes
 another. So it depends on the source which runs fill a row.
@@ -14,11 +14,11 @@ from cam_repro.tables.paper import Row, WantedRun
 
 @dataclass(frozen=True)
 class Source:
-    """How the rows of the tables are made.
+    """Say how the rows of the tables are made by one source.
 
-    view: how the image is shown to the networks. rules: the box rule that stands for each one that
-    paper.py names. variants: of a network (``model.variant``), best first; a later one stands in
-    where the first was not run.
+    view: how the image is shown to the networks. rules: for each box rule that paper.py names, the
+    rule that this source uses. variants: of a network (``model.variant``), best first; a later one
+    is used where the first was not run.
     """
 
     name: str

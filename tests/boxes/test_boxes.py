@@ -470,7 +470,7 @@ def test_center_guesses_one_box_for_the_five_best():
 
 @pytest.mark.parametrize("scale", [0, -0.5, 1.01, 75, float("nan"), "half"])
 def test_a_scale_is_a_share_of_the_sides(scale):
-    with pytest.raises(UserError, match=rf"^box\.center\.scale={scale}: is a share"):
+    with pytest.raises(UserError, match=rf"^box\.center\.scale={scale}: must be a share"):
         Center(scale)
 
 

@@ -294,7 +294,7 @@ def test_without_the_image_there_is_no_box():
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "5"])
 def test_settings_are_positive_integers(name, value):
     with pytest.raises(
-        UserError, match=rf"^box\.graphcut\.{name}={value}: is an integer of at least 1"
+        UserError, match=rf"^box\.graphcut\.{name}={value}: must be an integer of at least 1"
     ):
         GraphCut(**{name: value})
 

@@ -329,7 +329,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ),
         (
             [FILES[1], "protocol=max_box_acc", "protocol.multi_contour=2"],
-            "protocol.multi_contour=2: is true or false",
+            "protocol.multi_contour=2: must be true or false",
         ),
         ([*FILES, "maps=m.npy"], "maps is not used by protocol=clsloc: leave it out"),
         (

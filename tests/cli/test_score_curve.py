@@ -233,7 +233,7 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
         *(
             (
                 ["submission=run", f"protocol.thresholds={n}"],
-                f"protocol.thresholds={n}: is a whole number from 2 to 10000",
+                f"protocol.thresholds={n}: must be a whole number from 2 to 10000",
             )
             for n in (1, 0, 99999, 0.2, True)
         ),

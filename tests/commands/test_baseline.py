@@ -177,7 +177,7 @@ def test_a_scale_that_is_none(truth, command):
     done = command("eval", "model=none", "box=center", "box.center.scale=2", *truth())
     assert done.status == 1
     assert len(done.errors) == 1
-    assert "box.center.scale=2: is a share of the image's sides" in done.errors[0]
+    assert "box.center.scale=2: must be a share of the image's sides" in done.errors[0]
 
 
 def test_the_default_boxes_need_a_network(compose_config, truth):
@@ -224,7 +224,7 @@ def test_cam_score_finds_the_same(score, truth, command):
 
 
 def test_as_ground_truth_of_ilsvrc_it_knows_the_kits_ids(score, truth, command, tmp_path):
-    """Class index 65 has id 490 (FACTS), and is not line 66 of anything."""
+    """Class index 65 has id 490 in the development kit: the label is neither 65 nor 66."""
     header = HEADER.replace("label", "class_index")
     folder = score(*truth("a,100,100,65,0 0 99 99\n", header))
     (tmp_path / "guess.txt").write_text("66 0 0 99 99 490 0 0 99 99\n")
