@@ -70,7 +70,7 @@ class ClassTable:
 
     @cached_property
     def _index_by_label(self) -> np.ndarray:
-        """Class index by submission label, int32; ``NO_LABEL`` for numbers that are no label."""
+        """Give the class index of each submission label, int32; ``NO_LABEL`` in the gaps."""
         labels_C = self.submission_labels_C
         indices = np.full(int(labels_C.max(initial=0)) + 1, NO_LABEL, np.int32)
         indices[labels_C] = np.arange(len(self), dtype=np.int32)
@@ -124,7 +124,7 @@ def ilsvrc_classes() -> ClassTable:
     with SHIPPED.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
     ids_C = np.array([int(row[1]) for row in rows], np.int32)
-    ids_C.setflags(write=False)  # one array for the whole process
+    ids_C.setflags(write=False)  # cached: all callers share this array
     return ClassTable(
         wnids=tuple(row[0] for row in rows),
         names=tuple(row[2] for row in rows),

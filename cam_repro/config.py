@@ -96,8 +96,8 @@ def hydra_words(
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
-    Raises UserError where ``cam-train`` names a recipe that does not exist, which Hydra would
-    ignore without a word, and where ``box=`` of ``cam-eval`` is malformed.
+    Raises UserError where ``cam-train`` names a recipe that does not exist, because Hydra would
+    silently ignore it, and where ``box=`` of ``cam-eval`` is malformed.
     """
     if command == "eval":
         return _words_of_boxes(words)

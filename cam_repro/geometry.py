@@ -25,8 +25,8 @@ def paired_iou(a_X4: np.ndarray, b_X4: np.ndarray) -> np.ndarray:
     area_a = (a_x1 - a_x0 + 1) * (a_y1 - a_y0 + 1)
     area_b = (b_x1 - b_x0 + 1) * (b_y1 - b_y0 + 1)
     union = area_a + area_b - intersection
-    # Where the intersection has a pixel, so has the union: the division below is safe there. For
-    # integers of this size it is also exact enough that ">= 0.5" means 2 * intersection >= union.
+    # Where boxes overlap the union is not 0. For areas of images the division is exact enough that
+    # ">= 0.5" means 2 * intersection >= union.
     return np.where(intersection > 0, intersection / np.where(intersection > 0, union, 1), 0.0)
 
 

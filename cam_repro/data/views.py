@@ -139,7 +139,7 @@ class Ten(View):
         size = self.input_size
         frames = np.zeros((maps_VRhw.shape[1], self.resize_size, self.resize_size), np.float32)
         divisor_HW = np.maximum(self._times_seen(), 1) if self.divide_by_coverage else 1
-        # One class at a time: its ten crops fit into a processor's cache, those of all do not.
+        # One class at a time: its ten maps fit into a processor's cache, those of all do not.
         for r, frame_HW in enumerate(frames):
             crops_VHW = enlarge(maps_VRhw[:, r], size, self.interpolation)
             np.abs(crops_VHW, out=crops_VHW)

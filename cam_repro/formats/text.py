@@ -163,7 +163,7 @@ class Words:
 
     def _only(self, wanted_W: np.ndarray) -> bytes:
         """Give the text with blanks in place of all words but those wanted."""
-        # The bytes of a word end where the next word starts.
+        # The length of a word is counted up to the start of the next word, blanks included.
         lengths = np.diff(self._starts_W, prepend=0, append=len(self._data))
         wanted_X = np.repeat(np.concatenate([[False], wanted_W]), lengths)
         bytes_X = np.frombuffer(self._data, np.uint8)

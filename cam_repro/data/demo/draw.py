@@ -74,7 +74,7 @@ NEUTRAL: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
 class DemoClass:
     """Hold a class.
 
-    wnid: an id in WordNet's form that is no noun's: offsets of nouns end below 16 million.
+    wnid: an id in WordNet's form that no noun has: the offsets of nouns are below 16 million.
     """
 
     wnid: str
@@ -247,7 +247,7 @@ def _paint(canvas_3HW: np.ndarray, piece: _Piece) -> Mask:
 
     n_inside, n_light = _count(inside), _count(light)
     paint_3HW = n_light * piece.light + (n_inside - n_light) * piece.dark
-    # Lit from one side: up to a quarter brighter or darker at the ends.
+    # Lit from one side: at the end of each axis brighter or darker by up to ``shade`` / 256.
     shade = 256 + (u[::2, ::2] * piece.shade[0] + v[::2, ::2] * piece.shade[1]) // ONE
     window_3HW = canvas_3HW[:, y0:y1, x0:x1]
     window_3HW *= 4 - n_inside

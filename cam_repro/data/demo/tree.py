@@ -178,8 +178,8 @@ def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: i
     """Give the data set's folder, ``<cache>/demo-<version>-<settings hash>``; make it on first use.
 
     cache: default ``$CAM_REPRO_CACHE``, else ``$XDG_CACHE_HOME/cam_repro``, else
-    ``~/.cache/cam_repro``. settings: those of ``make_demo``. Two processes may call this at once:
-    both get the folder that is complete first.
+    ``~/.cache/cam_repro``. settings: those of ``make_demo``. If two processes make it at once, the
+    one that is done first wins, and both give the same complete folder.
 
     Raises UserError where a setting is unknown or impossible.
     """

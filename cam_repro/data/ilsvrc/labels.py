@@ -36,10 +36,13 @@ def find_classes(
 ) -> ClassTable:
     """Find the data set's classes.
 
-    They are those of the tree's own list, or else of its class folders of training images. In a
-    tree that has neither, the classes of the validation images (by class folders, or else by
-    annotations) decide: if all are among the development kit's classes, or among ILSVRC's 1,000,
-    these are the data set's; otherwise it has the classes of the validation images only.
+    They come from the first of these that the tree has: its own list; class folders of training
+    images; class folders of validation images; the development kit's meta file; annotations of the
+    validation images.
+
+    Validation images may show only a part of the classes. So if all classes found by their folders
+    or annotations are among the development kit's, or else among ILSVRC's 1,000, the data set has
+    all of the kit's or ILSVRC's classes.
 
     wanted: the setting ``data.classes``: ``ilsvrc``, or a file in place of the tree's list.
     annotations: of the validation images, if they have been read. cache: as of
