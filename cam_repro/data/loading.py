@@ -32,10 +32,10 @@ PRELOAD_LIMIT_BYTES = 2 * 2**30
 
 
 class PreparedImages(Dataset):
-    """Do the part of the preparation that never changes, and keep the results in memory or not.
+    """Prepare images by the steps that never change, and keep the results in memory if asked.
 
-    Where a file is unreadable, its error takes the place of its pixels: the training or evaluation
-    loop decides whether to stop, and counts the errors.
+    An unreadable file is no exception here: its error takes the place of its pixels, so that the
+    training or evaluation loop can decide whether to stop, and count such files.
     """
 
     def __init__(self, images: ImageSet, preload: str) -> None:

@@ -1,4 +1,4 @@
-"""Read text files of numbers, and CSV files; submissions, boxes and truths are read with it.
+"""Read text files of numbers, and CSV files, for the readers of submissions, boxes and truths.
 
 For speed, NumPy or the csv module reads a text as a whole. The line at fault is looked for only
 after that has failed.

@@ -142,7 +142,10 @@ class _SplitCheck:
         return report
 
     def _is_of_another_split(self, annotations: Annotations) -> bool:
-        """Tell whether several splits share these annotations, and none is of this split."""
+        """Tell whether splits share these annotations, and none of them is of this split's images.
+
+        ``data.boxes=`` may name one folder or file, which is then taken for train and for val.
+        """
         boxes = self.layout.boxes
         shared = list(boxes.values()).count(boxes[self.split]) > 1
         return shared and bool(annotations.ids) and not any(annotations.ids_for(self.files))
@@ -199,7 +202,7 @@ class _SplitCheck:
 
 
 def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
-    """Give the files that are listed and on disk; enter in ``found`` those that are only one."""
+    """Give the files both listed and on disk; enter in ``found`` the other files of either kind."""
     there, names = set(files_in(folder)), set(listed)
     found["missing"] = sorted(names - there)
     found["not_listed"] = sorted(there - names)
