@@ -1,4 +1,4 @@
-"""The classes of a data set, and the only place where the three ways to name them are converted.
+"""Name the classes of a data set, and convert between the three ways to name one.
 
 WordNet id
     ``n01751748``: names the class in folders, annotations and mapping files.
@@ -39,12 +39,13 @@ _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class ClassTable:
-    """The classes of a data set in class-index order (sorted WordNet ids).
+    """Hold the classes of a data set in class-index order (sorted WordNet ids).
 
-    wnids: sorted, distinct; names: readable, first synonym, the WordNet id where none is known
-        (not distinct: ILSVRC has two cranes and two maillots).
+    wnids: WordNet ids, sorted and distinct.
+    names: the first synonym of each class, or its WordNet id where no name is known. Two classes
+        may share a name: ILSVRC has two cranes and two maillots.
     devkit_ids_C: development-kit id by class index, int32 (C,); None where the classes have none.
-    ids_from: where the ids come from, a phrase for a manifest.
+    ids_from: says in a manifest where the development-kit ids come from.
     """
 
     wnids: tuple[str, ...]
@@ -69,18 +70,18 @@ class ClassTable:
 
     @cached_property
     def _index_by_label(self) -> np.ndarray:
-        """Class index by submission label, int32; ``NO_LABEL`` in the gaps."""
+        """Give the class index of each submission label, int32; ``NO_LABEL`` in the gaps."""
         labels_C = self.submission_labels_C
         indices = np.full(int(labels_C.max(initial=0)) + 1, NO_LABEL, np.int32)
         indices[labels_C] = np.arange(len(self), dtype=np.int32)
         return indices
 
     def get(self, wnid: str) -> int | None:
-        """Class index of a WordNet id, None where it is not a class of this data set."""
+        """Give the class index of a WordNet id; None where it is not a class of this data set."""
         return self._index_by_wnid.get(wnid)
 
     def index_of(self, wnid: str) -> int:
-        """Class index of a WordNet id; UserError where it is not a class of this data set."""
+        """Give the class index of a WordNet id; UserError where it is no class of this data set."""
         index = self.get(wnid)
         if index is None:
             raise UserError(
@@ -91,9 +92,9 @@ class ClassTable:
 
     @property
     def submission_labels_C(self) -> np.ndarray:  # noqa: N802
-        """The label written to a submission for each class index, int32 (C,).
+        """Give the label to write to a submission for each class index, int32 (C,).
 
-        Development-kit ids where the classes have them, class index + 1 where not.
+        These are the development-kit ids where the classes have them, else class index + 1.
         """
         if self.devkit_ids_C is not None:
             return self.devkit_ids_C
@@ -101,15 +102,15 @@ class ClassTable:
 
     @property
     def labels_are(self) -> str:
-        """What ``submission_labels_C`` holds, in words for a manifest."""
+        """Say in a manifest what ``submission_labels_C`` holds."""
         if self.devkit_ids_C is None:
             return "class index + 1"
         return "ILSVRC2012_ID of the development kit"
 
     def indices_of_labels(self, labels_X: np.ndarray) -> np.ndarray:
-        """Class indices, int32, of submission labels (whole numbers, any shape).
+        """Turn submission labels (integers, any shape) into class indices, int32, same shape.
 
-        The inverse of ``submission_labels_C``; ``NO_LABEL`` for a number that is no label.
+        The inverse of ``submission_labels_C``. A number that is no label becomes ``NO_LABEL``.
         """
         labels_X = np.asarray(labels_X)
         assert labels_X.size == 0 or np.issubdtype(labels_X.dtype, np.integer), "whole numbers"
@@ -119,11 +120,11 @@ class ClassTable:
 
 @cache
 def ilsvrc_classes() -> ClassTable:
-    """The 1,000 classes of ILSVRC CLS-LOC, from the table shipped with the package."""
+    """Give the 1,000 classes of ILSVRC CLS-LOC, from the table shipped with the package."""
     with SHIPPED.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
     ids_C = np.array([int(row[1]) for row in rows], np.int32)
-    ids_C.setflags(write=False)  # one array for the whole process
+    ids_C.setflags(write=False)  # cached: all callers share this array
     return ClassTable(
         wnids=tuple(row[0] for row in rows),
         names=tuple(row[2] for row in rows),
@@ -137,15 +138,16 @@ def classes_of(
     names: Mapping[str, str] | None = None,
     meta: ClassTable | None = None,
 ) -> ClassTable:
-    """The classes of a data set that has exactly these WordNet ids, in any order.
+    """Make the class table of a data set that has exactly these WordNet ids.
 
-    names: readable names by WordNet id; those missing come from ``meta``, then from the shipped
-        table, and are the WordNet id where nobody knows one.
-    meta: what ``read_meta`` read, where the data set has a meta file.
+    wnids: in any order; repeats are dropped.
+    names: readable names by WordNet id. A missing name comes from ``meta``, then from the shipped
+        table; where neither has it, the WordNet id is the name.
+    meta: what ``read_meta`` gave, where the data set has a meta file.
 
-    The development-kit ids come from ``meta`` where given, from the shipped table where the
-    classes are exactly ILSVRC's 1,000. All others have none: a subset of the 1,000 is a data set
-    of its own, with labels of its own.
+    The development-kit ids come from ``meta``. Without it they come from the shipped table if the
+    classes are exactly ILSVRC's 1,000; any other classes, a part of the 1,000 too, have no such
+    ids, and their submission labels are class index + 1.
 
     Raises UserError where ``meta`` lacks a class, or where it contradicts the shipped table on
     ILSVRC's 1,000 classes.
@@ -174,9 +176,9 @@ def classes_of(
 
 
 def read_synset_mapping(path: Path | str) -> ClassTable:
-    """The classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
+    """Read the classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
 
-    Raises UserError for a file that is missing, empty, or not in the order of the WordNet ids.
+    Raises UserError for a file that is missing, empty, or not sorted by WordNet id.
     """
     path = Path(path)
     if not path.is_file():
@@ -195,13 +197,13 @@ def read_synset_mapping(path: Path | str) -> ClassTable:
 
 
 def read_meta(path: Path | str) -> ClassTable:
-    """The classes of a development kit's ``meta.mat`` (2012) or ``meta_clsloc.mat`` (2013 on).
+    """Read the classes of a development kit's ``meta.mat`` (2012) or ``meta_clsloc.mat`` (2013 on).
 
-    Of the synsets there, those without children are the classes (``num_children`` 0, ids 1 to
-    1000); the others are their ancestors in WordNet. ``ids_from`` is the path.
+    The file lists WordNet synsets. Those without children are the classes (``num_children`` 0,
+    ids 1 to 1000); the others are ancestors of the classes. ``ids_from`` is the path.
 
-    Raises UserError for anything else (``meta_det.mat`` among it), and for a file with ILSVRC's
-    1,000 classes under other ids than the shipped table's.
+    Raises UserError for any other file (``meta_det.mat`` too), and for a file that gives ILSVRC's
+    1,000 classes other ids than the shipped table does.
     """
     from scipy.io import loadmat  # slow to import, and most runs read no meta file
 
@@ -211,7 +213,7 @@ def read_meta(path: Path | str) -> ClassTable:
     try:
         variables = loadmat(path, squeeze_me=True, variable_names=["synsets"])
         synsets = np.atleast_1d(variables["synsets"])
-    except Exception as error:  # loadmat raises whatever its parsers stumble over
+    except Exception as error:  # loadmat raises errors of many types for a damaged file
         raise UserError(f"{path}: not the development kit's meta.mat ({error})") from None
     fields = synsets.dtype.names or ()
     id_field = next((field for field in fields if _ID_FIELD.fullmatch(field)), None)
@@ -249,7 +251,7 @@ def read_meta(path: Path | str) -> ClassTable:
 
 
 def _check_against_shipped(wnids: tuple[str, ...], ids_C: np.ndarray, source: str) -> None:
-    """UserError where ILSVRC's 1,000 classes bear other ids than the shipped table's."""
+    """Raise UserError where ILSVRC's 1,000 classes have other ids than in the shipped table."""
     shipped = ilsvrc_classes()
     if wnids != shipped.wnids or shipped.devkit_ids_C is None:
         return

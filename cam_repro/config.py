@@ -1,4 +1,7 @@
-"""YAML for choices, dataclasses for validation: a composed config becomes a checked object."""
+"""Compose a command's config from YAML files and check it with dataclasses.
+
+Also rewrites command lines: some words that a user may type have another form in Hydra.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ Schema = TypeVar("Schema")
 
 
 def config_dir() -> Path:
-    """The folder of YAML files: inside an installed wheel, beside the package in a checkout."""
+    """Give the folder of YAML files: in the package if it is installed, beside it in a checkout."""
     package = Path(__file__).resolve().parent
     installed, checkout = package / "configs", package.parent / "configs"
     return installed if installed.is_dir() else checkout
@@ -26,10 +29,10 @@ def config_dir() -> Path:
 def compose_choice(group: str, name: str) -> DictConfig:
     """Compose ``configs/<group>/<name>.yaml``, or the file of that name in ``--config-dir``.
 
-    For what the user left open and the program chooses. Inside a command Hydra knows where to look;
-    elsewhere it is ``config_dir()`` alone.
+    For a choice that the user left open and the program makes. Inside a command, Hydra's search
+    path is used; elsewhere the file is looked for in ``config_dir()`` only.
     """
-    # Imported here: what only validates does not need them.
+    # Imported here because code that only validates does not need them.
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -43,12 +46,12 @@ def compose_choice(group: str, name: str) -> DictConfig:
 
 
 def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
-    """The config as an object of the dataclass ``schema``.
+    """Turn a config into an object of the dataclass ``schema``.
 
-    Unknown keys, wrong types and values not given (``???``) are refused in one line with the
-    key's name; ranges are the business of the dataclass's ``__post_init__`` (raise UserError).
+    Raises UserError, one line that names the key, for an unknown key, a wrong type or a value not
+    given (``???``). The dataclass's ``__post_init__`` checks ranges and raises UserError too.
 
-    prefix: the key under which ``cfg`` stands in the whole config, for messages.
+    prefix: the key of ``cfg`` in the whole config, for messages.
     """
     start = f"{prefix}." if prefix else ""
     base = OmegaConf.structured(schema)
@@ -68,14 +71,14 @@ def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
 # --- choices and words ---------------------------------------------------------------------------
 
 DEFAULT_BOXES = ("threshold", "heuristic")
-"""The box rules of a ``cam-eval`` that names none: the paper's."""
+"""The box rules that ``cam-eval`` uses when none is named: the paper's."""
 
 
 def choices(group: str, folders: Sequence[Path] | None = None) -> list[str]:
-    """List what ``group=NAME`` may name: the YAML files in the group's folder.
+    """List the names that ``group=NAME`` accepts: those of the YAML files in the group's folder.
 
-    folders: where the group's folder is looked for; None: in ``configs/`` alone. A file whose name
-    begins with an underscore is a part of others, and no choice.
+    folders: where to look for the group's folder; None: in ``configs/`` only. A file whose name
+    begins with an underscore is included by other files and is not a choice.
     """
     files = [file for folder in folders or [config_dir()] for file in (folder / group).glob("*")]
     return sorted({file.stem for file in files if file.suffix == ".yaml" and file.name[0] != "_"})
@@ -84,14 +87,17 @@ def choices(group: str, folders: Sequence[Path] | None = None) -> list[str]:
 def hydra_words(
     command: str, words: Sequence[str], folders: Sequence[Path] | None = None
 ) -> list[str]:
-    """Bring a command line into the form that Hydra needs.
+    """Rewrite the words of a command line into the form that Hydra needs.
 
-    ``cam-eval box=[a,b]``, any number of box rules side by side, becomes ``+box@box.a=a
-    +box@box.b=b``: Hydra has no shorter word for it. ``cam-score box=NAME`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The recipe that a
-    ``cam-train`` names must exist: Hydra passes over one that it does not find.
+    ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
+    which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
+    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
+    stay as they are.
 
-    command: the name of its YAML in ``configs/``. folders: as for ``choices``.
+    command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
+
+    Raises UserError where ``cam-train`` names a recipe that does not exist, because Hydra would
+    silently ignore it, and where ``box=`` of ``cam-eval`` is malformed.
     """
     if command == "eval":
         return _words_of_boxes(words)
@@ -107,14 +113,17 @@ def hydra_words(
 
 
 def typed_words(words: Sequence[str]) -> list[str]:
-    """Bring Hydra's words for box rules back into the form that one types."""
+    """Turn Hydra's words for box rules back into ``box=[a,b]``, as the user typed it."""
     boxes = [word.rpartition("=")[2] for word in words if word.startswith("+box@")]
     rest = [word for word in words if not word.startswith("+box@")]
     return [*rest, f"box=[{','.join(boxes)}]"] if boxes else rest
 
 
 def boxes_of(words: Sequence[str]) -> list[str]:
-    """List the box rules that the words of a ``cam-eval`` name, or else the default ones."""
+    """List the box rules that a ``cam-eval`` command line names, or the default ones.
+
+    Raises UserError where ``box=`` is neither a name nor names in brackets.
+    """
     given = [word for word in words if word.startswith("box=")]
     if not given:
         return list(DEFAULT_BOXES)
@@ -129,7 +138,7 @@ def boxes_of(words: Sequence[str]) -> list[str]:
 
 
 def _words_of_boxes(words: Sequence[str]) -> list[str]:
-    """Put the words for the box rules where the first setting stands: flags stay together."""
+    """Insert Hydra's words for the box rules before the first setting, after leading flags."""
     rules = [f"+box@box.{name}={name}" for name in boxes_of(words)]
     rest = [word for word in words if not word.startswith("box=")]
     settings = [i for i, word in enumerate(rest) if "=" in word and not word.startswith("-")]
@@ -138,9 +147,9 @@ def _words_of_boxes(words: Sequence[str]) -> list[str]:
 
 
 def compose(command: str, words: Sequence[str]) -> DictConfig:
-    """Compose the configuration of a command line, inside a Hydra that was started.
+    """Compose the config of a command line; Hydra must be initialized.
 
-    command: the name of its YAML in ``configs/``. words: as one types them.
+    command: the name of the command's YAML in ``configs/``. words: as the user typed them.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra

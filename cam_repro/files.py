@@ -1,4 +1,4 @@
-"""Files that matter are written to a temporary name, then renamed: nobody reads half of one."""
+"""Write files under a temporary name and rename them when complete: no reader sees half a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cam_repro.errors import UserError
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it replaces ``path``, on error it goes.
+    """Yield a temporary path beside ``path``; rename it to ``path`` on success, else delete it.
 
-    The temporary name keeps the suffix of ``path`` so that writers which look at it still work.
+    The temporary name keeps the suffix of ``path``, because some writers choose a format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def check_writable(folder: Path | str) -> None:
-    """Raise UserError where files could not be written to ``folder``, which need not exist yet."""
+    """Raise UserError where files cannot be written to ``folder``, which need not exist yet."""
     place = Path(folder).absolute()
     while not place.exists():
         place = place.parent
@@ -46,7 +46,7 @@ def check_writable(folder: Path | str) -> None:
 
 
 def check_file_writable(path: Path | str) -> None:
-    """Raise UserError where a file could not be written to ``path``."""
+    """Raise UserError where a file cannot be written to ``path``."""
     if Path(path).is_dir():
         raise UserError(f"{path}: is a folder; give the name of a file with output=")
     check_writable(Path(path).parent)
@@ -64,6 +64,6 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Compute the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

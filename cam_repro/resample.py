@@ -1,8 +1,8 @@
-"""Resizing maps. Pixel centres are aligned as for images: a map covers what its image covers.
+"""Resize maps as images are resized, by pixel centres: a map covers the area of its image.
 
-``linear`` is bilinear. ``cubic`` is Keys' bicubic with a = -1/2, smoothed when it shrinks: what
-MATLAB's imresize does unless told otherwise, and so the authors' code (at the borders of a map
-MATLAB mirrors it, where here the weights that fall outside are left out).
+``linear`` is bilinear. ``cubic`` is Keys' bicubic with a = -1/2, which smooths when it shrinks a
+map. It is the default of MATLAB's imresize, which the authors' code uses. One difference remains:
+MATLAB mirrors a map at its border, while here the weights that fall outside are left out.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ _PILLOW = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBI
 
 
 def check_interpolation(key: str, value: str) -> str:
-    """``value`` if it is one of ``INTERPOLATIONS``, else a UserError naming ``key``."""
+    """Give ``value`` if it is in ``INTERPOLATIONS``; else raise a UserError that names ``key``."""
     if value not in INTERPOLATIONS:
         raise UserError(f"{key}={value}: choose one of {', '.join(INTERPOLATIONS)}")
     return value
 
 
 def enlarge(maps_Xhw: np.ndarray, size: int, interpolation: str) -> np.ndarray:
-    """Enlarge square or oblong maps, any number of leading axes, to float32 (..., size, size).
+    """Enlarge maps (..., h, w) to float32 (..., size, size).
 
-    The values of ``resize``, by two matrix products: quicker than one call a map where there are
-    many small ones. (A map larger than ``size`` is smoothed here in either interpolation.)
+    Gives the values that ``resize`` gives, but by two matrix products, which is faster for many
+    small maps. A map larger than ``size`` is smoothed, while ``resize`` smooths only with
+    ``cubic``.
     """
     h, w = maps_Xhw.shape[-2:]
     rows_Sh, columns_Sw = _weights(h, size, interpolation), _weights(w, size, interpolation)
@@ -39,7 +40,7 @@ def enlarge(maps_Xhw: np.ndarray, size: int, interpolation: str) -> np.ndarray:
 
 
 def resize(map_hw: np.ndarray, width: int, height: int, interpolation: str) -> np.ndarray:
-    """Resize one map to float32 (height, width)."""
+    """Resize one map (h, w) to float32 (height, width)."""
     map_hw = np.ascontiguousarray(map_hw, np.float32)
     if interpolation == "linear":
         return cv2.resize(map_hw, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -48,7 +49,7 @@ def resize(map_hw: np.ndarray, width: int, height: int, interpolation: str) -> n
 
 @lru_cache(maxsize=64)
 def _weights(length: int, size: int, interpolation: str) -> np.ndarray:
-    """How much of each of ``length`` values is in each of ``size`` values, (size, length)."""
+    """Give the matrix (size, length) that resizes ``length`` values to ``size`` values."""
     identity = Image.fromarray(np.eye(length, dtype=np.float32))
     weights = np.asarray(identity.resize((length, size), _PILLOW[interpolation]))
     weights.setflags(write=False)

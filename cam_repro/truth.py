@@ -1,7 +1,7 @@
-"""The truth: what is known of a set of images, and what guesses are scored against.
+"""Hold the truth: what is known of a set of images, and what guesses are scored against.
 
-There is one record of it. A reader of any format makes a ``Truth``; an image set is a truth with
-pixels (data/image_set.py); the predictions of a run are a truth with guesses (runs/predictions.py).
+Readers of all formats make the same record, a ``Truth``. An image set is a truth with pixels
+(data/image_set.py); the predictions of a run are a truth with guesses (runs/predictions.py).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from cam_repro.types import NO_LABEL
 
 @dataclass(frozen=True, eq=False)
 class RaggedBoxes:
-    """The boxes of N images, as many for each as it has, in two arrays.
+    """Hold the boxes of N images, any number for each, in two arrays.
 
-    values_T4: all T boxes one after another, int32, in the convention of types.py.
+    values_T4: all T boxes, image after image, int32, in the convention of types.py.
     offsets: int64 (N + 1,); the boxes of image i are ``values_T4[offsets[i]:offsets[i + 1]]``.
     """
 
@@ -34,7 +34,7 @@ class RaggedBoxes:
 
     @classmethod
     def from_lists(cls, boxes: Iterable[Sequence[Sequence[int]] | np.ndarray]) -> RaggedBoxes:
-        """Make it of one list of boxes ``(x0, y0, x1, y1)`` for each image, which may be empty."""
+        """Make it from a list of boxes ``(x0, y0, x1, y1)`` for each image; a list may be empty."""
         of_images = [np.asarray(of_image, np.int32).reshape(-1, 4) for of_image in boxes]
         empty = np.zeros((0, 4), np.int32)
         return cls.from_counts(np.concatenate([empty, *of_images]), [len(b) for b in of_images])
@@ -43,13 +43,13 @@ class RaggedBoxes:
     def from_counts(
         cls, values_T4: np.ndarray, counts_N: Sequence[int] | np.ndarray
     ) -> RaggedBoxes:
-        """Make it of all boxes in the order of their images, and of each image's number of them."""
+        """Make it from all boxes, image after image, and the number of boxes of each image."""
         offsets = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
         return cls(np.asarray(values_T4, np.int32).reshape(-1, 4), offsets)
 
     @classmethod
     def none(cls, n_images: int) -> RaggedBoxes:
-        """Make it of so many images without a box."""
+        """Make it for ``n_images`` images, none of which has a box."""
         return cls.from_counts(np.zeros((0, 4), np.int32), np.zeros(n_images, np.int64))
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class RaggedBoxes:
 
     @property
     def counts_N(self) -> np.ndarray:  # noqa: N802
-        """How many boxes each image has, int64 (N,)."""
+        """Count the boxes of each image, int64 (N,)."""
         return np.diff(self.offsets)
 
     def of(self, index: int) -> np.ndarray:
@@ -70,23 +70,23 @@ class RaggedBoxes:
         return np.repeat(np.arange(len(self)), self.counts_N)
 
     def places_of(self, rows_N: np.ndarray) -> np.ndarray:
-        """Give the places in ``values_T4`` of the boxes of these images, in their order.
+        """Give the positions in ``values_T4`` of the boxes of the images ``rows_N``, in that order.
 
-        rows_N: indices of images, any number of times each; -1 for an image without a box.
+        rows_N: indices of images, repeats allowed; -1 stands for an image without boxes.
         """
         known_N = rows_N >= 0
         counts_N = np.zeros(len(rows_N), np.int64)
         starts_N = np.zeros(len(rows_N), np.int64)
         counts_N[known_N] = self.counts_N[rows_N[known_N]]
         starts_N[known_N] = self.offsets[rows_N[known_N]]
-        # Box j of the selection is box (start of its image + place within the image).
+        # A box's position is the start of its image plus its rank within the image.
         first_N = np.cumsum(counts_N) - counts_N
         return np.arange(counts_N.sum()) + np.repeat(starts_N - first_N, counts_N)
 
     def select(self, rows_N: np.ndarray) -> RaggedBoxes:
-        """Take the boxes of these images, in their order.
+        """Take the boxes of the images ``rows_N``, in that order.
 
-        rows_N: indices of images, any number of times each; -1 for an image without a box.
+        rows_N: indices of images, repeats allowed; -1 stands for an image without boxes.
         """
         rows_N = np.asarray(rows_N, np.int64)
         counts_N = np.zeros(len(rows_N), np.int64)
@@ -94,19 +94,22 @@ class RaggedBoxes:
         return RaggedBoxes.from_counts(self.values_T4[self.places_of(rows_N)], counts_N)
 
     def keep(self, wanted_T: np.ndarray) -> RaggedBoxes:
-        """Take the boxes where ``wanted_T``, bool (T,), is true; every image stays."""
+        """Take the boxes where ``wanted_T``, bool (T,), is true; no image is dropped."""
         counts_N = np.bincount(self.image_of_box()[wanted_T], minlength=len(self))
         return RaggedBoxes.from_counts(self.values_T4[wanted_T], counts_N)
 
 
 class Names(Sequence[str]):
-    """Names of many images, kept in one array of bytes.
+    """Hold the names of many images in one array of bytes.
 
-    1.28 million names as Python's strings would take 100 MB in every process that loads images.
+    As Python strings, 1.28 million names would take 100 MB in every process that loads images.
     """
 
     def __init__(self, names: Iterable[str] | np.ndarray) -> None:
-        """Raises UnicodeEncodeError for a name that is not UTF-8."""
+        """Take the names as text, or as an array of UTF-8 bytes.
+
+        Raises UnicodeEncodeError for a name that cannot be written in UTF-8.
+        """
         if isinstance(names, np.ndarray):
             self.bytes_N = names
         else:
@@ -133,16 +136,16 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Truth:
-    """What is known of N images.
+    """Hold what is known of N images.
 
-    ids: their names, in the order of the split, in which the lines of a submission are matched.
-    labels_N: integers, ``NO_LABEL`` where unknown. Class indices where ``classes`` is given, else
-        whatever numbers a file has, to be compared as they are.
+    ids: names of the images, in the order of the split: line i of a submission is of image i.
+    labels_N: integers, ``NO_LABEL`` where unknown. They are class indices where ``classes`` is
+        given, else the numbers of the file, which are compared with a submission's as they are.
     boxes: the true boxes, in pixels of the images as stored.
-    classes: what the labels stand for; None where nobody says.
-    sizes_N2: width and height in pixels, int32, 0 where unknown; None where none is known.
-    blacklisted_N: bool, images that the official localization error leaves out; None where no
-        blacklist is given.
+    classes: what the labels stand for; None where the file does not tell.
+    sizes_N2: width and height in pixels, int32, 0 where unknown; None where no size is known.
+    blacklisted_N: bool, true for images that the official localization error leaves out; None
+        where no blacklist is given.
     """
 
     ids: Sequence[str]
@@ -163,15 +166,15 @@ class Truth:
 
     @property
     def n_blacklisted(self) -> int:
-        """How many images the official localization error leaves out."""
+        """Count the images that the official localization error leaves out."""
         return 0 if self.blacklisted_N is None else int(np.count_nonzero(self.blacklisted_N))
 
     @property
     def has_labels(self) -> bool:
-        """Whether the class of every image is known."""
+        """Tell whether the class of every image is known."""
         return bool((np.asarray(self.labels_N) != NO_LABEL).all())
 
     @property
     def has_boxes(self) -> bool:
-        """Whether any image has a true box."""
+        """Tell whether any image has a true box."""
         return len(self.boxes.values_T4) > 0

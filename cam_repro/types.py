@@ -1,4 +1,4 @@
-"""The records that travel between the parts, and the one box convention.
+"""Define the records that the parts of the package exchange, and the box convention.
 
 Boxes, everywhere in this package
     ``(x0, y0, x1, y1)``, integers, inclusive at both ends, 0-based, in pixels of the original
@@ -23,27 +23,27 @@ Guess = tuple[int, Box]
 """A guessed class index (0-based) and its box."""
 
 MAX_GUESSES = 5
-"""The ILSVRC localization task takes five guesses an image."""
+"""How many guesses an image the ILSVRC localization task takes."""
 
 NO_LABEL = -1
 """Label of an image whose class is not known (the test split)."""
 
 PAD = -1
-"""Fills the places of guesses that were not made; never a label, never a coordinate."""
+"""Fills the array places of guesses that were not made; never a label or a coordinate."""
 
 
 def empty_boxes() -> np.ndarray:
-    """Boxes of an image without annotation, int32 of shape (0, 4)."""
+    """Give the boxes of an image without annotation, int32 (0, 4)."""
     return np.zeros((0, 4), np.int32)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set, before it is read.
+    """Hold what is known of one image of a data set, without its pixels.
 
     id: the name without suffix, unique in its split (``ILSVRC2012_val_00000001``).
-    index: its place in the split, by which its pixels are read (``ImageSet.read``).
-    path: the file that holds it: its own, or a shard of many.
+    index: its position in the split, by which ``ImageSet.read`` reads its pixels.
+    path: the file that holds it: a file of its own, or a shard with many images.
     label: class index, 0-based in sorted WordNet order; ``NO_LABEL`` where unknown.
     boxes_M4: true boxes, int32, (M, 4).
     """
@@ -57,10 +57,10 @@ class Sample:
 
 @dataclass
 class RuleGuesses:
-    """What one box rule says of one image.
+    """Hold what one box rule guesses for one image.
 
     guesses: up to five (class, box), best first; a class may come twice.
-    gt_known: the box guessed when the true class is given, None where the label is unknown.
+    gt_known: the box guessed when the true class is given; None where the label is unknown.
     """
 
     guesses: list[Guess]
@@ -69,12 +69,12 @@ class RuleGuesses:
 
 @dataclass
 class Prediction:
-    """Everything scored about one image: a row of ``predictions.parquet``.
+    """Hold all that is scored about one image: a row of ``predictions.parquet``.
 
-    width, height: pixels, as decoded (EXIF rotation ignored).
-    label: class index or ``NO_LABEL``; true_boxes_M4: true boxes, int32 (M, 4).
-    classes, probabilities: the five best classes, best first (fewer where the data set has fewer).
-    rules: guesses by rule name.
+    width, height: in pixels, as decoded (EXIF rotation is ignored).
+    label: class index, or ``NO_LABEL``. true_boxes_M4: int32 (M, 4).
+    classes, probabilities: the five best classes, best first; fewer where the data set has fewer.
+    rules: guesses by the name of the box rule.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What training does to an image before the network sees it."""
+"""Augment training images: what is done to an image before the network sees it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cam_repro.data.views import Center, Squash, View, squash
 
 
 class Augmentation(ABC):
-    """What training does to an image: a part that never changes, then a random part.
+    """Augment an image in two steps: one that never changes, then a random one.
 
-    Made of the network's ``input_size`` and ``resize_size``, pixels, and of the settings of its
-    YAML in ``configs/augment``.
+    Constructed with the network's ``input_size`` and ``resize_size``, in pixels, and the settings
+    of its YAML in ``configs/augment``.
     """
 
     def __init__(self, input_size: int, resize_size: int) -> None:
@@ -23,21 +23,21 @@ class Augmentation(ABC):
 
     @abstractmethod
     def prepare(self, image: Image.Image) -> np.ndarray:
-        """The part that is the same every time, uint8 (H, W, 3); may be kept in memory."""
+        """Do the step that never changes; give uint8 (H, W, 3), which may be kept in memory."""
 
     @abstractmethod
     def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The random part, uint8 (input_size, input_size, 3)."""
+        """Do the random step; give uint8 (input_size, input_size, 3)."""
 
     def validation_view(self) -> View:
-        """Give the view that shows a validation image as training shows its own, unvaried."""
+        """Give the view for validation: images as in training, but without the random step."""
         return Squash(self.input_size, self.resize_size)
 
 
 class SquashCrop(Augmentation):
-    """Squash to ``resize_size``, random crop of ``input_size``, mirror half the time.
+    """Squash to ``resize_size``, crop ``input_size`` at random, mirror with probability 1/2.
 
-    What Caffe's data layer did for the paper's networks (256, then 224 or 227).
+    Caffe's data layer did this for the paper's networks (256, then 224 or 227).
     """
 
     def prepare(self, image: Image.Image) -> np.ndarray:
@@ -53,7 +53,7 @@ class SquashCrop(Augmentation):
 
 
 class RandomResizedCrop(Augmentation):
-    """A random part of the image of random area and shape, resized to the input; mirrored half.
+    """Cut out a part of random area and shape, squash it to the input, mirror with probability 1/2.
 
     Szegedy et al. 2015 ("Going deeper with convolutions", section 6): area 8 to 100 % of the
     image, aspect ratio 3/4 to 4/3.
@@ -76,7 +76,7 @@ class RandomResizedCrop(Augmentation):
                 x = int(rng.integers(0, width - w + 1))
                 y = int(rng.integers(0, height - h + 1))
                 break
-        else:  # no such part fits a very long image: take the whole
+        else:  # ten tries found no part that fits a very long image: take the whole
             x, y, w, h = 0, 0, width, height
         crop = squash(Image.fromarray(pixels_HW3[y : y + h, x : x + w]), self.input_size)
         return crop[:, ::-1] if rng.random() < 0.5 else crop

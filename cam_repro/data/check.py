@@ -1,6 +1,6 @@
-"""What is in a data set, and what is wrong with it: the report of ``cam-data check``.
+"""Report what is in a data set and what is wrong with it, for ``cam-data check``.
 
-Each data set looks at itself in its own way (``DataSource.check``); the report is one.
+Each data set does its own checks (``DataSource.check``); all of them fill the same report.
 """
 
 from __future__ import annotations
@@ -40,19 +40,22 @@ NOTES = {
 Found = dict[str, list[str]]
 
 AT_ONCE = 4096
-"""Images handed to the threads at a time: a million waiting ones would take gigabytes."""
+"""Images given to the threads at a time: a queue of a million would take gigabytes."""
 
 
 @dataclass
 class SplitReport:
-    """What was found of one split.
+    """Hold what was found in one split.
 
-    complete: how many images ILSVRC has. images_by_class: by WordNet id, all classes of the data
-    set, empty without labels. labels, annotations: where they come from.
-    annotation_version: ``Annotations.version`` of all that was read, with or without an image.
+    complete: how many images the complete ILSVRC split has.
+    images_by_class: number of images by WordNet id, for all classes of the data set; empty where
+        no labels are known.
+    labels, annotations: where labels and boxes come from, for messages.
+    annotation_version: ``Annotations.version`` of all annotations, also those without an image.
     blacklisted: how many images the development kit's blacklist names; None without one.
-    faults, notes: by the keys of ``FAULTS`` and ``NOTES``, each a list of what was found. Faults
-    stop a run or make its numbers wrong. problem: why the split cannot be loaded at all.
+    faults, notes: what was found, as lists by the keys of ``FAULTS`` and ``NOTES``. Faults stop a
+        run or make its numbers wrong; notes do not.
+    problem: why the split cannot be loaded at all.
     """
 
     split: str
@@ -72,13 +75,16 @@ class SplitReport:
 
 @dataclass
 class TreeReport:
-    """What was found of a tree, and what can be done with it.
+    """Hold what was found in a data set, and which commands can run on it.
 
-    classes: what they are. is_ilsvrc: whether they are ILSVRC's 1,000; is_part_of_ilsvrc: whether
-    they are some of these. labels: what submissions carry. problem: why the tree's own list of
-    classes cannot be used. advice: what may be meant instead.
-    can_train, can_eval: None where cam-train and cam-eval can run on it, else why not.
-    tables: for each table of the paper what is missing to fill it; empty where nothing is.
+    layout, root: what messages call the data set, and its folder.
+    classes: the classes, in words. is_ilsvrc: whether they are ILSVRC's 1,000. is_part_of_ilsvrc:
+        whether they are some of these, not all.
+    labels: what submissions hold as labels, in words.
+    problem: why the data set's own list of classes cannot be used. advice: which setting the user
+        may have meant.
+    can_train, can_eval: None where cam-train or cam-eval can run on it, else why not.
+    tables: what is missing to fill each table of the paper; empty lists where nothing is.
     """
 
     layout: str
@@ -96,18 +102,18 @@ class TreeReport:
     tables: dict[str, list[str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """For a file."""
+        """Give the report as dicts and lists that JSON can hold."""
         return asdict(self)
 
 
 def check_image_sets(
     layout: str, root: str, open_split: Callable[[str], ImageSet], decode: bool, index: str
 ) -> TreeReport:
-    """Look at every split of a data set through its images alone.
+    """Check a data set by opening every split and reading its images.
 
-    layout, root: what messages call the data set, and where it lies. open_split: opens a split,
-    or raises UserError. decode: read every pixel of every image; without, only what tells their
-    sizes. index: where labels and boxes come from, for messages.
+    layout, root: what messages call the data set, and its folder. open_split: opens a split, or
+    raises UserError. decode: read every pixel of every image; if false, only the images' sizes.
+    index: where labels and boxes come from, for messages.
     """
     splits, classes = {}, None
     for split in SPLITS:
@@ -126,9 +132,9 @@ def check_image_sets(
 def tree_report(
     layout: str, root: str, classes: ClassTable | None, splits: dict[str, SplitReport]
 ) -> TreeReport:
-    """Make the report of a data set of the reports of its splits.
+    """Make the report of a data set from the reports of its splits.
 
-    classes: those of the data set; None where no split could be opened.
+    classes: the classes of the data set; None where no split could be opened.
     """
     wnids = () if classes is None else classes.wnids
     is_ilsvrc = wnids == ilsvrc_classes().wnids
@@ -162,7 +168,7 @@ def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) ->
 
 
 def _unreadable(images: ImageSet, decode: bool) -> list[str]:
-    """Say what is wrong with each image that cannot be read."""
+    """Give an error message for each image that cannot be read."""
 
     def look(index: int) -> str | None:
         try:
@@ -182,7 +188,7 @@ def _unreadable(images: ImageSet, decode: bool) -> list[str]:
 
 
 def conclude(report: TreeReport) -> None:
-    """Say in the report which commands can run, and what each table of the paper lacks."""
+    """Enter in the report which commands can run, and what each table of the paper lacks."""
     train, val, test = (report.splits[split] for split in SPLITS)
 
     def why_not(split: SplitReport, ignored: tuple[str, ...] = ()) -> str | None:
@@ -191,7 +197,8 @@ def conclude(report: TreeReport) -> None:
         kinds = [FAULTS[kind] for kind in split.faults if kind not in ignored]
         return f"{split.split} has {', '.join(kinds)}" if kinds else None
 
-    # Training reads no boxes; where the labels come from them, images lack their class too.
+    # Training reads no boxes, so faults in them do not stop it. Where labels come from boxes, such
+    # faults also leave images without a class, and that stops it.
     about_boxes = ("boxes_outside", "unreadable_annotations")
     report.can_eval = why_not(val)
     report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
@@ -211,7 +218,7 @@ def conclude(report: TreeReport) -> None:
 
 
 def reading_bar(split: str, total: int) -> tqdm:
-    """Make the progress bar of reading a split."""
+    """Make the progress bar for reading a split."""
     return tqdm(
         total=total,
         desc=f"reading {split}",

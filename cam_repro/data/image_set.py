@@ -1,4 +1,4 @@
-"""Image sets: what is known of the images of one split, and where their pixels are read from."""
+"""Hold an image set: the truth of one split's images, and where their pixels are read from."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageSet(Truth):
-    """The images of one split, in the order of their ids: a truth, and pixels.
+    """Hold the images of one split, in the order of their ids: a truth with pixels.
 
     name: the data set's name, part of every output path.
-    folder: where it lies, for messages. store: where its pixels are read from; None where there
-        are labels, sizes and boxes alone.
-    is_ilsvrc: whether this is the complete ILSVRC split, whose numbers compare with the paper's.
-    described: layout and sources of labels and boxes, in a few words.
-    altered: what was done to the pixels of these images, in a few words; None where nothing was.
+    folder: the folder of the images, for messages.
+    store: where the pixels are read from; None where the data set has no pixels.
+    is_ilsvrc: whether this is the complete ILSVRC split, so that results on it can be compared
+        with the paper's.
+    described: the layout, and where labels and boxes come from, in a few words.
+    altered: how the pixels differ from the original images', in a few words; None where they do
+        not.
     """
 
     classes: ClassTable
@@ -58,7 +60,7 @@ class ImageSet(Truth):
         return self.store.read(index)
 
     def size(self, index: int) -> Size:
-        """Give width and height of one image's original (``ImageStore.size``)."""
+        """Give the size of one image's original (``ImageStore.size``)."""
         assert self.store is not None, "no images"
         return self.store.size(index)
 
@@ -68,14 +70,14 @@ class ImageSet(Truth):
 
     @property
     def has_images(self) -> bool:
-        """Whether there are pixels."""
+        """Tell whether the data set has pixels."""
         return self.store is not None
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, boxes and classes: equal sets of images have equal ones.
+        """Compute a SHA-256 of ids, labels, boxes, classes and ``altered``.
 
-        Of altered images also over what was done to them.
+        It does not cover pixels: the same images in another layout have the same fingerprint.
         """
         digest = hashlib.sha256((self.altered or "").encode())
         digest.update("\n".join(self.classes.wnids).encode())

@@ -1,7 +1,7 @@
-"""Reading one image, the same way everywhere: from a file of its own, or through a store.
+"""Read one image, the same way everywhere: from a file, or through a data set's store.
 
-A data set's pixels come from one place, its ``ImageStore``: a folder of files here, shards in
-``packed.py``.
+A data set reads all its pixels through its ``ImageStore``: a folder of files (below), or shards
+(packed/read.py).
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ Result = TypeVar("Result")
 
 
 class UnreadableImage(UserError):
-    """An image file that is missing, truncated, or no image."""
+    """Report an image file that is missing, truncated, or not an image."""
 
 
 def read_image(source: Path | BinaryIO, place: str | None = None) -> Image.Image:
     """Decode an image to RGB, whatever it holds: grey, CMYK, palette, a PNG named .JPEG.
 
-    EXIF rotation is ignored: the boxes of ILSVRC refer to the pixels as stored.
-    Of 16 bits the high 8 are kept.
+    EXIF rotation is ignored: the boxes of ILSVRC refer to the pixels as stored. Of 16-bit values
+    the upper 8 bits are kept.
 
-    place: what messages call it; a file's path needs none. Raises UnreadableImage, naming it.
+    place: what messages call the image; None: the path ``source``. Raises UnreadableImage.
     """
     return _open(source, place, _to_rgb)
 
 
 def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:
-    """Width and height of an image as stored, from its header alone. Raises UnreadableImage."""
+    """Read width and height of an image as stored, from its header. Raises UnreadableImage."""
     return _open(source, place, lambda image: image.size)
 
 
@@ -62,35 +62,35 @@ def _open(
 
 
 def at_size(image: Image.Image, size: Size) -> Image.Image:
-    """An image stretched to a size, bilinear; itself where it has it."""
+    """Stretch an image to a size, bilinear; give it unchanged if it has that size."""
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 class ImageStore(ABC):
-    """Where the pixels of a split are read from, by the images' places in it.
+    """Read the pixels of a split's images, by the index of an image in the split.
 
-    An image may be stored smaller than its original. Sizes and boxes are always the original's.
-    Stores go to other processes, forked or spawned, with what loads images there.
+    An image may be stored smaller than its original; sizes and boxes always refer to the original.
+    A store must be picklable and work after a fork, because worker processes load the images.
     """
 
     @abstractmethod
     def path(self, index: int) -> Path:
-        """The file that holds an image."""
+        """Give the path of the file that holds an image."""
 
     @abstractmethod
     def size(self, index: int) -> Size:
-        """Width and height of the original, without decoding. Raises UnreadableImage."""
+        """Give the size of an image's original, without decoding. Raises UnreadableImage."""
 
     @abstractmethod
     def read(self, index: int) -> tuple[Image.Image, Size]:
-        """The image as stored, RGB, and the size of its original. Raises UnreadableImage."""
+        """Decode an image as stored, RGB, and give its original's size. Raises UnreadableImage."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(ImageStore):
-    """Originals, each in a file of its own.
+    """Read originals, each from a file of its own.
 
-    files: paths below ``folder``.
+    files: paths of the images below ``folder``.
     """
 
     folder: Path

@@ -1,8 +1,7 @@
-"""From files to batches of uint8 pixels, for training and for evaluation.
+"""Load images into batches of uint8 pixels, for training and for evaluation.
 
-Randomness has no state: what happens to an image depends on (seed, epoch, index) alone. So the
-number of worker processes and of GPUs changes nothing, and a resumed run sees what it would have
-seen had it never stopped.
+Random choices for an image depend on (seed, epoch, index) alone. So the number of worker processes
+and of GPUs does not matter, and a resumed run sees the same pixels as one that never stopped.
 """
 
 from __future__ import annotations
@@ -29,17 +28,21 @@ from cam_repro.errors import UserError
 log = logging.getLogger(__name__)
 
 PRELOAD_LIMIT_BYTES = 2 * 2**30
-"""``preload=auto`` keeps the decoded images in memory when they take less than this."""
+"""``preload=auto`` keeps the prepared images in memory if they take less than this."""
 
 
 class PreparedImages(Dataset):
-    """Images after the part of their preparation that never changes, kept in memory if small.
+    """Prepare images by the steps that never change, and keep the results in memory if asked.
 
-    An unreadable file is held as its error, so that the loop decides and can count.
+    An unreadable file is no exception here: its error takes the place of its pixels, so that the
+    training or evaluation loop can decide whether to stop, and count such files.
     """
 
     def __init__(self, images: ImageSet, preload: str) -> None:
-        """preload: ``yes`` and ``no``, or ``auto`` for yes under ``PRELOAD_LIMIT_BYTES``."""
+        """Read all images now, or none.
+
+        preload: ``yes``, ``no``, or ``auto``: yes if they take less than ``PRELOAD_LIMIT_BYTES``.
+        """
         self.images = images
         self.kept: list[np.ndarray | UnreadableImage] | None = None
         if preload == "yes" or (preload == "auto" and self._bytes_needed() < PRELOAD_LIMIT_BYTES):
@@ -47,15 +50,15 @@ class PreparedImages(Dataset):
 
     @property
     def unreadable(self) -> list[UnreadableImage]:
-        """What is known by now not to be readable: all of it where images are kept in memory."""
+        """List the unreadable images; empty if the images are not kept in memory."""
         return [image for image in self.kept or [] if isinstance(image, UnreadableImage)]
 
     def prepare(self, image: Image.Image) -> np.ndarray:
-        """The part that never changes."""
+        """Do the part of the preparation that never changes; give uint8 (H, W, 3)."""
         raise NotImplementedError
 
     def prepared(self, index: int) -> np.ndarray | UnreadableImage:
-        """Prepared pixels of one image, from memory or from its file."""
+        """Give the prepared pixels of one image, from memory or from its file; or its error."""
         if self.kept is not None:
             return self.kept[index]
         try:
@@ -64,7 +67,7 @@ class PreparedImages(Dataset):
             return error
 
     def _bytes_needed(self) -> int:
-        """Memory that all images would take, from a sample of them."""
+        """Estimate how many bytes all prepared images take, from a sample of them."""
         step = max(1, len(self.images) // 16)
         sample = [self.prepared(index) for index in range(0, len(self.images), step)]
         sizes = [pixels.nbytes for pixels in sample if isinstance(pixels, np.ndarray)]
@@ -86,7 +89,7 @@ class PreparedImages(Dataset):
         return len(self.images)
 
     def loader(self, *, workers: int, **options: Any) -> DataLoader:
-        """A DataLoader over this set; pixels in memory need no worker processes."""
+        """Make a DataLoader; it has no worker processes where the pixels are in memory."""
         workers = 0 if self.kept is not None else workers
         return DataLoader(
             self,
@@ -98,7 +101,7 @@ class PreparedImages(Dataset):
 
 
 class TrainImages(PreparedImages):
-    """Augmented training images by (epoch, index): (uint8 (S, S, 3), label)."""
+    """Give augmented training images by (epoch, index): (uint8 (S, S, 3), label)."""
 
     def __init__(
         self, images: ImageSet, augmentation: Augmentation, seed: int, preload: str
@@ -121,11 +124,13 @@ class TrainImages(PreparedImages):
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """The keys (epoch, index) of every batch of this process, from iteration ``start`` on.
+    """Give the keys (epoch, index) of each batch of this process, from iteration ``start`` on.
 
-    A batch is cut from one shuffled order of the epoch and dealt out to the processes, so the
-    images of iteration i are the same however many processes share them. The rest of an epoch
-    that fills no batch is left out.
+    Each epoch is shuffled, then cut into batches; each batch is divided among the processes. So
+    the images of an iteration are the same for any number of processes. Images left over at the
+    end of an epoch, too few for a batch, are left out.
+
+    rank, world: number of this process, and number of all processes.
     """
 
     n_images: int
@@ -156,21 +161,28 @@ class TrainingOrder:
 
 @dataclass
 class LabelledBatch:
-    """images_N3HW: uint8, channels last in memory; labels_N: int64; unreadable: what failed."""
+    """Hold a batch of images with labels.
+
+    images_N3HW: uint8, channels last in memory. labels_N: int64. unreadable: the errors of images
+    that could not be read, which are not in the batch.
+    """
 
     images_N3HW: torch.Tensor
     labels_N: torch.Tensor
     unreadable: list[UnreadableImage]
 
     def pin_memory(self) -> LabelledBatch:
-        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        """Move the tensors to pinned memory, from which a GPU copies without waiting.
+
+        A DataLoader calls this if ``pin_memory=True``.
+        """
         return LabelledBatch(
             self.images_N3HW.pin_memory(), self.labels_N.pin_memory(), self.unreadable
         )
 
 
 def collate_labelled(items: list[tuple[np.ndarray, int] | UnreadableImage]) -> LabelledBatch:
-    """A batch of what could be read; it may be empty."""
+    """Make a batch of the images that could be read; it may be empty."""
     good = [item for item in items if not isinstance(item, UnreadableImage)]
     bad = [item for item in items if isinstance(item, UnreadableImage)]
     pixels = np.stack([p for p, _ in good]) if good else np.zeros((0, 1, 1, 3), np.uint8)
@@ -179,7 +191,7 @@ def collate_labelled(items: list[tuple[np.ndarray, int] | UnreadableImage]) -> L
 
 
 class ValidationImages(PreparedImages):
-    """One unvarying crop of each image by index: (uint8 (S, S, 3), label)."""
+    """Give the first crop of a view of each image, by index: (uint8 (S, S, 3), label)."""
 
     def __init__(self, images: ImageSet, view: View, preload: str) -> None:
         self.view = view
@@ -197,11 +209,11 @@ class ValidationImages(PreparedImages):
 
 @dataclass
 class SeenImage:
-    """One image under a view.
+    """Hold what evaluation needs to know of an image, besides its crops.
 
-    index: its place in the split. label: ``NO_LABEL`` where unknown.
+    index: its position in the split. label: ``NO_LABEL`` where unknown.
     size: (width, height) of the original, which boxes refer to.
-    pixels_HW3: uint8 at that size, where they were asked for.
+    pixels_HW3: the image at that size, uint8, if it was asked for.
     """
 
     index: int
@@ -211,9 +223,9 @@ class SeenImage:
 
 
 class ViewImages(Dataset):
-    """Each image, and its crops under a view, uint8 (V, S, S, 3).
+    """Give each image with its crops under a view, uint8 (V, S, S, 3), or its error.
 
-    keep_pixels: hand on the image itself too.
+    keep_pixels: give the pixels of the whole image too (``SeenImage.pixels_HW3``).
     """
 
     def __init__(self, images: ImageSet, view: View, keep_pixels: bool) -> None:
@@ -236,9 +248,11 @@ class ViewImages(Dataset):
 
 @dataclass
 class ViewBatch:
-    """crops_NV3HW: uint8, of the images ``seen``, in their order; unreadable: what failed.
+    """Hold a batch of crops.
 
+    crops_NV3HW: uint8, the V crops of each image in ``seen``, in that order.
     labels_N: int64, ``NO_LABEL`` where unknown.
+    unreadable: the errors of images that could not be read, which are not in the batch.
     """
 
     crops_NV3HW: torch.Tensor
@@ -247,14 +261,14 @@ class ViewBatch:
     unreadable: list[UnreadableImage]
 
     def pin_memory(self) -> ViewBatch:
-        """What a DataLoader calls for ``pin_memory=True``; a GPU fetches it by itself then."""
+        """Move the tensors to pinned memory; called by a DataLoader if ``pin_memory=True``."""
         return ViewBatch(
             self.crops_NV3HW.pin_memory(), self.labels_N.pin_memory(), self.seen, self.unreadable
         )
 
 
 def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -> ViewBatch:
-    """A batch of what could be read; it may be empty."""
+    """Make a batch of the images that could be read; it may be empty."""
     good = [item for item in items if not isinstance(item, UnreadableImage)]
     bad = [item for item in items if isinstance(item, UnreadableImage)]
     crops = np.stack([c for _, c in good]) if good else np.zeros((0, 1, 1, 1, 3), np.uint8)
@@ -274,9 +288,13 @@ def view_loader(
     world: int = 1,
     keep_pixels: bool = False,
 ) -> DataLoader:
-    """Every image of this process exactly once, in order; ``batch_size`` counts crops.
+    """Make a loader that gives each image of this process exactly once, in order.
 
-    Processes are dealt whole batches: each is computed as one process alone would have.
+    Batches are cut first, then divided among the processes, so that every batch is the one that a
+    single process would compute.
+
+    batch_size: crops in a batch; a batch has at least one image. pin: use pinned memory. rank,
+    world: number of this process, and number of all processes. keep_pixels: as of ``ViewImages``.
     """
     n = max(1, batch_size // view.n_crops)
     every = list(range(len(images)))
@@ -292,18 +310,18 @@ def view_loader(
 
 
 class ErrorPolicy:
-    """What to do about unreadable images: ``stop`` at the first, or ``skip`` and count."""
+    """Stop at the first unreadable image (``stop``), or leave them out and count (``skip``)."""
 
     def __init__(self, on_error: str) -> None:
         self.on_error = on_error
         self.skipped: list[str] = []
 
     def handle(self, unreadable: list[UnreadableImage]) -> None:
-        """Raise the first error under ``stop``; else name each file once in the log."""
+        """Raise the first error if the policy is ``stop``; else log each file once."""
         for error in unreadable:
             if self.on_error == "stop":
                 raise UserError(
-                    f"{error}; mend the file, or go on without with loader.on_error=skip"
+                    f"{error}; mend the file, or go on without it: loader.on_error=skip"
                 )
             message = str(error)
             if message not in self.skipped:

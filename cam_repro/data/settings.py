@@ -1,4 +1,4 @@
-"""How images are read: the settings of ``configs/loader``, checked. Needs no torch."""
+"""Check the settings of ``configs/loader``: how images are read. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cam_repro.errors import UserError
 
 @dataclass
 class LoaderSettings:
-    """configs/loader/*.yaml, where every key is explained."""
+    """Hold the settings of configs/loader/*.yaml; the files explain every key."""
 
     on_error: str = "stop"
     preload: str = "auto"

@@ -1,4 +1,7 @@
-"""What a data set is to the commands: ``data=NAME`` names a class by configs/data/NAME.yaml."""
+"""Define what commands ask of a data set, and make it from the settings ``data=NAME``.
+
+NAME is a file in configs/data, whose ``_target_`` is a class derived from ``DataSource``.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,22 @@ from cam_repro.errors import UserError
 
 
 class DataSource(ABC):
-    """A data set, by its settings.
+    """Open, make and check one data set.
 
-    The keys of its YAML, but for ``_target_``, are the arguments of its constructor, which reads
-    nothing yet. A new data set writes ``open``; what else ``cam-data`` does has a default.
+    The constructor takes the keys of the data set's YAML, except ``_target_``, and reads no files
+    yet. A new data set must define ``open``; the other methods, for ``cam-data``, have defaults.
     """
 
     @abstractmethod
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
         """Index one split: ids, labels, boxes, classes, and where its pixels are read from.
 
-        split: one of ``SPLITS``. with_boxes: find the true boxes too, which training does without.
-        Raises UserError where the split is not there, or contradicts itself.
+        split: one of ``SPLITS``. with_boxes: read the true boxes too, which training does not need.
+        Raises UserError where the split is missing or contradicts itself.
         """
 
     def splits(self) -> list[str]:
-        """Name the splits that there are; UserError where there is none."""
+        """List the splits that exist; UserError where none does."""
         there, errors = [], []
         for split in SPLITS:
             try:
@@ -45,11 +48,14 @@ class DataSource(ABC):
         return there
 
     def make(self) -> Path:
-        """Make the data set, where it is one that is made; give its folder."""
+        """Make the files of a data set that this package makes itself, and give their folder.
+
+        Raises UserError for all other data sets.
+        """
         raise UserError("cam-data make: makes the built-in set alone (data=demo)")
 
     def check(self, decode: bool) -> TreeReport:
-        """Look at all splits. decode: read every pixel, to find broken files."""
+        """Check all splits. decode: read every pixel, to find broken files."""
         name = type(self).__name__
         return check_image_sets(name, name, self.open, decode, "the data set")
 
@@ -57,7 +63,7 @@ class DataSource(ABC):
 def open_source(data: Mapping[str, Any]) -> DataSource:
     """Make the data set that the keys of a configs/data/NAME.yaml describe.
 
-    Raises UserError where ``_target_`` names no data set, and what its constructor raises.
+    Raises UserError where ``_target_`` is not a ``DataSource`` or its constructor raises one.
     """
     try:
         source = instantiate(dict(data))

@@ -1,9 +1,9 @@
-"""Views: how an image is shown to the network, and how the maps of a view lie on the image.
+"""Views: how an image is shown to the network, and where the maps of its crops lie on the image.
 
 Every view starts from the whole image squashed to a square (aspect ratio not kept), as the
-authors' networks were fed. ``crops`` cuts what the network sees, ``merge`` lays the maps of those
-crops on a frame that covers the whole squashed image, so that resizing a frame to the image's own
-size puts every value where it belongs. What no crop covers is 0 in the frame: no evidence.
+authors' networks were fed. ``crops`` cuts out what the network sees. ``merge`` puts the maps of
+those crops on a frame that covers the whole squashed image; resized to the image's own size, the
+frame is the map of the image. Where no crop lies the frame is 0: no evidence.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ def squash(image: Image.Image, size: int) -> np.ndarray:
 
 
 class View(ABC):
-    """How an image is shown to the network.
+    """Show an image to the network as one or more crops, and merge their maps.
 
-    input_size: side of a crop in pixels, what the network is given.
-    resize_size: side of the squashed image that crops are cut from.
-    covered: share of the image that some crop sees, 0 to 1.
-    interpolation: how its maps are resized, to the frame and then to the image.
+    input_size: side of a crop in pixels, which is the network's input.
+    resize_size: side in pixels of the squashed image that crops are cut from.
+    n_crops: V, the number of crops.
+    covered: share of the image that lies in a crop, 0 to 1.
+    interpolation: how maps are resized, to the frame and then to the image.
     """
 
     name: str
@@ -46,15 +47,15 @@ class View(ABC):
 
     @abstractmethod
     def crops(self, image: Image.Image) -> np.ndarray:
-        """uint8 (V, input_size, input_size, 3) of an RGB image."""
+        """Cut the crops of an RGB image: uint8 (V, input_size, input_size, 3)."""
 
     @abstractmethod
     def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
-        """float32 frames (R, H, W) over the whole image from the maps of its V crops."""
+        """Merge the maps of the V crops into frames over the whole image, float32 (R, H, W)."""
 
 
 class Squash(View):
-    """The whole image squashed to the input size, one crop. The frame is the map itself."""
+    """Show the whole image, squashed to the input size, as one crop; its map is the frame."""
 
     name = "squash"
 
@@ -66,7 +67,7 @@ class Squash(View):
 
 
 class Center(View):
-    """The centre crop of the squashed image; the border that it leaves out is 0 in the frame."""
+    """Show the centre crop of the squashed image; the frame is 0 outside the crop."""
 
     name = "center"
 
@@ -89,12 +90,15 @@ class Center(View):
 
 
 class Ten(View):
-    """Ten crops: the four corners and the centre of the squashed image, and their mirrors.
+    """Show ten crops: the four corners and the centre of the squashed image, and their mirrors.
 
-    Maps are merged as the authors' released code does: each is upsampled to the crop, mirrored
-    ones are flipped back, absolute values are summed over the frame and divided by the maximum.
-    The sum is not divided by how many crops cover a pixel, which favours the middle; with
-    ``divide_by_coverage`` it is. Their imresize is bicubic, which is the default here too.
+    Maps are merged as in the authors' released code: each is enlarged to the crop by bicubic
+    interpolation, mirrored ones are flipped back, their absolute values are summed on the frame,
+    and the frame is divided by its maximum. Pixels in the middle lie in more crops, and so get
+    larger sums.
+
+    divide_by_coverage: divide each sum by the number of crops that cover the pixel, which the
+    authors do not.
     """
 
     name = "ten"
@@ -119,7 +123,7 @@ class Ten(View):
         return float((self._times_seen() > 0).mean())
 
     def _times_seen(self) -> np.ndarray:
-        """How many crops cover each pixel of the frame, float32."""
+        """Count the crops that cover each pixel of the frame, float32 (H, W)."""
         seen = np.zeros((self.resize_size, self.resize_size), np.float32)
         for y, x in self.corners_yx:
             seen[y : y + self.input_size, x : x + self.input_size] += 2
@@ -135,7 +139,7 @@ class Ten(View):
         size = self.input_size
         frames = np.zeros((maps_VRhw.shape[1], self.resize_size, self.resize_size), np.float32)
         divisor_HW = np.maximum(self._times_seen(), 1) if self.divide_by_coverage else 1
-        # A class at a time: its ten crops fit into a processor's cache, those of all do not.
+        # One class at a time: its ten maps fit into a processor's cache, those of all do not.
         for r, frame_HW in enumerate(frames):
             crops_VHW = enlarge(maps_VRhw[:, r], size, self.interpolation)
             np.abs(crops_VHW, out=crops_VHW)

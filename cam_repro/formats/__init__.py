@@ -1,1 +1,1 @@
-"""Files that other people bring, one parser a format. Knows no data set and needs no torch."""
+"""Read and write files that other programs share, a module a format. Needs no torch."""

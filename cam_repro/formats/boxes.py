@@ -1,8 +1,8 @@
-"""True boxes as people have them: folders of PASCAL VOC XML files, or Kaggle's solution files.
+"""Read true boxes from folders of PASCAL VOC XML files, or from Kaggle's solution files.
 
-Reading 50,000 XML files takes seconds, so a folder's contents are kept in one table in a cache
-folder. The table belongs to names, sizes and times of the files that it was made of: when any of
-them changes, it is made anew.
+Reading 50,000 XML files takes seconds, so what a folder holds is kept as one table in a cache
+folder. The table is used as long as names, sizes and modification times of the XML files stay the
+same; when any of them changes, it is made anew.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ from cam_repro.types import Box
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 2
-"""Version of the cached table; one of another version is not used."""
+"""Version of the cached table; tables of other versions are not used."""
 
 
 class Record(NamedTuple):
-    """What is said of one image: path without suffix, (width, height) or (0, 0), (wnid, box)s."""
+    """Hold the annotation of one image.
+
+    path: of the annotation, without suffix. size: (width, height), (0, 0) where not stated.
+    objects: WordNet id and box of each object.
+    """
 
     path: str
     size: tuple[int, int]
@@ -46,11 +50,11 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What annotations say of N images: their sizes, and class and box of every object.
+    """Hold the annotations of N images: their sizes, and class and box of every object.
 
-    paths: of the annotation files below their folder, without suffix, sorted by ``ids``; of a
-        solution file its image names.
-    sizes_N2: width and height as the annotation says, int32; 0 where it does not.
+    paths: the annotation files' paths below their folder, without suffix, or the image names of a
+        solution file; in the order of ``ids``, which are sorted.
+    sizes_N2: width and height as the annotation states them, int32; 0 where it does not.
     wnids_T: WordNet id of every object, text, in the order of ``boxes``.
     """
 
@@ -61,17 +65,17 @@ class Annotations:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Names of the images, distinct: with the folder only where names repeat in folders."""
+        """Give the image ids: names without folder, or ``paths`` where such names repeat."""
         return _ids_of(self.paths)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """Row by image id."""
+        """Give the row of each image id."""
         return {own_id: row for row, own_id in enumerate(self.ids)}
 
     @cached_property
     def version(self) -> str:
-        """SHA-256 over images, classes and boxes: equal annotations have equal ones."""
+        """Compute a SHA-256 of ids, classes and boxes: the same for equal annotations."""
         digest = hashlib.sha256(_bytes("\n".join(self.ids)))
         digest.update(_bytes("\n".join(self.wnids_T.tolist())))
         for array in (self.boxes.values_T4, self.boxes.offsets):
@@ -79,12 +83,13 @@ class Annotations:
         return digest.hexdigest()
 
     def ids_for(self, files: Sequence[str]) -> list[str]:
-        """The id of the annotation of each image file; one that is not in ``ids`` where none is.
+        """Find the annotation of each image file; give its id, or "" where there is none.
 
-        files: paths of images below their folder. An annotation is of the image with the same
-        path (``cat/001``); else of the one with the same name, in whichever folder either lies
-        (``n01751748/val_1`` has ``val_1.xml``), where no other image and no other annotation
-        bears it.
+        files: paths of images below their folder.
+
+        An image has the annotation with the same path (``cat/001``). If there is none, it has the
+        one with the same name in any folder (``val_1.xml`` for ``n01751748/val_1``), provided
+        that no other image and no other annotation has this name.
         """
         by_path = dict(zip(self.paths, self.ids, strict=True))
         names = [path.rpartition("/")[2] for path in self.paths]
@@ -100,9 +105,10 @@ class Annotations:
         ]
 
     def select(self, ids: Sequence[str]) -> Annotations:
-        """Those of the images named, in that order; no objects and no size where there is none.
+        """Take the annotations of the images ``ids``, in that order.
 
-        ids: of ``self.ids``, or unknown; one may come again. They are the result's ``paths``.
+        An id that is not in ``self.ids`` gets no objects and the size 0, 0. Ids may repeat. They
+        become the result's ``paths``.
         """
         rows_N = np.array([self.row_of.get(wanted, -1) for wanted in ids], np.int64)
         sizes_N2 = np.zeros((len(ids), 2), np.int32)
@@ -117,8 +123,10 @@ def read_annotations(
     """Read a folder of XML files (flat, or one sub-folder a class) or a Kaggle solution file.
 
     cache: folder in which the table of an XML folder is kept; None keeps none.
-    broken: where given, unreadable files and lines are named in it and left out; else the first
-        one is a UserError that names it.
+    broken: a list that takes a message for each unreadable file or line, which is then left out.
+
+    Raises UserError where ``source`` does not exist and, if ``broken`` is None, for the first
+    unreadable file or line.
     """
     if source.is_dir():
         return _read_folder(source, cache, broken)
@@ -143,18 +151,18 @@ def _table(records: Iterable[Record]) -> Annotations:
 
 
 def _ids_of(paths: list[str]) -> list[str]:
-    """The names without folders where they are distinct, else ``paths`` itself."""
+    """Give the names without folders where they are distinct, else ``paths`` itself."""
     names = [path.rpartition("/")[2] for path in paths]
     return names if len(set(names)) == len(names) else paths
 
 
 def _bytes(text: str) -> bytes:
-    """For a hash; file names need not be UTF-8."""
+    """Encode text for a hash; it may be a file name that is not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def _whole(text: str) -> int:
-    """A whole number of pixels, also written ``12.0``; ValueError for anything else."""
+    """Read a whole number of pixels, also written ``12.0``; ValueError for anything else."""
     value = float(text)
     if not (abs(value) < 2**31 and value.is_integer()):  # NaN fails this too
         raise ValueError(f"{text.strip()!r} is not a whole number below 2^31")
@@ -192,13 +200,13 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     if place is not None and not faults:
         try:
             _save(place, signature, table)
-        except OSError as error:  # a read-only folder costs time, no more
+        except OSError as error:  # without the table the next run is slower, but right
             log.warning("the table of %s is not kept: %s", folder, error)
     return table
 
 
 def _xml_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """(path below ``folder``, size, time of change) of every XML file, two levels deep."""
+    """Give path, size and modification time of each XML file in a folder and its sub-folders."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_xml(entry.name):
@@ -213,13 +221,13 @@ def _xml_files(folder: Path) -> Iterator[tuple[str, int, int]]:
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
         about = entry.stat()
-    except OSError:  # a link that leads nowhere: reading it will say so
+    except OSError:  # a broken link; the error message comes when the file is read
         return -1, 0
     return about.st_size, about.st_mtime_ns
 
 
 def _read_xml(folder: Path, name: str) -> Record:
-    """One annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
+    """Read one annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
     try:
         root = ET.fromstring((folder / name).read_bytes())
         size = root.find("size")
@@ -233,7 +241,7 @@ def _read_xml(folder: Path, name: str) -> Record:
                 raise ValueError("an object has no <bndbox>")
             x0, y0, x1, y1 = (_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
             objects.append((_text(element, "name"), (x0, y0, x1, y1)))
-    # LookupError is what an encoding that nobody knows raises.
+    # An XML file that declares an unknown encoding raises LookupError.
     except (ET.ParseError, ValueError, LookupError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
@@ -274,7 +282,7 @@ def _save(place: Path, signature: str, table: Annotations) -> None:
 
 
 def _load(place: Path, signature: str) -> Annotations | None:
-    """The kept table, if it is there, whole, and of these files."""
+    """Load the cached table; None where it is missing, damaged, or made of other files."""
     try:
         with np.load(place) as kept:
             if str(kept["signature"]) != signature:
@@ -291,7 +299,7 @@ def _load(place: Path, signature: str) -> Annotations | None:
 
 
 def _read_solution(path: Path, broken: list[str] | None) -> Iterator[Record]:
-    """Records of ``ImageId,PredictionString`` lines (``wnid x0 y0 x1 y1 ...``)."""
+    """Read the records of ``ImageId,PredictionString`` lines (``wnid x0 y0 x1 y1 ...``)."""
     try:
         table = CsvTable(path, "solution", KAGGLE_HEADER)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Lists of the ILSVRC development kit: labels of the validation images, blacklisted images."""
+"""Read two lists of the ILSVRC development kit: validation labels, and blacklisted images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from cam_repro.formats.text import read_text, whole_number
 
 
 def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
-    """Read 1-based image numbers, one a line, as a mask (n_images,), True where blacklisted.
+    """Read image numbers, one a line, 1 to ``n_images``; give a mask, bool (n_images,).
 
-    Empty lines are passed over. Raises UserError with file and line.
+    The mask is true for images that are listed. Empty lines are skipped. Raises UserError with
+    file and line.
     """
     path = Path(path)
     blacklisted_N = np.zeros(n_images, bool)
@@ -32,9 +33,9 @@ def read_blacklist(path: Path | str, n_images: int) -> np.ndarray:
 
 
 def read_val_labels(path: Path) -> np.ndarray:
-    """Read the class ids of the validation images, one a line in file-name order, int64.
+    """Read the development-kit ids of the validation images, one a line, int64 (N,).
 
-    Raises UserError for a file of anything else.
+    Lines are in the order of the file names. Raises UserError where the file holds anything else.
     """
     try:
         return np.array(path.read_text(encoding="ascii").split(), np.int64)

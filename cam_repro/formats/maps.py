@@ -1,4 +1,4 @@
-"""Maps that somebody saved: one .npy file an image, or one stack of all."""
+"""Read maps that another program saved: one .npy file an image, or all in one .npy file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cam_repro.formats.names import name_of
 
 
 class _MapFiles:
-    """One .npy file an image, read when asked for."""
+    """Read maps from one .npy file an image, each when it is asked for."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         self.folder = folder
-        self.names = names  # of files; Paths would take several times the memory
+        self.names = names  # text: Path objects would take several times the memory
 
     def __getitem__(self, index: int) -> np.ndarray:
         path = self.folder / self.names[index]
@@ -28,12 +28,12 @@ class _MapFiles:
 
 
 def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
-    """Maps of these images, in their order: item i is the (h, w) map of image i.
+    """Open the maps of these images: item i of the result is the (h, w) map of image i.
 
-    path: a .npy file with all maps, (N, h, w), or a folder with ``<image>.npy`` for each, where
-        the image's name may lack its suffix and its folder.
+    path: a .npy file with all maps, (N, h, w), in the order of ``images``; or a folder with
+        ``<image>.npy`` for each, where suffix and folder of the image's name may be left out.
 
-    Raises UserError where a map is missing, and for a shape that is no map's.
+    Raises UserError where a map is missing, and where an array has not the shape of maps.
     """
     if path.is_dir():
         files, missing = [], []

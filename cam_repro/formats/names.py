@@ -1,4 +1,4 @@
-"""Names of files and of the images in them."""
+"""Tell image and XML files by their names, and make image ids from file names."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def is_xml(name: str) -> bool:
 def image_id(path: str, nested: bool) -> str:
     """Give the id of the image in a file: its name without the suffix of an image.
 
-    path: below the folder of its split. nested: keep the class folder in front (``cat/001``).
+    path: of the file, below its split's folder. nested: keep the class folder (``cat/001``).
     """
     stem = _stem(path)
     return stem if nested else stem.rpartition("/")[2]
 
 
 def names_repeat(paths: Sequence[str]) -> bool:
-    """Tell whether names without folders are not distinct, so that ids need the folder."""
+    """Tell whether two paths have the same name without folder, so that ids need the folder."""
     return len({image_id(path, nested=False) for path in paths}) < len(paths)
 
 
@@ -38,6 +38,6 @@ def name_of(image_id: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """Give a name without the suffix of an image, if it has one; quick, for there are a million."""
+    """Give a name without the suffix of an image, if it has one; fast, as a million are asked."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name

@@ -1,8 +1,9 @@
-"""Submissions as text: the ILSVRC development kit's form and Kaggle's.
+"""Read, write and check submissions in the ILSVRC development kit's form and in Kaggle's.
 
-A submission of the development kit has one line an image, in file-name order, with up to five
-times ``label xmin ymin xmax ymax``. Kaggle's is a CSV ``ImageId,PredictionString`` with WordNet
-ids for labels. Guesses after the fifth are left out in both, as the official program does.
+A submission of the development kit has one line for each image, in file-name order, with up to
+five times ``label xmin ymin xmax ymax``. Kaggle's is a CSV ``ImageId,PredictionString`` with
+WordNet ids for labels. Readers of both leave out guesses after the fifth of an image, as the
+official program does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def write_submission(
 ) -> None:
     """Write the guesses of every image, in the order given; an empty line where there is none.
 
-    submission_labels: label to write for each class index (the ILSVRC ids); index + 1 where None.
+    submission_labels: label to write for each class index (``ClassTable.submission_labels_C``);
+        None: class index + 1.
     """
 
     def words(guess: Guess) -> str:
@@ -49,7 +51,7 @@ def write_kaggle_submission(
     guesses: Sequence[Sequence[Guess]],
     wnids: Sequence[str],
 ) -> None:
-    """Write Kaggle's CSV: the guesses of every image named, an empty string where there is none.
+    """Write Kaggle's CSV: a row for each image, with an empty string where it has no guesses.
 
     wnids: WordNet id of each class index.
     """
@@ -72,9 +74,9 @@ def check_submission(
     guesses: Sequence[Sequence[Guess]],
     submission_labels: np.ndarray | None = None,
 ) -> None:
-    """Read back what ``write_submission`` wrote with these arguments.
+    """Read a file back and check that it is what ``write_submission`` writes for these arguments.
 
-    Raises UserError naming the first line that is not what was to be written.
+    Raises UserError that names the first line that differs.
     """
     if submission_labels is None:
         labels = [index + 1 for line in guesses for index, _ in line]
@@ -89,9 +91,9 @@ def check_kaggle_submission(
     guesses: Sequence[Sequence[Guess]],
     wnids: Sequence[str],
 ) -> None:
-    """Read back what ``write_kaggle_submission`` wrote with these arguments.
+    """Read back and check what ``write_kaggle_submission`` wrote with these arguments.
 
-    Raises UserError naming the first line that is not what was to be written.
+    Raises UserError that names the first line that differs.
     """
     found_ids, labels_N5, boxes_N54 = read_kaggle_submission(path)
     for row, (found, wanted) in enumerate(zip(found_ids, ids, strict=False)):
@@ -112,7 +114,10 @@ def _check_read_back(
     labels_N5: np.ndarray,
     boxes_N54: np.ndarray,
 ) -> None:
-    """UserError unless the arrays hold these guesses. labels: of all guesses, one after another."""
+    """Raise UserError unless the arrays that were read hold these guesses.
+
+    first_line: number of the line of the first image. labels: of all guesses, one after another.
+    """
     if len(labels_N5) != len(guesses):
         raise UserError(f"{path}: holds {len(labels_N5)} images, not {len(guesses)}; {_AGAIN}")
     made_N5 = np.arange(MAX_GUESSES) < np.array([len(line) for line in guesses], int)[:, None]
@@ -152,8 +157,8 @@ def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Read Kaggle's CSV: image ids, labels (N, 5), boxes (N, 5, 4) int64 with ``PAD``.
 
-    Labels are text as it stands there, usually WordNet ids, "" where there is no guess. Raises
-    UserError with file and line; an image that comes twice is one of the errors.
+    Labels are text as the file has it, usually WordNet ids, and "" where there is no guess. Raises
+    UserError with file and line, also for an image that comes twice.
     """
     table = CsvTable(Path(path), "submission", KAGGLE_HEADER)
     ids, cells = table.cells
@@ -177,7 +182,7 @@ def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.
 
 
 def _check_fives(words: Words, place: Place) -> None:
-    """Raise UserError for the first line that does not hold whole guesses."""
+    """Raise UserError for the first line whose number of words is not a multiple of five."""
     ragged = np.flatnonzero(words.counts_N % 5)
     if len(ragged):
         line = int(ragged[0])
@@ -188,9 +193,10 @@ def _check_fives(words: Words, place: Place) -> None:
 
 
 def _first_five(counts_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which of all guesses are among the first five of their image, and where they belong.
+    """Tell which guesses are among the first five of their image, and where they belong.
 
-    counts_N: guesses of each image. Returns bool (X,), and image and rank of those kept, (Y, 2).
+    counts_N: number of guesses of each image. Returns a mask over all guesses, bool (X,), and
+    image index and rank of each guess that it keeps, (Y, 2).
     """
     image_X = np.repeat(np.arange(len(counts_N)), counts_N)
     rank_X = np.arange(len(image_X)) - np.repeat(np.cumsum(counts_N) - counts_N, counts_N)

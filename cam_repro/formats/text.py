@@ -1,7 +1,7 @@
-"""Text files of numbers, and CSV: what the formats of submissions, boxes and truths are made of.
+"""Read text files of numbers, and CSV files, for the readers of submissions, boxes and truths.
 
-A text is read as a whole by NumPy or by the csv module. Which line is at fault is looked for only
-when something is bad.
+For speed, NumPy or the csv module reads a text as a whole. The line at fault is looked for only
+after that has failed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from cam_repro.errors import UserError
 
 Place = Callable[[int], str]
-"""Says where something stands, by its number: ``F.txt, line 3``."""
+"""Gives the place of item number i, from 0, for a message: ``F.txt, line 3``."""
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -30,7 +30,7 @@ Place = Callable[[int], str]
 def read_text(path: Path, what: str) -> str:
     """Read a text file, also ``.gz``, UTF-8 with or without a byte order mark.
 
-    what: it is called in messages. Raises UserError where it is missing, damaged or not text.
+    what: what messages call the file. Raises UserError where it is missing, damaged or not text.
     """
     return _read(path, what, lambda file: file.read())
 
@@ -57,17 +57,17 @@ def _read(path: Path, what: str, read: Callable[[BinaryIO], bytes]) -> str:
 
 
 class CsvTable:
-    """The cells of a CSV file, also ``.csv.gz``; empty lines are passed over.
+    """Hold the cells of a CSV file, also ``.csv.gz``; empty lines are skipped.
 
-    cells: by column, in the order in which the columns were asked for.
+    cells: a list for each column asked for, in the order in which they were asked for.
     """
 
     def __init__(self, path: Path, what: str, columns: Sequence[str], expected: str = "") -> None:
         """Read the file.
 
-        what: it is called in messages. columns: names that the first line must have.
-        expected: the first line to advise where one of them is missing.
-        Raises UserError with file and line.
+        what: what messages call the file. columns: names that the first line must have.
+        expected: the first line that the message suggests where a column is missing; by default
+        ``columns``. Raises UserError with file and line.
         """
         self.path = path
         self._text = read_text(path, what)
@@ -93,12 +93,12 @@ class CsvTable:
         self.cells = [cells[header.index(name) :: len(header)] for name in columns]
 
     def place(self, row: int) -> str:
-        """Say in which line of the file a row ends."""
+        """Name the file and the line in which a row ends; rows count from 0."""
         return f"{self.path}, line {self.lines[row]}"
 
     @cached_property
     def lines(self) -> list[int]:
-        """The number of the line in which each row ends."""
+        """Find the number of the line, from 1, in which each row ends."""
         reader = csv.reader(io.StringIO(self._text, newline=""))
         return [reader.line_num for cells in reader if cells][1:]
 
@@ -121,11 +121,11 @@ _WHOLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNOREC
 
 
 class Words:
-    """The words of a text and how many each line has, without an object for each.
+    """Hold the words of a text and how many each line has, without a Python object for each word.
 
-    Words are parted by blanks and tabs, lines by LF, CR or both, as ASCII has them.
+    Blanks and tabs separate words; LF, CR or CR LF ends a line. Only ASCII blanks count.
 
-    counts_N: words of each line, int64.
+    counts_N: number of words in each line, int64 (N,).
     """
 
     def __init__(self, text: str) -> None:
@@ -143,7 +143,7 @@ class Words:
 
     @classmethod
     def one_a_line(cls, words: Sequence[str], place: Place) -> Words:
-        """Take words that are there already; raise UserError for one that is none or several."""
+        """Take a list of words; raise UserError for an item that is empty or several words."""
         found = cls("\n".join([*words, ""]))
         if len(found.counts_N) != len(words) or (found.counts_N != 1).any():
             bad = next(i for i, word in enumerate(words) if len(word.split()) != 1 or "\n" in word)
@@ -160,7 +160,7 @@ class Words:
 
     def _only(self, wanted_W: np.ndarray) -> bytes:
         """Give the text with blanks in place of all words but those wanted."""
-        # The bytes of a word end where the next word starts.
+        # The length of a word is counted up to the start of the next word, blanks included.
         lengths = np.diff(self._starts_W, prepend=0, append=len(self._data))
         wanted_X = np.repeat(np.concatenate([[False], wanted_W]), lengths)
         bytes_X = np.frombuffer(self._data, np.uint8)
@@ -169,17 +169,19 @@ class Words:
     def numbers(self, place: Place, wanted_W: np.ndarray | None = None) -> np.ndarray:
         """Read the words as int64; they may be written as floats if they are whole.
 
-        place: says where the line of a number, from 0, stands. wanted_W: the words to read, bool;
-        None: all. Raises UserError for the first that is not a whole number below 2^31.
+        place: gives the place of a line, by its number from 0. wanted_W: true for the words to
+        read, bool (W,); None: all. Raises UserError for the first of them that is not a whole
+        number below 2^31.
         """
         data = self._data if wanted_W is None else self._only(wanted_W)
         n_words = len(self) if wanted_W is None else int(wanted_W.sum())
-        if not n_words:  # of blanks alone NumPy would make a number
+        if not n_words:  # NumPy would make a number of blanks alone
             return np.zeros(0, np.int64)
         for kind in (np.int64, np.float64):  # integers are parsed many times faster
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error", DeprecationWarning)  # what NumPy 1 does
+                    # For a bad text NumPy 1 gives this warning, not an error.
+                    warnings.simplefilter("error", DeprecationWarning)
                     numbers = np.fromstring(data, kind, sep=" ")
             except (ValueError, DeprecationWarning):
                 continue
@@ -197,7 +199,7 @@ class Words:
 def whole_numbers(words: Sequence[str], place: Place) -> np.ndarray:
     """Read words as int64; they may be written as floats if they are whole.
 
-    place: says where the word of an index stands. Raises UserError for the first word that is not
+    place: gives the place of a word, by its index. Raises UserError for the first word that is not
     a whole number below 2^31.
     """
     return Words.one_a_line(words, place).numbers(place)
@@ -212,8 +214,8 @@ def whole_number(word: str) -> int | None:
 
 
 def _are_whole(numbers: np.ndarray) -> bool:
-    """Tell whether all are whole numbers below 2^31. NaN is none."""
-    # Float64 is exact here, and areas of such boxes still fit into 64 bits.
+    """Tell whether all are whole numbers below 2^31; NaN is not."""
+    # Below 2^31 float64 is exact, and the areas of boxes fit into 64 bits.
     good = (numbers > -(2**31)) & (numbers < 2**31) & (numbers == np.floor(numbers))
     return bool(good.all())
 

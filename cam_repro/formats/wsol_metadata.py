@@ -1,9 +1,9 @@
-"""The metadata folder of Choe et al. ("Evaluating Weakly Supervised Object Localization Methods
-Right", CVPR 2020): which images there are, their classes, sizes and boxes, as text.
+"""Read the metadata folder of Choe et al. ("Evaluating Weakly Supervised Object Localization
+Methods Right", CVPR 2020): images, with their classes, sizes and boxes, as text files.
 
-``image_ids.txt``: one id a line (``val/ILSVRC2012_val_00000001.JPEG``), in the order that counts;
+``image_ids.txt``: one id a line (``val/ILSVRC2012_val_00000001.JPEG``), in the images' order;
 ``class_labels.txt``: ``id,label``; ``image_sizes.txt``: ``id,width,height``;
-``localization.txt``: ``id,x0,y0,x1,y1``, one line a box, an image may have several.
+``localization.txt``: ``id,x0,y0,x1,y1``, one line a box, any number of lines for an image.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def is_metadata_folder(path: Path | str) -> bool:
-    """Tell whether a folder holds such metadata: ``image_ids.txt`` and ``image_sizes.txt``."""
+    """Tell whether a folder is one: it holds ``image_ids.txt`` and ``image_sizes.txt``."""
     return all((Path(path) / name).is_file() for name in (IMAGE_IDS, IMAGE_SIZES))
 
 
 def read_metadata(folder: Path | str) -> Truth:
-    """Read a metadata folder; images are in the order of ``image_ids.txt``.
+    """Read a metadata folder.
 
-    Only images of ``image_ids.txt`` count; what the other files say of others is passed over. An
-    image without a line in ``localization.txt`` has no box; without one in ``class_labels.txt``
-    (or without that file) no label. Of two labels or sizes the later counts, as in the authors'
-    program. Empty lines are passed over. The boxes of an image keep the order of the file.
+    The images are those of ``image_ids.txt``, in its order; lines of other files about other
+    images are skipped, and so are empty lines. An image without a line in ``localization.txt`` has
+    no box. An image without a line in ``class_labels.txt`` has the label ``NO_LABEL``; the file
+    itself may be missing. If an image has two labels or sizes, the later one counts, as in Choe et
+    al.'s program. The boxes of an image keep the order of the file.
 
-    Raises UserError, with file and line, where a file is missing, a line has not the form above,
-    an id comes twice in ``image_ids.txt``, an image has no size, a label is negative, a size is
-    not positive, or a box has negative or swapped corners.
+    Raises UserError, with file and line, where another file is missing, a line has not the form
+    above, an id comes twice in ``image_ids.txt``, an image has no size, a label is negative, a
+    size is not positive, or a box has negative or swapped corners.
     """
     folder = Path(folder)
     ids, index = _read_ids(folder / IMAGE_IDS)
@@ -79,7 +80,7 @@ def read_metadata(folder: Path | str) -> Truth:
 
 
 def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
-    """Read the ids in order, and the place of each."""
+    """Read the ids in order, and the position of each id."""
     ids: list[str] = []
     index: dict[str, int] = {}
     for number, image_id in _lines(_read_text(path)):
@@ -95,10 +96,11 @@ def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
 def _read_table(
     path: Path, index: dict[str, int], form: str, is_good: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read lines of an id and whole numbers: places of the images (X,), numbers, int64 (X, n).
+    """Read lines of an id and n whole numbers: positions of the images (X,), int64 (X, n).
 
-    form: what a line is to look like; the words before its first space say how many there are.
-    is_good: mask of the rows of numbers that are allowed. Raises UserError at the first bad line.
+    form: the form of a line, for messages; its text before the first space lists the columns.
+    is_good: gives a mask of the rows of numbers that are allowed. Raises UserError at the first
+    bad line.
     """
     lines = _lines(_read_text(path))
     rows = [line.split(",") for _, line in lines]

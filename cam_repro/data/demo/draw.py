@@ -1,15 +1,15 @@
-"""The pictures of the built-in set: shapes of a material on a cluttered background.
+"""Draw the pictures of the built-in data set.
 
 Each image shows one to three objects of one class on a cluttered background. A class is a shape
-and a material (``dotted cross``): every shape comes in three materials and every material in two
-shapes, so neither alone tells the class; colour tells nothing. The material covers the whole
-object, so that the evidence for a class lies over its full extent, and objects are small and
-off-centre often enough for the box of the whole image to be wrong most of the time. A few images
-are grey (mode L) or CMYK, as in ILSVRC.
+with a material (``dotted cross``). Every shape comes in three materials and every material in two
+shapes, so neither alone tells the class; nor does colour. The material covers the whole object, so
+that the evidence for a class lies over its full extent. Objects are so often small and off-centre
+that the box of the whole image is wrong most of the time. A few images are grey (mode L) or CMYK,
+as in ILSVRC.
 
-Same pixels everywhere: all drawing is integer arithmetic (lengths in quarter pixels, sines and
-cosines as multiples of 1/4096), and all chance is the raw output of PCG64, seeded for each image
-by (seed, split, index), so that no image depends on another.
+The pixels are the same on every machine: all drawing is integer arithmetic (lengths in quarter
+pixels, sines and cosines as multiples of 1/4096), and all random numbers are raw output of PCG64,
+seeded for each image by (seed, split, index), so that no image depends on another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cam_repro.types import Box
 ONE = 4096
 """Fixed-point 1 of sines, cosines and object coordinates."""
 QUARTER = 4
-"""Lengths are in quarter pixels: the 2 x 2 samples of a pixel lie at 1/4 and 3/4 of its sides."""
+"""Units of length in a pixel. Each pixel has 2 x 2 samples, at 1/4 and 3/4 of its sides."""
 
 Mask = np.ndarray
 
@@ -45,7 +45,7 @@ def _cross(u: np.ndarray, v: np.ndarray) -> Mask:
 ARM = ONE // 3
 """Half the width of an arm of the cross."""
 
-# Shapes live in the square |u|, |v| <= ONE, v pointing down.
+# A shape tells which points (u, v) of the square |u|, |v| <= ONE are inside; v points down.
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], Mask]] = {
     "disc": lambda u, v: u * u + v * v <= ONE * ONE,
     "square": lambda u, v: np.maximum(abs(u), abs(v)) <= ONE,
@@ -53,7 +53,8 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], Mask]] = {
     "cross": _cross,
 }
 
-# Materials say where the light one of two tones goes; p, q and the period t are lengths.
+# A material tells which points (p, q) get the light one of its two tones; p, q and the period t
+# are lengths.
 MATERIALS: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
     "striped": lambda p, q, t: 2 * (p % t) < t,
     "checked": lambda p, q, t: (2 * p // t + 2 * q // t) % 2 == 0,
@@ -62,7 +63,7 @@ MATERIALS: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
     "netted": lambda p, q, t: np.minimum(p % t, q % t) * 4 < t,
     "bricked": lambda p, q, t: np.minimum((p + q // t % 2 * t) % (2 * t), q % t) * 4 > t,
 }
-# What no class is made of, for the clutter.
+# Materials of no class, for the clutter.
 NEUTRAL: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
     "plain": lambda p, q, t: np.ones_like(p, bool),
     "speckled": lambda p, q, t: ((3 * p // t * 7919) ^ (3 * q // t * 10007)) % 7 < 3,
@@ -71,7 +72,10 @@ NEUTRAL: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
 
 @dataclass(frozen=True)
 class DemoClass:
-    """A class: its id (no WordNet noun has an offset above 16 million), its name, what it is."""
+    """Hold a class.
+
+    wnid: an id in WordNet's form that no noun has: the offsets of nouns are below 16 million.
+    """
 
     wnid: str
     name: str
@@ -99,13 +103,14 @@ def _classes() -> tuple[DemoClass, ...]:
 CLASSES = _classes()
 """The twelve classes, in the order of their labels."""
 
-# --- chance --------------------------------------------------------------------------------------
+# --- random numbers ------------------------------------------------------------------------------
 
 
 class _Dice:
-    """Random integers of one image.
+    """Give the random integers of one image.
 
-    NumPy promises the raw output of PCG64 for all time; what Generator makes of it may change.
+    They come from the raw output of PCG64, which NumPy promises never to change; the methods of
+    Generator may change.
     """
 
     def __init__(self, seed: int, split: str, index: int) -> None:
@@ -113,12 +118,12 @@ class _Dice:
         self._source = np.random.PCG64(entropy)
 
     def roll(self, low: int, high: int) -> int:
-        """One integer of low..high, both included."""
+        """Give one integer of low..high, both included."""
         assert low <= high
         return low + int(self._source.random_raw()) % (high - low + 1)
 
     def bytes(self, *shape: int) -> np.ndarray:
-        """An int32 array of 0..255."""
+        """Give an int32 array of integers 0..255."""
         count = math.prod(shape)
         words = self._source.random_raw(-(-count // 8)).astype("<u8")
         return words.view(np.uint8)[:count].reshape(shape).astype(np.int32)
@@ -128,14 +133,19 @@ class _Dice:
 
 TURN = 72
 """Steps of a full turn: angles are multiples of 5 degrees."""
-# Rounded far above the last digit, where mathematical libraries differ.
+# Rounded to 6 digits first, because mathematical libraries differ in the last ones.
 COS = [round(round(math.cos(2 * math.pi * k / TURN), 6) * ONE) for k in range(TURN)]
 SIN = [round(round(math.sin(2 * math.pi * k / TURN), 6) * ONE) for k in range(TURN)]
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Something to paint. Lengths in quarter pixels, angles in steps of ``TURN``, colours RGB."""
+    """Hold an object or a piece of clutter to paint.
+
+    centre, radii, period: in quarter pixels. angle, grain_angle: of shape and material, in steps
+    of ``TURN``. light, dark: the material's tones, RGB (3, 1, 1). rim: paint the edge of the shape
+    dark. shade: change of brightness along u and v, in 1/256 at the shape's end.
+    """
 
     shape: str
     material: str
@@ -152,12 +162,12 @@ class _Piece:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One image before encoding.
+    """Hold one image before encoding.
 
     pixels: uint8, (H, W) for mode L, (H, W, 3) for RGB, (H, W, 4) for CMYK (0 = no ink).
     label: index into ``CLASSES``.
-    masks: bool (H, W), one an instance, where at least half of the pixel is the object.
-    boxes: the tight box of each mask. truncated: whether each reaches over the edge.
+    masks: one for each object, bool (H, W), true where it covers at least half of a pixel.
+    boxes: the tight box of each mask. truncated: whether each object reaches beyond the image.
     """
 
     pixels: np.ndarray
@@ -169,7 +179,10 @@ class Drawing:
 
 
 def _colour(dice: _Dice, low: int, high: int, strongest: int = 120) -> np.ndarray:
-    """Any hue with a luminance of low..high, (3, 1, 1): colour is chance, contrast is not."""
+    """Give a colour of any hue with a luminance of low..high, int32 (3, 1, 1).
+
+    So hues tell nothing, but light and dark tones differ by enough to be seen.
+    """
     hue, strength, luma = dice.roll(0, 1535), dice.roll(0, strongest), dice.roll(low, high)
     wheel = [abs(hue - 768) - 256, 512 - abs(hue - 512), 512 - abs(hue - 1024)]
     pure = np.clip(np.array(wheel, np.int32), 0, 255)[:, None, None]
@@ -181,12 +194,12 @@ def _luma(rgb_3HW: np.ndarray) -> np.ndarray:
 
 
 def _rotate(x: np.ndarray, y: np.ndarray, angle: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in axes turned by ``angle``; the unit becomes 1/4096 of what it was."""
+    """Give coordinates in axes turned by ``angle``, in a unit that is 1/4096 of the former."""
     return x * COS[angle] + y * SIN[angle], y * COS[angle] - x * SIN[angle]
 
 
 def _reach(shape: str, radii: tuple[int, int], angle: int) -> tuple[int, int]:
-    """Half the width and height of the box around the centre that holds the turned shape."""
+    """Give half the width and height of the box, around the centre, that holds the turned shape."""
     corners = {
         "square": [(ONE, ONE), (ONE, -ONE)],
         "triangle": [(0, -ONE), (ONE, ONE), (-ONE, ONE)],
@@ -203,7 +216,7 @@ def _reach(shape: str, radii: tuple[int, int], angle: int) -> tuple[int, int]:
 
 
 def _count(samples: Mask) -> np.ndarray:
-    """How many of the 2 x 2 samples of each pixel are set."""
+    """Count the samples, of 2 x 2, that are set in each pixel."""
     n = samples.view(np.uint8)
     n = n[0::2, 0::2] + n[0::2, 1::2] + n[1::2, 0::2] + n[1::2, 1::2]
     return n.astype(np.int32)
@@ -220,21 +233,21 @@ def _paint(canvas_3HW: np.ndarray, piece: _Piece) -> Mask:
     if x0 >= x1 or y0 >= y1:
         return mask
 
-    # Samples of the window, relative to the centre; 32 bits hold all that follows.
+    # Samples of the window, relative to the centre. All values below fit into 32 bits.
     x = (2 * np.arange(2 * x0, 2 * x1, dtype=np.int32) + 1 - piece.centre[0])[None, :]
     y = (2 * np.arange(2 * y0, 2 * y1, dtype=np.int32) + 1 - piece.centre[1])[:, None]
     u, v = _rotate(x, y, piece.angle)
     u, v = u // piece.radii[0], v // piece.radii[1]
     inside = SHAPES[piece.shape](u, v)
     p, q = _rotate(x, y, piece.grain_angle)
-    # Squares of 4096ths would not fit: materials get 64ths.
+    # Materials square p and q, and squares of 1/4096 units would not fit: they get 1/64 units.
     light = inside & (MATERIALS | NEUTRAL)[piece.material](p // 64, q // 64, piece.period * 64)
     if piece.rim:
         light &= SHAPES[piece.shape](u * 8 // 7, v * 8 // 7)
 
     n_inside, n_light = _count(inside), _count(light)
     paint_3HW = n_light * piece.light + (n_inside - n_light) * piece.dark
-    # Lit from one side: up to a quarter brighter or darker at the ends.
+    # Lit from one side: at the end of each axis brighter or darker by up to ``shade`` / 256.
     shade = 256 + (u[::2, ::2] * piece.shade[0] + v[::2, ::2] * piece.shade[1]) // ONE
     window_3HW = canvas_3HW[:, y0:y1, x0:x1]
     window_3HW *= 4 - n_inside
@@ -245,7 +258,7 @@ def _paint(canvas_3HW: np.ndarray, piece: _Piece) -> Mask:
 
 
 def _clouds(dice: _Dice, height: int, width: int, cells: int) -> np.ndarray:
-    """Smooth noise: a random lattice interpolated to (height, width), values 0..255."""
+    """Make smooth noise, 0..255, by interpolating a random lattice to (height, width)."""
     lattice = dice.bytes(cells + 1, cells + 1)
     y, x = (np.arange(n, dtype=np.int32) * cells * 256 // n for n in (height, width))
     row, down = y // 256, (y % 256)[:, None]
@@ -255,10 +268,10 @@ def _clouds(dice: _Dice, height: int, width: int, cells: int) -> np.ndarray:
 
 
 def _background(dice: _Dice, height: int, width: int, material: str) -> np.ndarray:
-    """Clouds, a few plain slabs and many small pieces: nothing that tells the class.
+    """Paint clouds, a few large plain pieces and many small ones; none of it tells the class.
 
-    A piece may be of a class's material, though seldom, small, and never of this image's
-    ``material``, which would be an object without a box.
+    In one image of four a small piece is of a class's material, but never of ``material``, this
+    image's own: that piece would be an object without a box.
     """
     short = min(height, width)
     mix = (2 * _clouds(dice, height, width, 3) + _clouds(dice, height, width, 9)) // 3
@@ -266,7 +279,10 @@ def _background(dice: _Dice, height: int, width: int, material: str) -> np.ndarr
     canvas_3HW = (a * (255 - mix) + b * mix) // 255
 
     def piece(kind: str, small: int, large: int, low: int, high: int) -> _Piece:
-        """Radii are ``small``..``large`` hundredths of the short side."""
+        """Make a piece at random; its radii are ``small``..``large`` hundredths of the short side.
+
+        low, high: luminance of the light tone.
+        """
         radii = tuple(max(6, dice.roll(small, large) * short * QUARTER // 100) for _ in "xy")
         return _Piece(
             shape=list(SHAPES)[dice.roll(0, len(SHAPES) - 1)],
@@ -294,7 +310,7 @@ def _background(dice: _Dice, height: int, width: int, material: str) -> np.ndarr
 
 
 def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece]:
-    """One (70 %), two or three instances whose boxes do not overlap."""
+    """Place one object (70 % of images), two (20 %) or three, whose boxes do not overlap."""
     short = min(height, width) * QUARTER
     chance = dice.roll(1, 100)
     count = 1 if chance <= 70 else 2 if chance <= 90 else 3
@@ -313,7 +329,7 @@ def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece
         light, dark = _colour(dice, 175, 235), _colour(dice, 25, 80)
         shade = (dice.roll(-50, 50), dice.roll(-50, 50))
         period, grain_angle = short * dice.roll(10, 14) // 100, dice.roll(0, TURN - 1)
-        # How far the box may leave the image; most keep a pixel's distance from its edge.
+        # How far the box may reach beyond the image; usually it stays a pixel away from the edge.
         slack = side // 6 if leaves else -QUARTER
         for _ in range(40):
             x = dice.roll(reach[0] - slack, width * QUARTER - reach[0] + slack)
@@ -322,7 +338,7 @@ def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece
             if all(box[0] > b[2] or b[0] > box[2] or box[1] > b[3] or b[1] > box[3] for b in taken):
                 break
         else:
-            continue  # no room left: one instance fewer
+            continue  # no room left: one object fewer
         taken.append(box)
         placed.append(
             _Piece(
@@ -348,7 +364,10 @@ def _tight_box(mask: Mask) -> Box:
 
 
 def _cmyk(rgb_3HW: np.ndarray) -> np.ndarray:
-    """Inks, 0..255, that print ``rgb_3HW``: half of the grey is black ink, so no plane is idle."""
+    """Give the inks, 0..255, that print ``rgb_3HW``.
+
+    Half of the grey is printed in black, so that all four planes hold something.
+    """
     black = (255 - rgb_3HW.max(0, keepdims=True)) // 2
     return np.concatenate([255 - rgb_3HW * 255 // (255 - black), black])
 

@@ -1,4 +1,4 @@
-"""``data=demo``: the built-in set, made on first use and kept in the cache folder."""
+"""Define ``data=demo``: the built-in data set, made on first use and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cam_repro.data.ilsvrc.source import Ilsvrc
 
 
 class Demo(Ilsvrc):
-    """The built-in set, which has the layout of ILSVRC as Kaggle distributes it.
+    """Open, make and check the built-in set, which has Kaggle's layout of ILSVRC.
 
-    seed: of all pictures. n_train, n_val: how many images.
+    seed: random seed of all pictures. n_train, n_val: number of images in these splits.
     """
 
     def __init__(self, seed: int = 0, n_train: int = 2000, n_val: int = 500) -> None:
@@ -19,7 +19,7 @@ class Demo(Ilsvrc):
         self.seed, self.n_train, self.n_val = seed, n_train, n_val
 
     def folder(self) -> Path:
-        """Give the folder, where the set is made if it is not there."""
+        """Give the folder of the set; make the set if it is not there yet."""
         return demo_root(seed=self.seed, n_train=self.n_train, n_val=self.n_val)
 
     def make(self) -> Path:

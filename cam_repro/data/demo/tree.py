@@ -1,7 +1,8 @@
-"""The built-in data set ``demo`` as a tree: drawn on first use, identical everywhere, no download.
+"""Write the built-in data set ``demo`` to a folder tree, on first use; nothing is downloaded.
 
 The tree has the layout of ILSVRC as Kaggle distributes it (``Data/CLS-LOC/train/<wnid>`` ...).
-``draw.py`` draws the pictures; the bytes of the JPEG files also depend on Pillow's encoder.
+``draw.py`` draws the pictures, with the same pixels on every machine; the bytes of the JPEG files
+also depend on Pillow's encoder.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
 
 DEMO_VERSION = 1
-"""Raise it with any change to what is drawn: cached trees of another version are not used."""
+"""Increase it with any change to what is drawn: cached trees of another version are not used."""
 
 DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}
 JPEG_QUALITY = 90
@@ -67,7 +68,7 @@ def _xml(folder: str, name: str, wnid: str, drawing: Drawing) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())  # the same line ends everywhere
+    path.write_bytes(text.encode())  # bytes: the same line ends on every system
 
 
 def _write_split(root: Path, split: str, count: int, seed: int, bar: tqdm) -> None:
@@ -94,19 +95,19 @@ def _write_split(root: Path, split: str, count: int, seed: int, bar: tqdm) -> No
         bar.update()
 
     if split == "train":
-        # Kaggle's list goes class by class, numbers ascending.
+        # As in Kaggle's list: class by class, numbers ascending.
         rows.sort(key=lambda row: (row[0].split("/")[0], int(row[1].split("_")[1])))
     listing = "".join(f"{listed} {k}\n" for k, (listed, _, _) in enumerate(rows, 1))
     list_name = "train_cls.txt" if split == "train" else f"{split}.txt"
     _write(root / "ImageSets" / "CLS-LOC" / list_name, listing)
     if split != "test":
-        # The blank at the end of a row is Kaggle's.
+        # Rows end in a blank, as Kaggle's do.
         table = ["ImageId,PredictionString\n", *(f"{name},{truth}\n" for _, name, truth in rows)]
         _write(root / f"LOC_{split}_solution.csv", "".join(table))
 
 
 class _AlreadyThereError(UserError):
-    """Something is at the place where the tree should go."""
+    """Report that something exists already where the tree should be made."""
 
 
 def _check_settings(settings: dict[str, int]) -> None:
@@ -131,10 +132,10 @@ def make_demo(
 ) -> None:
     """Write the data set as a new folder ``root``, whole or not at all.
 
-    seed: 0..2^31 - 1; n_train, n_val, n_test: images of each split, at least 1 (classes take
-    turns, so their counts differ by one at most); progress: a bar on standard error.
+    seed: 0..2^31 - 1. n_train, n_val, n_test: number of images in each split, at least 1; numbers
+    of images of two classes differ by one at most. progress: show a bar on standard error.
 
-    Raises UserError where a setting is impossible, ``root`` exists already or cannot be made.
+    Raises UserError where a setting is impossible, or ``root`` exists already or cannot be made.
     """
     counts = {"train": n_train, "val": n_val, "test": n_test}
     _check_settings({"seed": seed, **{f"n_{split}": n for split, n in counts.items()}})
@@ -174,11 +175,11 @@ def _default_cache() -> Path:
 
 
 def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: int) -> Path:
-    """The folder of the data set, made on first use: ``<cache>/demo-<version>-<settings hash>``.
+    """Give the data set's folder, ``<cache>/demo-<version>-<settings hash>``; make it on first use.
 
     cache: default ``$CAM_REPRO_CACHE``, else ``$XDG_CACHE_HOME/cam_repro``, else
-    ``~/.cache/cam_repro``. settings: those of ``make_demo``. Of two processes that make it at once
-    one wins, and both return the same complete tree.
+    ``~/.cache/cam_repro``. settings: those of ``make_demo``. If two processes make it at once, the
+    one that is done first wins, and both give the same complete folder.
 
     Raises UserError where a setting is unknown or impossible.
     """
@@ -190,18 +191,18 @@ def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: i
         with contextlib.suppress(_AlreadyThereError):
             make_demo(root, progress=progress, **settings)
     if not root.is_dir():
-        raise UserError(f"{root} is in the way of the demo data and no folder: remove it")
+        raise UserError(f"{root} is not a folder, and the demo data belong there: remove it")
     return root
 
 
 def tree_fingerprint(root: Path) -> str:
-    """SHA-256 over the names (relative, sorted) and contents of all files below ``root``."""
+    """Compute a SHA-256 of the names (relative, sorted) and contents of all files in ``root``."""
     root = Path(root)
     digest = hashlib.sha256()
     files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
     for name in sorted(files):
         content = files[name].read_bytes()
-        # The length between them keeps name and content from running into each other.
+        # With the length between them, no other pair of name and content gives the same bytes.
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Labels, sizes and boxes without the images, from every form in which people have them."""
+"""The data set that has labels, sizes and boxes but no images, read from any known format."""

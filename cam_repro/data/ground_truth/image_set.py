@@ -1,4 +1,4 @@
-"""The data set that is labels, sizes and boxes alone, without pixels (``data=ground_truth``)."""
+"""Turn a truth without pixels into an image set (``data=ground_truth``)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from cam_repro.truth import Names, Truth
 
 
 def ground_truth_set(truth: Truth, source: Path, split: str, name: str | None = None) -> ImageSet:
-    """The images of a ground truth: their labels, sizes and boxes, without their pixels.
+    """Make an image set without pixels from a truth.
 
-    name: by default ``ilsvrc`` for a complete split of the real set, the file's name for others.
-    Where it names no classes they are called ``class 0``, ``class 1`` ....
+    source: where the truth was read from. name: of the data set; None: ``ilsvrc`` for a complete
+    split of ILSVRC, else the name of ``source`` up to its first dot. If the truth does not name its
+    classes, they are called ``class 0``, ``class 1`` and so on.
     """
     n_classes = int(truth.labels_N.max(initial=0)) + 1
     wnids = [f"class{index:05d}" for index in range(n_classes)]

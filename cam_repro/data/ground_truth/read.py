@@ -1,4 +1,4 @@
-"""Reading a truth: labels, sizes and boxes from every form in which people have them."""
+"""Read a truth (labels, sizes and boxes) from a file or folder in any known format."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
     """Read what is known of a set of images.
 
     source: one of
-        a CSV (also .csv.gz) ``image,width,height,label,boxes``: labels compared as they are;
-        the same with ``class_index`` for ``label``: indices of ILSVRC's 1,000 classes;
+        a CSV (also .csv.gz) ``image,width,height,label,boxes``: labels without named classes,
+        compared with a submission's as they are;
+        the same with ``class_index`` in place of ``label``: indices of ILSVRC's 1,000 classes;
         Kaggle's ``ImageId,PredictionString``, or a folder of XML files (flat, or one sub-folder a
-        class): WordNet ids, all of ILSVRC's 1,000;
-        a metadata folder of Choe et al. (CVPR 2020): class indices, known to be ILSVRC's where
-        all images bear its names;
-        a run folder of ``cam-eval``, with which its truth travels: class indices.
+        class): WordNet ids, which must be among ILSVRC's 1,000;
+        a metadata folder of Choe et al. (CVPR 2020): class indices, of ILSVRC's classes where
+        the names of all images begin with ``ILSVRC_PREFIX``;
+        a run folder of ``cam-eval``, which holds the truth too: class indices.
     cache: folder in which the table of an XML folder is kept; None keeps none.
 
     Raises UserError, with file and line where there is one.
@@ -69,7 +70,7 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
 
 
 def _from_run(folder: Path) -> Truth:
-    from cam_repro.runs.predictions import read_predictions  # pyarrow, which other files do without
+    from cam_repro.runs.predictions import read_predictions  # pyarrow: only runs need it
 
     return read_predictions(folder)
 
@@ -88,7 +89,10 @@ def _from_metadata(folder: Path) -> Truth:
 
 
 def _from_annotations(source: Path, annotations: Annotations) -> Truth:
-    """Take labels from the objects of each image, which must agree."""
+    """Make a truth from annotations; the label of an image is the class of its objects.
+
+    Raises UserError where objects of an image differ in class, or a class is not ILSVRC's.
+    """
     classes = ilsvrc_classes()
     wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
     image_T = annotations.boxes.image_of_box()
@@ -149,9 +153,9 @@ def _from_csv(path: Path) -> Truth:
 
 
 def _parse_boxes(texts: Sequence[str], place: Place) -> RaggedBoxes:
-    """Read the boxes of each image, ``x0 y0 x1 y1;x0 y0 x1 y1``, parts between ``;`` may be empty.
+    """Read the boxes of each image, ``x0 y0 x1 y1;x0 y0 x1 y1``; text between ``;`` may be empty.
 
-    place: says where a text stands.
+    place: gives the place of a text, by its index.
     """
     text = one_line_each(texts)
     bytes_X = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)

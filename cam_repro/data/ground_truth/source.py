@@ -1,4 +1,4 @@
-"""``data=ground_truth``: labels, sizes and boxes from whatever ``cam-score`` takes, no images."""
+"""Define ``data=ground_truth``: any file or folder that ``cam-score`` takes, without images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
 
-_NO_IMAGES = "cam-data looks at images: data=demo or data=ilsvrc data.root=DIR"
+_NO_IMAGES = "cam-data needs a data set with images: data=demo or data=ilsvrc data.root=DIR"
 
 
 class GroundTruth(DataSource):
-    """A truth without images, for ``model=none`` and cam-score.
+    """Open a truth without images, for ``model=none`` and cam-score.
 
-    file: CSV, XML folder, metadata folder or run. name: in output paths; None: ``ilsvrc`` where
-    complete, else the file's. cache: folder for the table of an XML folder, or None.
+    file: whatever ``read_truth`` takes. name: of the data set in output paths; None: as of
+    ``ground_truth_set``. cache: folder in which the table of an XML folder is kept, or None.
     """
 
     def __init__(

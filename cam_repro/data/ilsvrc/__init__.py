@@ -1,1 +1,1 @@
-"""ILSVRC (CLS-LOC) on disk, in any of the layouts in which people have it."""
+"""ILSVRC (CLS-LOC) on disk, in any of its usual layouts."""

@@ -1,7 +1,7 @@
-"""What is in a tree of ILSVRC, and what is wrong with it.
+"""Check a tree of ILSVRC: what is in it, and what is wrong with it.
 
-Nothing here stops at the first fault: what cannot be read is named and left out, and the rest is
-looked at all the same.
+The checks do not stop at the first fault: what cannot be read is named in the report and left out,
+and the rest is checked.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCI
 def check_tree(
     layout: Layout, classes: str | None = None, decode: bool = True, cache: Path | None = None
 ) -> TreeReport:
-    """Look at all splits.
+    """Check all splits of a tree.
 
-    classes: ``data.classes``. decode: read every pixel of every image, and compare their bytes;
-    without, boxes are held against the sizes that the annotations state. cache: as for
-    ``read_annotations``.
+    classes: the setting ``data.classes``. decode: read every pixel of every image, and compare the
+    files' bytes; if false, boxes are compared with the image sizes that the annotations state.
+    cache: as of ``read_annotations``.
     """
     annotations: dict[str, Annotations] = {}
     broken: Found = defaultdict(list)
@@ -82,10 +82,12 @@ def check_tree(
 
 @dataclass
 class _SplitCheck:
-    """Looks at one split of a tree, and fills its report.
+    """Check one split of a tree, and fill its report.
 
-    known: the classes, for messages. annotations: of the split, None where it has none.
-    broken: what could not be read of them.
+    known: what messages call the classes (``known_as``). annotations: all that were read for the
+    split; None where it has none. broken: messages about annotations that could not be read.
+    files: images both listed and on disk. found: what was found, by the keys of ``FAULTS`` and
+    ``NOTES``.
     """
 
     layout: Layout
@@ -99,7 +101,7 @@ class _SplitCheck:
     report: SplitReport = field(init=False)
 
     def run(self, decode: bool) -> SplitReport:
-        """Look at files, labels and boxes. decode: read every pixel of every image."""
+        """Check files, labels and boxes. decode: read every pixel of every image."""
         layout, split = self.layout, self.split
         report = self.report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
         found = self.found
@@ -140,13 +142,16 @@ class _SplitCheck:
         return report
 
     def _is_of_another_split(self, annotations: Annotations) -> bool:
-        """Tell whether ``data.boxes=`` names annotations that speak of none of these images."""
+        """Tell whether splits share these annotations, and none of them is of this split's images.
+
+        ``data.boxes=`` may name one folder or file, which is then taken for train and for val.
+        """
         boxes = self.layout.boxes
         shared = list(boxes.values()).count(boxes[self.split]) > 1
         return shared and bool(annotations.ids) and not any(annotations.ids_for(self.files))
 
     def _match_boxes(self, annotations: Annotations) -> Annotations:
-        """Give the annotations of these files, and count them."""
+        """Find the annotations of the split's files, count them, and give them."""
         layout, report, found = self.layout, self.report, self.found
         ids = annotations.ids_for(self.files)
         boxes = annotations.select(ids)
@@ -168,7 +173,7 @@ class _SplitCheck:
         return boxes
 
     def _check_labels(self, boxes: Annotations | None) -> None:
-        """Count the labels, and compare the places that tell them."""
+        """Count the images of each class, and compare the sources of labels with each other."""
         layout, files, classes, found = self.layout, self.files, self.classes, self.found
         sources = label_sources(layout, self.split, files, classes, boxes)
         if not sources:
@@ -197,7 +202,7 @@ class _SplitCheck:
 
 
 def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
-    """Give the files both listed and there; what is but one of them is put into ``found``."""
+    """Give the files both listed and on disk; enter in ``found`` the other files of either kind."""
     there, names = set(files_in(folder)), set(listed)
     found["missing"] = sorted(names - there)
     found["not_listed"] = sorted(there - names)
@@ -214,9 +219,10 @@ def _is_utf8(text: str) -> bool:
 
 
 def _repeated(files: list[str], nested: bool) -> list[str]:
-    """Name images that must not bear one name, each group in one text.
+    """List groups of files that seem to be the same image, each group in one text.
 
-    Names like cat/001 and dog/001 are two images; one image of ILSVRC in two classes is not.
+    These are files with an official ILSVRC name in two folders, and files of one folder that differ
+    in suffix only. Any other name may come in several folders: cat/001 and dog/001 are two images.
     """
     if not nested:
         return []
@@ -235,7 +241,7 @@ def _repeated(files: list[str], nested: bool) -> list[str]:
 
 
 def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
-    """Give the objects of each image, in an order that tells nothing."""
+    """Give the objects of each image, sorted, so that their order in a file does not matter."""
     objects = list(zip(boxes.wnids_T.tolist(), boxes.boxes.values_T4.tolist(), strict=True))
     for start, end in pairwise(boxes.boxes.offsets.tolist()):
         yield sorted(objects[start:end])
@@ -246,7 +252,11 @@ def _words(objects: list[tuple[str, list[int]]]) -> str:
 
 
 def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.ndarray:
-    """Decode every image and compare their bytes; sizes int32 (N, 2), 0 where unreadable."""
+    """Decode every image and compare the files' bytes; give sizes, int32 (N, 2).
+
+    The size is 0 where an image is unreadable. Enters empty, unreadable and identical files in
+    ``found``.
+    """
 
     def look(file: str) -> tuple[tuple[int, int] | str, bytes]:
         path = folder / file
@@ -284,7 +294,11 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
 
 
 def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, found: Found) -> None:
-    """Compare annotations with the sizes of their images; 0 where unknown, then by their own."""
+    """Compare annotations with the sizes of their images, and enter in ``found`` what differs.
+
+    sizes_N2: true sizes, 0 where unknown; boxes are then compared with the size that the
+    annotation states.
+    """
     stated_N2 = boxes.sizes_N2
     other_N = (sizes_N2 != stated_N2).any(1) & (sizes_N2 > 0).all(1) & (stated_N2 > 0).all(1)
     for row in np.flatnonzero(other_N):

@@ -1,9 +1,9 @@
-"""The images of one split of a tree of ILSVRC (CLS-LOC).
+"""Make the image set of one split of a tree of ILSVRC (CLS-LOC).
 
-``layouts.py`` finds the parts of a tree, ``formats/boxes.py`` reads boxes, ``labels.py`` tells the
-classes and labels; here they become the images of one split. The same images in another layout,
-with boxes from another kind of file, are the same ``ImageSet``: same ids in the same order, same
-labels, same boxes, same fingerprint.
+``layouts.py`` finds the parts of a tree, ``formats/boxes.py`` reads boxes, ``labels.py`` finds
+classes and labels; this module puts them together. The same images in another layout, with boxes
+from another kind of file, give the same ``ImageSet``: same ids in the same order, same labels, same
+boxes, same fingerprint.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def load_image_set(
 ) -> ImageSet:
     """Index one split of the tree at ``root``.
 
-    Its name is ``ilsvrc`` for a complete split of the real set and the folder's own for any other,
-    so that their results never share a table.
+    The image set is named ``ilsvrc`` if it is a complete split of ILSVRC, else by the folder, so
+    that results of the two never share a table.
 
-    with_boxes: read the true boxes too. Training does without.
+    with_boxes: read the true boxes too, which training does not need.
     places: parts of the tree that are not where they are looked for.
-    classes: ``ilsvrc`` for its 1,000 classes, or a file like LOC_synset_mapping.txt; None finds
-        them out.
-    cache: folder for the table of the annotations.
+    classes: ``ilsvrc`` for its 1,000 classes, or a file like LOC_synset_mapping.txt; None: as
+        ``find_classes`` finds them in the tree.
+    cache: folder in which the table of the annotations is kept; None keeps none.
 
     Raises UserError where something is missing or contradicts itself.
     """
@@ -87,7 +87,7 @@ def load_image_set(
 
 
 def _index_files(layout: Layout, split: str) -> tuple[list[str], list[str]]:
-    """List a split's files and the ids of their images, by id; UserError where two share one."""
+    """List a split's files and image ids, sorted by id; UserError where two files share an id."""
     files = list_files(layout, split)
     nested = names_repeat(files)
     files.sort(key=lambda file: image_id(file, nested))
@@ -103,7 +103,7 @@ def _index_files(layout: Layout, split: str) -> tuple[list[str], list[str]]:
 def _annotations_of(
     layout: Layout, split: str, files: list[str], with_boxes: bool, cache: Path | None
 ) -> Annotations | None:
-    """Read the annotations of these files, where boxes are wanted or nothing else tells labels."""
+    """Read the annotations of these files if boxes are wanted or labels come only from them."""
     source = layout.boxes.get(split)
     has_labels = split != "val" or has_class_folders(layout.images["val"])
     has_labels = has_labels or bool(layout.val_labels and layout.meta)
@@ -121,7 +121,10 @@ def _labels_of(
     known: str,
     annotations: Annotations | None,
 ) -> tuple[np.ndarray, str]:
-    """Find the label of every file, and say where it comes from; UserError where one has none."""
+    """Find the label of every file, and say where labels come from; UserError where one has none.
+
+    known: what messages call the classes (``known_as``).
+    """
     sources = label_sources(layout, split, files, classes, annotations)
     if not sources:
         raise UserError(
@@ -150,7 +153,7 @@ def _names(layout: Layout, split: str, texts: list[str]) -> Names:
 
 
 def list_files(layout: Layout, split: str) -> list[str]:
-    """Paths of a split's images below its folder: by the tree's list, or all that lie there."""
+    """List a split's images, as paths below its folder: those in the tree's list, or all files."""
     folder = layout.images.get(split)
     if folder is None:
         raise UserError(
@@ -174,7 +177,7 @@ def list_files(layout: Layout, split: str) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Paths below ``folder`` of the images in it and in its sub-folders."""
+    """List the images in a folder and its sub-folders, as paths below the folder."""
     with os.scandir(folder) as entries:
         names = [(entry.name, entry.is_dir()) for entry in entries]
     files = [name for name, is_folder in names if not is_folder and is_image(name)]

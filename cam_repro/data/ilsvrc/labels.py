@@ -1,4 +1,4 @@
-"""The classes of a tree of ILSVRC, and the labels of its images: which places tell them."""
+"""Find the classes of a tree of ILSVRC and the labels of its images."""
 
 from __future__ import annotations
 
@@ -34,13 +34,19 @@ def find_classes(
     annotations: Annotations | None = None,
     cache: Path | None = None,
 ) -> ClassTable:
-    """The data set's classes.
+    """Find the data set's classes.
 
-    By the tree's own list; else its training class folders. In a tree without training images:
-    the classes of the development kit, or ILSVRC's 1,000, where those of the validation images
-    (by class folder, or by annotations) are among them; else these alone.
+    They come from the first of these that the tree has: its own list; class folders of training
+    images; class folders of validation images; the development kit's meta file; annotations of the
+    validation images.
 
-    wanted: ``data.classes``. annotations: of the validation images, where they have been read.
+    Validation images may show only a part of the classes. So if all classes found by their folders
+    or annotations are among the development kit's, or else among ILSVRC's 1,000, the data set has
+    all of the kit's or ILSVRC's classes.
+
+    wanted: the setting ``data.classes``: ``ilsvrc``, or a file in place of the tree's list.
+    annotations: of the validation images, if they have been read. cache: as of
+    ``read_annotations``.
     """
     if wanted == "ilsvrc":
         return ilsvrc_classes()
@@ -75,10 +81,11 @@ def _are_among(wnids: list[str], classes: ClassTable) -> bool:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """One of the places that tell the labels of images.
+    """Hold the labels of a split's images from one source.
 
     kind: ``folders`` (one a class), ``kit`` (the development kit's list) or ``boxes``.
-    labels_N: class indices, int32, ``NO_LABEL`` where it is silent or names another class.
+    path: the folder or file. labels_N: class indices, int32; ``NO_LABEL`` where the source gives
+    none, or a class that is not the data set's.
     """
 
     kind: str
@@ -86,13 +93,14 @@ class LabelSource:
     labels_N: np.ndarray
 
     def name(self, layout: Layout) -> str:
-        """What it is called in messages."""
+        """Name the source for messages."""
         return "class folders" if self.kind == "folders" else layout.short(self.path)
 
     def why_silent(self, file: str, row: int, known: str, annotations: Annotations | None) -> str:
-        """Why it has no label for an image, in a few words.
+        """Say in a few words why the source has no label for an image.
 
-        row: of the image ``file`` in ``annotations``. known: the classes, by ``known_as``.
+        file: of the image. row: its row in ``annotations``. known: what messages call the classes
+        (``known_as``).
         """
         if self.kind == "folders":
             wnid = file.rpartition("/")[0]
@@ -114,11 +122,13 @@ def label_sources(
     classes: ClassTable,
     annotations: Annotations | None,
 ) -> list[LabelSource]:
-    """The places that tell the labels of these images, the most trusted first.
+    """Read the labels of these images from every source that has them, the most trusted first.
 
-    Class folders; the development kit's list of the validation labels; the annotations, where
-    those of an image agree. annotations: of these files, in their order.
-    Raises UserError for a list of labels that is not one, or not that of these images.
+    The sources are class folders, the development kit's list of validation labels, and the
+    annotations, where all objects of an image have one class.
+
+    annotations: of these files, in their order. Raises UserError where the kit's list cannot be
+    read or has no line for one of the images.
     """
     sources = []
     folder = layout.images[split]
@@ -138,7 +148,7 @@ def label_sources(
 
 
 def known_as(layout: Layout, wanted: str | None, classes: ClassTable) -> str:
-    """What ``find_classes`` found, for messages."""
+    """Say for messages what classes ``find_classes`` found."""
     place = wanted if wanted and wanted != "ilsvrc" else layout.synset_mapping
     if wanted == "ilsvrc" or (place is None and classes.wnids == ilsvrc_classes().wnids):
         return "ILSVRC's 1,000 classes"
@@ -151,10 +161,10 @@ def _index(wnid: str, classes: ClassTable) -> int:
 
 
 def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndarray | None:
-    """Class indices of validation images by the kit's list; None where it cannot be theirs.
+    """Give the class indices of validation images by the kit's list; None if it is of other images.
 
-    An image's line is the number in its name; where a name has none, and there are as many lines
-    as images, lines and images are in the same order.
+    The number in an image's name is that of its line. If a name has no number, line i is of image
+    i, provided that there are as many lines as images.
     """
     ids = read_val_labels(path)
     numbers_N = _numbers(files)
@@ -174,16 +184,16 @@ def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndar
 
 
 def _numbers(files: list[str]) -> np.ndarray | None:
-    """The numbers in the names of ILSVRC's validation images; None where a name has none."""
+    """Give the numbers in the names of validation images, int64; None where a name has none."""
     matches = [_NUMBER.search(image_id(file, False)) for file in files]
     numbers = [int(match[1]) for match in matches if match]
     return np.array(numbers, np.int64) if len(numbers) == len(files) else None
 
 
 def blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
-    """Which validation images the tree's blacklist names, bool (N,); None without one.
+    """Tell which validation images the tree's blacklist names, bool (N,); None without a blacklist.
 
-    Raises UserError where images have no number in their name, by which a blacklist goes.
+    Raises UserError where a name has no number of ILSVRC, because the blacklist lists numbers.
     """
     if layout.blacklist is None:
         return None
@@ -198,7 +208,11 @@ def blacklisted(layout: Layout, files: list[str]) -> np.ndarray | None:
 
 
 def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarray:
-    """Class index of the objects of each image, ``NO_LABEL`` where there are none or several."""
+    """Give the class of each image's objects, int32 (N,).
+
+    ``NO_LABEL`` where an image has no objects, or objects of several classes, or of a class that is
+    not the data set's.
+    """
     labels_N = np.full(len(annotations.boxes), NO_LABEL, np.int32)
     image_T = annotations.boxes.image_of_box()
     wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
@@ -214,9 +228,9 @@ def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarra
 def boxes_of_class(
     annotations: Annotations, labels_N: np.ndarray, classes: ClassTable
 ) -> RaggedBoxes:
-    """Take the boxes of the objects of each image's own class: those that a guess can hit.
+    """Take the boxes of the objects of each image's class, which are those that guesses can hit.
 
-    All objects of an image without a label.
+    Of an image without a label, take the boxes of all objects.
     """
     wnids, inverse_T = np.unique(annotations.wnids_T, return_inverse=True)
     indices = np.array([_index(wnid, classes) for wnid in wnids.tolist()], np.int32)

@@ -1,6 +1,6 @@
-"""How ILSVRC lies on disk: finding the parts of a tree, whichever way somebody unpacked it.
+"""Find the parts of an ILSVRC tree on disk, in whichever layout it was unpacked.
 
-Known are
+The layouts are
 
 Kaggle
     ``[ILSVRC/]Data/CLS-LOC/{train/<wnid>,val,test}``, ``Annotations/CLS-LOC``,
@@ -11,7 +11,7 @@ official archives, unpacked
 ImageFolder
     as torchvision and most training scripts want it: ``{train,val}/<wnid>``
 
-and any mixture: each part is looked for by itself, and each can be named instead (``Places``).
+and any mixture of them: each part is looked for by itself, unless the user names it (``Places``).
 The root may be the folder that holds ``ILSVRC``, ``ILSVRC`` itself, or ``Data/CLS-LOC`` in it.
 """
 
@@ -51,17 +51,19 @@ _BLACKLIST = ("ILSVRC20*_validation_blacklist.txt",)
 
 _WNID = re.compile(r"n\d{8}", re.ASCII)
 _FOLDERS_TRIED = 10
-"""Class folders in which XML files are looked for: the first of them has some if any has."""
+"""In how many class folders XML files are looked for: if any folder has some, the first ones do."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Parts of a tree that somebody names: what is None is looked for.
+    """Hold the paths of parts of a tree that the user names; parts that are None are looked for.
 
-    train, val, test: folders of images; all that lie there are taken, whatever a list says.
-    boxes: a folder of XML files, or one that holds ``train`` or ``val`` of them (splits that it
-    does not hold are looked for), or a solution file. devkit: the development kit's folder.
-    blacklist: a file of image numbers, or ``none`` for no blacklist although the kit has one.
+    train, val, test: folders of images. All images there are taken, even if a list of the tree
+        leaves some out.
+    boxes: a folder of XML files; or a folder that holds folders ``train`` or ``val`` of them (for a
+        split that it does not hold, boxes are looked for); or a solution file.
+    devkit: the development kit's folder.
+    blacklist: a file of image numbers; or ``none``: use no blacklist, even if the kit has one.
     """
 
     train: str | None = None
@@ -74,11 +76,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a tree lie; a part that was not found is missing or None.
+    """Hold the paths of a tree's parts; a part that was not found is None or not in its dict.
 
-    kind: ``Kaggle``, ``ImageFolder`` or ``official archives``, by where the images lie.
-    images, boxes, lists, solutions: by split. boxes: an XML folder, else the solution file.
-    val_labels: the development kit's ids of the validation images in file-name order.
+    kind: ``Kaggle``, ``ImageFolder`` or ``official archives``, by where the images are.
+    images, boxes, lists, solutions: by split. images: the folder. boxes: an XML folder, else the
+        solution file. lists: files that list the images. solutions: solution files.
+    synset_mapping: ``LOC_synset_mapping.txt``. meta: the development kit's ``meta.mat``.
+    val_labels: the file of the validation images' development-kit ids, in file-name order.
+    blacklist: the file of the blacklisted validation images' numbers.
     """
 
     root: Path
@@ -93,9 +98,9 @@ class Layout:
     blacklist: Path | None
 
     def describe(self, labels: str | None, boxes: Path | None, with_boxes: bool = True) -> str:
-        """The layout, and where labels and boxes of a split come from, in a few words.
+        """Say in a few words which layout it is, and where labels and boxes of a split come from.
 
-        with_boxes: whether boxes were asked for; nothing is said of them where not.
+        with_boxes: whether boxes were asked for; if not, the text does not mention them.
         """
         boxes_from = None if boxes is None else self.short(boxes)
         words = [f"layout {self.kind}"]
@@ -108,15 +113,15 @@ class Layout:
         return ", ".join(words)
 
     def short(self, path: Path) -> str:
-        """A path below the root without it."""
+        """Give a path as text, relative to the root if it is below it."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
 def find_layout(root: Path, places: Places | None = None) -> Layout:
     """Find the parts of the tree at ``root``.
 
-    Raises UserError where there is no such folder, where a place named does not exist or holds
-    nothing of its kind, and where no images were found, saying what was looked for.
+    Raises UserError where ``root`` is not a folder, where one of ``places`` does not exist or does
+    not hold what it should, and where no images were found.
     """
     places = places or Places()
     if not root.is_dir():
@@ -124,7 +129,7 @@ def find_layout(root: Path, places: Places | None = None) -> Layout:
     inner = _kaggle_folder(root)
     tops = [root] if inner == root else [root, inner]
     if inner.resolve().name == "ILSVRC" and (inner / "Data").is_dir():
-        tops.append(inner.resolve().parent)  # Kaggle's CSV and mapping files lie beside ILSVRC
+        tops.append(inner.resolve().parent)  # Kaggle's CSV and mapping files are beside ILSVRC
     images, named_images = {}, set()
     for split in SPLITS:
         named = getattr(places, split)
@@ -177,7 +182,7 @@ def _find_blacklist(kits: list[Path], named: str | None) -> Path | None:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether images lie in one sub-folder a class: there are sub-folders, and no image beside."""
+    """Tell whether a folder has one sub-folder a class: it has sub-folders and no images."""
     found = False
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -191,9 +196,9 @@ def has_class_folders(folder: Path) -> bool:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders that stand for classes, sorted.
+    """List the names of the sub-folders that are classes, sorted.
 
-    Where any is named by a WordNet id only those are: ``lost+found`` is no class of ILSVRC.
+    If any name is a WordNet id, only such names are: ``lost+found`` is no class of ILSVRC.
     """
     with os.scandir(folder) as entries:
         names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
@@ -201,7 +206,7 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def _kaggle_folder(root: Path) -> Path:
-    """The folder that would hold Kaggle's ``Data``, ``Annotations`` and ``ImageSets``."""
+    """Give the folder where ``Data``, ``Annotations`` and ``ImageSets`` are in Kaggle's layout."""
     if (root / "ILSVRC" / "Data").is_dir():
         return root / "ILSVRC"
     here = root.resolve()
@@ -211,7 +216,7 @@ def _kaggle_folder(root: Path) -> Path:
 def _kind(images: dict[str, Path], kaggle: Path) -> str:
     if any(path.resolve().parent == kaggle.resolve() for path in images.values()):
         return "Kaggle"
-    # Training images lie in class folders in all layouts, so without val they tell nothing.
+    # Only validation images tell the layout: training images are in class folders in all layouts.
     of_val = images.get("val") or images.get("train")
     return "ImageFolder" if of_val and has_class_folders(of_val) else "official archives"
 
@@ -232,14 +237,14 @@ def _find_boxes(
                     f"data.boxes={places.boxes}: holds no XML files; give a folder of them, one "
                     "with train or val folders of them, or a solution file"
                 )
-            # Its name does not tell the split: it is that of the images that it speaks of.
+            # The name does not tell the split. Whoever reads it matches annotations to images.
             return {split: place for split in ("train", "val")}
     found = {}
     for split in SPLITS:
         candidates = [
             inner / "Annotations" / "CLS-LOC" / split,
             *_glob(root, _BOX_FOLDERS, split),
-            # bbox_val_v3.tgz unpacked beside the images puts its files among them.
+            # bbox_val_v3.tgz may have been unpacked into the folder of the images.
             *([images[split]] if split in images else []),
         ]
         boxes = named.get(split) or _boxes_among(candidates, tops, split)
@@ -249,13 +254,13 @@ def _find_boxes(
 
 
 def _boxes_among(folders: list[Path], tops: list[Path], split: str) -> Path | None:
-    """The first of the folders that holds XML files, else a solution file in one of ``tops``."""
+    """Find the first of the folders that holds XML files, else a solution file in ``tops``."""
     xml = next((path for path in folders if path.is_dir() and _holds_xml(path)), None)
     return xml or _first_file(tops, (_SOLUTION.format(split=split),))
 
 
 def _holds_xml(folder: Path) -> bool:
-    """Whether there is an XML file in a folder or in the first of its sub-folders."""
+    """Tell whether a folder or one of its first sub-folders holds an XML file."""
     folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -280,7 +285,10 @@ def _kits(folder: Path) -> list[Path]:
 
 
 def _glob(root: Path, patterns: tuple[str, ...], split: str = "") -> list[Path]:
-    """Paths below ``root``, in the order of the patterns, of one pattern sorted."""
+    """Give the paths below ``root`` that match, in the order of the patterns, then sorted.
+
+    A pattern without ``*`` gives its path, whether it exists or not.
+    """
     filled = [pattern.format(split=split) for pattern in patterns]
     return [path for p in filled for path in (sorted(root.glob(p)) if "*" in p else [root / p])]
 

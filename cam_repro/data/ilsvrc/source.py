@@ -1,4 +1,4 @@
-"""``data=ilsvrc``: ILSVRC, or any set in one of its layouts."""
+"""Define ``data=ilsvrc``: ILSVRC, or any data set in one of its layouts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cam_repro.errors import UserError
 
 
 class Ilsvrc(DataSource):
-    """A tree in one of ILSVRC's layouts; its settings are explained in configs/data/ilsvrc.yaml.
+    """Open and check a tree in one of ILSVRC's layouts.
 
-    root: the folder that holds it. name: in output paths; None: ``ilsvrc`` where complete, else the
-    folder's. classes: ``ilsvrc``, a file, or None. cache: folder for tables of annotations, or
-    None. places: parts of the tree that are not where they are looked for, as of ``Places``.
+    configs/data/ilsvrc.yaml explains the settings. root: the tree's folder. name: of the data set
+    in output paths; None: ``ilsvrc`` for a complete split of ILSVRC, else the folder's name.
+    classes, cache: as of ``load_image_set``. places: the fields of ``Places``.
     """
 
     def __init__(

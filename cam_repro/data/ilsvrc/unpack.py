@@ -1,4 +1,4 @@
-"""ILSVRC's official archives to a tree in the official layout, as ``cam-data unpack`` does it.
+"""Unpack ILSVRC's official archives to a tree, for ``cam-data unpack``.
 
 ::
 
@@ -9,13 +9,13 @@
     ILSVRC2012_bbox_val_v3.tgz                      ->  bbox/val/*.xml
     ILSVRC2012_devkit_t12.tar.gz                    ->  ILSVRC2012_devkit_t12/
 
-Every archive is read once, from its first byte to its last, and inner archives are read out of
-the outer one: nothing is written but the files of the tree. Where a file goes follows from its
-own name, which must be of the archive's pattern, so that no folder inside an archive matters.
+Every archive is read once, from its first byte to its last. Inner archives are read from within
+the outer one, so only the files of the tree are written. Where a file goes depends on its own name,
+which must match the archive's pattern; folders inside an archive do not matter.
 
-Run again, it goes on where it was stopped: a file that is there with the right size is kept, and
-an archive whose stamp (``.unpack/<archive>.json``) says that it is finished is not read. Reading
-is never cut short, because the MD5 of an archive is that of all its bytes.
+If it is stopped, the next call goes on: a file that exists with the right size is kept, and an
+archive whose stamp (``.unpack/<archive>.json``) says that it is finished is not read. Any other
+archive is read from its start, because the MD5 needs all its bytes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from cam_repro.files import check_writable, write_json
 log = logging.getLogger(__name__)
 
 STAMPS = ".unpack"
-"""Folder of the tree that holds a JSON file for each archive that was read to its end."""
+"""Folder of the tree that holds a JSON file, the stamp, for each archive that was read."""
 
 MD5 = {  # as image-net.org states them on its download page
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
@@ -63,24 +63,24 @@ MD5 = {  # as image-net.org states them on its download page
 
 CHUNK = 1 << 20
 MAX_PADDING = 1 << 20
-"""Most zero bytes after a tar's end mark; tar programs pad to some kilobytes, 10 by default."""
+"""Most zero bytes allowed after a tar's end mark; tar programs pad to 10 kilobytes by default."""
 SHOWN = 3
-"""How many unexpected members are named."""
+"""How many unexpected members a warning names."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the official archives.
+    """Describe one of the official archives.
 
     names: its file names, the preferred one first.
-    split: the split it belongs to; None is always unpacked.
+    split: the split it belongs to; an archive with None is always unpacked.
     folder: where its files go, below the tree's root.
-    pattern: what the name of a file in it must match; its group, if any, is the sub-folder. None
-        keeps the paths inside the archive, which must begin with ``folder``.
-    files: how many files the official one holds.
-    nested: whether it may hold archives, one a class.
-    room: bytes on disk for each byte of the archive. An XML file of half a kilobyte takes a block
-        of four.
+    pattern: a regular expression for the names of its files; its group, if any, is the sub-folder.
+        None: keep the paths inside the archive, which must begin with ``folder``.
+    files: how many files the official archive holds.
+    nested: whether it may hold archives, one for each class.
+    room: bytes needed on disk for each byte of the archive. It is large for XML files, as each
+        takes a disk block of 4 kB for half a kilobyte.
     """
 
     names: tuple[str, ...]
@@ -92,14 +92,14 @@ class Kind:
     room: int = 1
 
     def place(self, path: PurePosixPath) -> PurePosixPath | None:
-        """Where a member goes, relative to the root; None for one that does not belong here."""
+        """Give the path of a member in the tree, relative to the root; None if it has none."""
         if self.pattern is None:
             return path if path.parts[:1] == (self.folder,) and len(path.parts) > 1 else None
         match = re.fullmatch(self.pattern, path.name, re.ASCII)
         return PurePosixPath(self.folder, *match.groups(), path.name) if match else None
 
 
-# The small ones first: val can be scored while train is being unpacked.
+# Small archives first, so that val can be scored while train is being unpacked.
 KINDS = (
     Kind(("ILSVRC2012_devkit_t12.tar.gz",), None, "ILSVRC2012_devkit_t12", pattern=None, room=10),
     Kind(
@@ -141,12 +141,14 @@ INNER = re.compile(r"n\d{8}\.(tar|tar\.gz|tgz)", re.ASCII)
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """What became of one archive.
+    """Report what was done with one archive.
 
-    written, kept: files written, and files that were there already with the right size.
-    unexpected: members left out, whose names are not of the archive's pattern; examples: some.
-    md5: of the archive, where it was computed.
-    finished_before: it was not read, for an earlier run had finished it.
+    archive: its file name. written: number of files written. kept: number of files that existed
+        already with the right size.
+    unexpected: number of members left out because their names do not match the archive's pattern.
+        examples: the names of some of them.
+    md5: of the archive; None where it was not computed.
+    finished_before: whether an earlier call finished the archive, so that it was not read now.
     """
 
     archive: str
@@ -161,7 +163,7 @@ class ArchiveReport:
 
 @dataclass(frozen=True)
 class UnpackReport:
-    """One report an archive, in the order in which they were read, and what to be wary of."""
+    """Hold a report for each archive, in the order of reading, and warnings."""
 
     archives: list[ArchiveReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -175,20 +177,21 @@ def unpack(
     verify: bool = True,
     progress: bool = True,
 ) -> UnpackReport:
-    """Unpack the official archives in ``tars`` to a tree at ``output``; resumable.
+    """Unpack the official archives in ``tars`` to a tree at ``output``; go on where it was stopped.
 
-    tars: a folder that holds any of them (its sub-folders are not searched), one of them, or
-        several of either. splits: whose images and boxes; the development kit always comes along.
-    verify: compute each archive's MD5 as it is read (some 4 minutes for the 138 GB of train) and
-        warn where it is not the official one. progress: a bar for each archive.
+    tars: a folder that holds archives (its sub-folders are not searched), an archive, or several
+        of these.
+    splits: the splits to unpack; the development kit is always unpacked.
+    verify: compute each archive's MD5 while reading (some 4 minutes for the 138 GB of train) and
+        warn where it is not the official one.
+    progress: show a bar for each archive.
 
-    Files are written to a temporary name and renamed, so whatever stops it leaves none half
-    written. A file that is there with the right size is kept, unless an earlier run found its
-    archive damaged.
+    Files are written under a temporary name and renamed, so none is ever half written. A file that
+    exists with the right size is kept, unless an earlier call found its archive damaged.
 
-    Raises UserError where there is no archive, too little space on the disk, an archive is
-    truncated or corrupt, or a member would land outside ``output`` or is a link or a device; of
-    such a member nothing is written.
+    Raises UserError where there is no archive, where the disk has too little space, where an
+    archive is truncated or corrupt, and for a member that is a link or a device or would be written
+    outside ``output``; such a member is not written.
     """
     output = Path(output).expanduser()
     found = _find_archives(tars, splits)
@@ -217,7 +220,7 @@ def unpack(
 def _find_archives(
     tars: Path | str | Sequence[Path | str], splits: Collection[str]
 ) -> list[tuple[Kind, Path]]:
-    """The archives to read, in the order of ``KINDS``; UserError where there is none."""
+    """Find the archives to read, in the order of ``KINDS``; UserError where there is none."""
     for split in splits:
         if split not in SPLITS:
             raise UserError(f"splits: {split!r} is no split; choose among {', '.join(SPLITS)}")
@@ -257,9 +260,10 @@ def _find_archives(
 
 @dataclass
 class _Stamp:
-    """What is known of an archive, in a JSON file from the moment that its reading begins.
+    """Hold what is known of an archive; a JSON file keeps it from the start of reading on.
 
-    keep: whether files that this archive left in the tree can be trusted by their size.
+    keep: whether a file that this archive wrote to the tree is right if its size is right.
+    finished: whether the archive was read to its end. files: how many of its files are in the tree.
     """
 
     archive: str
@@ -285,12 +289,12 @@ def _stamp_path(name: str, output: Path) -> Path:
 def _read_stamp(name: str, output: Path) -> _Stamp | None:
     try:
         return _Stamp(**json.loads(_stamp_path(name, output).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):  # none, or not one of ours
+    except (FileNotFoundError, ValueError, TypeError):  # no stamp, or not in this form
         return None
 
 
 def _finished(kind: Kind, path: Path, output: Path) -> _Stamp | None:
-    """The stamp of this very archive if it was read to its end and all its files are there."""
+    """Give the stamp of this archive if it was read to its end and all its files exist."""
     stamp = _read_stamp(path.name, output)
     if stamp is None or not stamp.finished or not stamp.is_of(path):
         return None
@@ -299,10 +303,10 @@ def _finished(kind: Kind, path: Path, output: Path) -> _Stamp | None:
 
 
 def _may_keep(kind: Kind, path: Path, output: Path) -> bool:
-    """Whether a file that is there with the right size has the right bytes.
+    """Tell whether a file that exists with the right size can be trusted to have the right bytes.
 
-    A damaged archive yields files of the same sizes as the good one that replaces it, and so may
-    the first version of the test images and the second.
+    It cannot where another archive wrote it: a damaged one before this one, or the other version
+    of the test images, because their files may have the same sizes.
     """
     stamp = _read_stamp(path.name, output)
     if stamp is None:
@@ -313,7 +317,7 @@ def _may_keep(kind: Kind, path: Path, output: Path) -> bool:
 
 
 def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
-    """The files below a folder, without hidden ones; none where there is no such folder."""
+    """Yield the files below a folder except hidden ones; none where the folder does not exist."""
     if not os.path.isdir(folder):  # noqa: PTH112 (entries of scandir, a million of them)
         return
     with os.scandir(folder) as entries:
@@ -327,7 +331,7 @@ def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
 def _check_space(todo: list[tuple[Kind, Path]], output: Path) -> None:
     """Raise UserError where the files of these archives do not fit on the disk.
 
-    ``output/train`` may be a link to another disk, so each disk is looked at by itself.
+    Each disk is checked by itself, because ``output/train`` may be a link to another disk.
     """
     needed: dict[int, int] = defaultdict(int)
     disks: dict[int, tuple[Path, list[Path]]] = {}
@@ -358,7 +362,7 @@ def _size(count: int) -> str:
 
 
 class _Source(io.RawIOBase):
-    """The bytes of an archive, which go past the progress bar and into the MD5 in their order."""
+    """Read an archive; every byte moves the progress bar and enters the MD5 once, in order."""
 
     def __init__(self, path: Path, bar: tqdm, verify: bool) -> None:
         self._file = path.open("rb", buffering=0)
@@ -377,7 +381,7 @@ class _Source(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         assert whence == io.SEEK_SET
-        # What is skipped (padding, mostly) must be hashed too.
+        # Bytes that are skipped (mostly padding) must enter the MD5 too.
         while self._seen < offset and self.read(min(CHUNK, offset - self._seen)):
             pass
         return self._file.seek(offset)
@@ -398,7 +402,7 @@ class _Source(io.RawIOBase):
         super().close()
 
     def md5(self) -> str | None:
-        """The sum of the whole file, of which the rest is read now; None if not to verify."""
+        """Read the rest of the file and give the MD5 of all of it; None without ``verify``."""
         if self._md5 is None:
             return None
         while self.read(CHUNK):
@@ -408,9 +412,12 @@ class _Source(io.RawIOBase):
 
 @dataclass
 class _Unpacking:
-    """One archive on its way to the tree.
+    """Write the files of one archive to the tree, and count them.
 
-    fault: the first tar with a wrong end, which is forgiven where the archive's MD5 is official.
+    keep: whether a file that exists with the right size is kept. written, kept, unexpected,
+    examples: as of ``ArchiveReport``. suffix: of temporary files. folders: those known to exist.
+    fault: what is wrong at the end of a tar (the first such tar); it does not count if the archive
+    has the official MD5.
     """
 
     kind: Kind
@@ -427,15 +434,16 @@ class _Unpacking:
     folders: set[Path] = field(default_factory=set)
 
     def read(self, file: IO[bytes], where: str = "") -> None:
-        """Take every member of a tar, compressed or not, and of the tars in it.
+        """Handle every member of a tar, compressed or not, and of the tars in it.
 
-        where: the name of an inner tar. Raises one of ``DAMAGE`` where the tar cannot be read on.
+        where: the name of the tar if it is an inner one. Raises one of ``DAMAGE`` where the tar
+        cannot be read any further.
         """
         if cast(io.BufferedReader, file).peek(2)[:2] == b"\x1f\x8b":
             file = cast(IO[bytes], gzip.GzipFile(fileobj=file))
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as tar:
             while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # or it remembers all of them
+                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all in memory
                 content = self._open(tar, member)
                 if content is not None:
                     self._take(content, member, where)
@@ -444,9 +452,9 @@ class _Unpacking:
             self.fault = f"{where}: {fault}" if where else fault
 
     def _open(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
-        """The content of a file, None for a folder and for what macOS adds (``._name``).
+        """Open a member; give None for a folder or a hidden file (macOS adds ``._name``).
 
-        Raises UserError for a member that could write elsewhere than below ``output``.
+        Raises UserError for a member that could be written outside ``output``.
         """
         fault = None
         if member.name.startswith("/") or re.match(r"[A-Za-z]:|.*\\", member.name, re.DOTALL):
@@ -469,7 +477,7 @@ class _Unpacking:
         return tar.extractfile(member)
 
     def _take(self, content: IO[bytes], member: tarfile.TarInfo, where: str) -> None:
-        """Put a file where it belongs, read an inner archive, count anything else."""
+        """Write a file to its place, read an inner archive, or count the member as unexpected."""
         path = PurePosixPath(member.name)
         place = self.kind.place(path)
         if place is not None:
@@ -485,7 +493,7 @@ class _Unpacking:
                 self.examples.append(ascii(member.name))
 
     def _write(self, content: IO[bytes], target: Path, size: int) -> None:
-        """Write one file, unless it may be kept."""
+        """Write one file, unless it exists and may be kept."""
         if self.keep:
             try:
                 if target.stat().st_size == size:
@@ -496,7 +504,7 @@ class _Unpacking:
         if target.parent not in self.folders:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.folders.add(target.parent)
-        # Hidden, and without the suffix of an image: should the machine stop, no reader takes it.
+        # Hidden and without the suffix of an image: if the machine stops, no reader will take it.
         temporary = target.with_name(f".{target.name}{self.suffix}")
         try:
             with temporary.open("xb") as file:
@@ -511,21 +519,22 @@ class _Unpacking:
 
 
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
-"""What reading a truncated or corrupt archive raises."""
+"""The errors that reading a truncated or corrupt archive raises."""
 
 
 def _fault_at_end(file: IO[bytes], offset: int) -> str | None:
-    """What is wrong where tarfile found the end of a tar: it takes all that it cannot read for it.
+    """Say what is wrong at the byte where tarfile took a tar to end; None if nothing is.
 
-    A block of zeros must be there, and nothing but padding after it. Without the block the tar is
-    cut, or the header there is corrupt. What comes after it tells a tar with a hole, as downloads
-    in several pieces leave when they are stopped.
+    tarfile takes anything that it cannot read for the end, so the end is checked here. A tar ends
+    with a block of zeros, then only padding. Without the block, the tar is cut or a header is
+    corrupt. Other bytes after it mean that the block is a hole in the tar, which a download in
+    several pieces leaves when it is stopped.
     """
     file.seek(offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         return f"no end mark at byte {offset}"
     padding = 0
-    while chunk := file.read(CHUNK):  # to the end: gzip's checksum is there
+    while chunk := file.read(CHUNK):  # to the end, where gzip checks its checksum
         padding += len(chunk)
         if padding > MAX_PADDING or any(chunk):
             return f"more bytes after its end mark at byte {offset}"
@@ -535,7 +544,7 @@ def _fault_at_end(file: IO[bytes], offset: int) -> str | None:
 def _unpack_archive(
     kind: Kind, path: Path, output: Path, verify: bool, progress: bool
 ) -> ArchiveReport:
-    """Read one archive, take its files, and leave a stamp; UserError where it is not whole."""
+    """Read one archive, write its files and its stamp; UserError where it is not whole."""
     started = time.perf_counter()
     status = path.stat()
     keep = _may_keep(kind, path, output)
@@ -608,7 +617,7 @@ def _say(done: ArchiveReport) -> None:
 
 
 def _doubts(kind: Kind, done: ArchiveReport) -> list[str]:
-    """What makes an archive look other than the official one."""
+    """Give warnings for all that differs between an archive and the official one."""
     official = MD5[done.archive]
     doubts = []
     if done.md5 not in (None, official):

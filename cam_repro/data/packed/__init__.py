@@ -1,1 +1,1 @@
-"""Packed data: a data set in a few large files."""
+"""Packed data: a data set stored in a few large files."""

@@ -1,18 +1,18 @@
-"""Packed data, read: a data set in a few large files, which ``pack.py`` writes.
+"""Read packed data: a data set in a few large files, which ``write.py`` writes.
 
 A packed folder holds
 
 ``<split>/<split>-000000.tar ...``
-    shards as the WebDataset library reads them: of each image two members one after the other,
+    Shards in the form of the WebDataset library. Each image has two members, one after the other:
     ``<9 digits>.<suffix>``, the image, and ``<9 digits>.json``, its ``id``, ``label`` (class
-    index, -1 unknown), ``wnid``, ``width``, ``height`` and ``boxes`` (of the original image)
+    index, -1 unknown), ``wnid``, ``width``, ``height`` and ``boxes`` (of the original image).
 ``<split>/index.parquet``
-    one row an image, in the order of the split, unreadable ones too: ``id``, ``label``, ``width``,
-    ``height``, ``boxes`` (flat, four numbers a box), ``blacklisted`` where the split has a
-    blacklist, and where the image's bytes lie: ``shard`` (-1 nowhere, as it could not be read),
-    ``offset``, ``length``. Tars are not compressed, so any image can be read by itself
+    One row for each image, unreadable ones too, in the order of the split: ``id``, ``label``,
+    ``width``, ``height``, ``boxes`` (flat, four numbers a box), ``blacklisted`` where the split
+    has a blacklist, and where the image's bytes are: ``shard`` (-1 for an image that could not be
+    read), ``offset``, ``length``. Tars are not compressed, so any image can be read by itself.
 ``manifest.json``
-    what it is and where it came from. Written last
+    What was packed, from where, and how. It is written last.
 """
 
 from __future__ import annotations
@@ -48,37 +48,39 @@ NOWHERE = -1
 """Shard of an image that could not be read when it was packed."""
 
 _OPEN_AT_ONCE = 256
-"""Shards kept open in a process; a system's usual limit is 1,024 files."""
+"""How many shards a process keeps open; operating systems usually allow 1,024 files."""
 
 _AGAIN = "copy it again, or pack it again with cam-data pack"
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
-    """The shard of a number, in the folder of its split."""
+    """Give the path of the shard with this number; ``folder`` is that of the split."""
     return folder / f"{split}-{number:06d}.tar"
 
 
 class _OpenShard:
-    """A shard's file, closed when nothing uses it any more."""
+    """Hold an open shard file, and close it when nothing uses it any more."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def read(self, length: int, offset: int) -> bytes:
-        # From a place given: no position is shared with other threads or forked processes.
+        # pread takes the offset, so threads and forked processes share no file position.
         return os.pread(self.descriptor, length, offset)
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):  # not where there is no such file
+        if hasattr(self, "descriptor"):  # it is not set where the file could not be opened
             os.close(self.descriptor)
 
 
 @dataclass(eq=False)
 class PackedImages(ImageStore):
-    """Images in shards.
+    """Read images from shards.
 
-    ids: their names, for messages. shard_N, offset_N, length_N: where the bytes of each
-    lie, integers. sizes_N2: width and height of the originals, int32.
+    folder: of the split. ids: names of the images, for messages.
+    shard_N, offset_N, length_N: where the bytes of each image are, integers: the number of the
+    shard (or ``NOWHERE``), the first byte in it, and how many bytes.
+    sizes_N2: width and height of the originals, int32.
     """
 
     folder: Path
@@ -121,7 +123,7 @@ class PackedImages(ImageStore):
 
 
 def read_pack_manifest(root: Path) -> dict[str, Any]:
-    """The manifest of a packed folder. UserError where there is none, or one of another schema."""
+    """Read a packed folder's manifest; UserError where it is missing or of another schema."""
     path = root / MANIFEST
     if not root.is_dir():
         raise UserError(f"data.root={root}: no such folder; give the one that cam-data pack wrote")
@@ -143,7 +145,7 @@ def read_pack_manifest(root: Path) -> dict[str, Any]:
 
 
 def packed_classes(manifest: dict[str, Any]) -> ClassTable:
-    """The classes of a packed folder, by its manifest."""
+    """Make the class table of a packed folder from its manifest."""
     stated = manifest["classes"]
     ids = stated["devkit_ids"]
     return ClassTable(
@@ -157,12 +159,12 @@ def packed_classes(manifest: dict[str, Any]) -> ClassTable:
 def load_packed_set(
     root: Path, split: str, *, name: str | None = None, with_boxes: bool = True
 ) -> ImageSet:
-    """Open one split of a packed folder; shards are looked for, but not read.
+    """Open one split of a packed folder; check that its shards are there, but do not read them.
 
-    name: of the data set; by default the one that it was packed under.
+    name: of the data set; None: the name under which it was packed.
 
-    Raises UserError where the split was not packed, and where a file is missing, or not as long
-    as it was.
+    Raises UserError where the split was not packed, and where a file is missing, damaged, or not as
+    long as when it was packed.
     """
     manifest = read_pack_manifest(root)
     try:
@@ -189,7 +191,7 @@ def load_packed_set(
 
 
 def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
-    """The lengths of the shards, int64, where those on disk have them."""
+    """Check that the shards on disk have these lengths; give the lengths, int64 (S,)."""
     for number, length in enumerate(lengths):
         path = shard_path(folder, split, number)
         try:
@@ -203,15 +205,18 @@ def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Index:
-    """What index.parquet says: the truth of the images, and where the bytes of each lie."""
+    """Hold what index.parquet says: the truth of the images, and where their bytes are.
+
+    truth: arguments of ``Truth``. places: arguments of ``PackedImages``.
+    """
 
     truth: dict[str, Any]
     places: dict[str, np.ndarray]
 
     def check(self, path: Path, n_images: int, lengths: np.ndarray) -> None:
-        """Raise UserError where the index is not that of these shards."""
+        """Raise UserError where the index cannot be of shards with these lengths."""
         shard_N = self.places["shard_N"]
-        # The last length is that of the shards that there are not, NOWHERE among them.
+        # The 0 at the end is the length of any shard that does not exist: NOWHERE (-1) picks it.
         lengths_N = np.append(lengths, 0)[shard_N.clip(NOWHERE, len(lengths))]
         ends_N = self.places["offset_N"] + self.places["length_N"]
         if len(shard_N) != n_images or (ends_N > lengths_N).any():

@@ -1,4 +1,4 @@
-"""``data=packed``: what ``cam-data pack`` wrote."""
+"""Define ``data=packed``: a folder that ``cam-data pack`` wrote."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from cam_repro.errors import UserError
 
 
 class Packed(DataSource):
-    """A packed data set.
+    """Open and check a packed data set.
 
-    root: the folder that cam-data pack wrote. name: in output paths; None: that of the packed set.
+    root: the folder that cam-data pack wrote. name: of the data set in output paths; None: the
+    name under which it was packed.
     """
 
     def __init__(self, root: str | None = None, name: str | None = None) -> None:
@@ -35,5 +36,5 @@ class Packed(DataSource):
 
     def check(self, decode: bool) -> TreeReport:
         root = self.folder()
-        read_pack_manifest(root)  # a folder that holds no packed set is refused as a whole
+        read_pack_manifest(root)  # one error for a folder without packed data, not one a split
         return check_image_sets("packed", str(root), self.open, decode, INDEX)

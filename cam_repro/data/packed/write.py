@@ -1,7 +1,7 @@
-"""Packed data, written: a data set becomes a few large files, which ``packed.py`` reads.
+"""Write packed data: a data set becomes a few large files, which ``read.py`` reads.
 
-The same images and settings give the same bytes, whenever and by however many threads they are
-packed; only the manifest says when and how.
+The same images and settings give the same bytes at any time and with any number of threads; only
+the manifest differs.
 """
 
 from __future__ import annotations
@@ -42,23 +42,25 @@ JPG = "jpg"
 FORMATS = (*LOSSLESS, JPG)
 JPG_QUALITY = 95
 LARGEST = 16_383
-"""Pixels of a side: the most that webp holds."""
+"""Largest side in pixels, which is webp's limit."""
 
 Result = TypeVar("Result")
 
 
 @dataclass
 class Stored:
-    """How images are stored.
+    """Hold the settings of how images are stored, and encode images by them.
 
-    size: side of the square that they are squashed to; None: the bytes of the original files.
-    format: one of ``FORMATS``; quality: of jpg, 1 to 100. By default webp, and 95.
-    shard_bytes: size of a shard, about. decode: with ``size`` None, read the pixels of every image
-        all the same, to find broken ones; without, a file is broken where its header is.
+    size: side in pixels of the square that images are squashed to; None: store the bytes of the
+        original files.
+    format: one of ``FORMATS``, webp by default. quality: of jpg, 1 to 100, 95 by default.
+    shard_bytes: approximate size of a shard.
+    decode: read the pixels of every image, to find broken files. It may be false only where
+        ``size`` is None; then only files with broken headers are found.
 
-    Lossless webp: at 256 pixels a file of 85 kB is decoded in 0.49 of the time that the original
-    (91 kB) takes to be decoded and squashed; as png 109 kB in 0.71, as jpg, which does not give
-    the same pixels, 29 kB in 0.16 (ilsvrc-val60, Pillow 13, one core).
+    webp and png are lossless. Measured on 60 ILSVRC validation images at 256 pixels (Pillow 13, one
+    core), against decoding and squashing the originals (91 kB): webp has 85 kB a file and takes
+    0.49 of the time to decode, png 109 kB and 0.71, jpg 29 kB and 0.16.
     """
 
     size: int | None
@@ -97,25 +99,25 @@ class Stored:
 
     @property
     def altered(self) -> str | None:
-        """What it does to the pixels; the same words for the same pixels."""
+        """Say how it changes the pixels, always in the same words; None if it does not."""
         if self.size is None:
             return None
         return f"{self.size}x{self.size}" + (f" {JPG} {self.quality}" if self.quality else "")
 
     @property
     def words(self) -> str:
-        """For the description of a data set."""
+        """Say how images are stored, for the description of a data set."""
         if self.size is None:
             return "packed as it was"
         quality = f" of quality {self.quality}" if self.quality else ""
         return f"packed at {self.size}x{self.size} as {self.format}{quality}"
 
     def name(self, source: str) -> str:
-        """What a data set is called when stored so."""
+        """Name the packed data set, given the name of its source."""
         return source if self.size is None else f"{source}-{self.size}"
 
     def encode(self, image: Image.Image) -> bytes:
-        """An RGB image squashed and encoded."""
+        """Squash and encode an RGB image; ``size`` must not be None."""
         assert self.size is not None
         assert self.format is not None
         options = LOSSLESS.get(self.format) or {"format": "JPEG", "quality": self.quality}
@@ -133,16 +135,17 @@ def pack(
     policy: ErrorPolicy,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Pack the splits into the new folder ``output``; returns its manifest.
+    """Pack the splits into the new folder ``output``; give its manifest.
 
-    sources: the splits. stored: how images are stored. provenance: goes to the manifest.
+    sources: the splits. stored: how images are stored. policy: whether an unreadable image stops
+        the packing. provenance: more keys for the manifest.
 
-    An unreadable image ends it, or is named in the manifest and has a row in the index but no
-    bytes: the packed set has the same images as its source, and the same unreadable ones. All is
-    written to a temporary folder beside ``output``, which is renamed when it is complete.
+    Where an unreadable image does not stop it, the manifest names the image, and the index has a
+    row for it but no bytes: source and packed set have the same images and the same unreadable
+    ones. All is written to a temporary folder beside ``output``, which is renamed when complete.
 
-    Raises UserError where ``output`` holds something or cannot be written, and where a split is
-    itself packed, has no images, or other classes than the first.
+    Raises UserError where ``output`` is not empty or cannot be written, and where a split is packed
+    already, has no images, or has other classes than the first split.
     """
     check_writable(output)
     if output.exists() and any(output.iterdir()):
@@ -195,14 +198,14 @@ def _classes(classes: ClassTable) -> dict[str, Any]:
 
 @dataclass
 class SplitWriter:
-    """Writes one split into its folder."""
+    """Write one split into its folder."""
 
     folder: Path
     images: ImageSet
     stored: Stored
 
     def write(self, threads: int, policy: ErrorPolicy) -> dict[str, Any]:
-        """Write shards and index; returns what the manifest says of the split."""
+        """Write shards and index; give what the manifest says of the split."""
         images = self.images
         n_images, skipped_before = len(images), len(policy.skipped)
         shard_N = np.full(n_images, NOWHERE, np.int32)
@@ -260,7 +263,7 @@ class SplitWriter:
         }
 
     def _content(self, index: int) -> tuple[bytes, Size] | UnreadableImage:
-        """The bytes to store of an image, and the size of the original."""
+        """Give the bytes to store for an image, and the size of its original; or its error."""
         images = self.images
         try:
             if self.stored.size is not None:
@@ -285,9 +288,9 @@ class SplitWriter:
 
 
 def in_order(function: Callable[[int], Result], count: int, threads: int) -> Iterator[Result]:
-    """``function`` of 0, 1 ... ``count - 1``, in order, by threads that are a little ahead.
+    """Yield ``function(0)``, ... ``function(count - 1)`` in order, computed by threads.
 
-    A little only: of a million images a few wait for their turn in memory.
+    The threads are at most 4 x ``threads`` items ahead, because results wait in memory.
     """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
@@ -300,7 +303,10 @@ def in_order(function: Callable[[int], Result], count: int, threads: int) -> Ite
 
 
 class ShardWriter:
-    """Tars of about ``limit`` bytes, filled one after another; a sample is never parted."""
+    """Write tars of about ``limit`` bytes, one after another.
+
+    The two members of an image are always in the same tar.
+    """
 
     def __init__(self, folder: Path, split: str, limit: int) -> None:
         self.folder, self.split, self.limit = folder, split, limit
@@ -317,16 +323,17 @@ class ShardWriter:
     def add(
         self, key: str, suffix: str, content: bytes, about: Mapping[str, Any]
     ) -> tuple[int, int]:
-        """Write an image and what is known of it; returns its shard and its bytes' offset there."""
+        """Write an image and what is known of it; give its shard and the offset of its bytes."""
         text = json.dumps(about).encode()
         if self.tar is None or self.tar.offset + len(content) > self.limit:
             self.__exit__()
             self.paths.append(shard_path(self.folder, self.split, len(self.paths)))
-            # It is closed when the next one is opened, or by __exit__.
+            # Closed when the next tar is opened, or by __exit__.
             self.tar = tarfile.open(self.paths[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         offset = self.tar.offset + tarfile.BLOCKSIZE  # after the header
         for name, member in ((f"{key}.{suffix}", content), (f"{key}.json", text)):
-            # What is not said of a member is the same for all: no time, owner 0.
+            # The other fields of TarInfo (time, owner) keep their constant defaults, so that the
+            # same images give the same bytes.
             info = tarfile.TarInfo(name)
             info.size = len(member)
             self.tar.addfile(info, io.BytesIO(member))

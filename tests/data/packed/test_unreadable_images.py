@@ -25,7 +25,7 @@ def spoil(path: Path) -> None:
 def test_an_unreadable_image_ends_it_and_leaves_nothing(source, tmp_path, stored):
     spoil(source[3].path)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UserError, match=rf"{VAL}4\.JPEG: not a readable .* data\.on_error=skip"):
+    with pytest.raises(UserError, match=rf"{VAL}4\.JPEG: not a readable .* loader\.on_error=skip"):
         pack_them(tmp_path / "p", source, stored=stored)
     assert sorted(tmp_path.iterdir()) == before
 
