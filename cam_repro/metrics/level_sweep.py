@@ -255,15 +255,9 @@ def components(
     cell_P = number_P.take(paths.start_P)  # in a flattened table: row * n_columns + step
     cell_P += step_P
     cell_S = cell_P[at_S]
-    extents_4BT: np.ndarray = np.full((4, n_rows, n_columns), ABSENT, np.int16)
-    y_S, x_S = np.divmod(at_S, width)
-    for side, place_S in enumerate((x_S - 1, y_S - 1, 1 - x_S, 1 - y_S)):
-        is_extreme_S = rules.extreme[side, code_S]
-        extreme_X = place_S[is_extreme_S].astype(np.int16)
-        np.minimum.at(extents_4BT[side].reshape(-1), cell_S[is_extreme_S], extreme_X)
-    np.minimum.accumulate(extents_4BT, axis=2, out=extents_4BT)
-
     n_cells, shape = n_rows * n_columns, (n_rows, n_columns)
+    extents_4BT = _own_extents(paths, at_S, cell_S, shape)
+
     n_sizes = {None: 0, "pixels": 1, "polygon": 2}[measure]
     sizes_XBT = np.zeros((n_sizes, *shape), np.int32)
     if measure == "pixels":
@@ -282,6 +276,25 @@ def components(
         if n_sizes:
             sizes_XBT[:, kept, step:] += sizes_XBT[:, gone, step:]
     return Components(extents_4BT[:, :, :n_steps], sizes_XBT[:, :, :n_steps])
+
+
+def _own_extents(
+    paths: Paths, at_S: np.ndarray, cell_S: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Find how far each component reaches on the four sides after each step, before it is merged.
+
+    at_S: special pixels. cell_S: row * columns + step of each in a table of ``shape``. Returns
+    int16 (4, B, T).
+    """
+    extents_4BT: np.ndarray = np.full((4, *shape), ABSENT, np.int16)
+    code_S = paths.code_P[at_S]
+    y_S, x_S = np.divmod(at_S, paths.shape[1])
+    for side, place_S in enumerate((x_S - 1, y_S - 1, 1 - x_S, 1 - y_S)):
+        is_extreme_S = paths.rules.extreme[side, code_S]
+        extreme_X = place_S[is_extreme_S].astype(np.int16)
+        np.minimum.at(extents_4BT[side].reshape(-1), cell_S[is_extreme_S], extreme_X)
+    np.minimum.accumulate(extents_4BT, axis=2, out=extents_4BT)
+    return extents_4BT
 
 
 def _codes(order_P: np.ndarray, width: int) -> np.ndarray:
