@@ -118,7 +118,7 @@ def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
     if not any(layer.blobs for layer in layers):
         raise UserError(
             f"model.weights={path}: holds no layers with weights; it is no caffemodel, or one of"
-            " Caffe's very first form, which Caffe's upgrade_net_proto_binary turns into a later"
+            " the oldest format, which Caffe's upgrade_net_proto_binary converts"
         )
     return layers
 
@@ -136,7 +136,7 @@ def caffe_state(
     Caffe weights for the network, or if the file is for another variant of it.
     """
     if all(variant.caffe is None for variant in network.variants.values()):
-        raise UserError(f"model.weights={path}: {name} is no network that Caffe's weights are for")
+        raise UserError(f"model.weights={path}: there are no Caffe weights for {name}")
     caffe = network.variant.caffe
     if caffe is None:
         raise UserError(
@@ -210,5 +210,6 @@ def _check_order(names: Sequence[str], network: CamNetwork, path: Path | str) ->
         if order and found == order and variant != network.variant:
             raise UserError(
                 f"model.weights={path}: its network has {' before '.join(order)}, which"
-                f" model.variant={network.variant.name} has not: set model.variant={variant.name}"
+                f" model.variant={network.variant.name} does not have:"
+                f" set model.variant={variant.name}"
             )
