@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Copy what is worth keeping of the runs of a data set to results/: tables, scores, manifests.
+"""Copy tables, scores, manifests and curves of a data set's runs to results/.
 
 usage: python scripts/collect_results.py RUNS/DATA results/NAME [MODEL/eval/RUN ...]
 
-Pictures are kept of the runs named, and the curves of every training run.
+Contact sheets are copied only of the runs that are named, such as alexnet_gap/eval/val-cam.
 """
 
 import shutil
@@ -12,7 +12,10 @@ from pathlib import Path
 
 
 def collect(source: Path, target: Path, pictured: list[str]) -> None:
-    """Copy tables, and of each run what a reader needs to trust it."""
+    """Copy tables, and the small files of each run; replace ``target`` if it exists.
+
+    pictured: runs, as paths below ``source``, whose contact sheets are copied too.
+    """
     kept = ["tables/*", "*/train/manifest.json", "*/train/log.csv", "*/train/curves.png"]
     kept += ["*/eval/*/manifest.json", "*/eval/*/scores.json"]
     kept += [f"{run}/contact_sheet.png" for run in pictured]

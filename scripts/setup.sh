@@ -4,12 +4,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv="${CAM_REPRO_VENV:-$PWD/.venv}"
-# Made anew when the requirements change: the stamp holds what was installed.
+# Installed again when the requirements change: the stamp is a checksum of those installed.
 stamp="$venv/.cam_repro-installed"
 wanted="$(cat pyproject.toml constraints.txt | cksum)"
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "installing into $venv (torch and what it needs are several GB, once)" >&2
-  # Each is run: what version managers put on PATH need not start anything.
+  # Each candidate is run: a version manager may put a name on PATH that starts no Python.
   python="" candidates=(python3.11 python3.12 python3.13 python3)
   [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
   for candidate in "${candidates[@]}"; do

@@ -1,1 +1,1 @@
-"""The commands: compose the configuration, build, run, write. One thin file each."""
+"""Start the commands from the command line, one file a command; ``commands/`` does the work."""

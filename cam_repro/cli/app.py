@@ -1,4 +1,4 @@
-"""What every command shares: finding ``configs/``, Hydra, and errors said in one line."""
+"""Provide what every command shares: Hydra with ``configs/``, ``--help``, errors in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def _full_error(on: bool) -> Iterator[None]:
-    """Set or unset HYDRA_FULL_ERROR, and restore it: a command started inside must not see ours."""
+    """Set or unset HYDRA_FULL_ERROR within a ``with`` block, and restore it afterwards."""
     before = os.environ.pop(TRACEBACK_VARIABLE, None)
     if on:
         os.environ[TRACEBACK_VARIABLE] = "1"
@@ -44,10 +44,10 @@ def _full_error(on: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quick_help() -> Iterator[None]:
-    """Keep Hydra from listing every group anew for each of their files, for ``--help``.
+    """Keep Hydra from listing all groups within a ``with`` block, which makes ``--help`` faster.
 
-    That takes more than half of its time, for a list that the template in base.yaml leaves out:
-    ``_choices_text`` says more.
+    Hydra's list takes more than half of the time of ``--help``, and the template in base.yaml does
+    not print it; it prints ``_choices_text``, which says more.
     """
     before = Hydra.list_all_config_groups
     Hydra.list_all_config_groups = lambda *_: []  # type: ignore[method-assign]
@@ -59,19 +59,19 @@ def _quick_help() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stored(*names: str) -> Iterator[None]:
-    """Give Hydra these YAML files alone, without the folder that they lie in and its groups."""
+    """Give Hydra these YAML files of ``configs/`` but no groups, within a ``with`` block."""
     store = ConfigStore.instance()
     for name in names:
         store.store(name=name, node=OmegaConf.load(config_dir() / f"{name}.yaml"))
     try:
         yield
     finally:
-        for name in names:  # left there they would pass for schemas of the files
+        for name in names:  # otherwise Hydra would take them for schemas of the files
             del store.repo[f"{name}.yaml"]
 
 
 def _config_folders(words: Sequence[str]) -> list[Path]:
-    """List the folders of YAML files: ours, and the user's own of ``--config-dir``."""
+    """List the folders of YAML files: ``configs/``, and the user's own from ``--config-dir``."""
     folders = [config_dir()]
     for word, following in pairwise([*words, ""]):
         flag, equals, folder = word.partition("=")
@@ -81,10 +81,10 @@ def _config_folders(words: Sequence[str]) -> list[Path]:
 
 
 def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
-    """Say for ``--help`` what each group of a command's settings may be."""
+    """List for ``--help`` the choices of each group of a command's settings."""
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (?:optional )?(\w+):", text, re.MULTILINE)
-    groups += ["box"] if config_name == "eval" else []  # no default of Hydra's (config.hydra_words)
+    groups += ["box"] if config_name == "eval" else []  # added by config.hydra_words
     lines = []
     for group in groups:
         start = f"  {group:10} "
@@ -97,7 +97,7 @@ def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
 
 @contextlib.contextmanager
 def _errors_in_one_line(traceback_wanted: bool) -> Iterator[None]:
-    """Say a mistake of the user's in one line, and leave with status 1."""
+    """Print a mistake of the user in one line, and exit with status 1."""
     try:
         yield
     except Exception as error:
@@ -111,7 +111,7 @@ def _errors_in_one_line(traceback_wanted: bool) -> Iterator[None]:
 
 
 def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
-    """Bring a command line into the form that Hydra needs; say once which words are old ones."""
+    """Turn a command line into the form that Hydra needs; log which of its words are outdated."""
     words, notes = renamed(config_name, words)
     for note in notes:
         log.warning("%s", note)
@@ -123,13 +123,14 @@ def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
 
 
 def _log_to_stderr() -> None:
+    """Set up the log; progress bars write less often if standard error is a file."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    if not sys.stderr.isatty():  # a bar in a file is drawn anew on a line of its own
+    if not sys.stderr.isatty():  # in a file every update of a bar is a new line
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds
 
 
 def _refuse_launcher() -> None:
-    """A launcher has no effect without ``-m``: the command would run here, on the login node."""
+    """Refuse a launcher without ``-m``: it would have no effect, and the job would run here."""
     launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
     if launcher != "basic":
         raise UserError(f"hydra/launcher={launcher} needs -m, also for a single job")
@@ -138,25 +139,26 @@ def _refuse_launcher() -> None:
 def command(
     config_name: str, groups: bool = True
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Turn ``run(cfg)`` into a console command configured by ``configs/<config_name>.yaml``.
+    """Turn a function of the composed settings into a command: a decorator.
 
-    groups: whether the folders of ``configs/`` are choices (``data=demo`` reads data/demo.yaml).
-    Without them such a key is a plain setting: ``cam-tables data=NAME`` takes any name.
+    config_name: ``configs/<config_name>.yaml`` has the command's settings.
+    groups: whether the folders of ``configs/`` are groups of choices (``data=demo`` reads
+    data/demo.yaml). If not, such a key is a plain setting: ``cam-tables data=NAME`` takes any name.
 
-    Mistakes of the user, ours (``UserError``) and those that Hydra or OmegaConf find while they
-    compose, end as one line and status 1. Set HYDRA_FULL_ERROR=1 for the traceback. A defect
-    always shows its traceback. With ``-m`` each job of the sweep is run, whether or not others
-    fail.
+    A mistake of the user, found by us (``UserError``) or by Hydra or OmegaConf, is printed in one
+    line, and the command exits with status 1. HYDRA_FULL_ERROR=1 shows the traceback instead. Any
+    other exception is a defect and always shows its traceback. With ``-m`` all jobs of a sweep are
+    run, even if some fail.
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:
         traceback_wanted = TRACEBACK_VARIABLE in os.environ
-        typed: list[str] = []  # the command as it was typed, which the manifest will name
-        flags: list[str] = []  # of a sweep
+        typed: list[str] = []  # the command as the user typed it, for the manifest
+        flags: list[str] = []  # those of a sweep, such as -m
 
         def task(cfg: DictConfig) -> None:
             _log_to_stderr()
-            # Here besides in main: Hydra prints a line of its own for an exception that it sees.
+            # Errors are caught here too, not only in main: Hydra adds a line to those it sees.
             with _full_error(traceback_wanted):
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     run_job(run, cfg, flags)
@@ -174,9 +176,9 @@ def command(
 
         def main() -> None:
             stored = contextlib.nullcontext() if groups else _stored("base", config_name)
-            _log_to_stderr()  # Hydra says there which jobs a sweep has
+            _log_to_stderr()  # Hydra logs the jobs of a sweep before they start
             typed[:] = sys.argv
-            # With this set Hydra lets exceptions through instead of printing them its own way.
+            # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
             with _full_error(True), _errors_in_one_line(traceback_wanted), stored:
                 words = _understood(config_name, typed[1:], groups)
                 if not SWEEP.isdisjoint(words):

@@ -20,7 +20,7 @@ def _run(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """Take ``cam-data check key=value`` as ``action=check key=value``."""
+    """Read ``cam-data check key=value`` as ``cam-data action=check key=value``, and run it."""
     if len(sys.argv) > 1 and sys.argv[1].isidentifier():
         sys.argv[1] = f"action={sys.argv[1]}"
     _run()

@@ -11,7 +11,7 @@ from cam_repro.cli.app import command
 @command("eval")
 def main(cfg: DictConfig) -> None:
     """Score one network, or every trained one that has no result yet."""
-    from cam_repro.commands.evaluate import run_evaluation  # torch, which --help can do without
+    from cam_repro.commands.evaluate import run_evaluation  # slow: imports torch
 
     run_evaluation(cfg, HydraConfig.get().overrides.task)
 

@@ -1,4 +1,4 @@
-"""``cam-reproduce``: every row of the tables, from training to the report."""
+"""``cam-reproduce``: train and score every network of an experiment, and write the tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cam_repro.cli.app import command
 @command("reproduce")
 def main(cfg: DictConfig) -> None:
     """Train and score what the experiment lists, skipping what is done, and write the tables."""
-    from cam_repro.commands.reproduce import run_reproduce  # torch, which --help can do without
+    from cam_repro.commands.reproduce import run_reproduce  # slow: imports torch
 
     run_reproduce(cfg)
 

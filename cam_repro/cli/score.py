@@ -1,4 +1,4 @@
-"""``cam-score``: the official metric, and other protocols, for anybody's guesses and maps."""
+"""``cam-score``: score anybody's guesses or maps by the official metric or another protocol."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cam_repro.cli.app import command
 
 @command("score")
 def main(cfg: DictConfig) -> None:
-    """Score a submission or maps; JSON on standard output, a table on standard error."""
-    from cam_repro.commands.score import run_score  # what --help can do without
+    """Score a submission or maps; print JSON to standard output, a table to standard error."""
+    from cam_repro.commands.score import run_score  # slow imports
 
     run_score(cfg)
 

@@ -1,7 +1,8 @@
-"""Sweeps, Hydra's ``-m``: one job for each combination of the values given with commas.
+"""Run sweeps (Hydra's ``-m``): one job for each combination of the values given with commas.
 
-Hydra's launchers start the jobs. What is here they do not do: let settings of what is swept wait
-for the jobs, keep jobs out of each other's folders, and go on when one fails.
+Hydra's launchers start the jobs. This module adds three things: settings such as ``model.width``
+can be given although ``model`` is swept, jobs cannot write to each other's folders, and the other
+jobs go on when one fails.
 """
 
 from __future__ import annotations
@@ -32,29 +33,30 @@ SWEEP = {"-m", "--multirun"}
 """Hydra's flags for a sweep: one job for each combination of the values given with commas."""
 
 FOLDERS = {"model", "model.variant", "data", "split", "saliency", "view"}
-"""Settings that the folders of results are named by."""
+"""Settings that are part of the names of folders of results."""
 
 
 def sweep_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Split a sweep's command line into flags and settings, the settings as Hydra needs them.
+    """Split a sweep's command line into flags and settings, and adapt the settings for Hydra.
 
-    Before Hydra makes the jobs of ``-m model=a,b model.width=0.5`` it composes a configuration
-    without what is swept. That one has no model, so there is no width to be set. A choice of one
-    value, ``model.width=choice(0.5)``, counts as swept, so the width waits for the jobs.
+    Before Hydra makes the jobs of ``-m model=a,b model.width=0.5``, it composes a configuration
+    without the swept settings. This has no model, so Hydra would refuse ``model.width``. Written as
+    a choice of one value, ``model.width=choice(0.5)``, the width counts as swept too, and is only
+    set in the jobs.
     """
     settings = [w for w in words if ("=" in w and not w.startswith("-")) or w.startswith("~")]
     flags = [word for word in words if word not in settings]
     parser = OverridesParser.create()
     swept: list[str] = []
-    with contextlib.suppress(HydraException):  # which Hydra will say itself
+    with contextlib.suppress(HydraException):  # Hydra reports it later
         overrides = parser.parse_overrides(settings)
         swept = [each.key_or_group for each in overrides if each.is_sweep_override()]
     _refuse_one_folder(settings, swept)
-    inside = tuple(f"{key}." for key in swept)
+    prefixes = tuple(f"{key}." for key in swept)
     for index, word in enumerate(settings):
         key, _, value = word.partition("=")
-        with contextlib.suppress(HydraException):  # null cannot be chosen
-            if key.startswith(inside) and key not in swept:
+        with contextlib.suppress(HydraException):  # choice(null) is not allowed
+            if key.startswith(prefixes) and key not in swept:
                 choice = f"{key}=choice({value})"
                 parser.parse_override(choice)
                 settings[index] = choice
@@ -62,9 +64,9 @@ def sweep_words(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _refuse_one_folder(settings: list[str], swept: list[str]) -> None:
-    """Raise UserError where jobs that run at the same time would write to one folder.
+    """Raise UserError if jobs that run at the same time would write to the same folder.
 
-    Jobs that run one after another see what is there, and refuse it themselves.
+    Jobs that run one after another need no check here: each refuses a folder that is in use.
     """
     given = dict(word.partition("=")[::2] for word in settings)
     if given.get("hydra/launcher", "basic") == "basic":
@@ -83,23 +85,24 @@ def _refuse_one_folder(settings: list[str], swept: list[str]) -> None:
 def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]) -> None:
     """Run one job of a sweep.
 
-    Its failure is said at once, in the log of the job, and handed to Hydra as a UserError: the
-    other jobs are run all the same, and the command ends with the first failure.
+    run: the command's function. flags: the sweep's flags.
+    A failure is logged at once and raised as a UserError. Hydra then still runs the other jobs, and
+    the command ends with the first failure.
     """
     job = HydraConfig.get()
     in_turn = job.runtime.choices["hydra/launcher"] == "basic"
     before = sys.argv
     flags = [flag for flag in flags if flag not in SWEEP]
     sys.argv = [job.job.name, *flags, *typed_words(job.overrides.task)]  # for the manifest
-    if not in_turn:  # Hydra has said it where the sweep was started
+    if not in_turn:  # else Hydra has logged the command already
         log.info("%s", shlex.join(sys.argv))
-        # Its own handler prints already; and it will call every job successful, failed ones too.
+        # submitit has its own handler, and logs that a job was successful even if it failed.
         logging.getLogger("submitit").propagate = False
     try:
         run(cfg)
         return
     except KeyboardInterrupt:
-        if in_turn or _place().is_main:  # no result for submitit: SLURM may go on with the job
+        if in_turn or _place().is_main:  # exit without a result: SLURM may go on with the job
             fail(STOPPED)
         reason = STOPPED
     except Exception as error:
@@ -109,20 +112,21 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
         log.error("failed: %s", reason, exc_info=traceback)
     finally:
         sys.argv = before
-    if in_turn and _place().world > 1:  # other processes still work at this job: end them
+    if in_turn and _place().world > 1:  # the other processes of this job must end too
         fail(reason)
-    # Not inside "except": the caught error's traceback would keep its network on the GPU.
+    # Not raised within "except": the first error's traceback would keep its network on the GPU.
     raise UserError(reason if in_turn else reason + _log_of_job())
 
 
 def _place() -> Processes:
+    """Find this process's place among those of the job."""
     from cam_repro.engine.processes import place_of_this_process  # imports torch, which is slow
 
     return place_of_this_process()
 
 
 def _log_of_job() -> str:
-    """Say where submitit keeps what this job prints; nothing outside such a job."""
+    """Name for a message the folder of this job's log; empty if submitit did not start the job."""
     if "SUBMITIT_EXECUTOR" not in os.environ:
         return ""
     from submitit import JobEnvironment

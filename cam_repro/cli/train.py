@@ -9,8 +9,8 @@ from cam_repro.cli.app import command
 
 @command("train")
 def main(cfg: DictConfig) -> None:
-    """Train a network and leave checkpoints, log and curves in its run folder."""
-    from cam_repro.commands.train import run_training  # torch, which --help can do without
+    """Train a network; write checkpoints, log and curves to the run's folder."""
+    from cam_repro.commands.train import run_training  # slow: imports torch
 
     run_training(cfg)
 

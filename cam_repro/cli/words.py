@@ -1,4 +1,4 @@
-"""Words of earlier versions, which the commands still understand."""
+"""Translate settings of earlier versions, which the commands still accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from cam_repro.config import boxes_of
 
 Keys = dict[str, tuple[str, ...]]
-"""By old key the new one; several where box rules had a key in common."""
+"""For each old key the new ones: several if several box rules shared the old key."""
 
 LOADER: Keys = {f"data.{key}": (f"loader.{key}",) for key in ("workers", "preload", "on_error")}
 
@@ -37,7 +37,7 @@ KEYS: dict[str, Keys] = {
     },
     "tables": {"reading": ("source",)},
 }
-"""By command, which its YAML in ``configs/`` names."""
+"""The keys that changed, by command (the name of its YAML in ``configs/``)."""
 
 SOURCES = {"text": "paper", "code": "authors"}
 
@@ -46,20 +46,21 @@ VALUES: dict[tuple[str, str], dict[str, str]] = {
     ("reproduce", "experiment.sources"): SOURCES,
     ("reproduce", "experiment"): {"paper_text": "paper", "paper_code": "authors"},
 }
-"""By command and new key the new one of each old value, which may stand in a list."""
+"""The values that changed, by command and new key: new by old, also within a list."""
 
 
 def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Put new words for old ones, and say which: the words, and a line for each that was old.
+    """Replace old words of a command line by new ones.
 
-    command: the name of its YAML in ``configs/``. words: of the command line.
+    command: the name of its YAML in ``configs/``. words: those of the command line.
+    Returns the new words, and for each replaced word a line that says so.
     """
     understood: list[str] = []
     notes: list[str] = []
     for word in words:
         key, equals, value = word.partition("=")
         keys = KEYS.get(command, {}).get(key, (key,))
-        if len(keys) > 1:  # those of the rules in use
+        if len(keys) > 1:  # only those of the box rules in use
             in_use = tuple(each for each in keys if each.split(".")[1] in boxes_of(words))
             keys = in_use or keys[:1]
         values = VALUES.get((command, keys[0]), {})
@@ -73,5 +74,5 @@ def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _new_value(values: dict[str, str], found: re.Match[str]) -> str:
-    """Give the new name of a value that a pattern found; its own where it was not renamed."""
+    """Give the new value for an old one that a pattern found; the same if it did not change."""
     return values.get(found[0], found[0])

@@ -1,1 +1,1 @@
-"""What the commands do, from a composed configuration to files: one file a job."""
+"""Do what each command does, from composed settings to files; one file a command."""

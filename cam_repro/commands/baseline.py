@@ -1,4 +1,4 @@
-"""Boxes without a network (``model=none``): what any localization method has to beat."""
+"""Score boxes that need no network (``model=none``), which any other method has to beat."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ log = logging.getLogger(__name__)
 
 
 def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
-    """Score boxes that look at no pixel, for the true class of every image.
+    """Score boxes that do not depend on pixels, for the true class of every image.
 
-    Without a network nothing is classified: predictions have the true class's box and no guesses,
-    and scores.json has the accuracy at IoU 0.3, 0.5 and 0.7. For ``box=center`` it also has the
-    best of the scales 0.05, 0.10 ... 1 at each of them.
+    Without a network nothing is classified: predictions have a box for the true class but no
+    guesses, and scores.json has the accuracy in percent at IoU 0.3, 0.5 and 0.7. With
+    ``box=center`` it also has, for each IoU, the best of the scales 0.05, 0.10 ... 1.
+    Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
+    or no image can be read.
     """
     rules: dict[str, BoxRule] = instantiate(settings.box)
     _refuse_what_needs_a_network(settings, rules)
@@ -67,10 +69,11 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
+    """Raise UserError for box rules and settings that need maps."""
     for name, rule in rules.items():
         if rule.needs_maps or rule.needs_image:
             raise UserError(
-                f"box={name} needs maps, and model=none makes none: box=[whole_image,center]"
+                f"box={name} needs maps, and model=none has none: use box=[whole_image,center]"
             )
     if settings.saliency is not None or settings.save_maps:
         raise UserError("model=none makes no maps: leave saliency and save_maps out")
@@ -83,7 +86,7 @@ def _manifest(
     n_images: int,
     skipped: list[str],
 ) -> EvalManifest:
-    """Describe what was scored, and how."""
+    """Describe for the manifest what was scored, and how."""
     return EvalManifest(
         model=NO_MODEL,
         saliency=NO_MODEL,
@@ -101,9 +104,9 @@ def _manifest(
 
 
 def _write_scores(folder: Path, sweep: bool) -> None:
-    """Score the predictions in a folder into scores.json, and say the accuracies.
+    """Score the predictions in a folder, write scores.json, and log the accuracies.
 
-    sweep: whether the best scale of a centred box is searched for, too.
+    sweep: whether to search for the best scale of a centred box too.
     """
     table = read_predictions(folder)
     known = {
@@ -130,9 +133,9 @@ def _write_scores(folder: Path, sweep: bool) -> None:
 
 
 def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarray]:
-    """Read width and height of every image, int64 (N, 2); and tell which could be read, (N,).
+    """Read the width and height of every image, int64 (N, 2), and which could be read, bool (N,).
 
-    They come from the images, or from the annotations where the data set has no images.
+    They come from the images, or from the annotations if the data set has no images.
     """
     if not images.has_images:
         assert images.sizes_N2 is not None, "a data set without images has sizes"
@@ -169,10 +172,10 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
 def _prediction(
     images: ImageSet, index: int, size: list[int], rules: dict[str, BoxRule]
 ) -> Prediction:
-    """Box the true class of an image. size: width and height."""
+    """Make the prediction of an image: a box for its true class. size: width and height."""
     sample = images[index]
     width, height = size
-    # One class to box, and a map that no rule here looks at.
+    # The rules here need a class, but do not look at its map.
     maps = RankedMaps([max(sample.label, 0)], np.zeros((1, 1, 1), np.float32), width, height)
     boxes = {name: rule(maps)[0][1] for name, rule in rules.items()}
     return Prediction(

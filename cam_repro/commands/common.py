@@ -1,4 +1,4 @@
-"""What the jobs share: opening the data set, saying which, keeping a log."""
+"""Provide what the commands share: open, announce and describe a data set; keep a log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes: bool) -> ImageSet:
     """Open one split of the data set that ``data`` (configs/data/*.yaml) describes.
 
-    The main process comes first: it makes the built-in set while the others wait.
+    with_boxes: whether to read true boxes. The main process opens it first, and makes the built-in
+    set if it is missing, while the other processes wait.
     """
     if not processes.is_main:
         processes.wait()
@@ -32,7 +33,7 @@ def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes
 
 
 def announce(images: ImageSet) -> None:
-    """The first line of every command: which data set its numbers are of."""
+    """Log which data set a command uses: the first line that it prints."""
     log.info(
         "data set %s: %d classes, %d %s images in %s (%s)",
         images.name,
@@ -50,7 +51,7 @@ def announce(images: ImageSet) -> None:
 
 
 def describe_data(images: ImageSet) -> ScoredData:
-    """Record the data set for the manifest of a scored pass."""
+    """Describe the data set for the manifest of a pass."""
     return ScoredData(
         name=images.name,
         is_ilsvrc=images.is_ilsvrc,
@@ -63,7 +64,7 @@ def describe_data(images: ImageSet) -> ScoredData:
 
 
 def describe_blacklist(images: ImageSet) -> Blacklist | None:
-    """Record for the manifest which images the localization error leaves out."""
+    """List for the manifest the images that the localization error leaves out; None if none."""
     if images.blacklisted_N is None:
         return None
     ids = [images.ids[index] for index in np.flatnonzero(images.blacklisted_N).tolist()]
@@ -72,7 +73,7 @@ def describe_blacklist(images: ImageSet) -> Blacklist | None:
 
 @contextlib.contextmanager
 def log_file(path: Path, processes: Processes) -> Iterator[None]:
-    """Copy the log to a file of the run."""
+    """Copy the log of the main process to a file of the run, within a ``with`` block."""
     if not processes.is_main:
         yield
         return

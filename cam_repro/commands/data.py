@@ -1,4 +1,4 @@
-"""Data sets: what ``cam-data`` does."""
+"""Make, check, unpack and pack data sets: what ``cam-data`` does."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 ACTIONS = ("make", "check", "unpack", "pack")
 
 ONLY_EVAL, ONLY_TRAIN = 2, 3
-"""Exit statuses of check; 0: cam-train and cam-eval can run, 1: neither can."""
+"""Exit statuses of check, if only one command can run; 0: both can, 1: neither can."""
 
 
 @dataclass
 class DataCommandSettings:
-    """configs/data_command.yaml"""
+    """Hold the settings of ``cam-data``: configs/data_command.yaml."""
 
     action: str = "check"
     data: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class DataCommandSettings:
 
 
 def run_data(cfg: DictConfig) -> int:
-    """Make the built-in set, check a tree, unpack archives or pack; returns the exit status."""
+    """Do what ``action`` says: make, check, unpack or pack a data set. Returns the exit status."""
     settings = validate(cfg, DataCommandSettings)
     if settings.action == "unpack":
         _unpack(settings)
@@ -70,6 +70,7 @@ def run_data(cfg: DictConfig) -> int:
 
 
 def _unpack(settings: DataCommandSettings) -> None:
+    """Unpack the official archives."""
     if settings.tars is None or settings.output is None:
         raise UserError("cam-data unpack: add tars=DIR, the archives, and output=DIR, the new tree")
     splits = settings.splits or list(SPLITS)
@@ -78,8 +79,9 @@ def _unpack(settings: DataCommandSettings) -> None:
 
 
 def _pack(settings: DataCommandSettings) -> None:
+    """Pack a data set into few large files."""
     from cam_repro.data.loading import ErrorPolicy
-    from cam_repro.data.packed.write import (  # with torch, which the other actions do without
+    from cam_repro.data.packed.write import (  # imports torch, which other actions do not need
         Stored,
         pack,
     )
@@ -114,6 +116,7 @@ def _pack(settings: DataCommandSettings) -> None:
 
 
 def _check(settings: DataCommandSettings) -> int:
+    """Check a data set, log the report, and return the exit status."""
     if settings.output is not None:
         check_file_writable(settings.output)
     report = open_source(settings.data).check(settings.decode)
@@ -136,6 +139,7 @@ def _check(settings: DataCommandSettings) -> int:
 
 
 def _say(split: SplitReport, report: TreeReport) -> None:
+    """Log what was found in a split: counts, then faults and notes."""
     if not (split.images or split.faults):
         log.info("%-6s none: %s", split.split, split.problem)
         return
@@ -169,6 +173,7 @@ def _say(split: SplitReport, report: TreeReport) -> None:
 
 
 def _say_conclusions(report: TreeReport) -> None:
+    """Log what each table lacks, and which commands can run."""
     if not report.is_ilsvrc:
         log.info("not ILSVRC's classes: tables can be made, but none compares with the paper's")
     for table, missing in report.tables.items():

@@ -52,10 +52,11 @@ log = logging.getLogger(__name__)
 
 
 def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
-    """Score as ``cam-eval`` does; returns the folders written.
+    """Do what ``cam-eval`` does; return the folders written.
 
-    overrides: the ``key=value`` words that led to ``cfg``. A checkpoint of ours says how its
-    network is built; of the network's settings only those named here are put over that.
+    cfg: the composed settings. overrides: the ``key=value`` words that they were composed from.
+    A checkpoint of ours contains the settings of its network. Those are used, and of ``cfg``'s
+    settings of the network only the ones that the user gave (in ``overrides``) replace them.
     """
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
@@ -81,9 +82,10 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
 def _what_to_score(
     settings: EvalSettings, images: ImageSet, overrides: list[str]
 ) -> Iterator[tuple[dict[str, Any], Saliency | None]]:
-    """Yield the model named, or every trained run of the data set that has no result yet.
+    """Yield the network named by ``model=``, or every trained one that has no result yet.
 
-    Each as the settings of its network, and the saliency method, None for the network's default.
+    Each comes as its settings and the saliency method to use; None is the network's default method.
+    overrides: the ``model.KEY=value`` words of the command line.
     """
     wanted = instantiate(settings.saliency) if settings.saliency else None
     if settings.model is not None:
@@ -113,7 +115,7 @@ def _what_to_score(
 
 
 def _table_methods(name: str) -> list[Saliency | None]:
-    """List the saliency methods that the tables want of a model; None is its default one."""
+    """List the saliency methods that the tables show for a network; None is its default method."""
     wanted = [s for model, s in runs_of_the_tables() if model == name]
     return [build_saliency(saliency) for saliency in wanted] or [None]
 
@@ -121,7 +123,7 @@ def _table_methods(name: str) -> list[Saliency | None]:
 def _network_config(
     settings: EvalSettings, images: ImageSet, overrides: list[str]
 ) -> dict[str, Any]:
-    """Read the settings of the network named, from the checkpoint where that is one of ours."""
+    """Give the settings of the network named by ``model=``; from its checkpoint if it is ours."""
     assert settings.model is not None
     weights = settings.model["weights"]
     name = run_name(settings.model)
@@ -139,7 +141,7 @@ def _network_config(
 def _checkpoint_config(
     settings: EvalSettings, images: ImageSet, name: str, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Read the settings of a network from the checkpoint of its run."""
+    """Read the settings of a network from the checkpoint of its training run."""
     folder = train_folder(settings.runs, images.name, name)
     path = folder / f"{settings.checkpoint}.pt"
     if not path.is_file():
@@ -153,9 +155,10 @@ def _checkpoint_config(
 def _merge(
     stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
 ) -> dict[str, Any]:
-    """Put the overrides over a checkpoint's settings of its network, and name the file as weights.
+    """Give the network's settings in a checkpoint, changed by the overrides.
 
-    Raises UserError where it holds another network, or one for other classes.
+    stored: content of the checkpoint at ``path``, which becomes ``weights``.
+    Raises UserError if it holds another network than ``name``, or one for other classes.
     """
     config = stored["model_config"]
     if run_name(config) != name:
@@ -182,7 +185,10 @@ def _merge(
 def _result_folder(
     settings: EvalSettings, images: ImageSet, model: str, saliency: Saliency
 ) -> Path:
-    """Name the folder of a pass; ``output`` is the folder itself, or for all runs their root."""
+    """Name the folder of a pass.
+
+    With ``output`` it is that folder; or one below it, if no model is named and there may be many.
+    """
     view = settings.view["name"]
     if settings.output is None:
         return eval_folder(settings.runs, images.name, model, settings.split, saliency.name, view)
@@ -199,7 +205,7 @@ def _build(
 ) -> Pass:
     """Build the network with its weights, the saliency method, the view and the box rules.
 
-    Raises UserError where the method does not work on the network.
+    Raises UserError if the method does not work on the network.
     """
     name = run_name(model_config)
     network = build_network(model_config, len(images.classes))
@@ -226,7 +232,7 @@ def _score(
     images: ImageSet,
     compute: Compute,
 ) -> Path:
-    """Run a pass; leave predictions, manifest, scores and contact sheet in its folder."""
+    """Run a pass; write predictions, manifest, scores and contact sheet to its folder."""
     folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
@@ -242,7 +248,7 @@ def _score(
         manifest = _manifest(settings, model_config, this_pass, images, found, compute)
         missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
         write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
-    # They are on disk, and to score them they are read: not twice in memory.
+    # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
     _write_scores(folder, images.has_labels)
@@ -260,7 +266,7 @@ def _manifest(
     found: Evaluation,
     compute: Compute,
 ) -> EvalManifest:
-    """Describe a pass: what was done with which images, what was found, what it was computed by."""
+    """Describe a pass for its manifest: images, methods, counts, weights, speed, hardware."""
     n_images = found.predictions.num_rows
     return EvalManifest(
         model=run_name(model_config),
@@ -290,16 +296,17 @@ def _manifest(
 
 @contextlib.contextmanager
 def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[Path | None]:
-    """Provide a folder to collect the maps of a pass in, None where they are not wanted.
+    """Provide a folder for the maps of a pass within a ``with`` block; None if not wanted.
 
-    It lies beside the maps of an older run, which stay valid until the pass is through.
+    It is a temporary folder beside the maps of an older run, which are kept until the pass is done.
+    Raises UserError if there are maps that do not belong to a complete run.
     """
     if not wanted:
         yield None
         return
     if (folder / MAPS).exists() and not is_complete(folder):
         raise UserError(
-            f"{folder / MAPS}: is there already, but is no run's: take it away, or choose another "
+            f"{folder / MAPS}: exists already, but belongs to no run: remove it, or choose another "
             "output="
         )
     collected = folder / f".{MAPS}"
@@ -314,6 +321,7 @@ def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[P
 
 
 def _describe_weights(weights: str | None) -> Checkpoint | None:
+    """Describe the weights for the manifest; the hash is None if they are not a file."""
     if weights is None:
         return None
     path = Path(weights)
@@ -327,6 +335,7 @@ def _spread(images: ImageSet, count: int) -> list[Sample]:
 
 
 def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
+    """Log how long a pass took. row: the network's name in tables."""
     log.info(
         "%s: %d images in %.1f s (%.1f images/s)%s",
         row,
@@ -338,7 +347,7 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
 
 
 def _write_scores(folder: Path, has_labels: bool) -> None:
-    """Score the predictions in a folder into scores.json, and say the errors; needs labels."""
+    """Score the predictions in a folder if there are labels: write scores.json, log the errors."""
     if not has_labels:
         log.info("  no labels in this split: predictions and submissions only")
         return
@@ -369,7 +378,7 @@ def _draw(
     shown: list[Sample],
     found: Evaluation,
 ) -> None:
-    """Draw the contact sheet, with the boxes of the first rule."""
+    """Draw the contact sheet, with the boxes of the first box rule."""
     indices = {sample.id: sample.index for sample in shown}
     drawn = [
         Shown(prediction, images.original(indices[prediction.id]), map_hw)

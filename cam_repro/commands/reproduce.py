@@ -1,8 +1,8 @@
 """Train and score every row of the tables: what ``cam-reproduce`` does.
 
-An experiment (configs/experiment/*.yaml) lists networks in order. For each there is a ``cam-train``
-and then every ``cam-eval`` that the tables want. They are printed as command lines, which can be
-run alone; here one process runs them all, which saves the start-up of each.
+An experiment (configs/experiment/*.yaml) lists networks. Each is trained by ``cam-train`` and then
+scored by every ``cam-eval`` that the tables need. These commands are printed, so that each can be
+run by itself; here one process runs all of them, which saves the time to start each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from cam_repro.tables.sources import PAPER, SOURCES
 log = logging.getLogger(__name__)
 
 FROM_PLAIN = "plain"
-"""``weights: plain`` starts a network from the trained run of its plain one."""
+"""With ``weights: plain`` a network starts from the trained run of its plain network."""
 
 LAST = "last.pt"
 """The checkpoint that is scored, and that other networks start from."""
@@ -41,10 +41,11 @@ LAST = "last.pt"
 
 @dataclass
 class NetworkPlan:
-    """What an experiment does with one network.
+    """Hold what an experiment does with one network.
 
-    weights: what it starts from: null, torchvision, a file, or ``plain``. trained: false scores
-    these weights as they are. train, eval: further arguments of cam-train and cam-eval.
+    weights: what it starts from: null (random), torchvision, a file, or ``plain``. trained: whether
+    it is trained; if not, these weights are scored as they are. train, eval: further arguments of
+    cam-train and cam-eval.
     """
 
     weights: str | None = None
@@ -54,16 +55,18 @@ class NetworkPlan:
 
     @property
     def has_file(self) -> bool:
-        """Whether its weights are a file."""
+        """Tell whether its weights are a file."""
         return self.weights not in (None, "torchvision", FROM_PLAIN)
 
 
 @dataclass
 class Experiment:
-    """configs/experiment/*.yaml; what one leaves out is in configs/reproduce.yaml.
+    """Hold an experiment: configs/experiment/*.yaml, with defaults from configs/reproduce.yaml.
 
-    sources: each network is scored once for each, in its view and with its box rules.
-    boxes: box rules to score besides. networks: what is done with each, by name.
+    data: the data set. sources: each network is scored once for each source, with the source's view
+    and box rules. boxes: further box rules to score. variant: model.variant of all networks.
+    weights: folder of the files that networks name as weights. train, eval: arguments of every
+    cam-train and cam-eval. networks: what is done with each network, by its name.
     """
 
     data: str = "???"
@@ -83,14 +86,14 @@ class Experiment:
                 )
 
     def file(self, plan: NetworkPlan) -> Path:
-        """Say where the file of a network's weights lies."""
+        """Give the path of a network's file of weights."""
         assert plan.weights is not None
         return Path(self.weights or "", plan.weights)
 
 
 @dataclass
 class ReproduceSettings:
-    """configs/reproduce.yaml"""
+    """Hold the settings of ``cam-reproduce``: configs/reproduce.yaml."""
 
     experiment: Experiment = field(default_factory=Experiment)
     models: list[str] | None = None
@@ -105,10 +108,10 @@ class ReproduceSettings:
 
 @dataclass
 class Step:
-    """One command of an experiment.
+    """Hold one command of an experiment.
 
-    command: ``train`` or ``eval``. model: name of the network that it is about. folder: the one
-    that it fills. checkpoint: the weights that a ``cam-eval`` scores, None where they are no file.
+    command: ``train`` or ``eval``. model: the network's name. folder: where results go. checkpoint:
+    the file of weights that a ``cam-eval`` scores; None if the weights are not a file.
     """
 
     command: str
@@ -122,7 +125,7 @@ class Step:
 
 
 def run_reproduce(cfg: DictConfig) -> None:
-    """Train and score every network of the experiment, write the tables, and sum up."""
+    """Train and score every network of the experiment, write the tables, and log where they are."""
     settings = validate(cfg, ReproduceSettings)
     plans = _chosen(settings)
     _check_weights(settings.experiment, plans)
@@ -142,7 +145,7 @@ def run_reproduce(cfg: DictConfig) -> None:
 
 
 def _chosen(settings: ReproduceSettings) -> dict[str, NetworkPlan]:
-    """Give the plans of the networks that ``models`` names, of all where it names none."""
+    """Give the plans of the networks that ``models`` names; of all networks if it is null."""
     plans = settings.experiment.networks
     if settings.models is None:
         return plans
@@ -153,7 +156,7 @@ def _chosen(settings: ReproduceSettings) -> dict[str, NetworkPlan]:
 
 
 def _check_weights(experiment: Experiment, plans: dict[str, NetworkPlan]) -> None:
-    """Refuse files of weights that are not there, all in one line, before anything is done."""
+    """Raise UserError if files of weights are missing, before any work is done; name them all."""
     files = {name: experiment.file(plan) for name, plan in plans.items() if plan.has_file}
     missing = {name: file for name, file in files.items() if not file.is_file()}
     if missing:
@@ -166,23 +169,23 @@ def _check_weights(experiment: Experiment, plans: dict[str, NetworkPlan]) -> Non
 
 
 def _run(step: Step, fingerprint: str) -> None:
-    """Run a command, unless its results are there. fingerprint: of the images to be scored."""
+    """Run a command, unless its results exist. fingerprint: that of the images to score."""
     config = compose(step.command, step.arguments)
-    if step.command == "train":  # which knows a finished run, and refuses another one
+    if step.command == "train":  # skips a finished run, refuses one with other settings
         run_training(config)
         return
     wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
     if is_scored(step.folder, step.checkpoint, wanted, fingerprint):
         log.info("scored already: %s", step.folder)
         return
-    config.overwrite = True  # what is there is of another checkpoint, or by other settings
+    config.overwrite = True  # results there are of another checkpoint or of other settings
     run_evaluation(config, step.arguments)
 
 
 def _common(settings: ReproduceSettings, runs: str) -> list[str]:
-    """List the arguments of every command: the data set, where to compute and where to write.
+    """List the arguments that all commands share: data set, loader, device, precision, runs.
 
-    All but the data set only where they are not the usual.
+    Those that have their default value are left out, except the data set.
     """
     given = [f"data={settings.experiment.data}"]
     given += [f"data.{key}={value}" for key, value in settings.data.items() if value is not None]
@@ -198,9 +201,9 @@ def _common(settings: ReproduceSettings, runs: str) -> list[str]:
 def list_steps(
     settings: ReproduceSettings, plans: dict[str, NetworkPlan], runs: str, data: str
 ) -> Iterator[Step]:
-    """Yield the commands for each network: its training, then its passes by each source.
+    """Yield the commands for each network: its training, then its passes for each source.
 
-    runs: folder of the runs. data: name of the data set there.
+    runs: folder of all runs. data: name of the data set, which is a folder there.
     """
     experiment = settings.experiment
     for name, plan in plans.items():
@@ -217,7 +220,7 @@ def list_steps(
             folder = train_folder(runs, data, run)
             words = [*arguments, f"seed={settings.seed}", *start, *experiment.train, *plan.train]
             yield Step("train", words, name, folder)
-            start, checkpoint = [], folder / LAST  # cam-eval takes it unless told otherwise
+            start, checkpoint = [], folder / LAST  # cam-eval uses it by default
         for saliency, source in product(_methods(name), experiment.sources):
             view, rules = SOURCES[source].view, SOURCES[source].rules.values()
             words = [*arguments, *start, f"saliency={saliency}", f"view={view}"]
@@ -230,9 +233,9 @@ def list_steps(
 def _weights(
     experiment: Experiment, plan: NetworkPlan, config: Mapping[str, Any], runs: str, data: str
 ) -> str | None:
-    """Say what a network starts from, as ``model.weights`` has it.
+    """Give the value of ``model.weights`` that a network starts from.
 
-    config: of the network. runs, data: where the run of its plain one lies.
+    config: the network's settings. runs, data: where the run of its plain network is.
     """
     if plan.weights == FROM_PLAIN:
         plain = run_name({**config, "name": config["plain"]})
@@ -241,12 +244,12 @@ def _weights(
 
 
 def _methods(model: str) -> list[str]:
-    """List the saliency methods that the tables want of a network; CAM where they want none."""
+    """List the saliency methods that the tables show for a network; CAM if it is in no table."""
     return [saliency for name, saliency in runs_of_the_tables() if name == model] or ["cam"]
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
-    """Say how long it took, and where to look."""
+    """Log how long it took, and where tables and pictures are."""
     log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
     pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]

@@ -1,4 +1,4 @@
-"""Scoring anybody's guesses and maps: what ``cam-score`` does. Needs no torch."""
+"""Score anybody's guesses and maps: what ``cam-score`` does. Needs no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cam_repro.runs.guesses import read_guesses
 from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.truth import Truth
 
-if TYPE_CHECKING:  # pyarrow, which submissions of text do without
+if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
     from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
@@ -37,14 +37,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class BoxChoice:
-    """name: the box rule of a run that is scored (``box=NAME``); None: the run's first."""
+    """Hold which boxes of a run are scored.
+
+    name: the box rule (``box=NAME``); None: the run's first.
+    """
 
     name: str | None = None
 
 
 @dataclass
 class ScoreSettings:
-    """configs/score.yaml"""
+    """Hold the settings of ``cam-score``: configs/score.yaml."""
 
     protocol: dict[str, Any] = field(default_factory=dict)
     submission: str | None = None
@@ -62,7 +65,7 @@ class ScoreSettings:
             raise UserError("ground_truth and data are both given: leave one of them out")
         if self.split != "val" and self.data is None:
             raise UserError(
-                "split is of a data set: leave it out, or give data= in place of ground_truth"
+                "split needs a data set: leave it out, or give data= in place of ground_truth"
             )
         if Path(self.output or "").suffix == ".png":
             raise UserError(
@@ -72,12 +75,12 @@ class ScoreSettings:
 
     @property
     def run(self) -> Path | None:
-        """The folder of the run that is scored, if it is one."""
+        """Give the folder of the run that is scored; None if the submission is not a run."""
         return None if self.submission is None else run_folder(Path(self.submission))
 
 
 def run_score(cfg: DictConfig) -> None:
-    """Score a submission or maps; JSON on standard output, a table on standard error."""
+    """Score a submission or maps; print JSON to standard output, a table to standard error."""
     settings = validate(cfg, ScoreSettings)
     protocol = instantiate(settings.protocol)
     if not isinstance(protocol, Protocol):
@@ -105,7 +108,7 @@ def run_score(cfg: DictConfig) -> None:
 
 
 def _as_text(result: dict[str, Any]) -> str:
-    """Write indented JSON with each list of numbers on a line: curves have hundreds."""
+    """Write indented JSON with each list of numbers on one line, as curves have hundreds."""
     text = json.dumps(result, indent=2)
     return re.sub(r"\[([^\[\]{}]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
@@ -114,7 +117,7 @@ def _as_text(result: dict[str, Any]) -> str:
 
 
 def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
-    """Refuse what the protocol has no use for, and ask for what it lacks."""
+    """Raise UserError for inputs that the protocol does not use, and for those that it lacks."""
     needed = "maps" if protocol.needs is Needs.MAPS else "submission"
     if getattr(settings, needed) is None:
         raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
@@ -144,7 +147,7 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
 
 
 def _score(protocol: Protocol, settings: ScoreSettings, truth: Truth) -> Scored:
-    """Load what the protocol needs, and score it."""
+    """Load what the protocol needs, and let it score this."""
     if protocol.needs is Needs.MAPS:
         assert settings.maps is not None
         maps = open_maps(Path(settings.maps), truth.ids)
@@ -169,15 +172,15 @@ def _score(protocol: Protocol, settings: ScoreSettings, truth: Truth) -> Scored:
 
 
 def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
-    """Give one map after another, behind a progress bar."""
+    """Yield all maps in order, with a progress bar."""
     for index in tqdm(range(count), desc=what, unit=" images", leave=False, disable=None):
         yield maps[index]
 
 
 def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
-    """Open the run that is scored, and name the folder of its maps.
+    """Open the run that is scored, and give the folder of its maps.
 
-    Raises UserError where it has no maps, labels or true boxes.
+    Raises UserError if it has no maps, labels or true boxes.
     """
     from cam_repro.runs.predictions import MAPS, read_predictions  # pyarrow
 
@@ -196,7 +199,7 @@ def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
 
 
 def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: int) -> None:
-    """Draw curves, under a title that says which run they are of, if they are of one."""
+    """Draw curves; if a run is scored, the title names its network, saliency method and data."""
     from cam_repro.figures.threshold_curve import draw_threshold_curve  # matplotlib
 
     if run is not None:
@@ -213,9 +216,9 @@ def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: in
 
 
 def _open_truth(settings: ScoreSettings) -> tuple[Truth, str]:
-    """Open what guesses are scored against; also what it is called."""
+    """Open the truth that guesses are scored against; also give its name for messages."""
     if settings.data is not None:
-        # This brings Pillow, and no other way to name the ground truth needs it.
+        # Imported here because it imports Pillow, which is not needed in the other case.
         from cam_repro.data.sources import open_image_set
 
         images = open_image_set(settings.data, settings.split, with_boxes=True)

@@ -27,12 +27,12 @@ from cam_repro.tables.sources import PAPER
 log = logging.getLogger(__name__)
 
 BOTH = "both"
-"""``source=both``: each source that has runs, and side by side where both have."""
+"""With ``source=both`` there are tables for each source that has runs, and of both together."""
 
 
 @dataclass
 class TablesSettings:
-    """configs/tables.yaml"""
+    """Hold the settings of ``cam-tables``: configs/tables.yaml."""
 
     runs: str = "runs"
     data: str | None = None
@@ -65,12 +65,12 @@ def run_tables(settings: TablesSettings) -> None:
 
 
 def _sources(wanted: str, runs: list[Run]) -> list[Source]:
-    """Choose the sources that are wanted; warns where a single one has no runs."""
-    there = [source for source in SOURCES.values() if has_runs(source, runs)]
+    """Choose the sources to make tables for; log a warning if the one wanted has no runs."""
+    with_runs = [source for source in SOURCES.values() if has_runs(source, runs)]
     if wanted == BOTH:
-        return there
+        return with_runs
     source = SOURCES[wanted]
-    if source not in there:
+    if source not in with_runs:
         log.warning(
             "%s: no run has the view %s and the box rule %s of source=%s: its tables are empty",
             runs[0].data,
@@ -82,7 +82,7 @@ def _sources(wanted: str, runs: list[Run]) -> list[Source]:
 
 
 def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
-    """Make Tables 1 to 3 by each source, side by side if there are two, and that of all runs."""
+    """Make Tables 1 to 3 for each source, those that compare two sources, and that of all runs."""
     tables = [build_tables(runs, source) for source in sources]
     sheets = [paper_sheet(table) for by_source in tables for table in by_source]
     if len(tables) > 1:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def run_training(cfg: DictConfig) -> Path:
-    """Train as ``cam-train`` does; returns the run's folder. A finished run is left as it is."""
+    """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is."""
     settings = validate(cfg, TrainSettings)
     name = run_name(settings.model)
     if name == NO_MODEL:
@@ -57,14 +57,14 @@ def run_training(cfg: DictConfig) -> Path:
         seed_everything(settings.seed)
         network = build_network(settings.model, len(train_set.classes))
         with log_file(folder / "train.log", processes):
-            if earlier is None:  # a run that goes on has its own
+            if earlier is None:  # else the weights come from the checkpoint
                 load_weights(network, settings.model["weights"], name=name, strict=False)
             trained = train(settings, network, data, compute, folder, earlier)
             if processes.is_main:
                 draw_curves(
                     folder / "curves.png", pd.DataFrame(trained.records), settings.model["row"]
                 )
-                # Last: a run with a manifest is complete.
+                # Written last, because a run with a manifest is complete.
                 manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
                 write_manifest(folder, manifest)
             processes.wait()
@@ -80,7 +80,7 @@ def _manifest(
     trained: Trained,
     checkpoint: Path,
 ) -> TrainManifest:
-    """Describe a run: what was trained on what, how it ended, and what it was computed by."""
+    """Describe a run for its manifest: data, settings, final errors, hardware."""
     return TrainManifest(
         model=settings.model["name"],
         data=TrainedData(
@@ -108,6 +108,7 @@ def _manifest(
 
 
 def _say(name: str, trained: Trained, folder: Path) -> None:
+    """Log how a training ended, and where its files are."""
     log.info(
         "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
         name,

@@ -1,1 +1,1 @@
-"""The training loop, the evaluation loop, and what both stand on."""
+"""Run the training loop and the evaluation loop, and provide what both need."""

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training needs to go on as if it had never stopped."""
+"""Write and read checkpoints: all that training needs to go on as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SCHEMA = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values, whole or not at all."""
+    """Write ``state``, tensors and plain values, to a file; an interrupted write leaves no file."""
     with atomic_path(path) as temporary:
         torch.save({"schema": SCHEMA, **state}, temporary)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours, without running code from it.
+    """Read a checkpoint that ``save_checkpoint`` wrote, without running code in it.
 
-    Raises UserError for a file that is missing, cut short, of another program or of another
-    version.
+    Raises UserError for a file that is missing or cut short, or that another program or version
+    wrote.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train first, or give another one")

@@ -1,4 +1,4 @@
-"""Compile networks by torch.compile: fewer passes over memory for the same mathematics."""
+"""Compile networks by torch.compile, which computes the same with less traffic to memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cam_repro.models.base import CamNetwork
 
 @contextlib.contextmanager
 def compiled(network: CamNetwork, gradients: bool) -> Iterator[None]:
-    """Compile the layers that make A inside, for inputs of one shape; undo it afterwards.
+    """Compile the layers that make A, within a ``with`` block, for inputs of one shape.
 
-    gradients: whether any are asked for inside. Without them the weights become constants of the
-    compiled code, batch norm is folded into them and they are laid out as the processor likes them
-    best. Values differ from the uncompiled ones by float rounding.
+    gradients: whether the block computes gradients. If not, the weights become constants of the
+    compiled code: batch norm is folded into them, and they are stored in the order that is fastest
+    for the processor. Values differ from the uncompiled ones by float rounding.
 
-    Raises UserError inside, at the first image, where no C++ compiler is found.
+    Raises UserError within the block, at the first image, if no C++ compiler is found.
     """
     from torch._inductor import config  # slow to import
 
-    # As an option of torch.compile it would come too late: the graph is captured before.
+    # Not given as an option of torch.compile: that is read only after the graph is captured.
     frozen_weights = config.patch(freezing=not gradients)
     compiled_layers = torch.compile(network._extract, dynamic=False)
     network.__dict__["_extract"] = _with_plain_errors(compiled_layers)
@@ -36,6 +36,7 @@ def compiled(network: CamNetwork, gradients: bool) -> Iterator[None]:
 
 
 def _with_plain_errors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Turn a failed compilation into a UserError that says what to do."""
     from torch._dynamo.exc import BackendCompilerFailed
 
     def call(x_NCHW: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def _with_plain_errors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor
 
 
 def pad_batch(x_NCHW: Tensor, size: int) -> Tensor:
-    """Add images of zeros up to ``size``, so that the network is compiled for no other shape."""
+    """Add images of zeros up to ``size``, so that the network is compiled for one shape only."""
     missing = size - len(x_NCHW)
     if missing <= 0:
         return x_NCHW

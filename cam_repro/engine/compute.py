@@ -1,4 +1,4 @@
-"""How networks are computed: on which device, how precisely, by how many processes."""
+"""Decide how networks are computed: device, precision, memory layout, processes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from cam_repro.models.base import CamNetwork
 
 @dataclass(frozen=True)
 class Compute:
-    """The device and how it is used. A command makes one and hands it on.
+    """Hold the device and how it is used. A command makes one and passes it to the loops.
 
     precision: ``fp32``, or ``bf16`` for mixed precision. memory_format: of networks and images.
-    compile: whether networks are compiled by torch.compile. processes: those that share the work.
+    compile: whether networks are compiled by torch.compile. processes: this process's place among
+    those that share the work.
     """
 
     device: torch.device
@@ -32,9 +33,9 @@ class Compute:
 
     @classmethod
     def of(cls, settings: TrainSettings | EvalSettings, processes: Processes) -> Compute:
-        """Make it from a command's settings, inside ``join_processes``.
+        """Make it from a command's settings; call it within ``join_processes``.
 
-        Raises UserError for a device that is not there.
+        Raises UserError if the device does not exist.
         """
         device = pick_device(settings.device, processes.local_rank)
         return cls(
@@ -47,31 +48,35 @@ class Compute:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU computes. It fetches batches by itself if their memory is pinned."""
+        """Tell whether the device is a GPU."""
         return self.device.type == "cuda"
 
     @property
     def hardware(self) -> str:
-        """A name for manifests: the GPU's, or the processor's with its threads."""
+        """Name the hardware for manifests: the GPU, or the processor and its threads."""
         return device_name(self.device)
 
     @property
     def box_threads(self) -> int:
-        """How many threads search boxes: one where the CPU has the network to run."""
+        """Give the number of threads that search boxes: one if the CPU also runs the network."""
         return max(1, min(8, cpus() // 2)) if self.on_gpu else 1
 
     def loader_workers(self, wanted: int | None) -> int:
-        """Say how many processes load images: as set, else what the network leaves of the CPU."""
+        """Give the number of processes that load images: ``wanted``, or a default if it is None.
+
+        With a GPU the default is one for each CPU, at most 16. Without a GPU it is one for every
+        two CPUs, because the network needs CPUs too.
+        """
         if wanted is not None:
             return wanted
         return min(16, cpus()) if self.on_gpu else max(1, cpus() // 2)
 
     def place(self, network: CamNetwork) -> None:
-        """Move a network to the device, its weights in the memory format."""
+        """Move a network to the device, with its weights in the memory format."""
         network.to(self.device).to(memory_format=self.memory_format)
 
     def move(self, tensor: Tensor) -> Tensor:
-        """Copy a tensor to the device, without waiting for a GPU."""
+        """Copy a tensor to the device; on a GPU, return before the copy is done."""
         return tensor.to(self.device, non_blocking=True)
 
     def lay_out(self, x_NCHW: Tensor) -> Tensor:
@@ -79,12 +84,15 @@ class Compute:
         return x_NCHW.contiguous(memory_format=self.memory_format)
 
     def autocast(self) -> torch.autocast:
-        """Compute in mixed precision inside, for the forward pass; does nothing in fp32."""
+        """Give a ``with`` block for forward passes in mixed precision; it has no effect in fp32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     @contextlib.contextmanager
     def exact_fp32(self) -> Iterator[None]:
-        """Keep TF32 out, in fp32: a GPU's convolutions would keep 11 of 24 bits unless told."""
+        """Turn TF32 off within a ``with`` block, if the precision is fp32.
+
+        By default convolutions on a GPU use TF32, which keeps 11 of the 24 bits of precision.
+        """
         if self.precision != "fp32":
             yield
             return
@@ -96,5 +104,8 @@ class Compute:
     def compiled(
         self, network: CamNetwork, gradients: bool
     ) -> contextlib.AbstractContextManager[None]:
-        """Use the network compiled inside, if ``compile`` says so; see ``compiling.compiled``."""
+        """Give a ``with`` block in which the network is compiled, if ``compile`` is set.
+
+        See ``compiling.compiled``.
+        """
         return compiled(network, gradients) if self.compile else contextlib.nullcontext()

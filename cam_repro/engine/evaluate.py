@@ -1,4 +1,4 @@
-"""Evaluate a network: the loop over a split, with all box rules at once."""
+"""Evaluate a network: run it over a split, and search boxes by several box rules at once."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = {False: 16, True: 64}
-"""Crops at a time unless set, by whether a GPU computes: on a CPU small batches stay in cache."""
+"""Default number of crops in a batch, on a CPU (False), where it fits the cache, and on a GPU."""
 
 BATCHES_WAITING = 3
-"""How many batches' maps may wait for a thread that finds their boxes: bounds the memory."""
+"""How many batches of maps may wait for a free thread to search boxes; this limits memory."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What is done with a split: one network, saliency method and view, and any box rules.
+    """Hold what is run over a split: a network, a saliency method, a view and box rules.
 
-    rules: by name. batch_size: crops at a time; None: as many as suit the device.
+    rules: box rules by name. batch_size: crops in a batch; None: the device's ``BATCH_SIZE``.
     """
 
     network: CamNetwork
@@ -64,23 +64,23 @@ class Pass:
     batch_size: int | None = None
 
     def images_at_a_time(self, compute: Compute) -> int:
-        """Count the images of a batch: it holds all crops of each."""
+        """Give the number of images in a batch, which has all crops of each of them."""
         crops = self.batch_size or BATCH_SIZE[compute.on_gpu]
         return max(1, crops // self.view.n_crops)
 
 
 Shown = tuple[Prediction, np.ndarray]
-"""What is kept of an image for pictures: its prediction, and the best class's frame."""
+"""What is kept of an image for pictures: its prediction, and the best class's map."""
 
 
 @dataclass
 class Evaluation:
-    """Everything one pass over a split found.
+    """Hold the results of one pass.
 
     predictions: one row an image, as ``predictions.to_arrow`` makes them.
-    shown: of the images asked for, in the order of their ids, the prediction and the best class's
-        map over the image.
-    skipped: messages about images that could not be read. seconds: of the loop.
+    shown: for each image that pictures are made of, in the order of ids, its prediction and the
+        map of its best class, as the view merged it.
+    skipped: messages about images that could not be read. seconds: duration of the loop.
     """
 
     predictions: pa.Table
@@ -100,14 +100,14 @@ def evaluate(
     """Predict classes and boxes for every image of ``images``.
 
     keep_frames_of: ids of the images that pictures will be made of.
-    maps_folder: save the true class's map of each image there (the best class's where the label
-    is not known), ``<id>.npy``, float32 (h, w) over the whole image as the view merged it.
+    maps_folder: where to save a map of each image as ``<id>.npy``, float32 (h, w), over the whole
+    image as the view merged it: the true class's map, or the best class's if the label is unknown.
 
-    Class probabilities are averaged over the crops of the view, and the five best come from the
-    mean. Maps are made for those five and for the true class (for the GT-known protocol) from
-    one forward pass. While the device works on the next batch, threads merge maps and search
-    boxes. With several processes each takes its share of the batches, and the main one returns the
-    rows of all; the others return an empty Evaluation.
+    Class probabilities are averaged over the crops of the view, and the five best classes are
+    those of the mean. Maps are made for these five and for the true class (for the GT-known
+    protocol), from the same forward pass. While the device works on the next batch, threads merge
+    maps and search boxes. With several processes each takes its share of the batches; the main one
+    returns the rows of all, the others return an empty Evaluation.
     """
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
@@ -148,7 +148,7 @@ def evaluate(
 def _loader(
     this_pass: Pass, images: ImageSet, loading: LoaderSettings, compute: Compute
 ) -> DataLoader:
-    """Make the loader of this process's share of the batches."""
+    """Make the loader for this process's share of the batches."""
     return view_loader(
         images,
         this_pass.view,
@@ -162,7 +162,7 @@ def _loader(
 
 
 def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> tqdm:
-    """Make a bar that counts this process's images."""
+    """Make a progress bar that counts this process's images."""
     return tqdm(
         total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
         desc=f"{images.split}, {this_pass.saliency.name}",
@@ -173,13 +173,13 @@ def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute
 
 
 class RowsOnDisk:
-    """Rows that come a few at a time and are wanted at the end, kept in a temporary file meanwhile.
+    """Collect rows in a temporary file, a few at a time, and read all of them at the end.
 
-    Kept in memory, they would lie between the large arrays of one batch and those of the next.
-    When these are freed, the gaps are too small for larger arrays, so the process would grow with
-    the number of images.
+    In memory, the small rows would be placed between the large arrays of the batches. When those
+    arrays are freed, the gaps that they leave are too small for other large arrays, so the process
+    would grow with the number of images.
 
-    none: a table of the same columns without rows.
+    none: a table without rows that has the same columns.
     """
 
     def __init__(self, none: pa.Table) -> None:
@@ -192,18 +192,20 @@ class RowsOnDisk:
         self._writer.write_table(rows)
 
     def table(self) -> pa.Table:
-        """Read all rows, in the order in which they came; no more can be added."""
+        """Read all rows, in the order in which they were added; afterwards none can be added."""
         self._writer.close()
         self._file.seek(0)
         return pa.ipc.open_stream(self._file).read_all().combine_chunks()
 
 
 class Explained(NamedTuple):
-    """What the network says of a batch, on its device: fetching it waits for the computation.
+    """Hold what the network computed for a batch, on its device.
 
-    classes_NR: the best classes of each image, then the true one (class 0 where unknown).
-    probabilities_NR: of the best classes, without the true one.
-    maps_NVRhw: of all of ``classes_NR``, float32.
+    A GPU may still be computing it; copying it to the CPU waits until it is done.
+
+    classes_NR: the best classes of each image, then the true class (0 if unknown).
+    probabilities_NR: probabilities of the best classes, without the true class.
+    maps_NVRhw: maps of all of ``classes_NR``, float32; V are the crops of the view.
     """
 
     classes_NR: Tensor
@@ -213,14 +215,14 @@ class Explained(NamedTuple):
 
 @dataclass(frozen=True)
 class Explainer:
-    """Classifies and explains batches: classes, probabilities and maps from one forward pass."""
+    """Compute classes, probabilities and maps of batches, with one forward pass for each batch."""
 
     this_pass: Pass
     compute: Compute
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Prepare the network: evaluation mode, no gradients of weights, compiled if wanted."""
+        """Prepare the network for a ``with`` block: evaluation mode, frozen, compiled if wanted."""
         network, saliency = self.this_pass.network, self.this_pass.saliency
         self.compute.place(network)
         with (
@@ -232,7 +234,7 @@ class Explainer:
             yield
 
     def __call__(self, batch: ViewBatch) -> Explained:
-        """Compute classes, probabilities and maps of a batch, without waiting for a GPU."""
+        """Compute classes, probabilities and maps of a batch; on a GPU, do not wait for them."""
         network, compute = self.this_pass.network, self.compute
         crops_NV3HW = compute.move(batch.crops_NV3HW)
         n_images, n_crops = crops_NV3HW.shape[:2]
@@ -240,10 +242,10 @@ class Explainer:
         top: dict[str, Tensor] = {}
 
         def select(logits_XC: Tensor) -> Tensor:
-            """X: the crops of all images, and what fills up the batch."""
+            """Choose the classes to explain; X are the crops of all images, then any padding."""
             logits_NVC = logits_XC[: n_images * n_crops].unflatten(0, (n_images, n_crops))
             mean_NC = logits_NVC.float().softmax(2).mean(1)
-            # A stable sort, so that classes of equal probability come in one order everywhere.
+            # A stable sort, so that classes of equal probability have the same order everywhere.
             values, classes = mean_NC.sort(dim=1, descending=True, stable=True)
             best_NR = classes[:, :MAX_GUESSES]
             asked_NR = torch.cat([best_NR, labels_N1], 1)
@@ -251,7 +253,7 @@ class Explainer:
             return pad_batch(asked_NR.repeat_interleave(n_crops, 0), len(logits_XC))
 
         x_XCHW = network.normalize(crops_NV3HW.flatten(0, 1))
-        if compute.compile:  # for batches of one size
+        if compute.compile:  # the compiled code takes batches of one size
             x_XCHW = pad_batch(x_XCHW, self.this_pass.images_at_a_time(compute) * n_crops)
         with compute.autocast():
             _, maps_XRhw = self.this_pass.saliency.explain(network, compute.lay_out(x_XCHW), select)
@@ -261,7 +263,7 @@ class Explainer:
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """Finds the boxes in the maps of a batch, while the device works on the next one."""
+    """Search boxes in the maps of a batch, while the device works on the next batch."""
 
     images: ImageSet
     view: View
@@ -270,7 +272,7 @@ class BoxSearch:
     maps_folder: Path | None
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> tuple[pa.Table, list[Shown]]:
-        """Make the predictions of a batch, as rows; and pick what is kept for pictures."""
+        """Make the predictions of a batch, as rows, and those that are kept for pictures."""
         classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
         found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
@@ -288,12 +290,15 @@ class BoxSearch:
     def _of_image(
         self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
     ) -> Shown:
-        """Make the prediction of an image. classes: the best, then the true one; frames: theirs."""
+        """Make the prediction of an image, and give its best class's map for pictures.
+
+        classes: the best, then the true one. frames: the merged map of each, over the image.
+        """
         sample = self.images[image.index]
         width, height = image.size
         maps = RankedMaps(classes, frames, width, height, image.pixels_HW3, self.view.interpolation)
         n_best = len(classes) - 1
-        # A true class among the best is taken from there, where its map is resized already.
+        # If the true class is among the best, its map there is used: it is resized only once.
         best, true_class = maps.first(n_best), maps.only(classes.index(classes[n_best]))
         is_known = sample.label != NO_LABEL
         guesses = {}
@@ -316,6 +321,7 @@ class BoxSearch:
 
 
 def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
+    """Write a map to ``<image_id>.npy``; ids may name subfolders."""
     path = folder / f"{image_id}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, map_hw.astype(np.float32))
@@ -324,7 +330,10 @@ def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
 def classification_errors(
     network: CamNetwork, batches: Iterable[LabelledBatch], policy: ErrorPolicy, compute: Compute
 ) -> dict[str, float]:
-    """Compute loss and top-1/top-5 classification error (percent) over all processes' batches."""
+    """Compute mean loss and top-1 and top-5 classification error, percent, over all processes.
+
+    batches: this process's share of the validation images.
+    """
     sums = torch.zeros(4, dtype=torch.float64, device=compute.device)
     with evaluation_mode(network), torch.no_grad():
         for batch in batches:

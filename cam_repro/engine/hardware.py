@@ -1,4 +1,4 @@
-"""What hardware there is: which device computes, at which precision, and what it is called."""
+"""Find out what hardware there is: the device, its best precision, and its name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from cam_repro.errors import UserError
 
 
 def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
-    """Find the device that a name stands for, and make it the current one if it is a GPU.
+    """Give the device with this name; if it is a GPU, make it torch's current one.
 
-    ``auto``: this process's CUDA GPU where there is one, else the CPU. Any other name is torch's.
-    Raises UserError for an unknown name, and for CUDA where there is no such GPU.
+    wanted: ``auto`` (this process's CUDA GPU if there is one, else the CPU) or a name that torch
+    knows. local_rank: number of this process on its machine, which chooses the GPU.
+    Raises UserError for an unknown name, and for CUDA if there is no GPU.
     """
     if wanted == "auto":
         wanted = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
@@ -32,10 +33,10 @@ def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
 
 
 def pick_precision(wanted: str, device: torch.device) -> str:
-    """Choose ``fp32`` or ``bf16``: as wanted, or for ``auto`` what is fast on the device.
+    """Give the precision: ``wanted``, or for ``auto`` the faster of ``fp32`` and ``bf16``.
 
-    That is bf16 on a CUDA GPU and on a CPU with AMX, fp32 elsewhere: a CPU without AMX may take
-    five times as long for bf16 as for fp32.
+    bf16 is faster on a CUDA GPU and on a CPU with AMX. A CPU without AMX may take five times as
+    long for bf16 as for fp32.
     """
     if wanted == "auto":
         return "bf16" if device.type == "cuda" or has_amx() else "fp32"
@@ -43,24 +44,24 @@ def pick_precision(wanted: str, device: torch.device) -> str:
 
 
 def has_amx() -> bool:
-    """Tell whether the processor multiplies tiles of bf16 (Intel's, from Sapphire Rapids on)."""
+    """Tell whether the CPU has AMX instructions for bf16 (Intel's, from Sapphire Rapids on)."""
     return {"amx_tile", "amx_bf16"} <= set(_of_processor("flags").split())
 
 
 def device_name(device: torch.device) -> str:
-    """Name the hardware for a reader: the GPU, or the processor and how many threads use it."""
+    """Name the GPU, or the processor and the number of threads, for a person to read."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
 def processor_name() -> str:
-    """Name the processor as the operating system does."""
+    """Give the operating system's name of the processor."""
     return _of_processor("model name") or platform.processor() or platform.machine()
 
 
 def _of_processor(key: str) -> str:
-    """Look up what Linux says of the first processor; empty on other systems."""
+    """Look up a property of the first processor in Linux's /proc/cpuinfo; empty if not found."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""States of a network that last as long as a ``with`` block."""
+"""Put a network into a state for the length of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Keep the network in evaluation mode inside; afterwards it is in the mode it was in."""
+    """Keep the network in evaluation mode within a ``with`` block; restore its mode afterwards."""
     was_training = network.training
     network.eval()
     try:
@@ -21,7 +21,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Ask for no gradients of the parameters inside; afterwards as it was before."""
+    """Compute no gradients of parameters within a ``with`` block; restore that afterwards."""
     wanted = [parameter.requires_grad for parameter in network.parameters()]
     network.requires_grad_(False)
     try:

@@ -1,4 +1,4 @@
-"""How weights are updated: the learning rate of each iteration, and the optimizer."""
+"""Decide how weights are updated: the optimizer, and its learning rate at each iteration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from cam_repro.engine.settings import OptimSettings
 
 
 def learning_rate(optim: OptimSettings, iteration: int, iterations: int) -> float:
-    """Compute the learning rate of an iteration, counted from 0, of ``iterations`` in all.
+    """Compute the learning rate of an iteration (counted from 0; ``iterations`` in all).
 
-    ``step``: x gamma every ``step`` iterations, as the authors' solver. ``cosine``: falls to 0
-    along half a cosine. The first ``warmup`` iterations rise linearly.
+    Schedule ``step``: multiplied by ``gamma`` every ``step`` iterations, as in the authors' solver.
+    ``cosine``: falls to 0 along half a cosine. ``constant``: does not change. With all of them it
+    rises linearly during the first ``warmup`` iterations.
     """
     rate = optim.lr
     if optim.schedule == "step":
@@ -25,10 +26,10 @@ def learning_rate(optim: OptimSettings, iteration: int, iterations: int) -> floa
 
 
 def make_optimizer(network: nn.Module, optim: OptimSettings) -> torch.optim.SGD:
-    """Make SGD as the authors' solver: biases learn ``bias_lr`` times as fast and do not decay.
+    """Make SGD as in the authors' solver: biases learn ``bias_lr`` times as fast, without decay.
 
-    The scales of normalisation layers, which the authors' networks do not have, do not decay
-    either. Each parameter group's ``scale`` multiplies the scheduled learning rate.
+    The scales of batch norms, which the authors' networks do not have, have no weight decay either.
+    The learning rate of a parameter group is the schedule's times the group's ``scale``.
     """
     weights: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []

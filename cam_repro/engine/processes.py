@@ -1,4 +1,4 @@
-"""The processes that share the work: who they are, how they meet, what they tell each other."""
+"""Find, connect and use the processes that share the work."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from cam_repro.engine.hardware import pick_device
 from cam_repro.errors import UserError
 
 MEETING_TIME = timedelta(minutes=5)
-"""How long processes wait for the others to start: importing from a slow disk takes a while."""
+"""How long processes wait for the others to start: imports from a slow disk take a while."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those that share the work (one, unless started otherwise).
+    """Hold this process's place among those that share the work; by default it is the only one.
 
-    rank: its number, 0 to world - 1; local_rank: its number among those on its machine.
+    rank: its number, 0 to world - 1. world: how many processes there are. local_rank: its number
+    among those on its machine.
     """
 
     rank: int = 0
@@ -36,11 +37,11 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and says what is done."""
+        """Tell whether this is the main process, which writes files and logs what is done."""
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's value, in rank order, on the main process; nothing elsewhere."""
+        """Return all processes' values by rank in the main process, and an empty list elsewhere."""
         if self.world == 1:
             return [value]
         gathered: list[Any] | None = [None] * self.world if self.is_main else None
@@ -48,7 +49,7 @@ class Processes:
         return gathered or []
 
     def any(self, value: bool) -> bool:
-        """Tell whether any process says true: the same answer in all of them, without a GPU."""
+        """Tell whether any process's value is True; all get the same answer. Uses no GPU."""
         if self.world == 1:
             return value
         flag = torch.tensor(float(value))
@@ -56,37 +57,38 @@ class Processes:
         return bool(flag)
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Add up every process's tensor; all of them get the sum."""
+        """Add up the tensors of all processes; all get the sum."""
         total = tensor.clone()
         if self.world > 1:
             dist.all_reduce(total)
         return total
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Wait until all processes have called this."""
         if self.world > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
 def join_processes(device: str) -> Iterator[Processes]:
-    """Meet the processes that were started together with this one. May be nested and repeated.
+    """Connect to the processes that were started together with this one, for a ``with`` block.
 
-    device: the setting. Tensors are exchanged by nccl on GPUs and by gloo on CPUs, everything else
-    by gloo. Inside, only the main process goes on saying in the log what it does.
-    Raises UserError where the others do not come within ``MEETING_TIME``.
+    It may be nested and repeated. Within the block, processes other than the main one log only
+    warnings. Tensors are exchanged by nccl on GPUs and by gloo on CPUs, everything else by gloo.
+    device: the setting of this name.
+    Raises UserError if the others do not connect within ``MEETING_TIME``.
     """
     processes = place_of_this_process()
     if processes.world == 1:
         yield processes
         return
-    if not dist.is_initialized():  # once for all jobs of a sweep: the port cannot be opened twice
+    if not dist.is_initialized():  # once for all jobs of a sweep: a port cannot be opened twice
         _meet(processes, on_gpu=pick_device(device, processes.local_rank).type == "cuda")
     root = logging.getLogger()
     level = root.level
     if not processes.is_main:
         root.setLevel(logging.WARNING)
-    # Threads wait for each other busily: more than there are processors would cost half the speed.
+    # Threads use their processor while they wait: more threads than processors halve the speed.
     torch.set_num_threads(min(torch.get_num_threads(), cpus()))
     try:
         yield processes
@@ -95,12 +97,13 @@ def join_processes(device: str) -> Iterator[Processes]:
 
 
 def _meet(processes: Processes, on_gpu: bool) -> None:
+    """Connect the processes by the variables that torch reads (MASTER_ADDR, MASTER_PORT)."""
     try:
         rendezvous = dist.rendezvous(
             "env://", processes.rank, processes.world, timeout=MEETING_TIME
         )
         store = next(rendezvous)[0]
-    except (dist.DistError, ValueError) as error:  # nobody comes; a variable is missing
+    except (dist.DistError, ValueError) as error:  # no others connect; a variable is missing
         place = ":".join(os.environ.get(key, f"({key})") for key in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(
             f"the {processes.world} processes of this job cannot meet at {place}: start all of "
@@ -117,11 +120,11 @@ def _meet(processes: Processes, on_gpu: bool) -> None:
 
 
 def place_of_this_process() -> Processes:
-    """Say which of the processes that its launcher started this one is.
+    """Find this process's place among those that its launcher started.
 
-    torchrun sets what torch reads: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. For
-    the launchers that set variables of their own these are set here: for submitit's local launcher
-    by submitit, for srun, which also starts the tasks of submitit's SLURM launcher, by us.
+    torch reads the variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. torchrun
+    sets them. submitit's local launcher and srun (which submitit's SLURM launcher uses) set other
+    variables, so for them torch's are set here from these.
     """
     env = os.environ
     if not {"RANK", "WORLD_SIZE"} <= env.keys():
@@ -132,12 +135,13 @@ def place_of_this_process() -> Processes:
         else:
             return Processes()
     local_rank = int(env.get("LOCAL_RANK", "0"))
-    if torch.cuda.device_count() == 1:  # as srun --gpus-per-task does: to each its own GPU alone
+    if torch.cuda.device_count() == 1:  # srun --gpus-per-task shows each process one GPU only
         local_rank = 0
     return Processes(int(env["RANK"]), int(env["WORLD_SIZE"]), local_rank)
 
 
 def _tell_torch_of_submitit() -> None:
+    """Set the variables that torch reads, in a job of submitit's local launcher."""
     from submitit.helpers import TorchDistributedEnvironment
 
     environment = TorchDistributedEnvironment()
@@ -146,21 +150,22 @@ def _tell_torch_of_submitit() -> None:
 
 
 def _is_task_of_srun() -> bool:
-    """Tell a task of srun from the shells that SLURM gives to people.
+    """Tell whether srun started this process as one of its tasks.
 
-    Of SLURM's variables only SLURM_STEP_NUM_TASKS is set by srun alone (src/common/env.c of
-    SLURM): a shell of salloc and the script of sbatch have SLURM_NTASKS=8 and SLURM_PROCID=0 too,
-    though they are one process. A process that reads a terminal was started by a person in the
-    shell of ``srun --pty``, whose other tasks run no program of ours.
+    SLURM_STEP_NUM_TASKS shows it, because only srun sets it (src/common/env.c of SLURM). A shell of
+    salloc or a script of sbatch is one process, but has SLURM_NTASKS and SLURM_PROCID too. A
+    process with a terminal as its input does not count as a task: a person started it in a shell of
+    ``srun --pty``, and the other tasks of that srun do not run this program.
     """
     return "SLURM_STEP_NUM_TASKS" in os.environ and not os.isatty(0)
 
 
 def _tell_torch_of_srun() -> None:
-    """Set what torch reads; MASTER_ADDR and MASTER_PORT are left as they are where they are set.
+    """Set the variables that torch reads, in a task of srun.
 
-    Else they are the step's first machine and a port that all its tasks work out alike, below
-    those that systems give away.
+    MASTER_ADDR and MASTER_PORT are kept if they are set. Otherwise they become the step's first
+    machine, and a port that all tasks compute alike from the number of the step. It lies from
+    15,000 to 29,999, below the ports that systems assign to programs.
     """
     env = os.environ
     job = f"{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}"
@@ -171,7 +176,7 @@ def _tell_torch_of_srun() -> None:
 
 
 def first_host(nodes: str) -> str:
-    """Read the first host of SLURM's notation: ``gpu003`` of ``gpu[003-005,010],cpu7``.
+    """Give the first host of a list in SLURM's notation: ``gpu003`` of ``gpu[003-005,010],cpu7``.
 
     ``scontrol show hostnames`` does the same, but containers seldom have it.
     """
@@ -181,10 +186,10 @@ def first_host(nodes: str) -> str:
 
 
 def cpus() -> int:
-    """Count the processors for this process: its part where several processes share them all.
+    """Count the processors that this process may use, at least 1.
 
-    Those that torchrun and submitit's local launcher start share a machine's processors (both say
-    LOCAL_WORLD_SIZE); srun gives every task processors of its own.
+    Processes that torchrun or submitit's local launcher started share a machine's processors, so
+    their number is divided by LOCAL_WORLD_SIZE, which both set. srun gives each task its own.
     """
     on_linux = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Go on with a run that was stopped: is it the same run, and how far has it come."""
+"""Resume a run that was stopped: check that it is the same run, and load its progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import sha256
 
 LAST, BEST = "last.pt", "best.pt"
-"""A run's checkpoints: the newest, and the one of the lowest validation error."""
+"""A run's checkpoints: the newest, and the one with the lowest validation error."""
 
 NOT_PART_OF_A_RUN = (
     "loader",
@@ -33,13 +33,16 @@ NOT_PART_OF_A_RUN = (
 
 
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
-    """Collect all that decides a run's outcome; to resume it, all of this must be unchanged."""
+    """Collect everything that the result of a run depends on.
+
+    A run can be resumed only if all of this is unchanged.
+    """
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
     augment = {key: value for key, value in settings.augment.items() if key != "_target_"}
-    # By its name alone where it has no settings, as in the checkpoints of earlier versions.
+    # Without settings only its name is kept, as in the checkpoints of earlier versions.
     identity["augment"] = augment if len(augment) > 1 else augment.get("name")
     weights = settings.model.get("weights")
-    if weights is not None and Path(weights).is_file():  # by content: a folder may be moved
+    if weights is not None and Path(weights).is_file():  # by content: the file may be moved
         identity["model"] = {**identity["model"], "weights": sha256(weights)}
     return {**identity, "data": {"name": train_set.name, "fingerprint": train_set.fingerprint}}
 
@@ -47,9 +50,9 @@ def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]
 def find_earlier(
     settings: TrainSettings, train_set: ImageSet, folder: Path
 ) -> dict[str, Any] | None:
-    """Load the last checkpoint of an earlier start of this very run, None where there is none.
+    """Load the last checkpoint of an earlier start of the same run; None if there is none.
 
-    Raises UserError where the folder holds a run with other settings.
+    With ``overwrite`` it is ignored. Raises UserError if the folder has a run with other settings.
     """
     path = folder / LAST
     if settings.overwrite or not path.is_file():
@@ -67,6 +70,7 @@ def find_earlier(
 
 
 def _first_difference(old: Any, new: Any, key: str = "") -> str:
+    """Say for a message in which key two identities differ first, and how."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *new]:
             if old.get(name) != new.get(name):
@@ -77,10 +81,11 @@ def _first_difference(old: Any, new: Any, key: str = "") -> str:
 
 @dataclass
 class Progress:
-    """How far a run has come: all that a checkpoint holds besides the network and the optimizer.
+    """Hold how far a run has come: what a checkpoint has besides network and optimizer.
 
-    iteration: how many are done. records: the lines of log.csv. sums: loss, wrong guesses and
-    images of the epoch so far, float64 (3,). best_error: lowest validation top-1 error, percent.
+    iteration: number of iterations done. records: the lines of log.csv. sums: loss, wrong guesses
+    and images, added up over the epoch so far, float64 (3,). best_error: lowest validation top-1
+    error so far, percent.
     """
 
     iteration: int = 0

@@ -1,4 +1,4 @@
-"""The settings of training and evaluation, checked when a command starts.
+"""Hold the settings of training and evaluation, and check them when a command starts.
 
 Each dataclass has the keys of one YAML file, which explains them.
 """
@@ -13,17 +13,19 @@ from cam_repro.errors import UserError
 
 
 def _require(ok: bool, message: str) -> None:
+    """Raise a UserError with the message unless ``ok``."""
     if not ok:
         raise UserError(message)
 
 
 def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a UserError unless the value of a setting is one of the choices."""
     _require(value in choices, f"{key}={value}: choose one of {', '.join(choices)}")
 
 
 @dataclass
 class OptimSettings:
-    """How weights are updated: configs/optim/*.yaml."""
+    """Hold how weights are updated: configs/optim/*.yaml."""
 
     lr: float = 0.001
     momentum: float = 0.9
@@ -60,7 +62,7 @@ class OptimSettings:
 
 @dataclass
 class TrainSettings:
-    """The settings of ``cam-train``: configs/train.yaml."""
+    """Hold the settings of ``cam-train``: configs/train.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class TrainSettings:
 
 @dataclass
 class EvalSettings:
-    """The settings of ``cam-eval``: configs/eval.yaml."""
+    """Hold the settings of ``cam-eval``: configs/eval.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Signals that end a job, heard without ending it at once."""
+"""Catch signals that end a job, so that it can stop at a good moment."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 
 class StopRequest:
-    """Notes signals that end a job, so that a loop can leave a checkpoint before it stops.
+    """Note signals that end a job, so that a loop can write a checkpoint before it stops.
 
-    Besides Ctrl-C and SIGTERM these are SIGUSR1 and SIGUSR2, one of which SLURM sends some time
-    before it ends a job if it is asked to (``--signal``; submitit asks for SIGUSR2). When the loop
-    then stops by KeyboardInterrupt, whoever listened before is told: submitit puts the job back
-    into the queue.
+    These are Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2. SLURM can be asked to send a signal some time
+    before it ends a job (``--signal``); submitit asks for SIGUSR2. If the loop then stops by
+    KeyboardInterrupt, the handlers that were set before are called. submitit's handler puts the job
+    back into the queue.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -23,19 +23,19 @@ class StopRequest:
 
     @property
     def made(self) -> bool:
-        """Whether any such signal has come."""
+        """Tell whether any of these signals has come."""
         return bool(self.received)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Note the signals inside; outside they do what they did before."""
+        """Note the signals within a ``with`` block; afterwards they do what they did before."""
 
         def note(signum: int, frame: object) -> None:
             self.received.append(signum)
 
         try:
             before = {number: signal.signal(number, note) for number in self.SIGNALS}
-        except ValueError:  # not the main thread: signals go elsewhere
+        except ValueError:  # only the main thread can set handlers
             yield self
             return
         try:

@@ -1,4 +1,4 @@
-"""Train a network: the loop, and the steps that it is made of."""
+"""Train a network: the loop and its steps."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from cam_repro.models.layers import place_in_batch
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 50
-"""Iterations between looks at the loss: each look waits for the GPU."""
+"""Iterations between checks of the loss; not each time, because a check waits for the GPU."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images to learn from, those to test on after each epoch, and how both are read."""
+    """Hold the training images, the validation images, and how both are read."""
 
     train_set: ImageSet
     val_set: ImageSet
@@ -63,10 +63,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a run ended.
+    """Hold the result of a training.
 
-    iterations, epochs: in all, those of earlier starts included. records: the lines of log.csv,
-    unrounded. skipped: messages about images that could not be read, seconds: both of this start.
+    iterations, epochs: in all, including earlier starts. records: the lines of log.csv, unrounded.
+    skipped: messages about images that could not be read, and seconds: duration; both of this
+    start only.
     """
 
     iterations: int
@@ -77,7 +78,7 @@ class Trained:
 
     @property
     def final(self) -> dict[str, float]:
-        """The line of log.csv for the end of the run."""
+        """Give the last line of log.csv, with the final errors."""
         return self.records[-1]
 
 
@@ -89,11 +90,11 @@ def train(
     folder: Path,
     earlier: dict[str, Any] | None = None,
 ) -> Trained:
-    """Train ``network``; leave checkpoints and log.csv in ``folder``.
+    """Train ``network``; write checkpoints and log.csv to ``folder``.
 
-    earlier: the checkpoint of an unfinished start of this run (``find_earlier``), to go on from
-    exactly as if it had never stopped. The batch size is that of all processes together.
-    Raises KeyboardInterrupt after a checkpoint where a signal asks for the end (``StopRequest``).
+    earlier: a checkpoint of the same run (see ``find_earlier``), to go on from exactly as if it had
+    never stopped. The batch size is that of all processes together.
+    Raises KeyboardInterrupt if a signal asks to stop (``StopRequest``), after writing a checkpoint.
     """
     run = Run(settings, network, data, compute, folder)
     run.start(earlier)
@@ -115,7 +116,7 @@ def train(
             bar.update(run.length.batch_size)
             if run.done % CHECK_EVERY == 0:
                 bar.set_postfix_str(f"loss {run.mean_loss():.3f}", refresh=False)
-            # All processes stop at the same iteration, or some would wait for the others.
+            # All processes must stop at the same iteration, or some would wait for ever.
             stopping = compute.processes.any(stop.made)
             if run.is_at_end_of_epoch:
                 error = run.end_epoch(val_batches, policy)
@@ -135,13 +136,17 @@ def train(
 
 
 def seed_everything(*numbers: int) -> None:
-    """Seed torch from several numbers at once, so that (seed, iteration, rank) never repeat."""
+    """Seed torch from several numbers, so that each combination of them gives another seed."""
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is. batch_size: of all processes together; per_epoch: iterations."""
+    """Hold how long a training is.
+
+    batch_size: images of all processes together. per_epoch: iterations of an epoch. iterations: in
+    all.
+    """
 
     batch_size: int
     per_epoch: int
@@ -149,7 +154,11 @@ class Length:
 
     @classmethod
     def of(cls, optim: OptimSettings, n_images: int, n_processes: int) -> Length:
-        """Compute it for a training set of ``n_images``; an epoch's rest fills no batch."""
+        """Compute the length for a training set of ``n_images``.
+
+        Images at the end of an epoch that do not fill a batch are not used in this epoch.
+        Raises UserError if the batch cannot be divided among processes and parts.
+        """
         if optim.batch_size % (n_processes * optim.accumulate):
             raise UserError(
                 f"optim.batch_size={optim.batch_size} must be divisible by processes x "
@@ -162,7 +171,7 @@ class Length:
 
 
 class Run:
-    """A network that is being trained: what its steps share."""
+    """Hold a network in training, with all that the steps of the loop share."""
 
     def __init__(
         self,
@@ -181,7 +190,7 @@ class Run:
         self.progress = Progress()
 
     def start(self, earlier: dict[str, Any] | None) -> None:
-        """Take up an earlier start's checkpoint, or clear the folder of another run's files."""
+        """Restore an earlier start from its checkpoint, or remove an old run's files."""
         processes = self.compute.processes
         if earlier is not None:
             self.network.load_state_dict(earlier["model"])
@@ -192,7 +201,7 @@ class Run:
         elif processes.is_main:
             for stale in ("manifest.json", LAST, BEST):
                 (self.folder / stale).unlink(missing_ok=True)
-        if not processes.is_main:  # a checkpoint has the sums of all processes
+        if not processes.is_main:  # the main process keeps the sums, which are of all processes
             self.progress.sums.zero_()
         self.progress.sums = self.progress.sums.to(self.compute.device)
         self.shared: nn.Module = self.network  # exchanges gradients between processes
@@ -202,26 +211,26 @@ class Run:
         self.writer = _tensorboard_writer(self.folder) if wants_writer else None
 
     def begin_epoch(self) -> None:
-        """Start the clock that images a second are counted by."""
+        """Note time and iteration, to compute the speed in images per second later."""
         self.epoch_started, self.epoch_first = time.perf_counter(), self.done
 
     @property
     def done(self) -> int:
-        """How many iterations are done."""
+        """Give the number of iterations done."""
         return self.progress.iteration
 
     @property
     def is_over(self) -> bool:
-        """Whether all iterations are done."""
+        """Tell whether all iterations are done."""
         return self.done == self.length.iterations
 
     @property
     def is_at_end_of_epoch(self) -> bool:
-        """Whether an epoch ends here; the last one may be shorter."""
+        """Tell whether an epoch has just ended; the last one may be shorter."""
         return self.done % self.length.per_epoch == 0 or self.is_over
 
     def progress_bar(self) -> tqdm:
-        """Make a bar that counts images, those of earlier starts included."""
+        """Make a progress bar that counts images, including those of earlier starts."""
         size = self.length.batch_size
         return tqdm(
             total=self.length.iterations * size,
@@ -233,7 +242,10 @@ class Run:
         )
 
     def step(self, batch: LabelledBatch) -> None:
-        """Update the weights by one batch, taken in ``optim.accumulate`` parts."""
+        """Update the weights once, from a batch that is computed in ``optim.accumulate`` parts.
+
+        Raises UserError if no image of the batch could be read.
+        """
         optim, compute, size = self.settings.optim, self.compute, self.length.batch_size
         n_images, n_parts = len(batch.labels_N), optim.accumulate
         if not n_images:
@@ -246,8 +258,8 @@ class Run:
         rows = torch.arange(processes.rank, size, processes.world, device=compute.device)
         parts = [tensor.chunk(n_parts) for tensor in (images, labels, rows[:n_images])]
         for number, (images_N3HW, labels_N, rows_N) in enumerate(zip(*parts, strict=True), 1):
-            # Dropout depends on the iteration alone, so that a resumed run draws the same, and on
-            # the place in the batch, so that processes and parts do.
+            # Seeded by the iteration, so that a resumed run drops the same units. The rows make
+            # dropout the same however the batch is divided among processes and parts.
             seed_everything(self.settings.seed, self.done)
             place_in_batch(self.network, size, rows_N)
             with self._exchange(number == len(parts[0])):
@@ -256,14 +268,17 @@ class Run:
         self.progress.iteration += 1
 
     def _exchange(self, now: bool) -> contextlib.AbstractContextManager[None]:
-        """Exchange gradients between processes inside: once a batch, with its last part."""
+        """Give a ``with`` block in which processes exchange their gradients only if ``now``."""
         if now or not isinstance(self.shared, DistributedDataParallel):
             return contextlib.nullcontext()
         exchange: contextlib.AbstractContextManager[None] = self.shared.no_sync()
         return exchange
 
     def _add_gradients(self, images_N3HW: Tensor, labels_N: Tensor, share: float) -> None:
-        """Pass part of a batch forward and back. share: of the batch's images, 0 to 1."""
+        """Compute the gradients of a part of a batch, and add them to those of earlier parts.
+
+        share: the part's images over the batch's, 0 to 1, which weights the part's mean loss.
+        """
         x_NCHW = self.compute.lay_out(self.network.normalize(images_N3HW))
         smoothing = self.settings.optim.label_smoothing
         with self.compute.autocast():
@@ -277,7 +292,7 @@ class Run:
     def mean_loss(self) -> float:
         """Compute the mean loss of the epoch so far in this process.
 
-        Raises UserError where it is no number.
+        Raises UserError if it is not finite.
         """
         loss_sum, _, count = self.progress.sums.tolist()
         if not math.isfinite(loss_sum):
@@ -288,7 +303,7 @@ class Run:
         return loss_sum / count
 
     def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> float:
-        """Test the network, log a line and write checkpoints; returns the top-1 error, percent."""
+        """Validate the network, write checkpoints and the log; return the top-1 error, percent."""
         progress, done = self.progress, self.done
         errors = classification_errors(self.network, val_batches, policy, self.compute)
         seconds = time.perf_counter() - self.epoch_started
@@ -316,13 +331,13 @@ class Run:
         return error
 
     def _training_means(self) -> dict[str, float]:
-        """Compute the mean loss and the top-1 error (percent) of the epoch, of all processes."""
-        self.mean_loss()  # which must be a number
+        """Compute training loss and top-1 error, percent, of the epoch over all processes."""
+        self.mean_loss()  # raises if the loss is not finite
         loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
         return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
 
     def save(self, name: str) -> None:
-        """Write a checkpoint; the main process does, with the sums of all."""
+        """Write a checkpoint, from the main process; all must call this, to add up their sums."""
         sums = self.compute.processes.sum(self.progress.sums)
         if not self.compute.processes.is_main:
             return
@@ -341,7 +356,7 @@ class Run:
 
 
 def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
-    """Make loaders of this process's training batches and of its share of the validation images."""
+    """Make loaders for this process's share of the training and of the validation images."""
     settings, loading, compute = run.settings, run.data.loading, run.compute
     sizes = {key: settings.model[key] for key in ("input_size", "resize_size")}
     of_augment = {key: value for key, value in settings.augment.items() if key != "name"}
@@ -372,7 +387,7 @@ def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
 
 
 def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
-    """Write one line an epoch as CSV, and the last one to TensorBoard."""
+    """Write log.csv with a line an epoch, and add the last line to TensorBoard."""
     with atomic_path(folder / "log.csv") as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
     if writer is not None:
@@ -382,7 +397,7 @@ def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None
 
 
 def _tensorboard_writer(folder: Path) -> Any | None:
-    """Make a TensorBoard writer where the package is installed; None elsewhere."""
+    """Make a TensorBoard writer; None if the package is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

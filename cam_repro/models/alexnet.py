@@ -1,11 +1,12 @@
 """Build AlexNet, AlexNet-GAP and AlexNet*-GAP (paper, section 3.1), as torchvision's or Caffe's.
 
-Torchvision's AlexNet is the network of one column, whose weights everybody can get: no groups, no
-local response normalisation. Caffe's has more filters, groups of 2 in conv2, conv4 and conv5, local
-response normalisation beside the first two pools and no padding in conv1. There are two of Caffe's,
-which differ in one thing: CaffeNet (``bvlc_reference_caffenet``) pools before it normalises,
-AlexNet (``bvlc_alexnet``) after. The authors built their released ``alexnetplusCAM_imagenet`` as
-CaffeNet, so that is the variant ``caffe`` here. ``VARIANTS`` has all the differences.
+Torchvision's AlexNet has no grouped convolutions and no local response normalisation; its weights
+are free to download. Caffe's AlexNets have more filters, two groups in conv2, conv4 and conv5,
+local response normalisation beside the first two pools, and no padding in conv1. There are two of
+them, and they differ in one thing: CaffeNet (``bvlc_reference_caffenet``) pools and then
+normalises, ``bvlc_alexnet`` normalises and then pools. The authors built their released
+``alexnetplusCAM_imagenet`` as CaffeNet, so the variant ``caffe`` is CaffeNet. ``VARIANTS`` lists
+all the differences.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ from cam_repro.models.layers import (
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 CONV5 = 256
-"""Units of conv5, but in AlexNet*-GAP."""
+"""Units of conv5, except in AlexNet*-GAP, where they are a setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlexNetVariant(Variant):
     """Describe one way of building the three networks.
 
-    filters: of conv1 to conv4, before ``width``. padding: of conv1. groups: of conv2, conv4, conv5.
-    pool: makes pool1 and pool2, with the normalisation beside them. pool5: makes AlexNet's pool5.
-    dropout_first: whether dropout stands before fc6 and fc7, or behind them.
-    smallest, smallest_gap, smallest_star_gap: the smallest input of the three networks, pixels.
+    filters: of conv1 to conv4, before they are multiplied by ``width``. padding: of conv1.
+    groups: of conv2, conv4 and conv5. pool: makes pool1 or pool2, with the normalisation beside
+    it. pool5: makes AlexNet's pool5. dropout_first: True if dropout comes before fc6 and fc7,
+    False if it comes after them. smallest, smallest_gap, smallest_star_gap: the smallest input of
+    AlexNet, AlexNet-GAP and AlexNet*-GAP, pixels.
     """
 
     filters: tuple[int, int, int, int]
@@ -57,17 +59,17 @@ class AlexNetVariant(Variant):
 
 
 def _pool_then_norm() -> nn.Module:
-    """Make CaffeNet's pool1 and norm1, or pool2 and norm2."""
+    """Make pool1 and norm1 of CaffeNet, which are also its pool2 and norm2."""
     return nn.Sequential(ceil_max_pool(), caffe_lrn())
 
 
 def _norm_then_pool() -> nn.Module:
-    """Make the same in the order of Caffe's AlexNet."""
+    """Make norm1 and pool1 of ``bvlc_alexnet``, which are also its norm2 and pool2."""
     return nn.Sequential(caffe_lrn(), ceil_max_pool())
 
 
 def _caffe(name: str, pool: Callable[[], nn.Module], order: tuple[str, str]) -> AlexNetVariant:
-    """Describe one of Caffe's two networks, which differ in the order alone."""
+    """Describe one of Caffe's two AlexNets; only the order of pool and normalisation differs."""
     return AlexNetVariant(
         name=name,
         caffe=CaffeWeights(CAFFE_LAYERS, CAFFE_MEAN_IMAGE, order),
@@ -128,7 +130,7 @@ class _AlexNet(CamNetwork):
     variant: AlexNetVariant
 
     def _features(self, width: float, conv5: int) -> nn.Sequential:
-        """Make conv1 to conv5's ReLU, numbered as torchvision's; 224 and 227 pixels give 13x13."""
+        """Make conv1 to conv5's ReLU, numbered as in torchvision; 224 or 227 pixels give 13x13."""
         variant = self.variant
         c1, c2, c3, c4, c5 = (scale_channels(c, width) for c in (*variant.filters, conv5))
         return nn.Sequential(
@@ -148,10 +150,10 @@ class _AlexNet(CamNetwork):
 
 
 class AlexNet(_AlexNet, FullyConnectedNetwork):
-    """Build Krizhevsky et al.'s network: three fully connected layers, so no CAM.
+    """Build Krizhevsky et al.'s network, which has three fully connected layers and so no CAM.
 
     A: conv5 after its ReLU, (N, 256, 13, 13) at 224 and 227 pixels; pool5 belongs to the head.
-    Dropout stands where torchvision (before fc6 and fc7) or Caffe (behind them) has it.
+    Dropout comes before fc6 and fc7 as in torchvision, or after them as in Caffe.
     """
 
     class_layer_name = "classifier.6"
@@ -174,12 +176,12 @@ class AlexNet(_AlexNet, FullyConnectedNetwork):
         fc6 = nn.Linear(conv5 * 6 * 6, hidden)
         fc7 = nn.Linear(hidden, hidden)
         fc8 = nn.Linear(hidden, num_classes)
-        # Either way the linear layers have torchvision's numbers.
+        # In both orders the linear layers keep the numbers that they have in torchvision.
         if self.variant.dropout_first:
             layers = [Dropout(dropout), fc6, nn.ReLU(), Dropout(dropout), fc7, nn.ReLU(), fc8]
         else:
-            behind_fc7 = nn.Sequential(nn.ReLU(), Dropout(dropout))
-            layers = [nn.Identity(), fc6, nn.ReLU(), Dropout(dropout), fc7, behind_fc7, fc8]
+            after_fc7 = nn.Sequential(nn.ReLU(), Dropout(dropout))
+            layers = [nn.Identity(), fc6, nn.ReLU(), Dropout(dropout), fc7, after_fc7, fc8]
         self.classifier = nn.Sequential(*layers)
         self._initialise()
 
@@ -187,9 +189,10 @@ class AlexNet(_AlexNet, FullyConnectedNetwork):
 class AlexNetGap(_AlexNet, PooledNetwork):
     """Build AlexNet-GAP: cut after conv5's ReLU, 3x3 convolution of 1024 units, GAP, linear.
 
-    A: (N, 1024, 13, 13) at 224 and 227 pixels. The row has no dropout. groups: of the added
-    convolution; None: 1, and 2 for Caffe's variants. The linear layer has a bias in Caffe's alone.
-    The authors released no such network; where it is Caffe's, it is built as their other ones.
+    A: (N, 1024, 13, 13) at 224 and 227 pixels. There is no dropout by default. groups: of the added
+    convolution; None: 2 for Caffe's variants, else 1. Only Caffe's variants have a bias in the
+    linear layer. The authors did not release this network; its Caffe variants are built like the
+    networks that they did release.
     """
 
     class_layer_name = "cam_fc"
@@ -218,11 +221,12 @@ class AlexNetGap(_AlexNet, PooledNetwork):
 class AlexNetStarGap(_AlexNet, PooledNetwork):
     """Build AlexNet*-GAP: pool5 of stride 1, two 3x3 convolutions of 512 units, GAP, linear.
 
-    A: (N, 512, 11, 11) at 224 and 227 pixels. conv5: its units before ``width``; 384 in the
-    authors' net, so conv5 of a plain AlexNet (256) does not fit and stays at its initial values;
-    256 takes it over. groups: of both added convolutions; None: 1, and 2 for Caffe's variants. The
-    linear layer has a bias in Caffe's alone. The authors' released ``alexnetplusCAM_imagenet`` is
-    the variant ``caffe``.
+    A: (N, 512, 11, 11) at 224 and 227 pixels. conv5: units of conv5 before they are multiplied by
+    ``width``. The authors' network has 384. Then conv5 of a plain AlexNet, which has 256, does not
+    fit, and this network's conv5 keeps its initial values; with 256 it is taken from there.
+    groups: of both added convolutions; None: 2 for Caffe's variants, else 1. Only Caffe's variants
+    have a bias in the linear layer. The variant ``caffe`` is the authors' released
+    ``alexnetplusCAM_imagenet``.
     """
 
     class_layer_name = "cam_fc"
@@ -241,11 +245,11 @@ class AlexNetStarGap(_AlexNet, PooledNetwork):
         super().__init__(num_classes, width, norm, dropout, variant=variant)
         self.minimum_input = self.variant.smallest_star_gap
         check_count("conv5", conv5)
-        maps, units = scale_channels(conv5, width), scale_channels(512, width)
-        groups = self._cam_groups(groups, maps, units)
+        channels, units = scale_channels(conv5, width), scale_channels(512, width)
+        groups = self._cam_groups(groups, channels, units)
         self.features = self._features(width, conv5)
         self.pool5 = nn.MaxPool2d(3, stride=1)
-        self.cam_conv6 = ConvBlock(maps, units, 3, groups=groups, norm=norm)
+        self.cam_conv6 = ConvBlock(channels, units, 3, groups=groups, norm=norm)
         self.cam_conv7 = ConvBlock(units, units, 3, groups=groups, norm=norm)
         self.cam_fc = self._cam_fc(units)
         self._initialise()

@@ -1,4 +1,4 @@
-"""Define what a network is: it makes maps A of an image, then logits of the maps.
+"""Define what every network does: make maps A from an image, then logits from the maps.
 
 Shapes: N images, C classes, K maps of the last convolutional layer, h x w their size, H x W the
 size of the input; ``x_NCHW`` is a normalised input (its C is the 3 colours).
@@ -30,15 +30,16 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 NEW_LAYER_STD = 0.01
-"""Standard deviation of the weights of added convolutions and class layers: the authors' filler."""
+"""Standard deviation of the initial weights of added layers and class layers, as the authors'."""
 
 
 class CamNetwork(nn.Module, ABC):
     """Classify images in two steps: images to maps A, maps to logits.
 
-    Commands, saliency methods and loaders of weights know a network by this class alone. To add
-    one, write a subclass and a YAML in ``configs/model/`` (or in your own ``--config-dir``) whose
-    ``_target_`` names it. Derive it from the class that has the head of your network:
+    Commands, saliency methods and the code that loads weights use only what this class defines. To
+    add a network, write a subclass, and a YAML in ``configs/model/`` (or in your own
+    ``--config-dir``) whose ``_target_`` names it. Derive it from the class that has the head of
+    your network:
 
     - ``PooledNetwork``: global pooling, then one linear layer, as in ResNet and the paper's -GAP
       networks. CAM works.
@@ -49,26 +50,27 @@ class CamNetwork(nn.Module, ABC):
 
     Then write:
 
-    - ``minimum_input`` and ``class_layer_name``, class attributes that are explained below. The
-      others below have values that mostly fit.
+    - The class attributes ``minimum_input`` and ``class_layer_name``, explained below. The other
+      attributes below have defaults, which suit most networks.
     - ``__init__(self, *, num_classes, width=1.0, norm="none", dropout=0.0)``, with more arguments
       if you like: the keys of the YAML are its arguments. Begin it with
       ``super().__init__(num_classes, width, norm, dropout)``, make the layers, and end it with
       ``self._initialise()``, which draws their weights.
-    - ``_extract(self, x_NCHW)``: returns A_NKhw, the maps of the last convolution behind its ReLU.
+    - ``_extract(self, x_NCHW)``: returns A_NKhw, the maps of the last convolution after its ReLU.
     - ``forward_head(self, A_NKhw)``, which returns logits_NC, and ``class_weights(self)``, which
-      returns w_CK or None: only where your base class does not bring them. Never change A in place:
-      a saliency method may be holding it.
+      returns w_CK or None: only if you derive from ``CamNetwork`` itself; the other three have
+      them. Never change A in place: a saliency method may still need it.
 
     Do not give a layer one of these names, which are in use: ``num_classes``, ``norm``,
     ``variant``, ``pixel_mean``, ``pixel_std`` and, in a ``PooledNetwork``, ``pool``, ``dropout``.
 
-    The normalisation of the input belongs to the weights, so it is saved with them, in the buffers
-    ``pixel_mean`` and ``pixel_std`` (3,1,1), for colours in [0, 1]. ``normalize`` applies it.
+    Weights only work with the normalisation of the input that they were trained with. So it is
+    saved with them, in the buffers ``pixel_mean`` and ``pixel_std`` (3,1,1), for colours in [0, 1].
+    ``normalize`` applies it.
 
-    num_classes: C, 1 or more. width: multiplies the channels of every layer but the class layer;
-    above 0. norm: ``none`` or ``batch``. dropout: probability in [0, 1). variant: a name in
-    ``variants``; all but ``torchvision`` are Caffe's networks, for ``.caffemodel`` weights (see
+    num_classes: C, 1 or more. width: above 0; multiplies the channels of every layer except the
+    class layer. norm: ``none`` or ``batch``. dropout: probability in [0, 1). variant: a name in
+    ``variants``; all except ``torchvision`` are Caffe's networks, for ``.caffemodel`` weights (see
     caffe.py), and have no batch norm.
     Errors: ``UserError`` naming ``model.<key>`` for a setting out of range.
     """
@@ -76,19 +78,19 @@ class CamNetwork(nn.Module, ABC):
     minimum_input: int
     """The smallest height and width that the network can take, pixels."""
     class_layer_name: ClassVar[str]
-    """Name of the layer with one output a class (its weight's first dimension is C): ``fc``."""
+    """Name of the layer with one output a class, such as ``fc``; its weight is (C, ...)."""
     file_pixel_mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
     file_pixel_std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
-    """The normalisation that a weights file wants when the file itself does not say."""
+    """The normalisation to use with a file of weights that does not contain one; for [0, 1]."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of names of layers that weights files have and the network has no use for."""
+    """Prefixes of the names of layers that files of weights have and the network does not need."""
     class_bias: ClassVar[float] = 0.0
     """Initial bias of the class layer."""
     variants: ClassVar[Mapping[str, Variant]] = by_name(Variant())
-    """The ways in which the network can be built, by the value of ``model.variant``."""
+    """The variants that the network can be built as, by the value of ``model.variant``."""
 
     variant: Variant
-    """The way in which this one is built."""
+    """The variant that this network is built as."""
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
@@ -120,23 +122,23 @@ class CamNetwork(nn.Module, ABC):
 
     @property
     def torchvision_name(self) -> str | None:
-        """Name torchvision's network whose weights fit this one; None where there is none."""
+        """Name torchvision's network whose weights fit this one; None if there is none."""
         return self.variant.torchvision_name
 
     @property
     def caffe_layers(self) -> Mapping[str, str]:
-        """Map Caffe's names of layers to ours (see ``CaffeWeights``); empty where no file fits."""
+        """Map Caffe's names of layers to ours (see ``CaffeWeights``); empty if no file fits."""
         return {} if self.variant.caffe is None else self.variant.caffe.layers
 
     def normalize(self, images_N3HW: torch.Tensor) -> torch.Tensor:
-        """Make the float32 input of RGB uint8 images (N,3,H,W), 0 to 255, on the images' device."""
+        """Turn RGB images, uint8 (N,3,H,W), into the network's float32 input, on their device."""
         assert images_N3HW.dtype == torch.uint8, images_N3HW.dtype
         return (images_N3HW.float() / 255 - self.pixel_mean) / self.pixel_std
 
     def forward_features(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """Compute maps A_NKhw of the last convolutional layer, after its ReLU.
 
-        Errors: ``UserError`` where the input is smaller than ``minimum_input``.
+        Errors: ``UserError`` if the input is smaller than ``minimum_input``.
         """
         height, width = x_NCHW.shape[-2:]
         if min(height, width) < self.minimum_input:
@@ -148,7 +150,7 @@ class CamNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Do what ``forward_features`` does, for an input that is known to be large enough."""
+        """Compute maps A_NKhw as ``forward_features`` does, without checking the input's size."""
 
     @abstractmethod
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
@@ -156,11 +158,11 @@ class CamNetwork(nn.Module, ABC):
 
     @abstractmethod
     def class_weights(self) -> torch.Tensor | None:
-        """Return w_CK of the paper's equation 2, not detached; None where the network has no CAM.
+        """Return w_CK of the paper's equation 2, not detached; None if the network has no CAM.
 
-        It has one where the head is a linear layer over pooled maps. With average pooling the mean
-        over (x, y) of ``sum_k w_ck A_k`` is then the logit of class c, less the bias of the class
-        layer where there is one.
+        A network has CAM if its head is one linear layer over pooled maps. With average pooling,
+        the logit of class c is the mean over (x, y) of ``sum_k w_ck A_k``, plus the bias of the
+        class layer if there is one.
         """
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
@@ -168,14 +170,14 @@ class CamNetwork(nn.Module, ABC):
         return self.forward_head(self.forward_features(x_NCHW))
 
     def _initialise(self) -> None:
-        """Draw initial weights from torch's global generator: the caller's ``manual_seed`` counts.
+        """Draw initial weights from torch's global generator; ``torch.manual_seed`` fixes them.
 
-        Convolutions and hidden linear layers: He normal by fan-in, zero bias. Batch norm: 1 and 0.
-        The added convolutions (called ``cam_conv...``) and the class layer: a gaussian of standard
-        deviation 0.01, zero bias, as the authors'. That is less than He's rule gives: a half of it
-        for 512 input maps, a sixth for 64. So without batch norm the added maps start small. The
-        authors fine-tuned from that; a network trained from random weights, above all a narrow one,
-        learns with ``norm=batch``.
+        Convolutions and hidden linear layers: He normal by fan-in, zero bias. Batch norm: scale 1,
+        bias 0. Added convolutions (named ``cam_conv...``) and the class layer: normal with standard
+        deviation 0.01, bias zero or ``class_bias``, as the authors'. For a 3x3 convolution that is
+        half of what He's rule gives for 512 input channels, and a sixth for 64, so without batch
+        norm the added maps start small. This suits fine-tuning, as the authors did it. To train
+        from random weights, above all a narrow network, use ``norm=batch``.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -194,10 +196,10 @@ class CamNetwork(nn.Module, ABC):
 
 
 class FullyConnectedNetwork(CamNetwork):
-    """Classify by fully connected layers, as AlexNet and VGG do: there is no CAM.
+    """Classify by fully connected layers, as AlexNet and VGG-16 do; such a network has no CAM.
 
-    A: the last convolution after its ReLU; the pooling behind it belongs to the head. A subclass
-    makes the four layers named here.
+    A: the last convolution after its ReLU; the pooling after it belongs to the head. A subclass
+    makes the four layers declared here.
     """
 
     features: nn.Sequential
@@ -240,33 +242,35 @@ class PooledNetwork(CamNetwork):
         self.dropout = Dropout(dropout)
 
     def _cam_groups(self, groups: int | None, *channels: int) -> int:
-        """Choose and check the groups of added convolutions that join so many channels.
+        """Give the number of groups of the added convolutions, after checking it.
 
-        None: the variant's: 1, as the paper names none, or 2 as the authors' released models have.
+        groups: None: the variant's number, which is 1 (the paper mentions no groups) or 2 (the
+        authors' released networks). channels: inputs and outputs of the convolutions.
+        Errors: ``UserError`` if the number does not divide all of ``channels``.
         """
         return check_groups(self.variant.cam_groups if groups is None else groups, channels)
 
     def _cam_layers(
         self, channels: int, width: float, groups: int | None
     ) -> tuple[ConvBlock, nn.Linear]:
-        """Make what the paper adds to a cut network: 3x3 convolution of 1024 units, linear."""
+        """Make the layers that the paper adds: a 3x3 convolution of 1024 units, a linear layer."""
         units = scale_channels(1024, width)
         groups = self._cam_groups(groups, channels, units)
         return ConvBlock(channels, units, 3, groups=groups, norm=self.norm), self._cam_fc(units)
 
     def _cam_fc(self, units: int) -> nn.Linear:
-        """Make the added linear layer. The paper ignores the bias; the authors' models have one."""
+        """Make the added linear layer: no bias, as in the paper, or one, as in Caffe's variants."""
         return nn.Linear(units, self.num_classes, bias=self.variant.cam_bias)
 
     @property
     def class_layer(self) -> nn.Linear:
-        """Find the linear layer by ``class_layer_name``."""
+        """Give the linear layer that ``class_layer_name`` names."""
         layer = self.get_submodule(self.class_layer_name)
         assert isinstance(layer, nn.Linear)
         return layer
 
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
-        """Compute S_c = sum_k w_ck F_k, plus the bias where the layer has one."""
+        """Compute logits S_c = sum_k w_ck F_k (section 2), plus the bias if the layer has one."""
         F_NK = A_NKhw.mean((2, 3)) if self.pool == "avg" else A_NKhw.amax((2, 3))
         logits_NC: torch.Tensor = self.class_layer(self.dropout(F_NK))
         return logits_NC
@@ -277,10 +281,10 @@ class PooledNetwork(CamNetwork):
 
 
 class ClassMapNetwork(CamNetwork):
-    """Classify by the mean of one map a class: A itself is the class activation maps.
+    """Classify by the mean of one map a class; the maps A are the class activation maps.
 
-    The maps come out of a ReLU, so a class whose map is negative everywhere would get no gradient.
-    Initially the class layer's bias is 1 and its weights are about 0.01, so all maps are positive.
+    The maps come out of a ReLU, so a class whose map is 0 everywhere would get no gradient. To
+    avoid this, the class layer starts with bias 1 and weights of about 0.01: all maps are positive.
     """
 
     class_bias: ClassVar[float] = 1.0
@@ -290,6 +294,6 @@ class ClassMapNetwork(CamNetwork):
         return A_NChw.mean((2, 3))
 
     def class_weights(self) -> torch.Tensor:
-        """Return the identity (C,C)."""
+        """Return the identity (C,C), because A has one map a class."""
         like = self.pixel_mean
         return torch.eye(self.num_classes, device=like.device, dtype=like.dtype)

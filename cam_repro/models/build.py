@@ -16,16 +16,18 @@ from cam_repro.models.layers import check_count
 TARGET = "_target_"
 
 ABOUT = ("name", "row", "plain", "input_size", "resize_size", "weights")
-"""Keys of a network's YAML that its constructor does not get: the commands and tables use them."""
+"""Keys of a network's YAML that are not passed to its class; commands and tables use them."""
 
 
 def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> CamNetwork:
-    """Build the network that ``config``, a composed ``model=NAME``, describes, with random weights.
+    """Build a network with random weights from its settings.
 
-    ``_target_`` names its class. Its constructor gets every other key, but those in ``ABOUT``.
-    Weights are drawn from torch's global generator: call ``torch.manual_seed`` before to fix them.
-    Errors: ``UserError`` naming ``model.<key>`` for a key that the class does not take, a value
-    that it cannot use, an ``input_size`` below what it takes or a ``resize_size`` below that.
+    config: what ``model=NAME`` composes to. ``_target_`` names the class; all other keys except
+    those in ``ABOUT`` are passed to it. Weights are drawn from torch's global generator: call
+    ``torch.manual_seed`` before to fix them.
+    Errors: ``UserError`` naming ``model.<key>`` for a key that the class does not have, a value
+    that it cannot use, an ``input_size`` below the network's ``minimum_input``, or a
+    ``resize_size`` below ``input_size``.
     """
     settings = _plain(config)
     network_class = _network_class(settings.pop(TARGET, None))
@@ -66,7 +68,7 @@ def _network_class(target: object) -> type[CamNetwork]:
 
 
 def _check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
-    """Refuse an ``input_size`` or ``resize_size`` that is too small, where they are given."""
+    """Refuse an ``input_size`` or ``resize_size`` that is given but too small."""
     smallest = network.minimum_input
     for key in ("input_size", "resize_size"):
         if key not in about:

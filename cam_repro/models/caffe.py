@@ -1,14 +1,15 @@
 """Read weights from Caffe's own files (``.caffemodel``), as tensors under our names.
 
-A caffemodel is a protobuf message NetParameter that lists a network's layers with their blobs of
-numbers: the released ones of 2014 in the field ``layers`` (V1LayerParameter), later ones in
-``layer`` (LayerParameter). The field numbers are those of caffe.proto in BVLC/caffe; only what is
-needed here is declared.
+A caffemodel is a protobuf message, NetParameter. It lists a network's layers with their blobs
+(arrays of numbers): files released in 2014 in the field ``layers`` (V1LayerParameter), later files
+in ``layer`` (LayerParameter). The field numbers are those of caffe.proto in BVLC/caffe; only the
+fields that are needed here are declared.
 
-Caffe's networks saw blue, green and red from 0 to 255, less a mean of each. Ours see red, green and
-blue, so the input channels of the first convolution are turned round. ``pixel_mean`` becomes
-mean / 255 and ``pixel_std`` 1 / 255, so that ``normalize`` gives the numbers that Caffe saw (to
-float32 rounding). Both programs pad with zeros after the subtraction: borders are the same too.
+The input of Caffe's networks is blue, green, red from 0 to 255, minus the mean of each. The input
+of ours is red, green, blue, so the input channels of the first convolution are reversed.
+``pixel_mean`` becomes mean / 255 and ``pixel_std`` 1 / 255, so that ``normalize`` gives the same
+numbers as in Caffe (to float32 rounding). Both programs pad with zeros after subtracting the mean,
+so borders are the same too.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ SUFFIX = ".caffemodel"
 _Field = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
 
-# Message: its fields as (name, number, type or message, how many).
+# For each message its fields, as (name, number, type or name of a message, one or many).
 #
-# A packed list of numbers is on the wire just what a field of bytes is, so those of a blob are
-# declared as bytes: they arrive in one piece, not number by number. A writer may cut a packed list
-# into several pieces, hence the repetition.
+# In a file, a packed list of numbers looks the same as a field of bytes. So the numbers of a blob
+# are declared as bytes: protobuf then gives them in one piece, not number by number. They are
+# declared as many because a writer may split a packed list into several pieces.
 _SCHEMA: dict[str, tuple[tuple[str, int, int | str, int], ...]] = {
     "NetParameter": (
         ("layers", 2, "V1LayerParameter", _MANY),
@@ -66,7 +67,7 @@ _SCHEMA: dict[str, tuple[tuple[str, int, int | str, int], ...]] = {
 
 @dataclass(frozen=True)
 class CaffeLayer:
-    """Keep a layer of a file: its name and float32 blobs, mostly weight and bias, often none."""
+    """Hold a layer of a file: its name and its float32 blobs (weight and bias, or none at all)."""
 
     name: str
     blobs: tuple[np.ndarray, ...]
@@ -74,7 +75,7 @@ class CaffeLayer:
 
 @cache
 def net_parameter() -> Any:
-    """Make the class of the message that a caffemodel is, in a pool of its own."""
+    """Make protobuf's class for a caffemodel, in its own pool so that no other names clash."""
     package = "cam_repro_caffe"
     file = descriptor_pb2.FileDescriptorProto(
         name="cam_repro_caffe.proto", package=package, syntax="proto2"
@@ -93,11 +94,11 @@ def net_parameter() -> Any:
 
 
 def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
-    """Read all layers of the file in its order, those without blobs too.
+    """Read all layers of a file in order, including those without blobs.
 
-    Blobs have the file's shapes. In older files these are always four numbers: 1x1xOxI for the
-    weights of a fully connected layer, 1x1x1xO for a bias.
-    Errors: ``UserError`` naming the file where it is not there, is damaged, or holds no weights.
+    Blobs keep the shapes that the file gives. In older files all blobs have four dimensions:
+    1x1xOxI for the weights of a fully connected layer, 1x1x1xO for a bias.
+    Errors: ``UserError`` naming the file if it is missing, is damaged, or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -117,7 +118,7 @@ def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
     if not any(layer.blobs for layer in layers):
         raise UserError(
             f"model.weights={path}: holds no layers with weights; it is no caffemodel, or one of"
-            " Caffe's very first form, which Caffe's upgrade_net_proto_binary turns into a later"
+            " the oldest format, which Caffe's upgrade_net_proto_binary converts"
         )
     return layers
 
@@ -125,16 +126,17 @@ def read_caffemodel(path: Path | str) -> list[CaffeLayer]:
 def caffe_state(
     network: CamNetwork, path: Path | str, name: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read the file's tensors under our names, and Caffe's names of the network's layers by ours.
+    """Read a caffemodel for ``network``: its tensors by our names, and Caffe's layer names by ours.
 
     A layer that the network does not have keeps Caffe's name. A bias that the network has and the
-    file does not is 0, as it was in Caffe. The input's normalisation is among the tensors.
+    file has not is 0, as it was in Caffe. The tensors include the normalisation of the input,
+    ``pixel_mean`` and ``pixel_std``.
     name: the network's name in messages.
-    Errors: ``UserError`` where the file cannot be read, where Caffe has no such network, where it
-    is built otherwise than ``network`` is, where a name is in the file twice.
+    Errors: ``UserError`` if the file cannot be read or has two layers of one name, if there are no
+    Caffe weights for the network, or if the file is for another variant of it.
     """
     if all(variant.caffe is None for variant in network.variants.values()):
-        raise UserError(f"model.weights={path}: {name} is no network that Caffe's weights are for")
+        raise UserError(f"model.weights={path}: there are no Caffe weights for {name}")
     caffe = network.variant.caffe
     if caffe is None:
         raise UserError(
@@ -171,7 +173,7 @@ def caffe_state(
 
 
 def _blob(blob: Any, layer: str) -> np.ndarray:
-    """Make an array of a blob's numbers: float32, in its shape."""
+    """Turn a blob into a float32 array of its shape. layer: the layer's name in messages."""
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
     else:
@@ -189,24 +191,25 @@ def _blob(blob: Any, layer: str) -> np.ndarray:
 
 
 def _parts(count: int) -> list[str]:
-    """Name the blobs of a layer; the networks here have no third one."""
+    """Name a layer's blobs: weight, bias, then blob2 and so on, which no network here uses."""
     return ["weight", "bias", *(f"blob{i}" for i in range(2, count))][:count]
 
 
 def _as_deep_as(blob: np.ndarray, shape: Sequence[int] | None) -> np.ndarray:
-    """Drop the leading ones that older files put before shapes of fewer than four numbers."""
+    """Drop leading dimensions of 1, which older files add, until there are as many as in shape."""
     while shape is not None and blob.ndim > len(shape) and blob.shape[0] == 1:
         blob = blob[0]
     return blob
 
 
 def _check_order(names: Sequence[str], network: CamNetwork, path: Path | str) -> None:
-    """Refuse the weights of another variant that differs in the order of its layers alone."""
+    """Refuse weights of another variant from which only the order of layers differs."""
     for variant in network.variants.values():
         order = variant.caffe.order if variant.caffe else ()
         found = tuple(name for name in names if name in order)
         if order and found == order and variant != network.variant:
             raise UserError(
                 f"model.weights={path}: its network has {' before '.join(order)}, which"
-                f" model.variant={network.variant.name} has not: set model.variant={variant.name}"
+                f" model.variant={network.variant.name} does not have:"
+                f" set model.variant={variant.name}"
             )

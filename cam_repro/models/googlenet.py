@@ -2,11 +2,11 @@
 
 The variant ``torchvision`` has the names and layers of torchvision's GoogLeNet, so that its weights
 load: 3x3 convolutions where Szegedy et al. have 5x5, and pools that round sizes up. With
-``norm=none`` the convolutions have a bias and no batch norm, as the published network; weights that
-were trained with batch norm are folded into that (see weights.py). The variant ``caffe`` is the
-published network as ``bvlc_googlenet`` and the authors' ``imagenet_googlenetCAM`` have it: 5x5
-convolutions, local response normalisation beside the first two pools, pool4 of 3x3. ``VARIANTS``
-has all the differences.
+``norm=none`` the convolutions have a bias and no batch norm, as in the published network; when
+weights with batch norm are loaded into it, the batch norm is folded into the convolutions (see
+weights.py). The variant ``caffe`` is the published network, as in ``bvlc_googlenet`` and the
+authors' ``imagenet_googlenetCAM``: 5x5 convolutions, local response normalisation beside the first
+two pools, and a 3x3 pool4. ``VARIANTS`` lists all the differences.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ UNITS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-"""Units of the inception modules: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool."""
+"""Units of each inception module: 1x1; 1x1 and 3x3; 1x1 and 5x5; 1x1 after the pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoogLeNetVariant(Variant):
     """Describe one way of building the three networks.
 
-    kernel5: of the second convolution of an inception module's third branch: 5 as published.
-    pool1, pool2: make these pools, with the normalisation beside them. kernel4: of pool4.
-    smallest, smallest_gap: the smallest input of GoogLeNet and of the other two, pixels.
+    kernel5: kernel size of the second convolution in the third branch of an inception module; 5 as
+    published. pool1, pool2: make these pools, with the normalisation beside them. kernel4: kernel
+    size of pool4. smallest, smallest_gap: the smallest input of GoogLeNet, and of GoogLeNet-GAP and
+    -GMP, pixels.
     """
 
     kernel5: int
@@ -113,9 +114,9 @@ VARIANTS = by_name(
 
 
 class Inception(nn.Module):
-    """Run four branches side by side and join their maps over channels; the size stays.
+    """Run four branches on the same input and concatenate their channels; the size stays.
 
-    kernel5: of the second convolution of the third branch: 5 as published, torchvision has 3.
+    kernel5: kernel size of the third branch's second convolution; 5 as published, 3 in torchvision.
     """
 
     def __init__(
@@ -143,15 +144,15 @@ class Inception(nn.Module):
 
 
 class _GoogLeNetTrunk(PooledNetwork):
-    """Build what all three share: everything up to inception4e, 14x14 at 224 pixels."""
+    """Build the layers that all three share, up to inception4e: 14x14 at 224 pixels."""
 
     variants: ClassVar = VARIANTS
     variant: GoogLeNetVariant
-    # Torchvision's weights were ported from TensorFlow and want values in [-1, 1]; torchvision's
-    # own code makes them so in a step named transform_input.
+    # Torchvision's weights were ported from TensorFlow and need inputs in [-1, 1]; torchvision
+    # converts its inputs in a step named transform_input.
     file_pixel_mean: ClassVar = (0.5, 0.5, 0.5)
     file_pixel_std: ClassVar = (0.5, 0.5, 0.5)
-    # The auxiliary classifiers of training, torchvision's and Caffe's.
+    # The auxiliary classifiers of torchvision and of Caffe, which only training uses.
     ignored_in_files: ClassVar = ("aux1.", "aux2.", "loss1/", "loss2/")
 
     def __init__(
@@ -195,9 +196,9 @@ class _GoogLeNetTrunk(PooledNetwork):
 
 
 class GoogLeNet(_GoogLeNetTrunk):
-    """Build Szegedy et al.'s network, which ends in GAP and one linear layer (with bias) as it is.
+    """Build Szegedy et al.'s network, which ends in GAP and one linear layer with bias.
 
-    A: inception5b, (N, 1024, 7, 7) at 224 pixels. dropout: 0.4 in their paper, torchvision has 0.2.
+    A: inception5b, (N, 1024, 7, 7) at 224 pixels. dropout: 0.4 in their paper, 0.2 in torchvision.
     """
 
     class_layer_name = "fc"
@@ -229,9 +230,9 @@ class GoogLeNetGap(_GoogLeNetTrunk):
     """Build GoogLeNet-GAP or -GMP: cut after inception4e, 3x3 convolution of 1024, pool, linear.
 
     A: (N, 1024, 14, 14) at 224 pixels. pool: ``avg`` is GoogLeNet-GAP, ``max`` GoogLeNet-GMP
-    (section 3.2). The rows have no dropout. groups: of the added convolution; None: 1, the paper
-    names none, and 2 for the variant ``caffe``, which is the authors' released
-    ``imagenet_googlenetCAM``. The linear layer has a bias in that variant alone.
+    (section 3.2). There is no dropout by default. groups: of the added convolution; None: 2 for the
+    variant ``caffe``, else 1 (the paper mentions no groups). Only the variant ``caffe``, which is
+    the authors' released ``imagenet_googlenetCAM``, has a bias in the linear layer.
     """
 
     class_layer_name = "cam_fc"

@@ -1,4 +1,4 @@
-"""Make what the families share: checked settings, the width multiplier, convolution blocks."""
+"""Provide what all networks share: checks of settings, the width multiplier, common layers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NORMS = ("none", "batch")
 POOLS = ("avg", "max")
 
 CAFFE_MEAN_IMAGE = (122.67892, 116.66877, 104.00699)
-"""The means of red, green and blue, 0 to 255, of Caffe's mean image of ILSVRC 2012."""
+"""The mean red, green and blue, 0 to 255, of Caffe's mean image of ILSVRC 2012."""
 
 BLOCK_EPS = 0.001
-"""Epsilon of the batch norm in a ``ConvBlock``: torchvision's GoogLeNet has this one."""
+"""Epsilon of the batch norm in a ``ConvBlock``, as in torchvision's GoogLeNet."""
 
 
 def check_number(key: str, value: object, low: float, high: float = math.inf) -> float:
@@ -44,12 +44,12 @@ def check_choice(key: str, value: object, choices: Collection[str]) -> str:
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """Multiply ``channels`` by ``width``, to the nearest multiple of 8, at least 8."""
+    """Multiply ``channels`` by ``width`` and round to a multiple of 8, at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
 def check_groups(groups: object, channels: Sequence[int]) -> int:
-    """Return ``groups`` if it divides all channels that an added convolution joins, else raise."""
+    """Return ``groups`` if it divides all of ``channels``, else raise ``UserError``."""
     count = check_count("groups", groups)
     if any(c % count for c in channels):
         counts = " and ".join(str(c) for c in dict.fromkeys(channels))
@@ -58,10 +58,10 @@ def check_groups(groups: object, channels: Sequence[int]) -> int:
 
 
 def activation(channels: int, norm: str) -> nn.Module:
-    """Make a ReLU, with a batch norm before it where ``norm`` is ``batch``.
+    """Make a ReLU, with a batch norm before it if ``norm`` is ``batch``.
 
-    It is one module in either case, so that the convolutions of a ``Sequential`` keep torchvision's
-    numbers. It never works in place: a saliency method may be holding the map.
+    Both come as one module, so that the convolutions of a ``Sequential`` keep torchvision's
+    numbers. The ReLU never works in place: a saliency method may still need its input.
     """
     if norm == "batch":
         return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
@@ -69,10 +69,11 @@ def activation(channels: int, norm: str) -> nn.Module:
 
 
 class ConvBlock(nn.Module):
-    """Run a convolution, batch norm or bias, and ReLU; padding keeps the size at stride 1.
+    """Run a convolution, batch norm if wanted, and ReLU; padding keeps the size at stride 1.
 
-    With batch norm the convolution has no bias, as in torchvision's GoogLeNet, whose names
-    (``conv``, ``bn``) it has; so a block trained with batch norm can be folded into one without.
+    Layers are named ``conv`` and ``bn``, as in torchvision's GoogLeNet. With batch norm the
+    convolution has no bias. Weights trained with batch norm can be folded for a block without it
+    (see weights.py).
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class ConvBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Take (N,C,H,W) to (N,K,h,w), not negative."""
+        """Turn (N,C,H,W) into (N,K,h,w), 0 or more."""
         y_NKhw: torch.Tensor = self.relu(self.bn(self.conv(x_NCHW)))
         return y_NKhw
 
@@ -110,27 +111,30 @@ def ceil_max_pool(kernel: int = 3) -> nn.MaxPool2d:
 
 
 def caffe_lrn() -> nn.LocalResponseNorm:
-    """Make local response normalisation as all of Caffe's networks here have it.
+    """Make local response normalisation with the numbers that all Caffe networks here have.
 
     y_c = x_c / (1 + alpha / 5 * sum of x_d^2 over the channels d from c - 2 to c + 2) ^ beta with
-    alpha 0.0001, beta 0.75; channels beyond the ends count as 0. Both programs divide alpha by 5.
+    alpha 0.0001, beta 0.75; channels beyond the ends count as 0. Caffe and torch both divide alpha
+    by 5.
     """
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
 class Dropout(nn.Dropout):
-    """Drop units by a mask that depends on an image's place in the whole batch of an iteration.
+    """Drop the same units of an image, whichever process and part of a batch computes it.
 
     A batch may be shared by several processes, or computed in several parts. Each draws the same
-    mask for the whole batch from the same seed and takes the rows of its own images. So what is
-    dropped of an image does not depend on who computes it.
+    mask for the whole batch, from the same seed, and uses the rows of its own images.
+
+    batch_size: images of the whole batch. rows_N: places of the next images in it. Both are set by
+    ``place_in_batch``; while one is None this is torch's dropout.
     """
 
     batch_size: int | None = None
     rows_N: torch.Tensor | None = None
 
     def forward(self, x_NX: torch.Tensor) -> torch.Tensor:
-        """Return x with some units at 0 and the others enlarged, in training; else x itself."""
+        """Set random units to 0 and divide the others by 1 - p, in training; else return x."""
         if not self.training or self.p == 0 or self.batch_size is None or self.rows_N is None:
             return super().forward(x_NX)
         keep_BX = x_NX.new_empty(self.batch_size, *x_NX.shape[1:]).bernoulli_(1 - self.p)
@@ -138,7 +142,7 @@ class Dropout(nn.Dropout):
 
 
 def place_in_batch(network: nn.Module, batch_size: int, rows_N: torch.Tensor) -> None:
-    """Tell the network's dropout which rows of a batch of ``batch_size`` its next images are."""
+    """Tell the network's dropout which rows of the whole batch the next images are."""
     for module in network.modules():
         if isinstance(module, Dropout):
             module.batch_size, module.rows_N = batch_size, rows_N

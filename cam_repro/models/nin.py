@@ -1,4 +1,4 @@
-"""Build Network in Network for ImageNet (Lin, Chen, Yan, arXiv 1312.4400), named as Caffe's."""
+"""Build Network in Network (Lin, Chen, Yan, arXiv 1312.4400), with Caffe's names of layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cam_repro.models.layers import (
 )
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
-# The last three have their number of units in Caffe's name.
+# In Caffe the names of the last three layers end in 1024.
 CAFFE_WEIGHTS = CaffeWeights(
     {
         "conv1": "features.conv1",
@@ -36,7 +36,7 @@ CAFFE_WEIGHTS = CaffeWeights(
     },
     CAFFE_MEAN_IMAGE,
 )
-"""The files of ``nin_imagenet``."""
+"""The weights released as ``nin_imagenet``."""
 
 VARIANTS = by_name(
     Variant(name=TORCHVISION, caffe=CAFFE_WEIGHTS), Variant(name=CAFFE, caffe=CAFFE_WEIGHTS)
@@ -44,11 +44,11 @@ VARIANTS = by_name(
 
 
 class Nin(ClassMapNetwork):
-    """Build four convolutions with two 1x1 ones behind each; the last of all has one map a class.
+    """Build four convolutions, each followed by two 1x1 convolutions; the last has one map a class.
 
-    A: the class maps after their ReLU, (N, C, 6, 6) at 224 and 227 pixels. Batch norm, where asked
-    for, is behind every convolution but the last. Torchvision has no such network: both variants
-    are built as Caffe's ``nin_imagenet``.
+    A: the class maps after their ReLU, (N, C, 6, 6) at 224 and 227 pixels. With ``norm=batch`` a
+    batch norm follows every convolution except the last. Torchvision does not have this network, so
+    both variants are Caffe's ``nin_imagenet``.
     """
 
     minimum_input = 39

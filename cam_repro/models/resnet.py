@@ -1,7 +1,7 @@
-"""Build ResNet-18 and -50 (He et al., CVPR 2016), named as torchvision's, and ResNet18B.
+"""Build ResNet-18 and -50 (He et al., CVPR 2016), with torchvision's names, and ResNet18B.
 
-ResNet18B is a student's ResNet-18 for CAM: no max pool and stride 1 in the last stage, so that
-112 pixels give a 14x14 map; biases in the convolutions; a linear layer without bias.
+ResNet18B is a ResNet-18 changed for CAM: without the max pool and with stride 1 in the last stage,
+so that 112 pixels give 14x14 maps; with biases in the convolutions and none in the linear layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cam_repro.models.layers import scale_channels
 from cam_repro.models.variants import Variant, by_name
 
 STAGE_UNITS = (64, 128, 256, 512)
-"""Units of the blocks of the four stages, before ``width``."""
+"""Units of the blocks in each of the four stages, before they are multiplied by ``width``."""
 
 
 def _conv(
@@ -31,7 +31,7 @@ def _conv(
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, bias: bool) -> nn.Module | None:
-    """Make a projection where the shape changes; None, the input itself, elsewhere."""
+    """Make the shortcut's projection if a block changes the shape; None if it does not."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(
@@ -54,7 +54,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(in_channels, units, stride, bias)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Take (N,C,H,W) to (N,units,H/stride,W/stride)."""
+        """Turn (N,C,H,W) into (N,units,H/stride,W/stride)."""
         shortcut = x_NCHW if self.downsample is None else self.downsample(x_NCHW)
         y = self.relu(self.bn1(self.conv1(x_NCHW)))
         y_NKhw: torch.Tensor = self.relu(self.bn2(self.conv2(y)) + shortcut)
@@ -62,7 +62,11 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Run 1x1, 3x3 (with the stride, as torchvision's), 1x1 to four times the units; shortcut."""
+    """Run a 1x1, a 3x3 and a 1x1 convolution, and add the shortcut before the last ReLU.
+
+    The last convolution has four times the units. The 3x3 convolution has the stride, as in
+    torchvision.
+    """
 
     expansion = 4
 
@@ -79,7 +83,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(in_channels, out_channels, stride, bias)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Take (N,C,H,W) to (N,4*units,H/stride,W/stride)."""
+        """Turn (N,C,H,W) into (N,4*units,H/stride,W/stride)."""
         shortcut = x_NCHW if self.downsample is None else self.downsample(x_NCHW)
         y = self.relu(self.bn1(self.conv1(x_NCHW)))
         y = self.relu(self.bn2(self.conv2(y)))
@@ -91,9 +95,9 @@ class Bottleneck(nn.Module):
 class ResNetVariant(Variant):
     """Describe one residual network.
 
-    block: what its stages are made of. blocks: how many each of the four has. stem_pool: whether a
-    max pool follows the first convolution. last_stride: of the fourth stage. conv_bias, fc_bias:
-    whether the convolutions and the linear layer have a bias.
+    block: class of the blocks. blocks: how many each of the four stages has. stem_pool: whether a
+    max pool follows the first convolution. last_stride: stride of the fourth stage. conv_bias,
+    fc_bias: whether the convolutions and the linear layer have a bias.
     """
 
     block: type[BasicBlock | Bottleneck]
@@ -105,9 +109,10 @@ class ResNetVariant(Variant):
 
 
 class _ResNet(PooledNetwork):
-    """Build a stem, four stages of blocks, GAP and a linear layer, as the one variant says.
+    """Build a first convolution, four stages of blocks, GAP and a linear layer.
 
-    Residual networks are not built without batch norm.
+    Subclasses set the one variant, which has the numbers. Errors: ``UserError`` for any norm but
+    ``batch``: residual networks always have batch norm.
     """
 
     minimum_input = 1
@@ -120,28 +125,28 @@ class _ResNet(PooledNetwork):
         super().__init__(num_classes, width, norm, dropout)
         if norm != "batch":
             raise UserError(f"model.norm={norm}: a ResNet has batch norm always, choose batch")
-        plan = self.variant
+        variant = self.variant
         channels = scale_channels(64, width)
 
         def stage(index: int, stride: int) -> nn.Sequential:
             nonlocal channels
             units = scale_channels(STAGE_UNITS[index], width)
             layers = []
-            for number in range(plan.blocks[index]):
+            for number in range(variant.blocks[index]):
                 step = stride if number == 0 else 1
-                layers.append(plan.block(channels, units, step, plan.conv_bias))
-                channels = units * plan.block.expansion
+                layers.append(variant.block(channels, units, step, variant.conv_bias))
+                channels = units * variant.block.expansion
             return nn.Sequential(*layers)
 
-        self.conv1 = _conv(3, channels, 7, 2, plan.conv_bias)
+        self.conv1 = _conv(3, channels, 7, 2, variant.conv_bias)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if plan.stem_pool else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if variant.stem_pool else nn.Identity()
         self.layer1 = stage(0, 1)
         self.layer2 = stage(1, 2)
         self.layer3 = stage(2, 2)
-        self.layer4 = stage(3, plan.last_stride)
-        self.fc = nn.Linear(channels, num_classes, bias=plan.fc_bias)
+        self.layer4 = stage(3, variant.last_stride)
+        self.fc = nn.Linear(channels, num_classes, bias=variant.fc_bias)
         self._initialise()
 
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
@@ -159,10 +164,10 @@ class ResNet18(_ResNet):
 
 
 class ResNet18B(_ResNet):
-    """Build ResNet-18 for CAM. A: (N, 512, 14, 14) at 112 pixels.
+    """Build ResNet-18 changed for CAM. A: (N, 512, 14, 14) at 112 pixels.
 
-    Its blocks have torchvision's names, but its convolutions have biases, so those of a ResNet-18
-    do not fit: it is trained from nothing.
+    It is trained from random weights: its convolutions have biases, so those of a ResNet-18 do not
+    fit, although the names of the layers are the same.
     """
 
     variants: ClassVar = by_name(

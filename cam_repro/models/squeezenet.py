@@ -13,7 +13,10 @@ from cam_repro.models.variants import Variant, by_name
 
 
 class Fire(nn.Module):
-    """Convolve 1x1 to few maps, then 1x1 and 3x3 side by side; the size stays."""
+    """Squeeze to few channels by a 1x1 convolution, then expand by a 1x1 and a 3x3 in parallel.
+
+    The size stays.
+    """
 
     def __init__(self, in_channels: int, squeeze: int, expand: int, norm: str) -> None:
         super().__init__()
@@ -25,7 +28,7 @@ class Fire(nn.Module):
         self.expand3x3_activation = activation(expand, norm)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Take (N,C,H,W) to (N,2*expand,H,W)."""
+        """Turn (N,C,H,W) into (N,2*expand,H,W)."""
         x = self.squeeze_activation(self.squeeze(x_NCHW))
         one = self.expand1x1_activation(self.expand1x1(x))
         three = self.expand3x3_activation(self.expand3x3(x))
@@ -35,8 +38,8 @@ class Fire(nn.Module):
 class SqueezeNet(ClassMapNetwork):
     """Build SqueezeNet 1.0: its last 1x1 convolution has one map a class, then ReLU and GAP.
 
-    A: the class maps, (N, C, 13, 13) at 224 and 227 pixels. Batch norm, where asked for (the
-    published network has none), is behind every convolution but the last.
+    A: the class maps after their ReLU, (N, C, 13, 13) at 224 and 227 pixels. With ``norm=batch`` a
+    batch norm follows every convolution except the last; the published network has none.
     """
 
     variants: ClassVar = by_name(Variant(torchvision_name="squeezenet1_0"))

@@ -1,8 +1,8 @@
 """Describe the variants of a network: as torchvision builds it, or as Caffe ran it.
 
-Each family of networks has one table of its variants, ``CamNetwork.variants``. A family whose
-variants differ in more than what stands here adds fields in a subclass of ``Variant``; its
-constructor reads the numbers from the record and never asks which variant it is.
+Each family of networks (AlexNet and its GAP networks, say) has one table of its variants,
+``CamNetwork.variants``. If they differ in more than ``Variant`` describes, the family adds fields
+in a subclass. A network's constructor reads these fields and never asks for the variant's name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ V = TypeVar("V", bound="Variant")
 class CaffeWeights:
     """Describe the ``.caffemodel`` files that fit a variant.
 
-    layers: Caffe's names of layers to ours, the layer that sees the colours first. One table serves
-        the whole family, so ours may be a layer that only another network of the family has.
-    pixel_mean: red, green and blue, 0 to 255, that Caffe subtracted from an image.
-    order: layers without weights in the order in which the file lists them, where nothing but this
-        order tells the variant from another one; empty elsewhere.
+    layers: our name of each layer by Caffe's name. The first entry is the layer that takes the
+        image. One table serves the whole family, so a network may lack some of these layers.
+    pixel_mean: the red, green and blue, 0 to 255, that Caffe subtracted from an image.
+    order: names of layers without weights, in the order in which the file lists them, if only this
+        order tells the variant from another one; else empty.
     """
 
     layers: Mapping[str, str]
@@ -39,9 +39,9 @@ class Variant:
 
     name: the value of ``model.variant``.
     torchvision_name: torchvision's network that has the same layers under the same names, whose
-        ImageNet weights ``model.weights=torchvision`` loads; None where there is none.
-    caffe: the Caffe files that fit; None where none does.
-    cam_groups: groups of the added convolutions, where the settings give no number.
+        ImageNet weights ``model.weights=torchvision`` loads; None if there is none.
+    caffe: the Caffe files that fit; None if none does.
+    cam_groups: groups of the added convolutions, unless the settings give a number.
     cam_bias: whether the added linear layer has a bias.
     """
 
@@ -53,7 +53,7 @@ class Variant:
 
     @property
     def is_caffe(self) -> bool:
-        """Tell whether the network is built as Caffe's: without batch norm, for Caffe's colours."""
+        """Tell whether this is a Caffe network: no batch norm, colours normalised as in Caffe."""
         return self.name != TORCHVISION
 
 

@@ -1,7 +1,7 @@
 """Build VGG-16 and VGGnet-GAP (paper, section 3.1), named as torchvision's vgg16 and vgg16_bn.
 
-Caffe's VGG-16 is the same network, but that its pools round sizes up, which is seen where the input
-is no multiple of 32 pixels. ``VARIANTS`` has the differences.
+Caffe's VGG-16 is the same network, except that its pools round sizes up. That makes a difference
+if the input is not a multiple of 32 pixels. ``VARIANTS`` lists the differences.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from cam_repro.models.layers import Dropout, scale_channels
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Units of the convolutions, stage by stage; a pool lies between two stages."""
+"""Units of the convolutions of each stage; there is a pool between two stages."""
 
 
 def _caffe_layers(modules_a_convolution: int) -> dict[str, str]:
-    """Name the layers of ``VGG_ILSVRC_16_layers`` and of the authors' ``vgg16CAM``.
+    """Map the layers of ``VGG_ILSVRC_16_layers`` and of the authors' ``vgg16CAM`` to ours.
 
-    modules_a_convolution: how many a convolution makes with what belongs to it, in ``features``.
+    modules_a_convolution: how many modules ``features`` has for each convolution: the convolution,
+    its batch norm if there is one, its ReLU.
     """
     layers: dict[str, str] = {}
     place = 0
@@ -43,7 +44,7 @@ def _caffe_layers(modules_a_convolution: int) -> dict[str, str]:
 
 
 CAFFE_LAYERS = {"none": _caffe_layers(2), "batch": _caffe_layers(3)}
-"""By ``norm``: a batch norm between convolution and ReLU moves all numbers behind it."""
+"""Our layers by Caffe's, for each ``norm``: batch norms shift the numbers of later layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class VggVariant(Variant):
     """Describe one way of building both networks.
 
     ceil_mode: whether pools round sizes up. smallest, smallest_gap: the smallest input of VGG-16
-    and VGGnet-GAP, pixels.
+    and of VGGnet-GAP, pixels.
     """
 
     ceil_mode: bool
@@ -83,23 +84,23 @@ VARIANTS = by_name(
 
 
 class _Vgg(CamNetwork):
-    """Build what both networks share."""
+    """Build the convolutions, which both networks share."""
 
     variants: ClassVar = VARIANTS
     variant: VggVariant
 
     @property
     def torchvision_name(self) -> str | None:
-        """Name torchvision's ``vgg16`` or ``vgg16_bn``; None for Caffe's, for its colours."""
+        """Name ``vgg16`` or ``vgg16_bn``; None for Caffe's, which normalises colours otherwise."""
         return "vgg16_bn" if self.norm == "batch" else super().torchvision_name
 
     @property
     def caffe_layers(self) -> Mapping[str, str]:
-        """Map Caffe's names of layers to ours, which depend on the batch norms between them."""
+        """Map Caffe's names of layers to ours; batch norms change the numbers in ours."""
         return CAFFE_LAYERS[self.norm]
 
     def _features(self, width: float) -> nn.Sequential:
-        """Make conv1_1 to conv5_3's ReLU, a pool between stages: 224 pixels become 14x14."""
+        """Make conv1_1 to conv5_3's ReLU with a pool between stages; 224 pixels give 14x14."""
         layers: list[nn.Module] = []
         channels = 3
         for stage in STAGES:
@@ -119,7 +120,7 @@ class _Vgg(CamNetwork):
 
 
 class Vgg(_Vgg, FullyConnectedNetwork):
-    """Build Simonyan and Zisserman's VGG-16, unmodified: three fully connected layers, no CAM.
+    """Build Simonyan and Zisserman's VGG-16, which has three fully connected layers and so no CAM.
 
     A: conv5_3 after its ReLU, (N, 512, 14, 14) at 224 pixels; pool5 belongs to the head.
     """
@@ -137,12 +138,12 @@ class Vgg(_Vgg, FullyConnectedNetwork):
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
         self.minimum_input = self.variant.smallest
-        maps, hidden = scale_channels(512, width), scale_channels(4096, width)
+        channels, hidden = scale_channels(512, width), scale_channels(4096, width)
         self.features = self._features(width)
         self.pool5 = self._pool()
         self.avgpool = nn.AdaptiveAvgPool2d(7)
         self.classifier = nn.Sequential(
-            nn.Linear(maps * 7 * 7, hidden),
+            nn.Linear(channels * 7 * 7, hidden),
             nn.ReLU(),
             Dropout(dropout),
             nn.Linear(hidden, hidden),
@@ -156,9 +157,9 @@ class Vgg(_Vgg, FullyConnectedNetwork):
 class VggGap(_Vgg, PooledNetwork):
     """Build VGGnet-GAP: cut after conv5_3's ReLU, 3x3 convolution of 1024 units, GAP, linear.
 
-    A: (N, 1024, 14, 14) at 224 pixels. groups: of the added convolution; None: 1, the paper names
-    none, and 2 for the variant ``caffe``, which is the authors' released ``vgg16CAM``. The linear
-    layer has a bias in that variant alone.
+    A: (N, 1024, 14, 14) at 224 pixels. groups: of the added convolution; None: 2 for the variant
+    ``caffe``, else 1 (the paper mentions no groups). Only the variant ``caffe``, which is the
+    authors' released ``vgg16CAM``, has a bias in the linear layer.
     """
 
     class_layer_name = "cam_fc"

@@ -1,8 +1,8 @@
-"""Load initial weights, torchvision's, Caffe's, a file's or another run's, by names of layers.
+"""Load weights by the names of layers: torchvision's, Caffe's, a file's or another run's.
 
-A layer is the tensors of one module: ``features.0`` is its weight and bias. It is taken whole,
-where file and network have the same tensors of the same shapes under its name, or not at all.
-Everything is checked before anything is copied, and the log lists each layer taken or left.
+A layer means all tensors of one module: ``features.0`` is its weight and its bias. A layer is taken
+if file and network have the same tensors with the same shapes under its name; else all of it is
+left. Everything is checked before anything is copied, and the log lists each layer taken or left.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ State = dict[str, torch.Tensor]
 
 NORMALISATION = ("pixel_mean", "pixel_std")
 COUNTER = ".num_batches_tracked"
-"""A counter that batch norm keeps and that nothing here reads; old files lack it."""
+"""The end of the name of batch norm's counter, which nothing reads here and old files lack."""
 
 NAMED = 3
-"""How many names an error message gives."""
+"""How many names of each kind an error message lists at most."""
 
 
 @dataclass
 class LoadReport:
-    """Say what became of each layer of the network and each entry of the file.
+    """Hold what happened to each layer of the network and each entry of the file.
 
-    source: what ``model.weights`` names. taken: layers that now are as in the file. left: layers
-    that the file does not have; they keep their initial values. mismatched: layers that both have
-    but that do not fit, as (tensor, its shape in the file, in the network), None for a shape where
-    that side has no such tensor; they keep their initial values too. unused: entries of the file
-    without a place in the network. folded: batch norms of the file worked into their convolutions.
-    names: the file's names of layers by ours, where the two differ.
+    source: the value of ``model.weights``. taken: layers that were copied from the file. left:
+    layers that the file does not have; they keep their initial values. mismatched: tensors that
+    differ in layers that both have, as (tensor, shape in the file, shape in the network), with
+    None for a shape if that side lacks the tensor; these layers keep their initial values too.
+    unused: entries of the file that the network has no layer for. folded: blocks of the file whose
+    batch norm was folded into their convolution. names: the file's names of layers by ours, if the
+    two differ.
     """
 
     source: str = "random"
@@ -56,7 +57,7 @@ class LoadReport:
     names: dict[str, str] = field(default_factory=dict)
 
     def called(self, name: str) -> str:
-        """Name a layer or tensor for a message: by the file's name too, where that is another."""
+        """Name a layer or tensor for a message; with the file's name before ours if they differ."""
         theirs = self.names.get(name) or self.names.get(_layer_of(name))
         return f"{theirs} ({name})" if theirs else name
 
@@ -73,16 +74,18 @@ class LoadReport:
 def load_weights(
     network: CamNetwork, weights: str | None, *, name: str = "network", strict: bool = False
 ) -> LoadReport:
-    """Fill ``network`` from ``weights``, in place, and say what became of every layer.
+    """Load ``weights`` into ``network``, in place, and report what happened to every layer.
 
-    weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file:
-    ``.safetensors``, ``.caffemodel`` (see caffe.py), else a torch file of tensors, flat or under
-    ``model`` or ``state_dict``, a run's checkpoint among them. Half precision becomes float32; a
-    ``module.`` before names is dropped. A torch file is read without running code in it.
-    name: the network's name in messages. strict: every layer has to come from the file and every
-    entry has to have a place, as scoring wants it; otherwise what fits is taken, for fine-tuning.
-    Errors: ``UserError``, with the network untouched, for a file that cannot be read, under
-    ``strict`` for a layer missing or of another shape, otherwise where no layer fits at all.
+    weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file.
+    A file is a ``.safetensors``, a ``.caffemodel`` (see caffe.py), or else a torch file with the
+    tensors by name, at the top or under the key ``model`` (as in a run's checkpoint) or
+    ``state_dict``. Half precision becomes float32; a ``module.`` before names is dropped. Code in a
+    torch file is never run.
+    name: the network's name in messages.
+    strict: True, for scoring: every layer must be in the file, and every entry of the file must
+    have a place in the network. False, for fine-tuning: the layers that fit are taken.
+    Errors: ``UserError``, and the network is unchanged, if the file cannot be read; with ``strict``
+    if file and network differ; without it if no layer fits at all.
     """
     if weights is None:
         return LoadReport(left=list(_layers(network.state_dict())))
@@ -117,9 +120,9 @@ def load_weights(
 
 
 def read_state(path: Path | str) -> State:
-    """Read tensors by name from a safetensors or torch file; no code in it is run.
+    """Read tensors by name from a safetensors or torch file, without running code in it.
 
-    Errors: ``UserError`` where the file is not there, is damaged, needs code or has no tensors.
+    Errors: ``UserError`` if the file is missing, is damaged, contains code or has no tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -144,17 +147,17 @@ def read_state(path: Path | str) -> State:
     for key, tensor in content.items():
         if not isinstance(key, str) or not isinstance(tensor, torch.Tensor):
             raise UserError(f"model.weights={path}: entry {key!r} is not a tensor")
-        # Left there by DataParallel, DistributedDataParallel and torch.compile.
+        # These prefixes come from DataParallel, DistributedDataParallel and torch.compile.
         plain = key.removeprefix("module.").removeprefix("_orig_mod.")
         state[plain] = tensor.float() if tensor.is_floating_point() else tensor
     return state
 
 
 def fold_batch_norm(state: State) -> tuple[State, list[str]]:
-    """Work every batch norm of a ``ConvBlock`` into its convolution, exactly (evaluation mode).
+    """Fold the batch norm of every ``ConvBlock`` into its convolution, for evaluation.
 
-    With s = gamma / sqrt(variance + eps) over the output channels, weight becomes s * weight and
-    bias = beta - s * mean. Returns the new tensors and the names of the blocks.
+    With s = gamma / sqrt(variance + eps) for each output channel, the new weight is s * weight and
+    the new bias is beta + s * (bias - mean). Returns all tensors, and the names of the blocks.
     """
     folded = dict(state)
     blocks = [
@@ -168,8 +171,8 @@ def fold_batch_norm(state: State) -> tuple[State, list[str]]:
         }
         weight = state.get(f"{block}.conv.weight")
         if weight is None or any(part is None for part in norm.values()):
-            continue  # not a whole block: the matching will say so
-        # In double precision, so that nothing but the last rounding is lost.
+            continue  # an incomplete block: _match reports it
+        # In double precision, so that only the result is rounded to float32.
         gamma, beta, mean, variance = (part.double() for part in norm.values() if part is not None)
         scale = gamma / torch.sqrt(variance + BLOCK_EPS)
         folded[f"{block}.conv.weight"] = (weight.double() * scale[:, None, None, None]).to(
@@ -184,14 +187,14 @@ def fold_batch_norm(state: State) -> tuple[State, list[str]]:
 
 
 def _torchvision_state(network: CamNetwork, name: str) -> State:
-    """Download torchvision's ImageNet weights, always IMAGENET1K_V1, the plain recipe."""
+    """Download torchvision's ImageNet weights, always IMAGENET1K_V1, its first recipe."""
     if network.torchvision_name is None:
         raise UserError(
             f"model.weights=torchvision: torchvision has none for {name}"
             + (f" with model.variant={network.variant.name}" if network.variant.is_caffe else "")
             + "; give a file, or null"
         )
-    # Imported here: it takes a second that no other kind of weights needs.
+    # Imported here because it takes a second, and only torchvision's weights need it.
     from torchvision.models import get_model_weights
 
     entry = get_model_weights(network.torchvision_name)["IMAGENET1K_V1"]
@@ -217,7 +220,7 @@ def _layer_of(tensor_name: str) -> str:
 
 
 def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Sort names of tensors by layer, in order, without the normalisation."""
+    """List the names of the tensors of each layer, in order, without the normalisation."""
     layers: dict[str, list[str]] = {}
     for key in state:
         if key not in NORMALISATION:
@@ -226,7 +229,7 @@ def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
 
 
 def _match(network: CamNetwork, state: State, report: LoadReport) -> None:
-    """Sort the network's layers and the file's entries into the report."""
+    """Fill the report: which layers fit the file, and which entries of it are not used."""
     own = network.state_dict()
     theirs = _layers(state)
     layers = _layers(own)
@@ -251,7 +254,7 @@ def _match(network: CamNetwork, state: State, report: LoadReport) -> None:
 
 
 def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> None:
-    """Refuse convolutions that were trained with batch norm: without it they are useless."""
+    """Refuse weights trained with batch norm for a network without: they would be useless."""
     foreign = [
         key
         for key in report.unused
@@ -265,7 +268,7 @@ def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> 
 
 
 def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadReport) -> None:
-    """Refuse a file without a normalisation for Caffe's variants; it could be torchvision's."""
+    """Refuse a file without a normalisation for a Caffe variant: it may be for torchvision's."""
     if network.variant.is_caffe and not all(key in state for key in NORMALISATION):
         raise UserError(
             f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"
@@ -275,7 +278,7 @@ def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadRepor
 
 
 def _refuse_difference(network: CamNetwork, report: LoadReport, name: str) -> None:
-    """Raise the errors of ``strict``, the most telling first."""
+    """Refuse a file that differs from the network; a wrong number of classes is said first."""
     for key, file_shape, shape in report.mismatched:
         is_class_layer = _layer_of(key) == network.class_layer_name
         if is_class_layer and file_shape and shape and file_shape[0] != shape[0]:
@@ -295,7 +298,7 @@ def _refuse_difference(network: CamNetwork, report: LoadReport, name: str) -> No
 
 
 def _first_difference(report: LoadReport) -> str:
-    """Say the first names of each kind of difference."""
+    """List the differences for an error message: the first ``NAMED`` names of each kind."""
     kinds = {
         "other shapes": [
             f"{report.called(key)} is {_written(theirs)} in the file,"
@@ -314,12 +317,12 @@ def _first_difference(report: LoadReport) -> str:
 
 
 def _written(shape: Shape | None) -> str:
-    """Write a shape as 64x3x7x7."""
+    """Write a shape for a message, as 64x3x7x7."""
     return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
 
 
 def _set_normalisation(network: CamNetwork, state: State) -> None:
-    """Set the file's normalisation, or that which such files are known to want."""
+    """Set the normalisation that the file contains, or else the network's default for files."""
     known = {"pixel_mean": network.file_pixel_mean, "pixel_std": network.file_pixel_std}
     for key in NORMALISATION:
         buffer = network.get_buffer(key)
@@ -328,7 +331,7 @@ def _set_normalisation(network: CamNetwork, state: State) -> None:
 
 
 def _log_report(report: LoadReport) -> None:
-    """Log one line in all, then one a layer."""
+    """Log the summary, then a line for each layer; only the summary if every layer was taken."""
     log.info("%s", report.summary())
     for block in report.folded:
         log.debug("  folded %s", block)

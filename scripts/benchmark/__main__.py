@@ -1,6 +1,7 @@
-"""Benchmarks: each stage against its floor, and cam_repro against other programs.
+"""Compare each stage of cam_repro with its floor, and cam_repro with other programs.
 
-Run by scripts/benchmark.sh, which installs those; by itself: python scripts/benchmark.
+scripts/benchmark.sh installs those programs and runs this; to run it alone: python
+scripts/benchmark.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ GROUPS = (*OF_NETWORKS, "scoring")
 
 
 def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="benchmark.sh",
         description="Ratios of times: each stage of cam_repro against the least that it could "
         "take, and evaluation against torch-cam, pytorch-grad-cam and the one-image recipe.",
-        epilog="OMP_NUM_THREADS sets the threads. Leave the machine alone meanwhile.",
+        epilog="OMP_NUM_THREADS sets the threads. Run nothing else on the machine meanwhile.",
     )
     add = parser.add_argument
     add("--data", type=Path, help="folder of a data set (its val split); default: the built-in set")
-    add("--images", type=int, help="how many, a small set repeated; default: 64, on a GPU 2048")
+    add("--images", type=int, help="how many; a small set is repeated; default: 64, on a GPU 2048")
     add("--networks", nargs="+", help="default: resnet18 vgg_gap, on a GPU googlenet_gap too")
     add("--weights", help="of the network (one of --networks then); default: random")
     add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="what to measure")
@@ -54,16 +56,17 @@ def arguments() -> argparse.Namespace:
     add("--train-batch", type=int, help="default: 8, on a GPU 64")
     add("--workers", type=int, help="processes that load images; default: what cam-eval takes")
     add("--precisions", nargs="+", choices=("fp32", "bf16"), help="default: both (quick: fp32)")
-    add("--no-compile", action="store_true", help="leave out what torch.compile makes")
-    add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="of cam-eval: model.width=0.5")
+    add("--no-compile", action="store_true", help="leave out torch.compile")
+    add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="cam-eval's: model.width=0.5")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--quick", action="store_true", help="to try it: few images and rounds, ResNet-18, fp32")
-    add("--check", action="store_true", help="compare boxes in place of times (with --weights)")
+    add("--check", action="store_true", help="compare boxes, not times (use --weights)")
     add("--output", type=Path, help="the CSV; default: results/benchmarks/<data>-<hardware>.csv")
     return parser.parse_args()
 
 
 def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
+    """Make the settings of the benchmark from the command line. folder: a temporary one."""
     device = pick_device(args.device)
     on_gpu, quick = device.type == "cuda", args.quick
     images = load_image_set(args.data, "val") if args.data else Demo().open("val")
@@ -81,7 +84,7 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
         rounds=args.rounds or (2 if quick else 3),
         batch=args.batch or (64 if on_gpu else 8 if quick else 16),
         train_batch=args.train_batch or (64 if on_gpu else 4 if quick else 8),
-        # A GPU finds batches that were loaded in advance: these are to be used up first.
+        # Batches loaded in advance would make a GPU look faster: they are used up, uncounted.
         train_steps=200 if on_gpu else 2,
         train_skip=100 if on_gpu else 1,
         workers=Compute(device).loader_workers(args.workers),
@@ -96,13 +99,14 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
 
 
 def run(args: argparse.Namespace, bench: Bench) -> None:
+    """Measure all networks, or with ``--check`` compare their boxes; write the results."""
     networks = ["resnet18"] if args.quick else ["resnet18", "vgg_gap"]
     if bench.on_gpu and not args.quick:
         networks.append("googlenet_gap")
     networks = args.networks or networks
     if args.weights and len(networks) > 1:
         raise UserError("--weights are of one network: name it with --networks")
-    built = [bench.network(name) for name in networks]  # whatever fails, before a file is written
+    built = [bench.network(name) for name in networks]  # first, so that a failure leaves no file
     facts = about(bench, args)
     kind = "check" if args.check else "quick" if args.quick else ""
     path = args.output or default_path(facts, kind)
@@ -118,6 +122,7 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
 def measure(
     args: argparse.Namespace, bench: Bench, networks: list[Network], report: Report
 ) -> None:
+    """Measure the groups that were asked for."""
     for network in networks:
         for group, function in OF_NETWORKS.items():
             if group in args.groups:
@@ -127,7 +132,7 @@ def measure(
 
 
 def silence_progress_bars() -> None:
-    """The loops' own, which no setting turns off: they would mix with the table."""
+    """Turn off the loops' progress bars, which no setting does: they would mix with the table."""
     make = tqdm.__init__
 
     def disabled(bar: tqdm, *args: Any, **options: Any) -> None:
@@ -137,15 +142,16 @@ def silence_progress_bars() -> None:
 
 
 def main() -> None:
+    """Run the benchmark of the command line."""
     args = arguments()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     silence_progress_bars()
-    # What could not be compiled must not be reported as compiled.
+    # Fail rather than report an uncompiled network as compiled.
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32, for all programs alike
     try:
         with tempfile.TemporaryDirectory(prefix="cam_repro-benchmark-") as folder:
-            # A first turn compiles: what another run compiled must not help it.
+            # The first turn must compile, not use what an earlier run compiled.
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "inductor")
             run(args, bench_of(args, Path(folder)))
     except Exception as error:

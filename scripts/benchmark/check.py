@@ -1,4 +1,4 @@
-"""Whether the quick ways find the same boxes as the straightforward one, image for image."""
+"""Check that cam_repro finds the same boxes as a straightforward program, image for image."""
 
 from __future__ import annotations
 
@@ -33,15 +33,21 @@ COLUMNS = (
     "top1_points",
     "top5_points",
 )
-"""Against the straightforward path. identical_images: how many have the same five classes with the
-same boxes; same_classes: how many have the same classes in the same order. boxes: of classes that
-both name among an image's five; identical_boxes: how many of those; mean_iou: over those. errors:
-of localization, percent; points: difference."""
+"""Columns of the CSV; each row is compared with the straightforward program.
+
+identical_images: images with the same five classes and the same boxes. same_classes: images with
+the same classes in the same order. boxes: boxes of classes that both name for an image;
+identical_boxes: how many of these are equal; mean_iou: their mean IoU. top1_error, top5_error:
+localization errors, percent; top1_points, top5_points: their differences.
+"""
 
 
 def straightforward(bench: Bench, network: Network) -> Found:
-    """Everything one after another in this process, as the paper's section 3.2 reads: Pillow,
-    squash, one plain forward pass a batch, equation 2, 20 % of the maximum, largest component."""
+    """Find classes and boxes as the paper's section 3.2 reads, step by step in this process.
+
+    Steps: read by Pillow, squash, one plain forward pass a batch, equation 2, box of the largest
+    component above 20 % of the maximum.
+    """
     model = copy.deepcopy(network.model).to(bench.device)
     weights = model.class_weights()
     assert weights is not None
@@ -75,26 +81,27 @@ def straightforward(bench: Bench, network: Network) -> Found:
 
 
 def _box(map_hw: np.ndarray, width: int, height: int) -> Box:
+    """Box the largest component above 20 % of the map's maximum; if there is none, the image."""
     map_HW = cv2.resize(map_hw, (width, height), interpolation=cv2.INTER_LINEAR)
     if map_HW.max() <= 0:
         return whole_image(width, height)
     labels_HW, _ = scipy.ndimage.label(map_HW > 0.2 * map_HW.max(), structure=np.ones((3, 3)))
     sizes = np.bincount(labels_HW.ravel())
-    sizes[0] = 0  # what is left out
+    sizes[0] = 0  # the background
     rows, columns = np.nonzero(labels_HW == sizes.argmax())
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
 def compare(bench: Bench, network: Network) -> list[dict[str, object]]:
-    """A row of the CSV for the straightforward path and for each mode of a network."""
-    truth = straightforward(bench, network)
-    errors = _errors(bench, truth)
-    rows = [_row(bench, network, "straightforward", truth, truth, errors)]
+    """Make the rows of the CSV: the straightforward program, then each mode of the network."""
+    reference = straightforward(bench, network)
+    errors = _errors(bench, reference)
+    rows = [_row(bench, network, "straightforward", reference, reference, errors)]
     for mode in bench.modes:
         variant = ours.evaluation(bench, network, str(mode), mode, bench.images)
         variant.work()
         found = ours.found_by(variant)
-        rows.append(_row(bench, network, variant.name, found, truth, errors))
+        rows.append(_row(bench, network, variant.name, found, reference, errors))
     return rows
 
 
@@ -115,7 +122,7 @@ def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def _errors(bench: Bench, found: Found) -> tuple[float, float]:
-    """Top-1 and top-5 localization error, percent."""
+    """Compute top-1 and top-5 localization error, percent."""
     images = bench.images
     _, hit_NR = hits(images, np.array(found.classes_NR), np.array(found.boxes_NR4))
     return percent(wrong(hit_NR, 1)), percent(wrong(hit_NR, 5))
@@ -126,22 +133,23 @@ def _row(
     network: Network,
     name: str,
     found: Found,
-    truth: Found,
-    errors_of_truth: tuple[float, float],
+    reference: Found,
+    reference_errors: tuple[float, float],
 ) -> dict[str, object]:
+    """Make a row of the CSV by comparing ``found`` with the reference."""
     same_classes, identical_images = 0, 0
-    boxes, true_boxes = [], []  # of the same class
-    for classes, boxes_R4, true_classes, true_R4 in zip(
-        found.classes_NR, found.boxes_NR4, truth.classes_NR, truth.boxes_NR4, strict=True
+    boxes, reference_boxes = [], []  # of the same class
+    for classes, boxes_R4, their_classes, their_R4 in zip(
+        found.classes_NR, found.boxes_NR4, reference.classes_NR, reference.boxes_NR4, strict=True
     ):
-        same_classes += classes == true_classes
-        identical_images += classes == true_classes and boxes_R4 == true_R4
-        true_box_of = dict(zip(true_classes, true_R4, strict=True))
+        same_classes += classes == their_classes
+        identical_images += classes == their_classes and boxes_R4 == their_R4
+        their_box_of = dict(zip(their_classes, their_R4, strict=True))
         for c, box in zip(classes, boxes_R4, strict=True):
-            if c in true_box_of:
+            if c in their_box_of:
                 boxes.append(box)
-                true_boxes.append(true_box_of[c])
-    iou_B = paired_iou(np.array(boxes), np.array(true_boxes))
+                reference_boxes.append(their_box_of[c])
+    iou_B = paired_iou(np.array(boxes), np.array(reference_boxes))
     top1, top5 = _errors(bench, found)
     return {
         "network": network.name,
@@ -154,6 +162,6 @@ def _row(
         "mean_iou": f"{iou_B.mean():.4f}",
         "top1_error": f"{top1:.2f}",
         "top5_error": f"{top5:.2f}",
-        "top1_points": f"{top1 - errors_of_truth[0]:+.2f}",
-        "top5_points": f"{top5 - errors_of_truth[1]:+.2f}",
+        "top1_points": f"{top1 - reference_errors[0]:+.2f}",
+        "top5_points": f"{top5 - reference_errors[1]:+.2f}",
     }

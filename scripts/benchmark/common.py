@@ -1,4 +1,4 @@
-"""The images and networks that everything is measured on."""
+"""Provide the images and networks that everything is measured on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cam_repro.types import MAX_GUESSES, Box, Guess, Sample
 
 @dataclass(frozen=True)
 class Mode:
-    """How a network is run."""
+    """Hold how a network is run: its precision, and whether it is compiled."""
 
     precision: str
     compile: bool
@@ -37,12 +37,12 @@ class Mode:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the command line says.
+    """Hold the settings of the benchmark, from the command line.
 
-    source: the whole data set; n_images: how many of it are measured. usual: of ``modes``, the one
-    that cam-eval chooses by itself, where it is among them. train_steps: that are
-    counted in a round, after train_skip that are not. boxed: images of the box rules; scored:
-    images that are scored. folder: a temporary one.
+    source: the whole data set. n_images: how many of its images are used. usual: the one of
+    ``modes`` that cam-eval chooses by default, or the first if that is not among them. train_steps:
+    training steps that count in a round, after ``train_skip`` steps that do not. boxed: images for
+    timing box rules. scored: images for timing cam-score. folder: a temporary one.
     """
 
     source: ImageSet
@@ -64,19 +64,21 @@ class Bench:
 
     @property
     def on_gpu(self) -> bool:
+        """Tell whether a GPU is measured."""
         return self.device.type == "cuda"
 
     @cached_property
     def images(self) -> ImageSet:
+        """Give the images that are measured."""
         return take(self.source, self.n_images)
 
     @cached_property
     def few_images(self) -> ImageSet:
-        """An eighth of them, for what takes ten times as long."""
+        """Give an eighth of the images, to measure what takes about ten times as long."""
         return take(self.source, -(-self.n_images // 8))
 
     def network(self, name: str) -> Network:
-        """The network of that name, the same weights every time."""
+        """Build the network ``model=name``; random weights are the same every time."""
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("eval", [f"model={name}", *self.overrides])
         config: Any = OmegaConf.to_container(composed.model, resolve=True)
@@ -88,32 +90,37 @@ class Bench:
 
 @dataclass(frozen=True)
 class Network:
-    """config: as in configs/model/*.yaml. model: for evaluation, as torch makes it; whoever
-    changes it takes a copy."""
+    """Hold a network and its settings.
+
+    config: as in configs/model/*.yaml. model: the module, on the CPU in evaluation mode; make a
+    copy before you change it.
+    """
 
     config: dict[str, Any]
     model: CamNetwork
 
     @property
     def name(self) -> str:
+        """Give the NAME of ``model=NAME``."""
         return str(self.config["name"])
 
     @property
     def input_size(self) -> int:
+        """Give the side of the input, pixels."""
         return int(self.config["input_size"])
 
     @property
     def n_best(self) -> int:
-        """How many classes are asked for: five, or all of fewer."""
+        """Give the number of best classes that are explained: five, or all if there are fewer."""
         return min(MAX_GUESSES, self.model.num_classes)
 
 
 @dataclass
 class Found:
-    """What a program says of the images, in their order: classes and boxes, best class first.
+    """Hold the classes and boxes that a program found, in the order of images, best class first.
 
-    classes_NR: class indices; boxes_NR4: as everywhere in cam_repro (types.py); iou_NR: with the
-    best fitting true box, 0 where there is none.
+    classes_NR: class indices. boxes_NR4: boxes as in cam_repro/types.py. iou_NR: IoU of each box
+    with the true box that fits best; 0 if the image has no true box.
     """
 
     classes_NR: list[list[int]]
@@ -122,25 +129,28 @@ class Found:
 
     @property
     def guesses(self) -> list[Guess]:
-        """Of all images one after another."""
+        """List the guesses of all images, one after another."""
         images = zip(self.classes_NR, self.boxes_NR4, strict=True)
         return [guess for image in images for guess in zip(*image, strict=True)]
 
     def same_as(self, other: Found) -> float:
-        """Share of guesses with the class and the box of the other's, which may go on longer."""
+        """Give the share of guesses that have the class and box of the other's; 0 to 1.
+
+        The other may have more images; they are left out.
+        """
         others = other.guesses[: len(self.guesses)]
         return float(np.mean([a == b for a, b in zip(self.guesses, others, strict=True)]))
 
 
 def best_iou(boxes_R4: Sequence[Box], sample: Sample) -> np.ndarray:
-    """IoU of each box with the true box that it fits best, float64 (R,)."""
+    """Compute the IoU of each box with the true box that it fits best, float64 (R,)."""
     if not len(sample.boxes_M4):
         return np.zeros(len(boxes_R4))
     return np.asarray(iou(np.array(boxes_R4), sample.boxes_M4).max(axis=1))
 
 
 def take(images: ImageSet, count: int) -> ImageSet:
-    """The first ``count`` images; where there are fewer, from the first on again by other ids."""
+    """Take the first ``count`` images; a smaller set is repeated, with other ids."""
     store = images.store
     if not isinstance(store, ImageFiles):
         raise UserError(f"{images.folder}: a data set with a file an image is needed")

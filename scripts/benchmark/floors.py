@@ -1,4 +1,4 @@
-"""Floors: the least that a stage could take, with nothing of cam_repro's engine in the way."""
+"""Measure floors: the least time that a stage could take, without cam_repro's engine."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def forward(
     layout: torch.memory_format,
     compiled_until: contextlib.ExitStack,
 ) -> Variant:
-    """``model(x)`` on one batch that is in memory, normalised, for as many images as there are.
+    """Run ``model(x)`` on one normalised batch in memory, as often as all images would need.
 
-    layout: channels_last, as cam_repro has it, or as torch has it unless told otherwise.
+    layout: channels_last, as in cam_repro, or contiguous, torch's default. compiled_until: the
+    network stays compiled until this is closed.
     """
     model = copy.deepcopy(network.model).to(bench.device).to(memory_format=layout)
     if mode.compile:
@@ -49,9 +50,10 @@ def forward(
 def train_step(
     bench: Bench, network: Network, mode: Mode, parts: int, compiled_until: contextlib.ExitStack
 ) -> Variant:
-    """Forward pass, backward pass and optimiser on one batch that is in memory, normalised.
+    """Run forward pass, backward pass and optimizer on one normalised batch in memory.
 
-    parts: in how many the batch is taken, gradients adding up.
+    parts: into how many parts the batch is split; their gradients are added up. compiled_until:
+    the network stays compiled until this is closed.
     """
     model = copy.deepcopy(network.model).train().requires_grad_(True)
     model.to(bench.device).to(memory_format=torch.channels_last)
@@ -78,15 +80,17 @@ def train_step(
 
 
 def _batch(bench: Bench, network: Network, size: int) -> torch.Tensor:
+    """Make a batch of random inputs."""
     return torch.randn(size, 3, network.input_size, network.input_size, device=bench.device)
 
 
 def _autocast(bench: Bench, mode: Mode) -> torch.autocast:
+    """Give a ``with`` block for mixed precision; it has no effect in fp32."""
     return torch.autocast(bench.device.type, torch.bfloat16, enabled=mode.precision == "bf16")
 
 
 def reading(bench: Bench, network: Network) -> list[Variant]:
-    """Bytes of the files, then Pillow's part in one process: decoding, and squashing besides."""
+    """Read the files' bytes; decode them by Pillow; decode and squash them. All in one process."""
     paths = [bench.images[index].path for index in range(bench.n_images)]
     size = network.input_size
 
@@ -112,8 +116,10 @@ def reading(bench: Bench, network: Network) -> list[Variant]:
 
 
 def component_box(map_hw: np.ndarray, width: int, height: int) -> Box:
-    """The box of the largest component of what exceeds 20 % of the maximum, as one writes it
-    with OpenCV's ``connectedComponentsWithStats``. The whole image where there is none."""
+    """Box the largest component above 20 % of the maximum; the whole image if there is none.
+
+    Written as is usual with OpenCV's ``connectedComponentsWithStats``.
+    """
     map_HW = cv2.resize(map_hw, (width, height))
     mask_HW = (map_HW > 0.2 * map_HW.max()).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW, connectivity=8)
@@ -126,10 +132,11 @@ def component_box(map_hw: np.ndarray, width: int, height: int) -> Box:
 def max_box_acc(
     map_hw: np.ndarray, true_boxes_M4: np.ndarray, n_thresholds: int, size: int
 ) -> np.ndarray:
-    """IoU of the box at every threshold, (T,): Choe et al.'s protocol, one after another.
+    """Compute the IoU of the box at each threshold in turn, (T,), by Choe et al.'s protocol.
 
-    As their program goes about it (metrics/max_box_acc.py describes it), with OpenCV's contours.
-    true_boxes_M4: in the image resized to ``size`` squared. A constant map has no box: IoU 0.
+    This does what their program does, with OpenCV's contours (see metrics/max_box_acc.py).
+    true_boxes_M4: in pixels of the image resized to ``size`` x ``size``. A constant map has no box:
+    its IoU is 0.
     """
     map_HW = cv2.resize(map_hw.astype(np.float64), (size, size), interpolation=cv2.INTER_CUBIC)
     map_HW -= map_HW.min()

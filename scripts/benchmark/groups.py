@@ -1,4 +1,4 @@
-"""What is compared with what: the groups of the table."""
+"""Measure the groups of the table, each with what it is compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cam_repro.metrics.max_box_acc import N_THRESHOLDS, SIZE, resized_boxes
 
 
 def compilation(timings: Iterable[Timing]) -> list[str]:
-    """Notes on the turns that are not counted."""
+    """Write notes on how long the first turns took, which compile and are not counted."""
     return [
         f"{timing.variant.name}: the first turn, which compiles, took {timing.first:.0f} s"
         for timing in timings
@@ -27,7 +27,7 @@ def compilation(timings: Iterable[Timing]) -> list[str]:
 
 
 def evaluation(bench: Bench, network: Network, report: Report) -> None:
-    """Bare forward passes, evaluation from files to boxes, and the rivals, all in turns."""
+    """Measure bare forward passes, evaluation from files to boxes, and rivals, in turns."""
     usual, images, few = bench.usual, bench.images, bench.few_images
     own = partial(ours.evaluation, bench, network)
     by_mode = {mode: own(str(mode), mode, images) for mode in bench.modes}
@@ -83,7 +83,7 @@ def evaluation(bench: Bench, network: Network, report: Report) -> None:
 
 
 def training(bench: Bench, network: Network, report: Report) -> None:
-    """Training with images decoded on the fly, against the bare step."""
+    """Measure training with images decoded on the fly, against the bare step."""
     kinds = [(mode, 1) for mode in bench.modes] + [(bench.usual, 2)]
     own = {kind: ours.training(bench, network, *kind) for kind in kinds}
     with contextlib.ExitStack() as compiled:
@@ -110,7 +110,7 @@ def training(bench: Bench, network: Network, report: Report) -> None:
 
 
 def loading(bench: Bench, network: Network, report: Report) -> None:
-    """Reading, decoding and squashing in one process."""
+    """Measure reading, decoding and squashing in one process."""
     read_bytes, decode, squash = floors.reading(bench, network)
     every = [
         read_bytes,
@@ -126,7 +126,7 @@ def loading(bench: Bench, network: Network, report: Report) -> None:
 
 
 def boxes(bench: Bench, network: Network, report: Report) -> None:
-    """Box rules (five classes an image), then MaxBoxAcc (one map an image), each by itself."""
+    """Measure each box rule (five classes an image) and MaxBoxAcc (one map an image)."""
     maps = ours.class_maps(bench, network, min(bench.boxed, bench.n_images))
 
     def find_components() -> None:
@@ -144,7 +144,7 @@ def boxes(bench: Bench, network: Network, report: Report) -> None:
     one_by_one = Variant("MaxBoxAcc one by one", find_contours, len(maps))
     at_once = ours.max_box_acc(maps, N_THRESHOLDS)
     every = [components, *rules, one_by_one, at_once]
-    with freed_memory_kept():  # as in the loop that searches them
+    with freed_memory_kept():  # as in cam-eval's loop
         time_of = alternate(every, bench.rounds, f"{network.name} boxes")
 
     pairs = [(variant, components) for variant in (components, *rules)]
@@ -157,9 +157,9 @@ def boxes(bench: Bench, network: Network, report: Report) -> None:
 
 
 def scoring(bench: Bench, report: Report) -> None:
-    """``cam-score``, and how much of it is start-up."""
+    """Measure ``cam-score``, and how much of its time is start-up."""
     start, whole = ours.scoring(bench, 5), ours.scoring(bench, bench.scored)
-    start.images = whole.images  # start-up is theirs, too
+    start.images = whole.images  # so that start-up, too, is given per image of the whole
     time_of = alternate([start, whole], bench.rounds, "scoring")
     rows = [Row(v.name, time_of[v.name], time_of[start.name]) for v in (start, whole)]
     seconds, start_up = (time_of[v.name].ms * v.images / 1000 for v in (whole, start))

@@ -1,8 +1,9 @@
-"""How everything is timed.
+"""Time everything in the same way.
 
-What is to be compared takes turns in one process: A B C, A B C, .... A number is the median over
-the rounds, a ratio that of two medians, and the spread is shown. The first turn of each is not
-counted: it compiles, starts libraries and brings the files into the system's cache.
+Variants that are compared take turns in one process: A B C, A B C, .... A time is the median over
+the rounds, and a ratio is that of two medians; the fastest and the slowest round are shown too. The
+first turn of each variant is not counted: it compiles, loads libraries and brings the files into
+the system's cache.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import torch
 
 @dataclass
 class Variant:
-    """One of several ways to do the same.
+    """Hold one of several ways to do the same work.
 
-    work: does it once; returns the seconds that count where these are not all that it takes.
-    images: how many that is. batch: how many at a time.
+    work: does the work once; returns the seconds that count, or None if all its time counts.
+    images: how many images this handles. batch: how many of them at a time.
     """
 
     name: str
@@ -34,8 +35,11 @@ class Variant:
 
 @dataclass
 class Timing:
-    """Seconds of the turn that is not counted and of each round; the most memory of the GPU that
-    was in use in any, bytes beside the weights (0 without a GPU)."""
+    """Hold the times of a variant.
+
+    first: seconds of the turn that is not counted. seconds: those of each round. peak: the most GPU
+    memory that a round used in addition to what was in use before it, bytes; 0 without a GPU.
+    """
 
     variant: Variant
     first: float = math.nan
@@ -44,22 +48,22 @@ class Timing:
 
     @property
     def ms(self) -> float:
-        """Milliseconds an image, median over the rounds."""
+        """Give the milliseconds for an image, median over the rounds."""
         return 1000 * statistics.median(self.seconds) / self.variant.images
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Milliseconds an image in the fastest and in the slowest round."""
+        """Give the milliseconds for an image in the fastest and in the slowest round."""
         fastest, slowest = min(self.seconds), max(self.seconds)
         return 1000 * fastest / self.variant.images, 1000 * slowest / self.variant.images
 
 
 def alternate(variants: Sequence[Variant], rounds: int, title: str) -> dict[str, Timing]:
-    """Time the variants in turns; returns the timings by name."""
+    """Time the variants in turns; return their timings by name."""
     timings = {variant.name: Timing(variant) for variant in variants}
     assert len(timings) == len(variants), "two variants of one name"
     gc.collect()
-    gc.freeze()  # what is there by now is not looked through again in every turn
+    gc.freeze()  # later collections skip the objects that exist by now
     for number in range(rounds + 1):
         for timing in timings.values():
             variant = timing.variant
@@ -76,8 +80,8 @@ def alternate(variants: Sequence[Variant], rounds: int, title: str) -> dict[str,
 
 
 def _measure(work: Callable[[], float | None]) -> tuple[float, float, int]:
-    """Seconds that it took, those of them that count, and bytes of the GPU's memory."""
-    gc.collect()  # what one leaves behind is not the next one's business
+    """Do the work; return its seconds, those that count, and the GPU memory it used, bytes."""
+    gc.collect()  # so that this variant need not collect the garbage of the one before
     on_gpu, before = torch.cuda.is_available(), 0
     if on_gpu:
         torch.cuda.synchronize()
@@ -93,6 +97,6 @@ def _measure(work: Callable[[], float | None]) -> tuple[float, float, int]:
 
 
 def _progress(text: str) -> None:
-    """Says on a terminal what is going on, in one line that is written over."""
+    """Show on a terminal what is being measured, in one line that is overwritten."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

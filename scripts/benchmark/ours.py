@@ -1,4 +1,4 @@
-"""cam_repro itself, stage by stage: run as its commands run it."""
+"""Run cam_repro itself, stage by stage, as its commands do."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ ALL_BOXES = (*BOXES_OF_MAPS, "graphcut")
 
 
 def rules(names: Sequence[str]) -> dict[str, BoxRule]:
-    """``box=[NAME,...]``"""
+    """Build the box rules of ``box=[NAME,...]``, by name."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("eval", [f"box=[{','.join(names)}]"])
     return dict(instantiate(composed.box))
 
 
 def compute_of(bench: Bench, mode: Mode) -> Compute:
-    """The device, used as the mode says."""
+    """Make the ``Compute`` for a mode."""
     return Compute(bench.device, mode.precision, compile=mode.compile)
 
 
 def view(network: Network, ten_crops: bool = False) -> View:
-    """``view=squash`` or ``view=ten``"""
+    """Make the view: ``view=squash``, or ``view=ten`` with ``ten_crops``."""
     return (Ten if ten_crops else Squash)(network.input_size, network.config["resize_size"])
 
 
 @dataclass
 class Evaluation:
-    """What ``cam-eval`` does with the images, and the IoU of its guesses with the true boxes.
+    """Do what ``cam-eval`` does, and compute the IoU of its guesses with the true boxes.
 
-    found: by the first of ``boxes``, in the last call.
+    found: what the first of ``boxes`` found in the last call.
     """
 
     bench: Bench
@@ -95,20 +95,20 @@ def evaluation(
     boxes: Sequence[str] = DEFAULT_BOXES,
     ten_crops: bool = False,
 ) -> Variant:
-    """what: the end of its name."""
+    """Make the variant for ``cam-eval``. what: the end of the variant's name."""
     run = Evaluation(bench, network, mode, images, view(network, ten_crops), boxes)
     return Variant(f"cam_repro {what}", run, len(images), bench.batch)
 
 
 def found_by(variant: Variant) -> Found:
-    """What an evaluation, or a rival's, found in its last turn."""
+    """Give what a variant, cam_repro's or a rival's, found in its last turn."""
     found = getattr(variant.work, "found", None)
     assert isinstance(found, Found), f"{variant.name} has not run"
     return found
 
 
 def packed(bench: Bench, size: int) -> ImageSet:
-    """The same images packed by ``cam-data pack size=SIZE``."""
+    """Pack the same images as ``cam-data pack size=SIZE`` does, and open the packed set."""
     images, folder = bench.images, bench.folder / f"packed-{size}"
     if not folder.exists():
         pack(
@@ -122,7 +122,7 @@ def packed(bench: Bench, size: int) -> ImageSet:
 
 
 def reading(name: str, images: ImageSet, network: Network) -> Variant:
-    """What a process that loads images does: read, decode, squash."""
+    """Make the variant for what a process that loads images does: read, decode, squash."""
     squash = view(network)
 
     def run() -> None:
@@ -133,9 +133,10 @@ def reading(name: str, images: ImageSet, network: Network) -> Variant:
 
 
 def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
-    """``cam-train``'s loop on images that are decoded on the fly.
+    """Make the variant for ``cam-train``'s loop, with images decoded on the fly.
 
-    What counts is from the start of one step to the start of the step ``train_steps`` later.
+    The time that counts is from the start of one step to the start of the step ``train_steps``
+    later.
     """
     n_iterations = bench.train_skip + bench.train_steps + 1
     model = copy.deepcopy(network.model).requires_grad_(True)
@@ -179,7 +180,7 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """The maps of an image's best classes, and its pixels, uint8 RGB."""
+    """Hold the maps of an image's best classes, and its pixels, uint8 RGB."""
 
     sample: Sample
     classes: list[int]
@@ -188,12 +189,12 @@ class ImageMaps:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Give width and height."""
         return self.image_HW3.shape[1], self.image_HW3.shape[0]
 
 
 def class_maps(bench: Bench, network: Network, count: int) -> list[ImageMaps]:
-    """Maps of the first images, in fp32."""
+    """Compute the maps of the first ``count`` images, in fp32."""
     model, squash = copy.deepcopy(network.model).to(bench.device), view(network)
     found = []
     for index in range(count):
@@ -209,7 +210,7 @@ def class_maps(bench: Bench, network: Network, count: int) -> list[ImageMaps]:
 
 
 def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
-    """One box rule by itself."""
+    """Make the variant for one box rule."""
     rule = rules([name])[name]
 
     def run() -> None:
@@ -220,7 +221,7 @@ def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
 
 
 def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
-    """The best class's map of each image, at all thresholds."""
+    """Make the variant for MaxBoxAcc: the best class's map of each image, at all thresholds."""
 
     def run() -> None:
         accumulator = MaxBoxAccAccumulator(n_thresholds=n_thresholds)
@@ -231,7 +232,10 @@ def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
 
 
 def scoring(bench: Bench, count: int) -> Variant:
-    """``cam-score`` in a process of its own on ``count`` images, five guesses each, made up."""
+    """Make the variant for ``cam-score`` in its own process, on random guesses.
+
+    count: number of images; each has five guesses.
+    """
     rng = np.random.default_rng(0)
     corners_N622 = rng.integers(0, 500, (count, 6, 2, 2))
     boxes_N64 = np.concatenate([corners_N622.min(2), corners_N622.max(2)], axis=2)

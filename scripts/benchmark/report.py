@@ -1,4 +1,4 @@
-"""What is written down: the printed table, the CSV, and the facts that the numbers depend on."""
+"""Print the table; write the CSV and the facts that the numbers depend on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cam_repro.runs.provenance import provenance
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
 LIBRARIES = ("torchcam", "grad-cam", "scipy")
-"""Besides those of every manifest."""
+"""Libraries whose versions are noted in addition to those of every manifest."""
 
 COLUMNS = (
     "group",
@@ -46,18 +46,22 @@ COLUMNS = (
     "same_boxes",
     "note",
 )
-"""Of the CSV. ratio: ms_per_image over that of ``against``, a variant of the same network; spread:
-fastest and slowest round, ms per image; images: in a round; first_s: seconds of the turn that is
-not counted; same_boxes: share of the guesses that are those of cam_repro in fp32."""
+"""Columns of the CSV.
+
+ratio: ms_per_image divided by that of ``against``, a variant of the same network. spread: fastest
+and slowest round, ms per image. images: images of a round. first_s: seconds of the first turn,
+which is not counted. same_boxes: share of the guesses that are equal to cam_repro's in fp32.
+"""
 
 HEADER = f"{'':<32} {'batch':>5} {'ms/image':>9} {'fastest-slowest':>17} {'ratio':>7}  against"
 
 
 @dataclass
 class Row:
-    """A line of the table: a variant, or one that could not be run (``timing`` None, see ``note``).
+    """Hold a line of the table: a variant and what it is compared with.
 
-    against: what it is compared with; times: how often that has to be done for one image here.
+    timing: None if the variant could not be run; then ``note`` says why. against: what it is
+    compared with. times: how often that has to be done for one image here (ten for ten crops).
     """
 
     variant: str
@@ -69,23 +73,25 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
+        """Give the time divided by that of ``against``; None if one is not known."""
         if self.timing is None or self.against is None:
             return None
         return self.timing.ms / (self.times * self.against.ms)
 
     @property
     def per_second(self) -> float:
-        """Images a second."""
+        """Give images per second."""
         return math.nan if self.timing is None else 1000 / self.timing.ms
 
     @property
     def against_name(self) -> str:
+        """Name what the variant is compared with."""
         if self.against is None:
             return ""
         return (f"{self.times} x " if self.times > 1 else "") + self.against.variant.name
 
     def cells(self) -> dict[str, object]:
-        """Those of the CSV that are known."""
+        """Give the cells of the CSV that are known, by column."""
         cells: dict[str, object] = {
             "variant": self.variant,
             "against": self.against_name,
@@ -109,7 +115,7 @@ class Row:
         return cells
 
     def line(self) -> str:
-        """The line of the printed table, at most 100 characters."""
+        """Write the line of the printed table, at most 100 characters."""
         if self.timing is None:
             return f"{self.variant:<32} {self.note}"
         fastest, slowest = self.timing.spread
@@ -121,7 +127,7 @@ class Row:
 
 
 class Report:
-    """Prints a group of rows as soon as it is measured, and keeps the CSV up to date."""
+    """Print each group of rows as soon as it is measured, and keep the CSV up to date."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,7 +136,10 @@ class Report:
     def add(
         self, group: str, network: str, title: str, rows: Sequence[Row], notes: Sequence[str] = ()
     ) -> None:
-        """group, network: for the CSV. title, notes: printed above and below the rows."""
+        """Add a group of rows.
+
+        group, network: for the CSV. title, notes: printed above and below the rows.
+        """
         print(f"\n{network}{': ' if network else ''}{title}\n{HEADER}")
         for row in rows:
             print(row.line())
@@ -147,12 +156,12 @@ class Report:
 
 
 def print_wrapped(text: str) -> None:
-    """In lines of at most 100 characters."""
+    """Print text in lines of at most 100 characters."""
     print(textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
-    """Whole or not at all."""
+    """Write a CSV; an interrupted write leaves no file."""
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -160,7 +169,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, objec
 
 
 def about(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Collect what the numbers depend on: versions, hardware, data set, options."""
     facts = asdict(provenance())
     for library in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
@@ -191,7 +200,7 @@ def about(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def say(facts: dict[str, Any]) -> None:
-    """``about`` in a few lines."""
+    """Print the facts of ``about`` in a few lines."""
     hardware, data = facts["hardware"], facts["data"]
     print_wrapped(f"{facts['command']}; git {facts['git']}")
     print_wrapped(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
@@ -206,7 +215,7 @@ def say(facts: dict[str, Any]) -> None:
 
 
 def default_path(facts: dict[str, Any], kind: str) -> Path:
-    """``results/benchmarks/<data>-<hardware>[-<kind>].csv``"""
+    """Name the CSV: ``results/benchmarks/<data>-<hardware>[-<kind>].csv``."""
     hardware = facts["hardware"]
     name = hardware["gpu"] or f"{hardware['processor']} {hardware['cores']} cores"
     words = [facts["data"]["name"], *name.lower().split(), *kind.split()]

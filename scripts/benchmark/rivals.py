@@ -1,9 +1,10 @@
-"""Other ways to the same boxes: torch-cam, pytorch-grad-cam and the one-image recipe.
+"""Find the same boxes in other ways: by torch-cam, pytorch-grad-cam and the one-image recipe.
 
-Each is used as its documentation says and as well as somebody who knows it would: batches, workers
-that load, no gradients where none are needed. All do what cam_repro does here: read the files, find
-the five best classes of each image, box the maps of all five, and compare with the true boxes.
-(cam_repro does a little more: the boxes of a second rule, and those of the true class.)
+Each is used as its documentation says, and in the fastest way that an expert would choose: in
+batches, with processes that load images, without gradients that are not needed. All do what
+cam_repro does here: read the files, find the five best classes of each image, box the maps of all
+five, and compare the boxes with the true ones. (cam_repro does a little more: it also boxes by a
+second box rule, and boxes the true class.)
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torchvision import models, transforms
 from cam_repro.data.image_set import ImageSet
 
 BATCHES = (8, 32)
-"""Of torch-cam; the better one is what cam_repro is compared with."""
+"""Batch sizes of torch-cam; cam_repro is compared with the faster one."""
 
 LAYERS = {
     "resnet18": "layer4",
@@ -36,18 +37,18 @@ LAYERS = {
     "googlenet_gap": "cam_conv",
     "alexnet_gap": "cam_conv",
 }
-"""The module that makes the last maps, by network: who uses those packages has to know it."""
+"""The module that makes the last maps, by network; users of those packages have to name it."""
 
 PACKAGES = {"torch-cam": "torchcam", "pytorch-grad-cam": "pytorch_grad_cam"}
-"""Module of each."""
+"""The module to import, by package."""
 
 
 Maps = Iterator[tuple[np.ndarray, np.ndarray]]
-"""Of each batch the best classes, (N, R), and their maps, (N, R, h, w)."""
+"""For each batch the best classes, (N, R), and their maps, (N, R, h, w)."""
 
 
 def missing() -> dict[str, str]:
-    """The packages that cannot be imported, and why."""
+    """List the packages that cannot be imported, and why."""
     reasons = {}
     for package, module in PACKAGES.items():
         try:
@@ -60,8 +61,11 @@ def missing() -> dict[str, str]:
 
 @dataclass
 class Ingredients:
-    """model: for torchvision's networks theirs, with the same weights. layer: makes A; class_layer:
-    the linear one. Both by name."""
+    """Hold what users of those packages need.
+
+    model: torchvision's own network if it has this one, with the same weights. layer: name of the
+    module that makes A. class_layer: name of the linear layer.
+    """
 
     model: nn.Module
     layer: str
@@ -70,7 +74,7 @@ class Ingredients:
 
 
 def ingredients(bench: Bench, network: Network) -> Ingredients:
-    """What users of those packages have in hand."""
+    """Prepare what users of those packages need."""
     own = network.model
     model: nn.Module = copy.deepcopy(own)
     if network.name in ("resnet18", "resnet50") and network.config["width"] == 1:
@@ -93,7 +97,7 @@ def ingredients(bench: Bench, network: Network) -> Ingredients:
 
 
 class PilImages(Dataset):
-    """(normalised tensor, width, height) of each file."""
+    """Read image files as (normalised tensor, width, height)."""
 
     def __init__(self, paths: Sequence[Path], transform: transforms.Compose) -> None:
         self.paths = paths
@@ -109,9 +113,10 @@ class PilImages(Dataset):
 
 @dataclass
 class Rival:
-    """A way through the images; ``found`` is what the last call found.
+    """Find the boxes of all images in another way than cam_repro.
 
-    of_batches: takes batches of normalised images on the device and yields the maps of each.
+    of_batches: takes batches of normalised images on the device, and yields the classes and maps of
+    each. found: what the last call found.
     """
 
     bench: Bench
@@ -149,10 +154,10 @@ class Rival:
 
 
 def torch_cam(bench: Bench, network: Network, images: ImageSet, batch: int) -> Rival:
-    """torch-cam's ``CAM``: one forward pass, then one call for each of the five ranks.
+    """Use torch-cam's ``CAM``: one forward pass, then one call for each of the five best classes.
 
-    ``normalized=False`` leaves the maps as equation 2 has them, for the paper's 20 % of the
-    maximum; it saves a little time, too.
+    ``normalized=False`` gives the maps of equation 2, which the paper's threshold of 20 % of the
+    maximum needs; it saves a little time, too.
     """
     from torchcam.methods import CAM
 
@@ -173,12 +178,12 @@ def torch_cam(bench: Bench, network: Network, images: ImageSet, batch: int) -> R
 
 
 def grad_cam(bench: Bench, network: Network, images: ImageSet, batch: int, frozen: bool) -> Rival:
-    """pytorch-grad-cam's ``GradCAM``, which is CAM rectified on these networks.
+    """Use pytorch-grad-cam's ``GradCAM``, which on these networks is CAM after a ReLU.
 
-    Its maps come at the input's size, brought to 0..1. Each of the five calls is a forward and a
-    backward pass; the first finds the best classes. frozen: weights before the layer ask for no
-    gradient, so that the backward pass ends at it. The documentation does not say so, but it is
-    quicker.
+    Its maps have the size of the input and are scaled to 0..1. Each of the five calls is a forward
+    and a backward pass; the first also finds the best classes. frozen: no gradients are computed
+    for weights before the layer, so that the backward pass ends there. This is faster, though the
+    documentation does not mention it.
     """
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -202,8 +207,11 @@ def grad_cam(bench: Bench, network: Network, images: ImageSet, batch: int, froze
 
 
 def one_image(bench: Bench, network: Network, images: ImageSet) -> Rival:
-    """The recipe that most people start from, the authors' pytorch_CAM.py among them: one image at
-    a time, a forward hook that keeps the last maps, numpy for equation 2."""
+    """Use the recipe of the authors' pytorch_CAM.py, from which most people start.
+
+    It takes one image at a time, keeps the last maps by a forward hook, and computes equation 2 by
+    numpy.
+    """
     own = ingredients(bench, network)
     weights_CK = own.model.get_parameter(f"{own.class_layer}.weight").detach().cpu().numpy()
 
@@ -227,9 +235,9 @@ def one_image(bench: Bench, network: Network, images: ImageSet) -> Rival:
 
 
 def variants(bench: Bench, network: Network) -> list[Variant]:
-    """All that are installed; none for a network that is not in ``LAYERS``.
+    """Make the variants of all packages that are installed; none for a network not in ``LAYERS``.
 
-    pytorch-grad-cam takes so long that it gets a few of the images only.
+    pytorch-grad-cam is so slow that it gets only ``few_images``.
     """
     if network.name not in LAYERS:
         return []

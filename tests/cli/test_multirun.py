@@ -145,7 +145,7 @@ def test_ctrl_c_ends_the_whole_sweep(command, words, monkeypatch, tmp_path):
     done = command("train", "-m", "model=alexnet_gap,nin", *words)
     assert done.status == 1
     assert len(done.errors) == 1
-    assert done.errors[0].startswith("error: stopped; started again")
+    assert done.errors[0].startswith("error: stopped; run it again")
     assert "#1 :" not in done.err
 
 

@@ -303,7 +303,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ),
         (
             [*FILES, "split=train"],
-            "split is of a data set: leave it out, or give data= in place of ground_truth",
+            "split needs a data set: leave it out, or give data= in place of ground_truth",
         ),
         (["submision=x"], "there is no setting 'submision': --help lists them"),
         (["+extra=1", *FILES], "extra: Key 'extra' not in 'ScoreSettings'"),

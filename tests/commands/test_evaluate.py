@@ -214,7 +214,7 @@ def test_maps_that_are_no_runs_are_left_alone(trained, evaluate, tmp_path):
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     words = ["model=alexnet_gap", "contact_sheet=0", f"output={tmp_path / 'out'}"]
-    with pytest.raises(UserError, match="maps: is there already, but is no run's"):
+    with pytest.raises(UserError, match="maps: exists already, but belongs to no run"):
         evaluate(*words, "save_maps=true")
     evaluate(*words)
     assert mine.read_text() == "mine"

@@ -135,7 +135,7 @@ def test_vgg_gap_in_torchvisions_form_says_what_the_authors_file_wants(tmp_path)
 
 def test_networks_that_caffe_lacks_say_so(tmp_path):
     path = write(tmp_path / "w.caffemodel", layers_of(build("vgg", variant="caffe")))
-    with pytest.raises(UserError, match=r"w\.caffemodel: resnet18 is no network"):
+    with pytest.raises(UserError, match=r"w\.caffemodel: there are no Caffe weights for resnet18"):
         load_weights(build("resnet18"), path, name="resnet18")
 
 
