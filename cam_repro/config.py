@@ -138,12 +138,9 @@ def boxes_of(words: Sequence[str]) -> list[str]:
 
 
 def _words_of_boxes(words: Sequence[str]) -> list[str]:
-    """Insert Hydra's words for the box rules before the first setting, after leading flags."""
+    """Put Hydra's words for the box rules in place of ``box=``, at the start."""
     rules = [f"+box@box.{name}={name}" for name in boxes_of(words)]
-    rest = [word for word in words if not word.startswith("box=")]
-    settings = [i for i, word in enumerate(rest) if "=" in word and not word.startswith("-")]
-    at = settings[0] if settings else len(rest)
-    return [*rest[:at], *rules, *rest[at:]]
+    return [*rules, *(word for word in words if not word.startswith("box="))]
 
 
 def compose(command: str, words: Sequence[str]) -> DictConfig:

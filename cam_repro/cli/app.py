@@ -9,7 +9,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import hydra
@@ -20,8 +19,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.cli.messages import LEFT, STOPPED, TRACEBACK_VARIABLE, fail, one_line
-from cam_repro.cli.sweeps import SWEEP, run_job, sweep_words
-from cam_repro.cli.words import renamed
+from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
+from cam_repro.cli.words import config_folders, part_words, renamed
 from cam_repro.config import choices, config_dir, hydra_words
 from cam_repro.errors import UserError
 
@@ -70,16 +69,6 @@ def _stored(*names: str) -> Iterator[None]:
             del store.repo[f"{name}.yaml"]
 
 
-def _config_folders(words: Sequence[str]) -> list[Path]:
-    """List the folders of YAML files: ``configs/``, and the user's own from ``--config-dir``."""
-    folders = [config_dir()]
-    for word, following in pairwise([*words, ""]):
-        flag, equals, folder = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            folders.append(Path(folder if equals else following))
-    return folders
-
-
 def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
     """List for ``--help`` the choices of each group of a command's settings."""
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
@@ -115,7 +104,7 @@ def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
     words, notes = renamed(config_name, words)
     for note in notes:
         log.warning("%s", note)
-    folders = _config_folders(words)
+    folders = config_folders(words)
     OmegaConf.register_new_resolver(  # base.yaml's help asks for them
         "choices", lambda: _choices_text(config_name, folders) if groups else "", replace=True
     )
@@ -180,11 +169,10 @@ def command(
             typed[:] = sys.argv
             # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
             with _full_error(True), _errors_in_one_line(traceback_wanted), stored:
-                words = _understood(config_name, typed[1:], groups)
-                if not SWEEP.isdisjoint(words):
-                    flags[:], settings = sweep_words(words)
-                    words = [*flags, *settings]
-                sys.argv = [typed[0], *words]
+                settings, flags[:] = part_words(_understood(config_name, typed[1:], groups))
+                if not SWEEP.isdisjoint(flags):
+                    settings = sweep_settings(settings)
+                sys.argv = [typed[0], *settings, *flags]
                 try:
                     with _quick_help():
                         hydra_main()

@@ -12,7 +12,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
@@ -36,16 +36,15 @@ FOLDERS = {"model", "model.variant", "data", "split", "saliency", "view"}
 """Settings that are part of the names of folders of results."""
 
 
-def sweep_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Split a sweep's command line into flags and settings, and adapt the settings for Hydra.
+def sweep_settings(settings: Sequence[str]) -> list[str]:
+    """Adapt the settings of a sweep's command line for Hydra.
 
     Before Hydra makes the jobs of ``-m model=a,b model.width=0.5``, it composes a configuration
     without the swept settings. This has no model, so Hydra would refuse ``model.width``. Written as
     a choice of one value, ``model.width=choice(0.5)``, the width counts as swept too, and is only
     set in the jobs.
     """
-    settings = [w for w in words if ("=" in w and not w.startswith("-")) or w.startswith("~")]
-    flags = [word for word in words if word not in settings]
+    settings = list(settings)
     parser = OverridesParser.create()
     swept: list[str] = []
     with contextlib.suppress(HydraException):  # Hydra reports it later
@@ -60,7 +59,7 @@ def sweep_words(words: list[str]) -> tuple[list[str], list[str]]:
                 choice = f"{key}=choice({value})"
                 parser.parse_override(choice)
                 settings[index] = choice
-    return flags, settings
+    return settings
 
 
 def _refuse_one_folder(settings: list[str], swept: list[str]) -> None:

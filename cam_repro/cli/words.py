@@ -1,12 +1,14 @@
-"""Translate settings of earlier versions, which the commands still accept."""
+"""Part a command line into settings and flags; translate settings of earlier versions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 
-from cam_repro.config import boxes_of
+from cam_repro.config import boxes_of, config_dir
 
 Keys = dict[str, tuple[str, ...]]
 """For each old key the new ones: several if several box rules shared the old key."""
@@ -47,6 +49,32 @@ VALUES: dict[tuple[str, str], dict[str, str]] = {
     ("reproduce", "experiment"): {"paper_text": "paper", "paper_code": "authors"},
 }
 """The values that changed, by command and new key: new by old, also within a list."""
+
+
+FOLDER_FLAGS = ("--config-dir", "-cd")
+
+
+def part_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part a command line into its settings and everything else, which is flags.
+
+    Hydra takes the settings together, with all flags before or after; a user mixes them.
+    """
+    settings: list[str] = []
+    flags: list[str] = []
+    for before, word in pairwise(["", *words]):
+        is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
+        (settings if is_setting and before not in FOLDER_FLAGS else flags).append(word)
+    return settings, flags
+
+
+def config_folders(words: Sequence[str]) -> list[Path]:
+    """List the folders of YAML files: ``configs/``, and the user's own from ``--config-dir``."""
+    folders = [config_dir()]
+    for word, following in pairwise([*words, ""]):
+        flag, equals, folder = word.partition("=")
+        if flag in FOLDER_FLAGS:
+            folders.append(Path(folder if equals else following))
+    return folders
 
 
 def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,13 +1,50 @@
 """Words of the command line: box rules side by side, the user's own files, and old words."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cam_repro.cli.words import KEYS, renamed
-from cam_repro.config import boxes_of, hydra_words, typed_words
+from cam_repro.cli.words import KEYS, config_folders, part_words, renamed
+from cam_repro.config import boxes_of, config_dir, hydra_words, typed_words
+
+# --- settings and flags
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "flags"),
+    [
+        ([], [], []),
+        (["a=1", "-m", "b=2"], ["a=1", "b=2"], ["-m"]),
+        (["a=1", "--config-dir", "mine", "~b"], ["a=1", "~b"], ["--config-dir", "mine"]),
+        (["-cd", "mine=2", "+a=-1"], ["+a=-1"], ["-cd", "mine=2"]),
+        (["--config-dir=mine", "stray", "a=b=c"], ["a=b=c"], ["--config-dir=mine", "stray"]),
+    ],
+)
+def test_settings_are_parted_from_flags(words, settings, flags):
+    assert part_words(words) == (settings, flags)
+
+
+def test_folders_of_settings():
+    words = ["a=1", "--config-dir", "b=c", "-cd=d", "--cfg", "job"]
+    assert config_folders(words) == [config_dir(), Path("b=c"), Path("d")]
+    assert config_folders(["--config-dir"]) == [config_dir(), Path()]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_flags_may_stand_anywhere(command, tmp_path, place):
+    folder = tmp_path / "mine" / "data"
+    folder.mkdir(parents=True)
+    text = (config_dir() / "data" / "demo.yaml").read_text()
+    (folder / "small.yaml").write_text(text.replace("n_val: 500", "n_val: 7"))
+    words = ["data=small", "split=val"]
+    words[place:place] = ["--config-dir", str(folder.parent)]
+    done = command("eval", *words, "--cfg", "job")
+    assert done.status == 0, done.err
+    assert "n_val: 7" in done.out
+
 
 # --- box rules side by side
 
@@ -21,9 +58,9 @@ from cam_repro.config import boxes_of, hydra_words, typed_words
         (["box=dt_box", "box=center"], ["+box@box.center=center"]),
         (
             ["--config-dir", "mine", "model=nin", "box=center", "seed=1"],
-            ["--config-dir", "mine", "+box@box.center=center", "model=nin", "seed=1"],
+            ["+box@box.center=center", "--config-dir", "mine", "model=nin", "seed=1"],
         ),
-        (["--help", "box=center"], ["--help", "+box@box.center=center"]),
+        (["--help", "box=center"], ["+box@box.center=center", "--help"]),
     ],
 )
 def test_box_rules_stand_side_by_side(words, expected):
