@@ -44,7 +44,7 @@ from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = {False: 16, True: 64}
-"""Default number of crops in a batch, on a CPU (False), where it fits the cache, and on a GPU."""
+"""Default number of crops in a batch, by whether a GPU computes. 16 fit a CPU's cache."""
 
 BATCHES_WAITING = 3
 """How many batches of maps may wait for a free thread to search boxes; this limits memory."""

@@ -164,8 +164,8 @@ def _tell_torch_of_srun() -> None:
     """Set the variables that torch reads, in a task of srun.
 
     MASTER_ADDR and MASTER_PORT are kept if they are set. Otherwise they become the step's first
-    machine, and a port that all tasks compute alike from the number of the step. It lies from
-    15,000 to 29,999, below the ports that systems assign to programs.
+    machine, and a port from 15,000 to 29,999, below those that systems assign. All tasks compute
+    the same port, from the numbers of job and step.
     """
     env = os.environ
     job = f"{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}"

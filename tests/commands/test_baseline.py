@@ -161,7 +161,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["box=threshold"], r"box=threshold needs maps, .*: box=\[whole_image,center\]"),
+        (["box=threshold"], r"box=threshold needs maps, .*: use box=\[whole_image,center\]"),
         (["box=[whole_image,graphcut]"], "box=graphcut needs maps"),
         (["saliency=cam"], "model=none makes no maps: leave saliency and save_maps out"),
         (["save_maps=true"], "model=none makes no maps: leave saliency and save_maps out"),
