@@ -128,7 +128,7 @@ class TrainingOrder:
 
     Each epoch is shuffled, then cut into batches; each batch is divided among the processes. So
     the images of an iteration are the same for any number of processes. Images left over at the
-    end of an epoch, too few for a batch, are left out.
+    end of an epoch, too few for a batch, are left out; a set smaller than a batch is one batch.
 
     rank, world: number of this process, and number of all processes.
     """
@@ -228,7 +228,7 @@ class ViewImages(Dataset):
     keep_pixels: give the pixels of the whole image too (``SeenImage.pixels_HW3``).
     """
 
-    def __init__(self, images: ImageSet, view: View, keep_pixels: bool) -> None:
+    def __init__(self, images: ImageSet, view: View, keep_pixels: bool = False) -> None:
         self.images = images
         self.view = view
         self.keep_pixels = keep_pixels
@@ -278,15 +278,13 @@ def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -
 
 
 def view_loader(
-    images: ImageSet,
-    view: View,
+    images: ViewImages,
     *,
     batch_size: int,
     workers: int,
     pin: bool,
     rank: int = 0,
     world: int = 1,
-    keep_pixels: bool = False,
 ) -> DataLoader:
     """Make a loader that gives each image of this process exactly once, in order.
 
@@ -294,13 +292,13 @@ def view_loader(
     single process would compute.
 
     batch_size: crops in a batch; a batch has at least one image. pin: use pinned memory. rank,
-    world: number of this process, and number of all processes. keep_pixels: as of ``ViewImages``.
+    world: number of this process, and number of all processes.
     """
-    n = max(1, batch_size // view.n_crops)
+    n = max(1, batch_size // images.view.n_crops)
     every = list(range(len(images)))
     batches = [every[start : start + n] for start in range(0, len(every), n)]
     return DataLoader(
-        ViewImages(images, view, keep_pixels),
+        images,
         batch_sampler=batches[rank::world],
         num_workers=workers,
         collate_fn=collate_views,

@@ -28,6 +28,7 @@ from cam_repro.data.loading import (
     LabelledBatch,
     SeenImage,
     ViewBatch,
+    ViewImages,
     view_loader,
 )
 from cam_repro.data.settings import LoaderSettings
@@ -149,15 +150,14 @@ def _loader(
     this_pass: Pass, images: ImageSet, loading: LoaderSettings, compute: Compute
 ) -> DataLoader:
     """Make the loader for this process's share of the batches."""
+    needs_pixels = any(rule.needs_image for rule in this_pass.rules.values())
     return view_loader(
-        images,
-        this_pass.view,
+        ViewImages(images, this_pass.view, keep_pixels=needs_pixels),
         batch_size=this_pass.batch_size or BATCH_SIZE[compute.on_gpu],
         workers=compute.loader_workers(loading.workers),
         pin=compute.on_gpu,
         rank=compute.processes.rank,
         world=compute.processes.world,
-        keep_pixels=any(rule.needs_image for rule in this_pass.rules.values()),
     )
 
 

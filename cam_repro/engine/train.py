@@ -96,40 +96,40 @@ def train(
     never stopped. The batch size is that of all processes together.
     Raises KeyboardInterrupt if a signal asks to stop (``StopRequest``), after writing a checkpoint.
     """
-    run = Run(settings, network, data, compute, folder)
-    run.start(earlier)
+    training = Training(settings, network, data, compute, folder)
+    training.start(earlier)
     policy = ErrorPolicy(data.loading.on_error)
-    train_batches, val_batches = _batches(run, policy)
+    train_batches, val_batches = _batches(training, policy)
     started = time.perf_counter()
-    run.begin_epoch()
+    training.begin_epoch()
     network.train()
     with (
         StopRequest().listening() as stop,
         freed_memory_kept(),
         compute.exact_fp32(),
         compute.compiled(network, gradients=True),
-        run.progress_bar() as bar,
+        training.progress_bar() as bar,
     ):
         for batch in train_batches:
             policy.handle(batch.unreadable)
-            run.step(batch)
-            bar.update(run.length.batch_size)
-            if run.done % CHECK_EVERY == 0:
-                bar.set_postfix_str(f"loss {run.mean_loss():.3f}", refresh=False)
+            training.step(batch)
+            bar.update(training.length.batch_size)
+            if training.done % CHECK_EVERY == 0:
+                bar.set_postfix_str(f"loss {training.mean_loss():.3f}", refresh=False)
             # All processes must stop at the same iteration, or some would wait for ever.
             stopping = compute.processes.any(stop.made)
-            if run.is_at_end_of_epoch:
-                error = run.end_epoch(val_batches, policy)
+            if training.is_at_end_of_epoch:
+                error = training.end_epoch(val_batches, policy)
                 bar.set_postfix_str(f"val top-1 error {error:.1f} %")
-            elif run.done % settings.checkpoint_every == 0 or stopping:
-                run.save(LAST)
-            if stopping and not run.is_over:
+            elif training.done % settings.checkpoint_every == 0 or stopping:
+                training.save(LAST)
+            if stopping and not training.is_over:
                 compute.processes.wait()  # for the checkpoint, before any process ends
                 raise KeyboardInterrupt
     return Trained(
-        iterations=run.length.iterations,
-        epochs=run.length.iterations / run.length.per_epoch,
-        records=run.progress.records,
+        iterations=training.length.iterations,
+        epochs=training.length.iterations / training.length.per_epoch,
+        records=training.progress.records,
         skipped=policy.skipped,
         seconds=time.perf_counter() - started,
     )
@@ -170,7 +170,7 @@ class Length:
         return cls(batch_size, per_epoch, iterations)
 
 
-class Run:
+class Training:
     """Hold a network in training, with all that the steps of the loop share."""
 
     def __init__(
@@ -355,9 +355,9 @@ class Run:
         )
 
 
-def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
+def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
     """Make loaders for this process's share of the training and of the validation images."""
-    settings, loading, compute = run.settings, run.data.loading, run.compute
+    settings, loading, compute = training.settings, training.data.loading, training.compute
     sizes = {key: settings.model[key] for key in ("input_size", "resize_size")}
     of_augment = {key: value for key, value in settings.augment.items() if key != "name"}
     augmentation: Augmentation = instantiate(of_augment, **sizes)
@@ -368,16 +368,18 @@ def _batches(run: Run, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
         "pin_memory": compute.on_gpu,
     }
     order = TrainingOrder(
-        n_images=len(run.data.train_set),
-        batch_size=run.length.batch_size,
-        iterations=run.length.iterations,
+        n_images=len(training.data.train_set),
+        batch_size=training.length.batch_size,
+        iterations=training.length.iterations,
         seed=settings.seed,
-        start=run.done,
+        start=training.done,
         rank=compute.processes.rank,
         world=compute.processes.world,
     )
-    train_images = TrainImages(run.data.train_set, augmentation, settings.seed, loading.preload)
-    val_images = ValidationImages(run.data.val_set, view, loading.preload)
+    train_images = TrainImages(
+        training.data.train_set, augmentation, settings.seed, loading.preload
+    )
+    val_images = ValidationImages(training.data.val_set, view, loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(compute.processes.rank, len(val_images), compute.processes.world)
     return (

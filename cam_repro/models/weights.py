@@ -268,7 +268,17 @@ def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> 
 
 
 def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadReport) -> None:
-    """Refuse a file without a normalisation for a Caffe variant: it may be for torchvision's."""
+    """Refuse a file whose normalisation does not fit, or is missing for a Caffe variant.
+
+    A file without one may be for torchvision's variant.
+    """
+    for key in NORMALISATION:
+        own = network.get_buffer(key)
+        if key in state and state[key].numel() != own.numel():
+            raise UserError(
+                f"weights {report.source}: {key} is {_written(tuple(state[key].shape))}, not"
+                f" {_written(tuple(own.shape))}, one number for each colour"
+            )
     if network.variant.is_caffe and not all(key in state for key in NORMALISATION):
         raise UserError(
             f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"
@@ -326,8 +336,8 @@ def _set_normalisation(network: CamNetwork, state: State) -> None:
     known = {"pixel_mean": network.file_pixel_mean, "pixel_std": network.file_pixel_std}
     for key in NORMALISATION:
         buffer = network.get_buffer(key)
-        value = state[key] if key in state else torch.tensor(known[key]).view_as(buffer)
-        buffer.copy_(value)
+        value = state[key] if key in state else torch.tensor(known[key])
+        buffer.copy_(value.reshape(buffer.shape))
 
 
 def _log_report(report: LoadReport) -> None:

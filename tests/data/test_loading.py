@@ -21,6 +21,7 @@ from cam_repro.data.loading import (
     TrainImages,
     TrainingOrder,
     ValidationImages,
+    ViewImages,
     collate_labelled,
     view_loader,
 )
@@ -288,7 +289,12 @@ def test_view_loader_deals_whole_batches_to_the_processes(images, view, batch_si
     n = max(1, batch_size // view.n_crops)
     for rank in (0, 1):
         loader = view_loader(
-            images, view, batch_size=batch_size, workers=0, pin=False, rank=rank, world=2
+            ViewImages(images, view),
+            batch_size=batch_size,
+            workers=0,
+            pin=False,
+            rank=rank,
+            world=2,
         )
         batches = list(loader)
         share = shares[rank]
@@ -305,15 +311,15 @@ def test_view_loader_deals_whole_batches_to_the_processes(images, view, batch_si
 
 def test_view_loader_gives_each_images_own_size(images):
     Image.new("RGB", (50, 7)).save(images[1].path)
-    (batch,) = view_loader(images, Squash(8, 8), batch_size=12, workers=0, pin=False)
+    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), batch_size=12, workers=0, pin=False)
     assert [image.size for image in batch.seen] == [(32, 24), (50, 7)] + [(32, 24)] * 10
 
 
 def test_view_loader_hands_on_the_pixels_where_they_are_asked_for(images):
     Image.fromarray(noise(7, 50)).save(images[1].path)
     options = {"batch_size": 12, "workers": 0, "pin": False}
-    (batch,) = view_loader(images, Squash(8, 8), keep_pixels=True, **options)
-    (without,) = view_loader(images, Squash(8, 8), **options)
+    (batch,) = view_loader(ViewImages(images, Squash(8, 8), keep_pixels=True), **options)
+    (without,) = view_loader(ViewImages(images, Squash(8, 8)), **options)
     assert torch.equal(batch.crops_NV3HW, without.crops_NV3HW)
     assert batch.seen[1].pixels_HW3.shape == (7, 50, 3)
     for image in batch.seen:
@@ -331,7 +337,9 @@ def test_view_loader_shares_without_padding(n, world):
             return n
 
     options = {"batch_size": 4, "workers": 0, "pin": False, "world": world}
-    loaders = [view_loader(Fake(), Squash(8, 8), rank=rank, **options) for rank in range(world)]
+    loaders = [
+        view_loader(ViewImages(Fake(), Squash(8, 8)), rank=rank, **options) for rank in range(world)
+    ]
     batches = [batch for loader in loaders for batch in loader.batch_sampler]
     assert sorted(index for batch in batches for index in batch) == list(range(n))
 
@@ -340,7 +348,7 @@ def test_batches_are_pinned_for_a_gpu(images, monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x + 0)
     labelled = collate_labelled([(noise(4, 4), 2), UnreadableImage("x")])
-    (batch,) = view_loader(images, Squash(8, 8), batch_size=12, workers=0, pin=False)
+    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), batch_size=12, workers=0, pin=False)
     for one in (labelled, batch):
         again = one.pin_memory()
         assert vars(again).keys() == vars(one).keys()
@@ -375,7 +383,9 @@ def test_view_loader_reports_an_unreadable_image(images):
     path = spoil(images, 4)
     path_missing = images[5].path
     path_missing.unlink()
-    first, second = view_loader(images, Ten(12, 16), batch_size=60, workers=0, pin=False)
+    first, second = view_loader(
+        ViewImages(images, Ten(12, 16)), batch_size=60, workers=0, pin=False
+    )
     seen = [image.index for image in first.seen + second.seen]
     assert seen == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert [len(batch.crops_NV3HW) for batch in (first, second)] == [4, 6]

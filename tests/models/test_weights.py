@@ -183,6 +183,23 @@ def test_folding_one_block_by_hand():
     assert folded["a.conv.bias"].item() == pytest.approx(-5.0, rel=1e-6)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_normalisation_of_another_shape_changes_nothing(strict, tmp_path):
+    state = build("alexnet", seed=1).state_dict()
+    network = build("alexnet")
+    before, file = _initial(network), str(tmp_path / "f.pt")
+    torch.save({**state, "pixel_mean": torch.ones(4, 1)}, file)
+    with pytest.raises(
+        UserError, match=r"f\.pt: pixel_mean is 4x1, not 3x1x1, one number for each"
+    ):
+        load_weights(network, file, strict=strict)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    torch.save({**state, "pixel_mean": torch.tensor([0.1, 0.2, 0.3])}, file)
+    load_weights(network, file)
+    assert network.pixel_mean[:, 0, 0].tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
 @pytest.mark.parametrize(
     ("plain", "gap", "taken", "left"),
     [
