@@ -189,9 +189,7 @@ def test_a_normalisation_of_another_shape_changes_nothing(strict, tmp_path):
     network = build("alexnet")
     before, file = _initial(network), str(tmp_path / "f.pt")
     torch.save({**state, "pixel_mean": torch.ones(4, 1)}, file)
-    with pytest.raises(
-        UserError, match=r"f\.pt: pixel_mean is 4x1, not 3x1x1, one number for each"
-    ):
+    with pytest.raises(UserError, match=r"f\.pt: pixel_mean is 4x1, not 3x1x1, one"):
         load_weights(network, file, strict=strict)
     for key, value in network.state_dict().items():
         assert torch.equal(value, before[key]), key
