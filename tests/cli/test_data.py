@@ -169,8 +169,8 @@ def test_the_help_states_these_statuses(command):
     done = command("data", "--help")
     text = " ".join(done.out.split())
     assert (
-        "exit status of check: 0 cam-train and cam-eval can run, 2 only cam-eval, 3 only "
-        "cam-train, 1 neither" in text
+        "Exit status of check: 0: cam-train and cam-eval can run; 2: only cam-eval; 3: only "
+        "cam-train; 1: neither." in text
     )
 
 
@@ -229,7 +229,7 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
     [
         (["check", "data=ilsvrc"], ["data.root is not given: add data.root=DIR"]),
         (["check", "data=ilsvrc", "data.root=nowhere"], ["data.root=nowhere: no such folder"]),
-        (["check", "data=ground_truth"], ["looks at images: data=demo or data=ilsvrc"]),
+        (["check", "data=ground_truth"], ["needs a data set with images: data=demo"]),
         (["make", "data=ilsvrc", "data.root=."], ["makes the built-in set alone"]),
         (["chekc"], ["cam-data chekc: the actions are make, check, unpack, pack"]),
         (["unpack", "output=new"], ["add tars=DIR, the archives, and output=DIR"]),
@@ -239,7 +239,7 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
         (["pack", "data=ilsvrc", "data.root=."], ["add output=DIR, the new folder"]),
         (["pack", "data=ilsvrc", "output=new"], ["data.root is not given: add data.root=DIR"]),
         (["pack", "data=ilsvrc", "data.root=nowhere", "output=new"], ["nowhere: no such folder"]),
-        (["pack", "data=ground_truth", "output=new"], ["looks at images: data=demo or data=ilsv"]),
+        (["pack", "data=ground_truth", "output=new"], ["needs a data set with images: data=demo"]),
         (["pack", "output=new", "size=0"], ["size=0: must be 1 to 16,383, or null"]),
         (["pack", "output=new", "size=null", "format=png"], ["leave format and quality out"]),
         (["pack", "output=new", "decode=false"], ["decode=false: size=null alone packs images"]),
