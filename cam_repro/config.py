@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cam_repro.errors import UserError
 
 Schema = TypeVar("Schema")
+Built = TypeVar("Built")
 
 
 def config_dir() -> Path:
@@ -66,6 +67,43 @@ def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
         if "is not a ListConfig" in reason:
             reason = "is a list: write it in brackets, as [a,b]"
         raise UserError(f"{start}{error.full_key or ''}: {reason}") from error
+
+
+def name_of(group: str, settings: Mapping[str, Any]) -> str:
+    """Give the name that the YAML file of a choice states: the NAME of ``group=NAME``.
+
+    Raises UserError where it states none.
+    """
+    name = settings.get("name")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{group}.name is not given: state the NAME of {group}=NAME in its YAML")
+    return name
+
+
+def build(kind: type[Built], group: str, settings: Mapping[str, Any], **arguments: Any) -> Built:
+    """Build what the YAML file of a choice describes, an object of the class ``kind``.
+
+    group: ``group=NAME`` is the choice, for messages. settings: the keys of the file; ``_target_``
+    names the class, the others are arguments of its constructor, beside ``arguments``.
+    Raises UserError where the class is not a ``kind``, and those of the constructor.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    if "_target_" not in settings:
+        raise UserError(f"{group}._target_ is not given: name a class in its YAML")
+    try:
+        built = instantiate(dict(settings), **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # Hydra wraps what a constructor raises
+            raise error.__cause__ from None
+        raise
+    if not isinstance(built, kind):
+        raise UserError(
+            f"{group}._target_={settings['_target_']}: is no {kind.__name__}; derive the class "
+            f"from {kind.__module__}.{kind.__name__}"
+        )
+    return built
 
 
 # --- choices and words ---------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
+from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.center import Center
 from cam_repro.commands.common import describe_data
 from cam_repro.data.image_set import ImageSet
@@ -42,7 +42,7 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
     or no image can be read.
     """
-    rules: dict[str, BoxRule] = instantiate(settings.box)
+    rules = build_rules(settings.box)
     _refuse_what_needs_a_network(settings, rules)
     if not images.has_boxes:
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")

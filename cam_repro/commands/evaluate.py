@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cam_repro.boxes.build import build_rules
 from cam_repro.commands.baseline import score_baseline
 from cam_repro.commands.common import announce, describe_blacklist, describe_data, open_data
-from cam_repro.config import validate
+from cam_repro.config import name_of, validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.views import View
+from cam_repro.data.views import build_view
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
@@ -44,7 +44,7 @@ from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
-from cam_repro.saliency.build import build_saliency, default_saliency
+from cam_repro.saliency.build import build_saliency, default_saliency, saliency_of
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.types import Sample
 
@@ -87,7 +87,7 @@ def _what_to_score(
     Each comes as its settings and the saliency method to use; None is the network's default method.
     overrides: the ``model.KEY=value`` words of the command line.
     """
-    wanted = instantiate(settings.saliency) if settings.saliency else None
+    wanted = saliency_of(settings.saliency) if settings.saliency else None
     if settings.model is not None:
         yield _network_config(settings, images, overrides), wanted
         return
@@ -189,7 +189,7 @@ def _result_folder(
 
     With ``output`` it is that folder; or one below it, if no model is named and there may be many.
     """
-    view = settings.view["name"]
+    view = name_of("view", settings.view)
     if settings.output is None:
         return eval_folder(settings.runs, images.name, model, settings.split, saliency.name, view)
     if settings.model is not None:
@@ -216,12 +216,8 @@ def _build(
             f"saliency={saliency.name} does not work on model={name}, which has no linear layer "
             "over pooled maps: use saliency=backprop"
         )
-    view: View = instantiate(
-        {k: v for k, v in settings.view.items() if k != "name"},
-        input_size=model_config["input_size"],
-        resize_size=model_config["resize_size"],
-    )
-    rules = instantiate(settings.box)
+    view = build_view(settings.view, model_config)
+    rules = build_rules(settings.box)
     return Pass(network, saliency, view, rules, settings.batch_size)
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from cam_repro.config import validate
+from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.errors import UserError
@@ -67,11 +66,6 @@ class ScoreSettings:
             raise UserError(
                 "split needs a data set: leave it out, or give data= in place of ground_truth"
             )
-        if Path(self.output or "").suffix == ".png":
-            raise UserError(
-                f"output={self.output}: is the JSON's name, so end it in .json; curves are drawn "
-                "beside it as .png"
-            )
 
     @property
     def run(self) -> Path | None:
@@ -82,9 +76,7 @@ class ScoreSettings:
 def run_score(cfg: DictConfig) -> None:
     """Score a submission or maps; print JSON to standard output, a table to standard error."""
     settings = validate(cfg, ScoreSettings)
-    protocol = instantiate(settings.protocol)
-    if not isinstance(protocol, Protocol):
-        raise UserError(f"protocol._target_={settings.protocol.get('_target_')}: is no Protocol")
+    protocol = build(Protocol, "protocol", settings.protocol)  # type: ignore[type-abstract]
     _check_inputs(settings, protocol)
     if settings.output is not None:
         check_file_writable(settings.output)
@@ -94,7 +86,7 @@ def run_score(cfg: DictConfig) -> None:
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
     scored = _score(protocol, settings, truth)
     lines = list(scored.lines)
-    if scored.curves is not None and settings.output is not None:
+    if protocol.draws and scored.curves is not None and settings.output is not None:
         drawn = Path(settings.output).with_suffix(".png")
         _draw(drawn, scored.curves, settings.run, f"{protocol.name}: {source}", len(truth))
         lines.append(f"drawn in {drawn}")
@@ -138,6 +130,11 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             "cam-eval wrote with save_maps=true"
+        )
+    if protocol.draws and Path(settings.output or "").suffix == ".png":
+        raise UserError(
+            f"output={settings.output}: is the JSON's name, so end it in .json; curves are drawn "
+            "beside it as .png"
         )
     if settings.ground_truth is None and settings.data is None and settings.run is None:
         raise UserError(

@@ -47,6 +47,12 @@ def run_training(cfg: DictConfig) -> Path:
         announce(train_set)
         if not train_set.has_images:
             raise UserError(f"{train_set.folder}: has no images to train on; name others by data=")
+        for images in (train_set, val_set):
+            if not images.has_labels:
+                raise UserError(
+                    f"{images.folder}: not all {images.split} images have a label, which training "
+                    "needs"
+                )
         data = TrainingData(train_set, val_set, settings.loader)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
         earlier = find_earlier(settings, train_set, folder)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from cam_repro.config import build, name_of
 from cam_repro.data.views import Center, Squash, View, squash
 
 
@@ -32,6 +35,18 @@ class Augmentation(ABC):
     def validation_view(self) -> View:
         """Give the view for validation: images as in training, but without the random step."""
         return Squash(self.input_size, self.resize_size)
+
+
+def build_augmentation(settings: Mapping[str, Any], model: Mapping[str, Any]) -> Augmentation:
+    """Build the augmentation that the keys of a ``configs/augment/NAME.yaml`` describe.
+
+    model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
+    Raises UserError where the YAML states no name, or a class that is not an ``Augmentation``.
+    """
+    name_of("augment", settings)
+    arguments = {key: value for key, value in settings.items() if key != "name"}
+    sizes = {key: model[key] for key in ("input_size", "resize_size")}
+    return build(Augmentation, "augment", arguments, **sizes)  # type: ignore[type-abstract]
 
 
 class SquashCrop(Augmentation):

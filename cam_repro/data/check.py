@@ -106,6 +106,9 @@ class TreeReport:
         return asdict(self)
 
 
+NO_IMAGES = "cam-data needs a data set with images: data=demo or data=ilsvrc data.root=DIR"
+
+
 def check_image_sets(
     layout: str, root: str, open_split: Callable[[str], ImageSet], decode: bool, index: str
 ) -> TreeReport:
@@ -114,6 +117,7 @@ def check_image_sets(
     layout, root: what messages call the data set, and its folder. open_split: opens a split, or
     raises UserError. decode: read every pixel of every image; if false, only the images' sizes.
     index: where labels and boxes come from, for messages.
+    Raises UserError for a data set without images.
     """
     splits, classes = {}, None
     for split in SPLITS:
@@ -123,6 +127,8 @@ def check_image_sets(
         except UserError as error:
             report.problem = str(error)
         else:
+            if not images.has_images:
+                raise UserError(NO_IMAGES)
             classes = classes or images.classes
             _look_at(images, report, decode, index)
         splits[split] = report

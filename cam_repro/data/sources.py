@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-
+from cam_repro.config import build
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.errors import UserError
@@ -65,15 +63,7 @@ def open_source(data: Mapping[str, Any]) -> DataSource:
 
     Raises UserError where ``_target_`` is not a ``DataSource`` or its constructor raises one.
     """
-    try:
-        source = instantiate(dict(data))
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):  # Hydra wraps what a constructor raises
-            raise error.__cause__ from None
-        raise
-    if not isinstance(source, DataSource):
-        raise UserError(f"data._target_={data.get('_target_')}: is not a DataSource")
-    return source
+    return build(DataSource, "data", data)  # type: ignore[type-abstract]
 
 
 def open_image_set(data: Mapping[str, Any], split: str, with_boxes: bool) -> ImageSet:

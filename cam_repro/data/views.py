@@ -1,4 +1,4 @@
-"""Views: how an image is shown to the network, and where the maps of its crops lie on the image.
+"""Show images to the network in crops, and merge the maps of the crops to one of the image.
 
 Every view starts from the whole image squashed to a square (aspect ratio not kept), as the
 authors' networks were fed. ``crops`` cuts out what the network sees. ``merge`` puts the maps of
@@ -9,10 +9,13 @@ frame is the map of the image. Where no crop lies the frame is 0: no evidence.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from cam_repro.config import build, name_of
 from cam_repro.resample import check_interpolation, enlarge
 
 
@@ -31,9 +34,11 @@ class View(ABC):
     n_crops: V, the number of crops.
     covered: share of the image that lies in a crop, 0 to 1.
     interpolation: how maps are resized, to the frame and then to the image.
+    name: the NAME of ``view=NAME``, by which folders of results are called too. Its YAML states it,
+        and ``build_view`` sets it.
     """
 
-    name: str
+    name: str = "view"
     n_crops: int = 1
     interpolation: str = "linear"
 
@@ -54,10 +59,22 @@ class View(ABC):
         """Merge the maps of the V crops into frames over the whole image, float32 (R, H, W)."""
 
 
+def build_view(settings: Mapping[str, Any], model: Mapping[str, Any]) -> View:
+    """Build the view that the keys of a ``configs/view/NAME.yaml`` describe.
+
+    model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
+    Raises UserError where the YAML states no name, or a class that is not a ``View``.
+    """
+    name = name_of("view", settings)
+    arguments = {key: value for key, value in settings.items() if key != "name"}
+    sizes = {key: model[key] for key in ("input_size", "resize_size")}
+    view = build(View, "view", arguments, **sizes)  # type: ignore[type-abstract]
+    view.name = name
+    return view
+
+
 class Squash(View):
     """Show the whole image, squashed to the input size, as one crop; its map is the frame."""
-
-    name = "squash"
 
     def crops(self, image: Image.Image) -> np.ndarray:
         return squash(image, self.input_size)[None]
@@ -68,8 +85,6 @@ class Squash(View):
 
 class Center(View):
     """Show the centre crop of the squashed image; the frame is 0 outside the crop."""
-
-    name = "center"
 
     @property
     def covered(self) -> float:
@@ -101,7 +116,6 @@ class Ten(View):
     authors do not.
     """
 
-    name = "ten"
     n_crops = 10
 
     def __init__(

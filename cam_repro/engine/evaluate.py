@@ -37,6 +37,7 @@ from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.modes import evaluation_mode, frozen
+from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
@@ -350,6 +351,8 @@ def classification_errors(
             count = torch.full_like(loss, len(hits))
             sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), count])
     loss_sum, top1, top5, count = compute.processes.sum(sums).tolist()
+    if not count:
+        raise UserError("no validation image could be read: cam-data check names the broken files")
     return {
         "val_loss": loss_sum / count,
         "val_top1_error": 100 * (1 - top1 / count),

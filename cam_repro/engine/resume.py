@@ -32,15 +32,21 @@ NOT_PART_OF_A_RUN = (
 """Settings that may differ when a run is resumed: they do not change what it computes."""
 
 
+EARLIER_AUGMENTATIONS = [
+    {"_target_": f"cam_repro.data.augment.{cls}", "name": name}
+    for cls, name in (("SquashCrop", "squash_crop"), ("RandomResizedCrop", "random_resized_crop"))
+]
+"""Augmentations that checkpoints of earlier versions know, by their name alone."""
+
+
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
     """Collect everything that the result of a run depends on.
 
     A run can be resumed only if all of this is unchanged.
     """
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
-    augment = {key: value for key, value in settings.augment.items() if key != "_target_"}
-    # Without settings only its name is kept, as in the checkpoints of earlier versions.
-    identity["augment"] = augment if len(augment) > 1 else augment.get("name")
+    if settings.augment in EARLIER_AUGMENTATIONS:
+        identity["augment"] = settings.augment["name"]
     weights = settings.model.get("weights")
     if weights is not None and Path(weights).is_file():  # by content: the file may be moved
         identity["model"] = {**identity["model"], "weights": sha256(weights)}

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cam_repro.data.augment import Augmentation
+from cam_repro.data.augment import build_augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
     ErrorPolicy,
@@ -45,6 +44,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
+from cam_repro.runs.manifest import MANIFEST
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ def train(
     training.start(earlier)
     policy = ErrorPolicy(data.loading.on_error)
     train_batches, val_batches = _batches(training, policy)
+    if earlier is None:
+        training.remove_old_files()  # only now: what is wrong with images or settings is known
     started = time.perf_counter()
     training.begin_epoch()
     network.train()
@@ -185,12 +187,13 @@ class Training:
         self.compute, self.folder = compute, folder
         optim, processes = settings.optim, compute.processes
         self.length = Length.of(optim, len(data.train_set), processes.world)
+        self.augmentation = build_augmentation(settings.augment, settings.model)
         compute.place(network)
         self.optimizer = make_optimizer(network, optim)
         self.progress = Progress()
 
     def start(self, earlier: dict[str, Any] | None) -> None:
-        """Restore an earlier start from its checkpoint, or remove an old run's files."""
+        """Restore an earlier start from its checkpoint, if there is one."""
         processes = self.compute.processes
         if earlier is not None:
             self.network.load_state_dict(earlier["model"])
@@ -198,9 +201,6 @@ class Training:
             self.progress = Progress(**earlier["progress"])
             done, total = self.done, self.length.iterations
             log.info("goes on from iteration %d of %d in %s", done, total, self.folder)
-        elif processes.is_main:
-            for stale in ("manifest.json", LAST, BEST):
-                (self.folder / stale).unlink(missing_ok=True)
         if not processes.is_main:  # the main process keeps the sums, which are of all processes
             self.progress.sums.zero_()
         self.progress.sums = self.progress.sums.to(self.compute.device)
@@ -209,6 +209,12 @@ class Training:
             self.shared = DistributedDataParallel(self.network)
         wants_writer = self.settings.tensorboard and processes.is_main
         self.writer = _tensorboard_writer(self.folder) if wants_writer else None
+
+    def remove_old_files(self) -> None:
+        """Remove the manifest and the checkpoints of an old run in the folder."""
+        if self.compute.processes.is_main:
+            for stale in (MANIFEST, LAST, BEST):
+                (self.folder / stale).unlink(missing_ok=True)
 
     def begin_epoch(self) -> None:
         """Note time and iteration, to compute the speed in images per second later."""
@@ -358,10 +364,6 @@ class Training:
 def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataLoader]:
     """Make loaders for this process's share of the training and of the validation images."""
     settings, loading, compute = training.settings, training.data.loading, training.compute
-    sizes = {key: settings.model[key] for key in ("input_size", "resize_size")}
-    of_augment = {key: value for key, value in settings.augment.items() if key != "name"}
-    augmentation: Augmentation = instantiate(of_augment, **sizes)
-    view = augmentation.validation_view()
     options: dict[str, Any] = {
         "workers": compute.loader_workers(loading.workers),
         "collate_fn": collate_labelled,
@@ -376,10 +378,10 @@ def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataL
         rank=compute.processes.rank,
         world=compute.processes.world,
     )
-    train_images = TrainImages(
-        training.data.train_set, augmentation, settings.seed, loading.preload
-    )
-    val_images = ValidationImages(training.data.val_set, view, loading.preload)
+    augmentation, data = training.augmentation, training.data
+    train_images = TrainImages(data.train_set, augmentation, settings.seed, loading.preload)
+    view = augmentation.validation_view()
+    val_images = ValidationImages(data.val_set, view, loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(compute.processes.rank, len(val_images), compute.processes.world)
     return (

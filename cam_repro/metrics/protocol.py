@@ -93,11 +93,13 @@ class Protocol(ABC):
 
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
     heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
+    draws: whether it gives curves, which are drawn beside the JSON.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
     heeds_blacklist: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, truth: Truth, given: Any) -> Scored:

@@ -229,6 +229,7 @@ class EveryThreshold(Protocol):
 
     name: ClassVar[str] = "threshold_curve"
     needs: ClassVar[Needs] = Needs.RUN_MAPS
+    draws: ClassVar[bool] = True
 
     def __init__(self, thresholds: int = 100) -> None:
         is_number = isinstance(thresholds, int) and not isinstance(thresholds, bool)

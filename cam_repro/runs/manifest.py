@@ -4,8 +4,8 @@
 kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
 this module knows the keys of the JSON; all others use the records. Needs no torch.
 
-This version writes schema 2 and reads 1 as well. In schema 1 the names and the settings of the box
-rules stood under ``strategies``, and a training run's manifest did not name a schema.
+This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
+a training run's manifest did not name a schema.
 """
 
 from __future__ import annotations
@@ -383,18 +383,23 @@ class _Keys:
 
 
 def _from_schema_1(values: dict[str, Any]) -> None:
-    """Bring the box rules of schema 1 into the form of schema 2, in place.
+    """Bring settings of schema 1 into the form of schema 2, in place.
 
-    Their names stood under ``strategies``, now ``rules``. Their settings stood under
-    ``config.box.strategies``, now ``config.box``, and the keys of some began with the rule's name.
+    The saliency method's settings did not repeat its name. The box rules' names stood under
+    ``strategies``, now ``rules``; their settings under ``config.box.strategies``, now
+    ``config.box``, and the keys of some began with the rule's name.
     """
     if "strategies" in values:
         values["rules"] = values.pop("strategies")
     config = values.get("config")
-    box = config.get("box") if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        return  # the error is raised later, where the value is read
+    if isinstance(config.get("saliency"), dict):
+        config["saliency"] = {"name": values.get("saliency"), **config["saliency"]}
+    box = config.get("box")
     rules = box.get("strategies") if isinstance(box, dict) else None
     if isinstance(rules, dict):
-        values["config"]["box"] = {name: _short_keys(rule) for name, rule in rules.items()}
+        config["box"] = {name: _short_keys(rule) for name, rule in rules.items()}
 
 
 def _short_keys(rule: Any) -> Any:

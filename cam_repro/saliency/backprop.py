@@ -21,8 +21,6 @@ class Backprop(Saliency):
         The paper does not say how it made boxes of these maps.
     """
 
-    name = "backprop"
-
     def __init__(self, blur: float = 0.03) -> None:
         if not 0 <= blur < 0.5:
             raise UserError(f"saliency.blur={blur}: must be at least 0 and under 0.5")

@@ -22,11 +22,12 @@ class Saliency(ABC):
     keys of the YAML. The network does not change: ask it for ``forward_features``,
     ``forward_head`` and ``class_weights``.
 
-    name: as in ``saliency=NAME``, the YAML's name; folders of results are called by it too.
+    name: the NAME of ``saliency=NAME``, by which folders of results are called too. Its YAML states
+        it, and ``saliency_of`` sets it: two files may use one class with other settings.
     needs_gradients: whether it asks torch for gradients.
     """
 
-    name: str
+    name: str = "maps"
     needs_gradients: bool = True
 
     @abstractmethod

@@ -1,10 +1,13 @@
-"""Build a saliency method by its name."""
+"""Build a saliency method, by its name or from its settings."""
 
 from __future__ import annotations
 
-from hydra.utils import instantiate
+from collections.abc import Mapping
+from typing import Any
 
-from cam_repro.config import compose_choice
+from omegaconf import OmegaConf
+
+from cam_repro.config import build, compose_choice, name_of
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 
@@ -14,7 +17,20 @@ DEFAULTS = ("cam", "backprop")
 
 def build_saliency(name: str) -> Saliency:
     """Build the method that ``saliency=NAME`` stands for, with the settings of its YAML."""
-    method: Saliency = instantiate(compose_choice("saliency", name))
+    settings = OmegaConf.to_container(compose_choice("saliency", name), resolve=True)
+    assert isinstance(settings, dict)
+    return saliency_of({str(key): value for key, value in settings.items()})
+
+
+def saliency_of(settings: Mapping[str, Any]) -> Saliency:
+    """Build the method that the keys of a ``configs/saliency/NAME.yaml`` describe.
+
+    Raises UserError where they state no name, or a class that is not a ``Saliency``.
+    """
+    name = name_of("saliency", settings)
+    arguments = {key: value for key, value in settings.items() if key != "name"}
+    method = build(Saliency, "saliency", arguments)  # type: ignore[type-abstract]
+    method.name = name
     return method
 
 

@@ -24,7 +24,6 @@ def class_activation_maps(A_NKhw: Tensor, w_CK: Tensor, classes_NR: Tensor) -> T
 class Cam(Saliency):
     """Make CAMs by one forward pass and one product, however many classes are asked for."""
 
-    name = "cam"
     needs_gradients = False
 
     def supports(self, network: CamNetwork) -> bool:

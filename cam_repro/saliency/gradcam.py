@@ -16,8 +16,6 @@ class GradCam(Saliency):
     ReLU(CAM) / (h w).
     """
 
-    name = "gradcam"
-
     def explain(
         self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,7 @@ EVAL_1 = {
 EVAL_2 = {
     ("rules" if key == "strategies" else key): value for key, value in deepcopy(EVAL_1).items()
 }
+EVAL_2["config"]["saliency"]["name"] = "backprop"
 EVAL_2["config"]["box"] = {
     "threshold": {"_target_": "cam_repro.boxes.threshold.ThresholdBox", "threshold": 0.2},
     "dt_box": {"_target_": "cam_repro.boxes.dt_box.DtBox", "jpeg_quality": 75},
@@ -238,6 +239,7 @@ def test_every_manifest_among_the_results_is_read(path):
 
 def test_settings_of_view_saliency_and_boxes():
     assert EVAL.saliency_settings == {
+        "name": "backprop",
         "_target_": "cam_repro.saliency.backprop.Backprop",
         "blur": 0.03,
     }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cam_repro.data.check import TreeReport
+from cam_repro.data.check import NO_IMAGES, TreeReport
 from cam_repro.data.ground_truth.image_set import ground_truth_set
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
-
-_NO_IMAGES = "cam-data needs a data set with images: data=demo or data=ilsvrc data.root=DIR"
 
 
 class GroundTruth(DataSource):
@@ -39,7 +37,7 @@ class GroundTruth(DataSource):
         return ground_truth_set(truth, path, split, self.name)
 
     def splits(self) -> list[str]:
-        raise UserError(_NO_IMAGES)
+        raise UserError(NO_IMAGES)
 
     def check(self, decode: bool) -> TreeReport:
-        raise UserError(_NO_IMAGES)
+        raise UserError(NO_IMAGES)
