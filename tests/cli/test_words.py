@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cam_repro.cli.words import KEYS, config_folders, part_words, renamed
+from cam_repro.words import KEYS, config_folders, part_words, renamed
 from cam_repro.config import boxes_of, config_dir, hydra_words, typed_words
 
 # --- settings and flags

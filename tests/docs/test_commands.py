@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
-from cam_repro.cli.words import renamed
+from cam_repro.words import renamed
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
