@@ -6,7 +6,6 @@ Also rewrites command lines: some words that a user may type have another form i
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -46,19 +45,16 @@ def compose_choice(group: str, name: str) -> DictConfig:
     return choice
 
 
-def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
+def validate(cfg: DictConfig, schema: type[Schema]) -> Schema:
     """Turn a config into an object of the dataclass ``schema``.
 
     Raises UserError, one line that names the key, for an unknown key, a wrong type or a value not
     given (``???``). The dataclass's ``__post_init__`` checks ranges and raises UserError too.
-
-    prefix: the key of ``cfg`` in the whole config, for messages.
     """
-    start = f"{prefix}." if prefix else ""
     base = OmegaConf.structured(schema)
     try:
         merged = OmegaConf.merge(base, cast(Any, OmegaConf.to_container(cfg, resolve=True)))
-        missing = [start + key for key in sorted(OmegaConf.missing_keys(merged))]
+        missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UserError(f"{', '.join(missing)} not given: add {missing[0]}=VALUE (see --help)")
         return cast(Schema, OmegaConf.to_object(merged))
@@ -66,7 +62,7 @@ def validate(cfg: DictConfig, schema: type[Schema], prefix: str = "") -> Schema:
         reason = str(error).splitlines()[0]
         if "is not a ListConfig" in reason:
             reason = "is a list: write it in brackets, as [a,b]"
-        raise UserError(f"{start}{error.full_key or ''}: {reason}") from error
+        raise UserError(f"{error.full_key or ''}: {reason}") from error
 
 
 def name_of(group: str, settings: Mapping[str, Any]) -> str:
@@ -106,12 +102,6 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
     return built
 
 
-# --- choices and words ---------------------------------------------------------------------------
-
-DEFAULT_BOXES = ("threshold", "heuristic")
-"""The box rules that ``cam-eval`` uses when none is named: the paper's."""
-
-
 def choices(group: str, folders: Sequence[Path] | None = None) -> list[str]:
     """List the names that ``group=NAME`` accepts: those of the YAML files in the group's folder.
 
@@ -120,76 +110,3 @@ def choices(group: str, folders: Sequence[Path] | None = None) -> list[str]:
     """
     files = [file for folder in folders or [config_dir()] for file in (folder / group).glob("*")]
     return sorted({file.stem for file in files if file.suffix == ".yaml" and file.name[0] != "_"})
-
-
-def hydra_words(
-    command: str, words: Sequence[str], folders: Sequence[Path] | None = None
-) -> list[str]:
-    """Rewrite the words of a command line into the form that Hydra needs.
-
-    ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
-    which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
-    stay as they are.
-
-    command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
-
-    Raises UserError where ``cam-train`` names a recipe that does not exist, because Hydra would
-    silently ignore it, and where ``box=`` of ``cam-eval`` is malformed.
-    """
-    if command == "eval":
-        return _words_of_boxes(words)
-    if command == "score":
-        return [f"box.name={w.removeprefix('box=')}" if w.startswith("box=") else w for w in words]
-    if command == "train":
-        named = [name for w in words if w.startswith("recipe=") for name in w[7:].split(",")]
-        there = choices("recipe", folders)
-        for name in named:
-            if name not in there:
-                raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
-    return list(words)
-
-
-def typed_words(words: Sequence[str]) -> list[str]:
-    """Turn Hydra's words for box rules back into ``box=[a,b]``, as the user typed it."""
-    boxes = [word.rpartition("=")[2] for word in words if word.startswith("+box@")]
-    rest = [word for word in words if not word.startswith("+box@")]
-    return [*rest, f"box=[{','.join(boxes)}]"] if boxes else rest
-
-
-def boxes_of(words: Sequence[str]) -> list[str]:
-    """List the box rules that a ``cam-eval`` command line names, or the default ones.
-
-    Raises UserError where ``box=`` is neither a name nor names in brackets.
-    """
-    given = [word for word in words if word.startswith("box=")]
-    if not given:
-        return list(DEFAULT_BOXES)
-    listed = re.fullmatch(r"box=(\[.*\]|\w+)", given[-1])
-    names = [name.strip(" '\"") for name in listed[1].strip("[]").split(",")] if listed else []
-    if not names or not all(re.fullmatch(r"\w+", name) for name in names):
-        raise UserError(
-            f"{given[-1]}: name one box rule, or several in brackets, box=[threshold,heuristic]: "
-            "one pass makes the boxes of all, so there is no sweep over them"
-        )
-    return list(dict.fromkeys(names))
-
-
-def _words_of_boxes(words: Sequence[str]) -> list[str]:
-    """Put Hydra's words for the box rules in place of ``box=``, at the start."""
-    rules = [f"+box@box.{name}={name}" for name in boxes_of(words)]
-    return [*rules, *(word for word in words if not word.startswith("box="))]
-
-
-def compose(command: str, words: Sequence[str]) -> DictConfig:
-    """Compose the config of a command line; Hydra must be initialized.
-
-    command: the name of the command's YAML in ``configs/``. words: as the user typed them.
-    """
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-
-    loader = GlobalHydra.instance().config_loader()
-    places = [str(place.path) for place in loader.get_search_path().get_path()]
-    folders = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
-    return hydra.compose(command, hydra_words(command, words, folders))

@@ -1,4 +1,4 @@
-"""Part a command line into settings and flags; translate settings of earlier versions."""
+"""Read the words of a command line: settings and flags, box rules, settings of earlier versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,120 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from cam_repro.config import boxes_of, config_dir
+from omegaconf import DictConfig
+
+from cam_repro.config import choices, config_dir
+from cam_repro.errors import UserError
+
+# --- settings and flags ---------------------------------------------------------------------------
+
+FOLDER_FLAGS = ("--config-dir", "-cd")
+
+
+def part_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part a command line into its settings and everything else, which is flags.
+
+    Hydra takes the settings together, with all flags before or after; a user mixes them.
+    """
+    settings: list[str] = []
+    flags: list[str] = []
+    for before, word in pairwise(["", *words]):
+        is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
+        (settings if is_setting and before not in FOLDER_FLAGS else flags).append(word)
+    return settings, flags
+
+
+def config_folders(words: Sequence[str]) -> list[Path]:
+    """List the folders of YAML files: ``configs/``, and the user's own from ``--config-dir``."""
+    folders = [config_dir()]
+    for word, following in pairwise([*words, ""]):
+        flag, equals, folder = word.partition("=")
+        if flag in FOLDER_FLAGS:
+            folders.append(Path(folder if equals else following))
+    return folders
+
+
+# --- what Hydra reads otherwise -------------------------------------------------------------------
+
+DEFAULT_BOXES = ("threshold", "heuristic")
+"""The box rules that ``cam-eval`` uses when none is named: the paper's."""
+
+
+def hydra_words(
+    command: str, words: Sequence[str], folders: Sequence[Path] | None = None
+) -> list[str]:
+    """Rewrite the words of a command line into the form that Hydra needs.
+
+    ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
+    which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
+    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
+    stay as they are.
+
+    command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
+
+    Raises UserError where ``cam-train`` names a recipe that does not exist, because Hydra would
+    silently ignore it, and where ``box=`` of ``cam-eval`` is malformed.
+    """
+    if command == "eval":
+        return _words_of_boxes(words)
+    if command == "score":
+        return [f"box.name={w.removeprefix('box=')}" if w.startswith("box=") else w for w in words]
+    if command == "train":
+        given = " ".join(w.removeprefix("recipe=") for w in words if w.startswith("recipe="))
+        named = set(re.findall(r"[\w-]+", given)) - {"choice", "glob"}  # Hydra's, of a sweep
+        there = choices("recipe", folders)
+        for name in sorted(named):
+            if name not in there:
+                raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
+    return list(words)
+
+
+def typed_words(words: Sequence[str]) -> list[str]:
+    """Turn Hydra's words for box rules back into ``box=[a,b]``, as the user typed it."""
+    boxes = [word.rpartition("=")[2] for word in words if word.startswith("+box@")]
+    rest = [word for word in words if not word.startswith("+box@")]
+    return [*rest, f"box=[{','.join(boxes)}]"] if boxes else rest
+
+
+def boxes_of(words: Sequence[str]) -> list[str]:
+    """List the box rules that a ``cam-eval`` command line names, or the default ones.
+
+    Raises UserError where ``box=`` is neither a name nor names in brackets.
+    """
+    given = [word for word in words if word.startswith("box=")]
+    if not given:
+        return list(DEFAULT_BOXES)
+    listed = re.fullmatch(r"box=(\[.*\]|[\w-]+)", given[-1])
+    names = [name.strip(" '\"") for name in listed[1].strip("[]").split(",")] if listed else []
+    if not names or not all(re.fullmatch(r"[\w-]+", name) for name in names):
+        raise UserError(
+            f"{given[-1]}: name one box rule, or several in brackets, box=[threshold,heuristic]: "
+            "one pass makes the boxes of all, so there is no sweep over them"
+        )
+    return list(dict.fromkeys(names))
+
+
+def _words_of_boxes(words: Sequence[str]) -> list[str]:
+    """Put Hydra's words for the box rules in place of ``box=``, at the start."""
+    rules = [f"+box@box.{name}={name}" for name in boxes_of(words)]
+    return [*rules, *(word for word in words if not word.startswith("box="))]
+
+
+def compose(command: str, words: Sequence[str]) -> DictConfig:
+    """Compose the config of a command line; Hydra must be initialized.
+
+    command: the name of the command's YAML in ``configs/``. words: as the user typed them.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    loader = GlobalHydra.instance().config_loader()
+    places = [str(place.path) for place in loader.get_search_path().get_path()]
+    folders = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
+    return hydra.compose(command, hydra_words(command, words, folders))
+
+
+# --- settings of earlier versions -----------------------------------------------------------------
 
 Keys = dict[str, tuple[str, ...]]
 """For each old key the new ones: several if several box rules shared the old key."""
@@ -49,32 +162,6 @@ VALUES: dict[tuple[str, str], dict[str, str]] = {
     ("reproduce", "experiment"): {"paper_text": "paper", "paper_code": "authors"},
 }
 """The values that changed, by command and new key: new by old, also within a list."""
-
-
-FOLDER_FLAGS = ("--config-dir", "-cd")
-
-
-def part_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part a command line into its settings and everything else, which is flags.
-
-    Hydra takes the settings together, with all flags before or after; a user mixes them.
-    """
-    settings: list[str] = []
-    flags: list[str] = []
-    for before, word in pairwise(["", *words]):
-        is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
-        (settings if is_setting and before not in FOLDER_FLAGS else flags).append(word)
-    return settings, flags
-
-
-def config_folders(words: Sequence[str]) -> list[Path]:
-    """List the folders of YAML files: ``configs/``, and the user's own from ``--config-dir``."""
-    folders = [config_dir()]
-    for word, following in pairwise([*words, ""]):
-        flag, equals, folder = word.partition("=")
-        if flag in FOLDER_FLAGS:
-            folders.append(Path(folder if equals else following))
-    return folders
 
 
 def renamed(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:

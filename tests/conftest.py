@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 from PIL import Image
 from run_builder import write_run
 
-from cam_repro.config import compose, config_dir
+from cam_repro.config import config_dir
+from cam_repro.words import compose
 
 
 @pytest.fixture

@@ -16,18 +16,19 @@ from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import choices, compose, config_dir, validate
+from cam_repro.config import choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
-from cam_repro.data.views import View
+from cam_repro.data.views import build_view
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.metrics.protocol import Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.runs.folders import NO_MODEL, run_name
-from cam_repro.saliency.base import Saliency
+from cam_repro.saliency.build import saliency_of
 from cam_repro.tables.paper import TABLES
 from cam_repro.tables.sources import SOURCES
+from cam_repro.words import compose
 
 SCHEMAS = {
     "train": TrainSettings,
@@ -170,17 +171,14 @@ def test_recipe(valid, name, data):
 
 @pytest.mark.parametrize("name", names("saliency"))
 def test_saliency(valid, name):
-    saliency = instantiate(valid("eval", f"saliency={name}").saliency)
-    assert isinstance(saliency, Saliency)
+    saliency = saliency_of(valid("eval", f"saliency={name}").saliency)
     assert saliency.name == name
 
 
 @pytest.mark.parametrize("name", names("view"))
 def test_view(valid, name):
     settings = valid("eval", f"view={name}").view
-    assert settings.pop("name") == name
-    view = instantiate(settings, input_size=4, resize_size=6)
-    assert isinstance(view, View)
+    view = build_view(settings, {"input_size": 4, "resize_size": 6})
     assert view.name == name
     assert view.merge(np.ones((view.n_crops, 2, 4, 4), np.float32)).shape[0] == 2
 

@@ -17,6 +17,7 @@ GROUND = {
     "resample",
     "truth",
     "types",
+    "words",
 }
 """Modules at the package's top: small, and imported by all."""
 

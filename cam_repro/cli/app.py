@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.cli.messages import LEFT, STOPPED, TRACEBACK_VARIABLE, fail, one_line
 from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
-from cam_repro.words import config_folders, part_words, renamed
-from cam_repro.config import choices, config_dir, hydra_words
+from cam_repro.config import choices, config_dir
 from cam_repro.errors import UserError
+from cam_repro.words import config_folders, hydra_words, part_words, renamed
 
 log = logging.getLogger(__name__)
 

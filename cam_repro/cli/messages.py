@@ -56,7 +56,7 @@ def _of_hydra(error: HydraException | OmegaConfBaseException, message: str) -> s
         elif unknown[1].startswith("protocol."):
             message += " (those of another protocol come with protocol=NAME)"
         elif unknown[1].startswith("box."):
-            message += " (those of a box rule are box.NAME.KEY, with box=[NAME,...])"
+            message += " (cam-eval has those of each rule, box.NAME.KEY with box=[NAME,...])"
         elif unknown[1].startswith("hydra.launcher."):
             message += " (those of SLURM come with hydra/launcher=submitit_slurm)"
     elif launcher:

@@ -21,8 +21,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from cam_repro.cli.messages import STOPPED, TRACEBACK_VARIABLE, fail, one_line
-from cam_repro.config import typed_words
 from cam_repro.errors import UserError
+from cam_repro.words import typed_words
 
 if TYPE_CHECKING:
     from cam_repro.engine.processes import Processes

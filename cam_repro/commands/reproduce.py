@@ -22,21 +22,24 @@ from cam_repro.commands.common import open_data
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
-from cam_repro.config import compose, validate
+from cam_repro.config import validate
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.processes import join_processes
+from cam_repro.engine.resume import LAST
+from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import SCORING, eval_folder, is_scored, run_name, train_folder
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.tables.sources import PAPER, SOURCES
+from cam_repro.words import compose, renamed
 
 log = logging.getLogger(__name__)
 
 FROM_PLAIN = "plain"
 """With ``weights: plain`` a network starts from the trained run of its plain network."""
 
-LAST = "last.pt"
-"""The checkpoint that is scored, and that other networks start from."""
+SETTINGS = {"train": TrainSettings, "eval": EvalSettings}
+"""What checks the settings of each command of an experiment."""
 
 
 @dataclass
@@ -135,6 +138,8 @@ def run_reproduce(cfg: DictConfig) -> None:
         data_config = compose("eval", _common(settings, runs)).data
         images = open_data(data_config, processes, "val", with_boxes=True)
         steps = list(list_steps(settings, plans, runs, images.name))
+        for step in steps:  # what is misspelt in the last shall not be found after hours
+            validate(compose(step.command, step.arguments), SETTINGS[step.command])
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
             _run(step, images.fingerprint)
@@ -219,7 +224,7 @@ def list_steps(
         if plan.trained:
             folder = train_folder(runs, data, run)
             words = [*arguments, f"seed={settings.seed}", *start, *experiment.train, *plan.train]
-            yield Step("train", words, name, folder)
+            yield Step("train", _understood("train", words), name, folder)
             start, checkpoint = [], folder / LAST  # cam-eval uses it by default
         for saliency, source in product(_methods(name), experiment.sources):
             view, rules = SOURCES[source].view, SOURCES[source].rules.values()
@@ -227,7 +232,15 @@ def list_steps(
             words += [f"box=[{','.join([*rules, *experiment.boxes])}]", "split=val"]
             words += [*experiment.eval, *plan.eval]
             folder = eval_folder(runs, data, run, "val", saliency, view)
-            yield Step("eval", words, name, folder, checkpoint)
+            yield Step("eval", _understood("eval", words), name, folder, checkpoint)
+
+
+def _understood(command: str, words: list[str]) -> list[str]:
+    """Replace old words, which experiments of earlier versions have, and log which."""
+    words, notes = renamed(command, words)
+    for note in notes:
+        log.warning("cam-%s: %s", command, note)
+    return words
 
 
 def _weights(

@@ -26,7 +26,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
 from cam_repro.formats.names import image_id, is_xml
 from cam_repro.formats.submissions import KAGGLE_HEADER
-from cam_repro.formats.text import CsvTable
+from cam_repro.formats.text import CsvTable, whole_number
 from cam_repro.truth import RaggedBoxes
 from cam_repro.types import Box
 
@@ -163,10 +163,10 @@ def _bytes(text: str) -> bytes:
 
 def _whole(text: str) -> int:
     """Read a whole number of pixels, also written ``12.0``; ValueError for anything else."""
-    value = float(text)
-    if not (abs(value) < 2**31 and value.is_integer()):  # NaN fails this too
+    value = whole_number(text.strip())
+    if value is None:
         raise ValueError(f"{text.strip()!r} is not a whole number below 2^31")
-    return int(value)
+    return value
 
 
 # --- XML -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ after that has failed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -15,11 +16,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
 from cam_repro.errors import UserError
+
+Read = TypeVar("Read")
 
 Place = Callable[[int], str]
 """Gives the place of item number i, from 0, for a message: ``F.txt, line 3``."""
@@ -32,21 +35,28 @@ def read_text(path: Path, what: str) -> str:
 
     what: what messages call the file. Raises UserError where it is missing, damaged or not text.
     """
-    return _read(path, what, lambda file: file.read())
+    return _read(path, what, lambda file: file.read().decode("utf-8-sig"))
 
 
 def read_header(path: Path, what: str) -> list[str]:
-    """Read the names in the first line of a CSV file; errors as of ``read_text``."""
-    return _read(path, what, lambda file: file.readline()).strip().split(",")
+    """Read the first line of a CSV file that is not empty; errors as of ``read_text``."""
+
+    def first_row(file: BinaryIO) -> list[str]:
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        with contextlib.suppress(csv.Error):  # CsvTable says what is wrong
+            return next(filter(None, csv.reader(lines)), [])
+        return []
+
+    return _read(path, what, first_row)
 
 
-def _read(path: Path, what: str, read: Callable[[BinaryIO], bytes]) -> str:
+def _read(path: Path, what: str, read: Callable[[BinaryIO], Read]) -> Read:
     if not path.is_file():
         raise UserError(f"no {what} file {path}")
     opener = gzip.open if path.suffix == ".gz" else open
     with cast(BinaryIO, opener(path, "rb")) as file:
         try:
-            return read(file).decode("utf-8-sig")
+            return read(file)
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not a text file: give the {what} as text") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -144,10 +154,10 @@ class Words:
     @classmethod
     def one_a_line(cls, words: Sequence[str], place: Place) -> Words:
         """Take a list of words; raise UserError for an item that is empty or several words."""
-        found = cls("\n".join([*words, ""]))
-        if len(found.counts_N) != len(words) or (found.counts_N != 1).any():
-            bad = next(i for i, word in enumerate(words) if len(word.split()) != 1 or "\n" in word)
-            raise _not_whole(words[bad], place(bad))
+        found = cls(one_line_each(words))
+        bad_N = np.flatnonzero(found.counts_N != 1)
+        if len(bad_N):
+            raise _not_whole(words[bad_N[0]], place(int(bad_N[0])))
         return found
 
     def __len__(self) -> int:
@@ -177,7 +187,8 @@ class Words:
         n_words = len(self) if wanted_W is None else int(wanted_W.sum())
         if not n_words:  # NumPy would make a number of blanks alone
             return np.zeros(0, np.int64)
-        for kind in (np.int64, np.float64):  # integers are parsed many times faster
+        is_safe = data.rstrip()[-1:] not in (b"+", b"-")  # of such a last word NumPy makes 0
+        for kind in (np.int64, np.float64) if is_safe else ():  # integers are many times faster
             try:
                 with warnings.catch_warnings():
                     # For a bad text NumPy 1 gives this warning, not an error.
@@ -188,7 +199,10 @@ class Words:
             if len(numbers) == n_words and _are_whole(numbers):
                 return numbers.astype(np.int64)
         words = [word.decode("utf-8", "replace") for word in data.split()]
-        bad = next(index for index, word in enumerate(words) if whole_number(word) is None)
+        read = [whole_number(word) for word in words]
+        if None not in read:
+            return np.array(read, np.int64)
+        bad = read.index(None)
         wanted = np.arange(len(self)) if wanted_W is None else np.flatnonzero(wanted_W)
         raise _not_whole(words[bad], place(self._line_of(int(wanted[bad]))))
 

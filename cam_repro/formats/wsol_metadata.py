@@ -109,6 +109,9 @@ def _read_table(
     def numbers_of(rows: list[list[str]]) -> np.ndarray:
         if any(len(row) != n_words for row in rows):
             raise ValueError("more or fewer words")
+        written = "".join(word for row in rows for word in row[1:])
+        if "_" in written or not written.isascii():  # which int() takes, and other readers do not
+            raise ValueError("no plain numbers")
         numbers_Xn = np.array([list(map(int, row[1:])) for row in rows], np.int64)
         numbers_Xn = numbers_Xn.reshape(len(rows), n_words - 1)
         fits = (numbers_Xn >= -_LARGEST) & (numbers_Xn <= _LARGEST)

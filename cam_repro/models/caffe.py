@@ -149,6 +149,8 @@ def caffe_state(
     places = {
         theirs: ours for theirs, ours in network.caffe_layers.items() if f"{ours}.weight" in own
     }
+    if not places:
+        raise UserError(f"model.weights={path}: there are no Caffe weights for {name}")
     first = next(iter(places))
     names = {ours: theirs for theirs, ours in places.items()}
     state: dict[str, torch.Tensor] = {}

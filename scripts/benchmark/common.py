@@ -13,7 +13,7 @@ import torch
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from cam_repro.config import compose, config_dir
+from cam_repro.config import config_dir
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
@@ -22,6 +22,7 @@ from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
 from cam_repro.types import MAX_GUESSES, Box, Guess, Sample
+from cam_repro.words import compose
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from measure import Variant
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
-from cam_repro.config import compose, config_dir
+from cam_repro.config import config_dir
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
@@ -31,6 +31,7 @@ from cam_repro.engine.train import TrainingData, train
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
 from cam_repro.saliency.cam import Cam
 from cam_repro.types import Sample
+from cam_repro.words import compose
 
 DEFAULT_BOXES = ("threshold", "heuristic")
 BOXES_OF_MAPS = (*DEFAULT_BOXES, "dt_box", "dt_box_heuristic")

@@ -7,8 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cam_repro.words import KEYS, config_folders, part_words, renamed
-from cam_repro.config import boxes_of, config_dir, hydra_words, typed_words
+from cam_repro.config import config_dir
+from cam_repro.words import (
+    KEYS,
+    boxes_of,
+    config_folders,
+    hydra_words,
+    part_words,
+    renamed,
+    typed_words,
+)
 
 # --- settings and flags
 
@@ -201,6 +209,7 @@ from cam_repro.metrics.protocol import Curves, Needs, Protocol, Scored
 class Area(Protocol):
     name = "area"
     needs = Needs.MAPS
+    draws = True
 
     def score(self, truth, given):
         at = np.linspace(0, 0.9, 10)
@@ -225,7 +234,10 @@ def test_a_protocol_of_ones_own_that_draws(command, mine, snakes, tmp_path):
 def test_what_is_no_protocol(command, mine, snakes, tmp_path):
     own = mine("protocol", "odd", "def make(): return 3\n", "_target_: odd_module.make\n")
     done = command("score", *own, "protocol=odd", "submission=s.txt", "ground_truth=truth.csv")
-    assert done.errors == ["error: protocol._target_=odd_module.make: is no Protocol"]
+    assert done.errors == [
+        "error: protocol._target_=odd_module.make: is no Protocol; derive the class from "
+        "cam_repro.metrics.protocol.Protocol"
+    ]
 
 
 @pytest.mark.parametrize("name", ["mine", "demo"])

@@ -8,13 +8,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
-from cam_repro.words import renamed
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import compose, config_dir, validate
+from cam_repro.config import config_dir, validate
 from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.words import compose, renamed
 
 SCHEMAS = {
     "train": TrainSettings,

@@ -232,7 +232,7 @@ def test_a_solution_file_literally(tmp_path, folder):
     ("line", "words"),
     [
         (f"a,{DOG} 1 2 3", "4 words"),
-        (f"a,{DOG} 1 2 x 4", "could not convert string to float: 'x'"),
+        (f"a,{DOG} 1 2 x 4", "'x' is not a whole number below 2^31"),
         (f"a,{DOG} 1 2 inf 4", "'inf' is not a whole number below 2^31"),
         (f"a,{DOG} 1 2 nan 4", "'nan' is not a whole number below 2^31"),
         (f"a,{DOG} 1 2 99999999999 4", "'99999999999' is not a whole number below 2^31"),

@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cam_repro.errors import UserError
-from cam_repro.formats.text import CsvTable, Words, one_line_each
+from cam_repro.formats.text import (
+    CsvTable,
+    Words,
+    one_line_each,
+    read_header,
+    whole_number,
+    whole_numbers,
+)
 
 
 def table(folder: Path, text: str) -> CsvTable:
@@ -44,3 +53,38 @@ def test_each_cell_becomes_one_line():
     words = Words(one_line_each(["1\r2", "", "3"]))
     assert words.counts_N.tolist() == [2, 0, 1]
     assert words.numbers(str).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("word", ["-", "+", "1_0", "\u0663", "5.5", "5-", "nan", "2147483648"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_no_whole_number_is_refused_wherever_it_stands(word, place):
+    words = ["10", "2.0"]
+    words.insert(place, word)
+    with pytest.raises(UserError) as error:
+        whole_numbers(words, lambda index: f"word {index}")
+    assert str(error.value) == f"word {place}: {word!r} is not a whole number below 2^31"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text("0123456789+-.eExna", min_size=1, max_size=6), min_size=1, max_size=4))
+def test_numbers_of_many_words_are_those_of_each(words):
+    read = [whole_number(word) for word in words]
+    if None in read:
+        with pytest.raises(UserError):
+            whole_numbers(words, str)
+    else:
+        assert whole_numbers(words, str).tolist() == read
+
+
+def test_cells_with_blanks_and_line_ends_around_a_number_are_read():
+    assert whole_numbers(["\r5", " 6\n", "7"], str).tolist() == [5, 6, 7]
+    with pytest.raises(UserError, match=r"^1: '5 \\xa0' is not"):
+        whole_numbers(["3", "5 \u00a0"], str)
+
+
+@pytest.mark.parametrize("start", ["", "\n", "\r\n\n"])
+def test_the_header_is_that_of_the_table(tmp_path, start):
+    path = tmp_path / "t.csv"
+    path.write_text(f'{start}"class_index",boxes\n1,2\n', newline="")
+    assert read_header(path, "truth") == ["class_index", "boxes"]
+    assert CsvTable(path, "truth", ["class_index"]).cells == [["1"]]

@@ -136,6 +136,12 @@ def test_a_table_is_read_as_line_by_line(tmp_path_factory, text):
     assert found == one_after_another(path, text)
 
 
+def plain_int(word):
+    if "_" in word or not word.isascii():  # 1_0 is Python's own
+        raise ValueError(word)
+    return int(word)
+
+
 def one_after_another(path, text):
     """The boxes of each image of ``write``; else what is said of the first bad line."""
     ids = (path.parent / "image_ids.txt").read_text().split()
@@ -147,7 +153,7 @@ def one_after_another(path, text):
             continue
         image_id, *words = line.split(",")
         try:
-            x0, y0, x1, y1 = map(int, words)
+            x0, y0, x1, y1 = map(plain_int, words)
             good = 0 <= x0 <= x1 < 2**31 and 0 <= y0 <= y1 < 2**31
         except ValueError:
             good = False

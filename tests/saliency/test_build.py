@@ -20,7 +20,7 @@ def test_a_method_is_called_as_its_yaml(path):
 def test_settings_come_from_the_yaml_that_the_command_sees(tmp_path):
     folder = tmp_path / "saliency"
     folder.mkdir()
-    yaml = "_target_: cam_repro.saliency.backprop.Backprop\nblur: 0.125\n"
+    yaml = "_target_: cam_repro.saliency.backprop.Backprop\nname: smooth\nblur: 0.125\n"
     (folder / "smooth.yaml").write_text(yaml)
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert build_saliency("smooth").blur == 0.125

@@ -7,9 +7,9 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 from run_builder import make_manifest
 
-from cam_repro.config import compose
 from cam_repro.tables import SOURCES, build_tables, find_runs, paper_sheet
 from cam_repro.tables.settings import changed_settings
+from cam_repro.words import compose
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BOXES = sorted(path.stem for path in (CONFIGS / "box").glob("*.yaml"))

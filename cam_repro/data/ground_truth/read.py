@@ -63,8 +63,6 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
             )
         return _from_annotations(source, annotations)
     if set(KAGGLE_HEADER) <= set(read_header(source, "ground truth")):
-        if source.suffix == ".gz":
-            raise UserError(f"{source}: unpack it first (gunzip)")
         return _from_annotations(source, read_annotations(source))
     return _from_csv(source)
 
