@@ -1,0 +1,156 @@
+"""Mistakes in a user's own YAML or class end in one line, and cost no results that are there."""
+
+import pytest
+
+from cam_repro.boxes.build import build_rules
+from cam_repro.engine.resume import run_identity
+from cam_repro.engine.settings import TrainSettings
+from cam_repro.errors import UserError
+from cam_repro.saliency.build import saliency_of
+
+SQUASH_CROP = "cam_repro.data.augment.SquashCrop"
+
+
+@pytest.fixture
+def train(command, tiny_run, tmp_path):
+    """Trains for one iteration into ``out``, with YAML files of the folder ``mine``."""
+    words = [*tiny_run, "data.cache=null", "optim.iterations=1", "output=out"]
+
+    def run(*more):
+        return command("train", *words, "--config-dir", str(tmp_path / "mine"), *more)
+
+    (tmp_path / "mine" / "augment").mkdir(parents=True)
+    return run
+
+
+def own_augment(tmp_path, name, text):
+    (tmp_path / "mine" / "augment" / f"{name}.yaml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("name: a\n", [], "augment._target_ is not given: name a class in its YAML"),
+        (f"_target_: {SQUASH_CROP}\n", [], "augment.name is not given: state the NAME of"),
+        (
+            "_target_: cam_repro.data.views.Squash\nname: a\n",
+            [],
+            "augment._target_=cam_repro.data.views.Squash: is no Augmentation; derive the class",
+        ),
+        (f"_target_: {SQUASH_CROP}\nname: a\n", ["+augment.foo=1"], "argument 'foo'"),
+    ],
+)
+def test_a_wrong_augmentation_costs_no_old_run(train, tmp_path, text, words, said):
+    assert train().status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
+    own_augment(tmp_path, "a", text)
+    done = train("augment=a", *words, "overwrite=true")
+    assert done.status == 1
+    assert len(done.errors) == 1, done.err
+    assert said in done.errors[0]
+    after = {path: path.read_bytes() for path in before if path.suffix != ".log"}
+    assert after == {path: before[path] for path in after}
+
+
+def test_a_run_is_known_by_the_class_of_its_augmentation(train, tmp_path):
+    own_augment(tmp_path, "a", f"_target_: {SQUASH_CROP}\nname: same\n")
+    own_augment(tmp_path, "b", "_target_: cam_repro.data.augment.RandomResizedCrop\nname: same\n")
+    assert train("augment=a").status == 0
+    done = train("augment=b")
+    assert done.status == 1
+    assert "holds a run with other settings (augment._target_: " in done.errors[0]
+
+
+def test_the_built_in_augmentations_are_known_by_name_as_in_earlier_checkpoints():
+    class Set:
+        name, fingerprint = "s", "f"
+
+    settings = TrainSettings(
+        model={"name": "nin"}, augment={"_target_": SQUASH_CROP, "name": "squash_crop"}
+    )
+    assert run_identity(settings, Set())["augment"] == "squash_crop"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"center": 0.5}, r"^box\.center=0\.5: a setting of a box rule is box\.center\.KEY=VALUE$"),
+        ({"mine": {"scale": 1}}, r"^box\.mine\._target_ is not given"),
+        (
+            {"mine": {"_target_": "pathlib.Path"}},
+            r"^box\.mine\._target_=pathlib\.Path: is no BoxRule; derive the class from",
+        ),
+    ],
+)
+def test_what_is_no_box_rule(settings, said):
+    with pytest.raises(UserError, match=said):
+        build_rules(settings)
+
+
+def test_two_yamls_may_use_one_saliency_class():
+    target = "cam_repro.saliency.backprop.Backprop"
+    one = saliency_of({"_target_": target, "name": "raw", "blur": 0})
+    two = saliency_of({"_target_": target, "name": "smooth", "blur": 0.1})
+    assert (one.name, one.blur, two.name, two.blur) == ("raw", 0, "smooth", 0.1)
+
+
+SET = """
+from cam_repro.classes import classes_of
+from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import ImageFiles
+from cam_repro.data.sources import DataSource
+from cam_repro.truth import RaggedBoxes
+import numpy as np
+from pathlib import Path
+
+
+class Own(DataSource):
+    def __init__(self, name, label=0, pixels=True):
+        self.name, self.label, self.pixels = name, label, pixels
+
+    def open(self, split, with_boxes=True):
+        names = ["a.png"]
+        return ImageSet(
+            name=self.name, split=split, folder=Path("."), classes=classes_of(["x", "y"]),
+            ids=names, labels_N=np.array([self.label]), boxes=RaggedBoxes.none(1),
+            store=ImageFiles(Path("."), names) if self.pixels else None,
+        )
+"""
+
+
+@pytest.fixture
+def own_set(tmp_path, monkeypatch):
+    (tmp_path / "own_set_module.py").write_text(SET)
+    folder = tmp_path / "mine" / "data"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("_target_: own_set_module.Own\nname: own\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return ["--config-dir", str(folder.parent), "data=own"]
+
+
+def test_images_without_a_label_are_not_trained_on(command, own_set):
+    done = command("train", *own_set, "model=alexnet", "+data.label=-1", "optim.iterations=1")
+    assert done.status == 1
+    assert "not all train images have a label, which training needs" in done.errors[0]
+
+
+def test_a_set_without_pixels_is_not_checked(command, own_set):
+    done = command("data", "check", *own_set, "+data.pixels=false")
+    assert done.status == 1
+    assert "cam-data needs a data set with images" in done.errors[0]
+
+
+def test_an_experiment_with_old_words_and_one_with_wrong_ones(command, tmp_path, tiny_tree):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    text = "data: ilsvrc\ntrain: [optim.iterations=1]\neval: [{}]\nnetworks: {{alexnet: {{}}}}\n"
+    words = ["--config-dir", str(folder.parent), "experiment=old", f"data.root={tiny_tree}"]
+    (folder / "old.yaml").write_text(text.format("box.threshold=0.3, box.nonsense.x=1"))
+    done = command("reproduce", *words)
+    assert done.status == 1
+    assert "cam-eval: box.threshold is called box.threshold.threshold now" in done.err
+    assert done.errors == [
+        "error: there is no setting 'box.nonsense.x': --help lists them (cam-eval has those of "
+        "each rule, box.NAME.KEY with box=[NAME,...])"
+    ]
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("*.pt"))
