@@ -46,7 +46,7 @@ def announce(images: ImageSet) -> None:
     if images.blacklisted_N is not None:
         log.info(
             "%d of its images are blacklisted: localization errors leave them out",
-            np.count_nonzero(images.blacklisted_N),
+            images.n_blacklisted,
         )
 
 

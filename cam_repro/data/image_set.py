@@ -44,6 +44,10 @@ class ImageSet(Truth):
     described: str = ""
     altered: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.classes is not None, "an image set states its classes"
+
     def __getitem__(self, index: int) -> Sample:
         """Give what is known of one image."""
         return Sample(

@@ -280,7 +280,7 @@ def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -
 def view_loader(
     images: ViewImages,
     *,
-    batch_size: int,
+    at_a_time: int,
     workers: int,
     pin: bool,
     rank: int = 0,
@@ -291,12 +291,11 @@ def view_loader(
     Batches are cut first, then divided among the processes, so that every batch is the one that a
     single process would compute.
 
-    batch_size: crops in a batch; a batch has at least one image. pin: use pinned memory. rank,
-    world: number of this process, and number of all processes.
+    at_a_time: images in a batch. pin: use pinned memory. rank, world: number of this process, and
+    number of all processes.
     """
-    n = max(1, batch_size // images.view.n_crops)
     every = list(range(len(images)))
-    batches = [every[start : start + n] for start in range(0, len(every), n)]
+    batches = [every[start : start + at_a_time] for start in range(0, len(every), at_a_time)]
     return DataLoader(
         images,
         batch_sampler=batches[rank::world],

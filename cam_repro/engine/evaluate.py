@@ -154,7 +154,7 @@ def _loader(
     needs_pixels = any(rule.needs_image for rule in this_pass.rules.values())
     return view_loader(
         ViewImages(images, this_pass.view, keep_pixels=needs_pixels),
-        batch_size=this_pass.batch_size or BATCH_SIZE[compute.on_gpu],
+        at_a_time=this_pass.images_at_a_time(compute),
         workers=compute.loader_workers(loading.workers),
         pin=compute.on_gpu,
         rank=compute.processes.rank,

@@ -135,11 +135,10 @@ class ClsLoc(Protocol):
             log.warning("%d of %d images have no label: each counts as an error", unknown, n_images)
         warn_without_box(truth.boxes)
         right = hits(truth, given.labels_N5, given.boxes_N54)
-        blacklisted_N = truth.blacklisted_N
-        rows = errors(*right, blacklisted_N)
+        rows = errors(*right, truth.blacklisted_N)
         numbers = {
             "n_images": n_images,
-            "n_blacklisted": 0 if blacklisted_N is None else int(blacklisted_N.sum()),
+            "n_blacklisted": truth.n_blacklisted,
             "n_without_guess": int((given.labels_N5 == PAD).all(1).sum()),
             "n_without_box": int((truth.boxes.counts_N == 0).sum()),
             "guesses": [asdict(row) for row in rows],

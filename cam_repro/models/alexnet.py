@@ -25,9 +25,10 @@ from cam_repro.models.layers import (
     ConvBlock,
     Dropout,
     activation,
-    caffe_lrn,
     ceil_max_pool,
     check_count,
+    norm_then_pool,
+    pool_then_norm,
     scale_channels,
 )
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
@@ -56,16 +57,6 @@ class AlexNetVariant(Variant):
     smallest: int
     smallest_gap: int
     smallest_star_gap: int
-
-
-def _pool_then_norm() -> nn.Module:
-    """Make pool1 and norm1 of CaffeNet, which are also its pool2 and norm2."""
-    return nn.Sequential(ceil_max_pool(), caffe_lrn())
-
-
-def _norm_then_pool() -> nn.Module:
-    """Make norm1 and pool1 of ``bvlc_alexnet``, which are also its norm2 and pool2."""
-    return nn.Sequential(caffe_lrn(), ceil_max_pool())
 
 
 def _caffe(name: str, pool: Callable[[], nn.Module], order: tuple[str, str]) -> AlexNetVariant:
@@ -118,8 +109,8 @@ VARIANTS = by_name(
         smallest_gap=31,
         smallest_star_gap=63,
     ),
-    _caffe(CAFFE, _pool_then_norm, ("pool1", "norm1")),
-    _caffe("bvlc_alexnet", _norm_then_pool, ("norm1", "pool1")),
+    _caffe(CAFFE, pool_then_norm, ("pool1", "norm1")),
+    _caffe("bvlc_alexnet", norm_then_pool, ("norm1", "pool1")),
 )
 
 

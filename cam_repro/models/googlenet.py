@@ -19,7 +19,13 @@ import torch
 from torch import nn
 
 from cam_repro.models.base import PooledNetwork
-from cam_repro.models.layers import ConvBlock, caffe_lrn, ceil_max_pool, scale_channels
+from cam_repro.models.layers import (
+    ConvBlock,
+    ceil_max_pool,
+    norm_then_pool,
+    pool_then_norm,
+    scale_channels,
+)
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 UNITS = {
@@ -52,16 +58,6 @@ class GoogLeNetVariant(Variant):
     kernel4: int
     smallest: int
     smallest_gap: int
-
-
-def _pool_then_norm() -> nn.Module:
-    """Make pool1 and norm1 of Caffe's network."""
-    return nn.Sequential(ceil_max_pool(), caffe_lrn())
-
-
-def _norm_then_pool() -> nn.Module:
-    """Make norm2 and pool2 of Caffe's network."""
-    return nn.Sequential(caffe_lrn(), ceil_max_pool())
 
 
 CAFFE_BRANCHES = {
@@ -104,8 +100,8 @@ VARIANTS = by_name(
         cam_groups=2,
         cam_bias=True,
         kernel5=5,
-        pool1=_pool_then_norm,
-        pool2=_norm_then_pool,
+        pool1=pool_then_norm,
+        pool2=norm_then_pool,
         kernel4=3,
         smallest=31,
         smallest_gap=15,

@@ -120,6 +120,16 @@ def caffe_lrn() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
+def pool_then_norm() -> nn.Module:
+    """Make a max pool followed by local response normalisation, as in CaffeNet."""
+    return nn.Sequential(ceil_max_pool(), caffe_lrn())
+
+
+def norm_then_pool() -> nn.Module:
+    """Make local response normalisation followed by a max pool, as in ``bvlc_alexnet``."""
+    return nn.Sequential(caffe_lrn(), ceil_max_pool())
+
+
 class Dropout(nn.Dropout):
     """Drop the same units of an image, whichever process and part of a batch computes it.
 

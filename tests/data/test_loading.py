@@ -278,19 +278,18 @@ def test_validation_shows_the_views_first_crop(images, preload):
 
 
 @pytest.mark.parametrize(
-    ("view", "batch_size", "shares"),
+    ("view", "n", "shares"),
     [
         (Squash(16, 16), 5, [[0, 1, 2, 3, 4, 10, 11], [5, 6, 7, 8, 9]]),
-        (Ten(12, 16), 20, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
-        (Ten(12, 16), 4, [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]]),
+        (Ten(12, 16), 2, [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]),
+        (Ten(12, 16), 1, [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]]),
     ],
 )
-def test_view_loader_deals_whole_batches_to_the_processes(images, view, batch_size, shares):
-    n = max(1, batch_size // view.n_crops)
+def test_view_loader_deals_whole_batches_to_the_processes(images, view, n, shares):
     for rank in (0, 1):
         loader = view_loader(
             ViewImages(images, view),
-            batch_size=batch_size,
+            at_a_time=n,
             workers=0,
             pin=False,
             rank=rank,
@@ -311,13 +310,13 @@ def test_view_loader_deals_whole_batches_to_the_processes(images, view, batch_si
 
 def test_view_loader_gives_each_images_own_size(images):
     Image.new("RGB", (50, 7)).save(images[1].path)
-    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), batch_size=12, workers=0, pin=False)
+    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), at_a_time=12, workers=0, pin=False)
     assert [image.size for image in batch.seen] == [(32, 24), (50, 7)] + [(32, 24)] * 10
 
 
 def test_view_loader_hands_on_the_pixels_where_they_are_asked_for(images):
     Image.fromarray(noise(7, 50)).save(images[1].path)
-    options = {"batch_size": 12, "workers": 0, "pin": False}
+    options = {"at_a_time": 12, "workers": 0, "pin": False}
     (batch,) = view_loader(ViewImages(images, Squash(8, 8), keep_pixels=True), **options)
     (without,) = view_loader(ViewImages(images, Squash(8, 8)), **options)
     assert torch.equal(batch.crops_NV3HW, without.crops_NV3HW)
@@ -336,7 +335,7 @@ def test_view_loader_shares_without_padding(n, world):
         def __len__(self):
             return n
 
-    options = {"batch_size": 4, "workers": 0, "pin": False, "world": world}
+    options = {"at_a_time": 4, "workers": 0, "pin": False, "world": world}
     loaders = [
         view_loader(ViewImages(Fake(), Squash(8, 8)), rank=rank, **options) for rank in range(world)
     ]
@@ -348,7 +347,7 @@ def test_batches_are_pinned_for_a_gpu(images, monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x + 0)
     labelled = collate_labelled([(noise(4, 4), 2), UnreadableImage("x")])
-    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), batch_size=12, workers=0, pin=False)
+    (batch,) = view_loader(ViewImages(images, Squash(8, 8)), at_a_time=12, workers=0, pin=False)
     for one in (labelled, batch):
         again = one.pin_memory()
         assert vars(again).keys() == vars(one).keys()
@@ -383,9 +382,7 @@ def test_view_loader_reports_an_unreadable_image(images):
     path = spoil(images, 4)
     path_missing = images[5].path
     path_missing.unlink()
-    first, second = view_loader(
-        ViewImages(images, Ten(12, 16)), batch_size=60, workers=0, pin=False
-    )
+    first, second = view_loader(ViewImages(images, Ten(12, 16)), at_a_time=6, workers=0, pin=False)
     seen = [image.index for image in first.seen + second.seen]
     assert seen == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert [len(batch.crops_NV3HW) for batch in (first, second)] == [4, 6]
