@@ -19,5 +19,9 @@ def build_rules(settings: Mapping[str, Any]) -> dict[str, BoxRule]:
     for name, rule in settings.items():
         if not isinstance(rule, Mapping):
             raise UserError(f"box.{name}={rule}: a setting of a box rule is box.{name}.KEY=VALUE")
-        rules[name] = build(BoxRule, f"box.{name}", rule)  # type: ignore[type-abstract]
+        try:
+            rules[name] = build(BoxRule, f"box.{name}", rule)  # type: ignore[type-abstract]
+        except UserError as error:  # a rule names its own key: it does not know what it is called
+            known = str(error).startswith("box.")
+            raise UserError(f"{'' if known else f'box.{name}.'}{error}") from None
     return rules

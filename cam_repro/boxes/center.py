@@ -27,9 +27,7 @@ class Center(BoxRule):
 
     def __init__(self, scale: float = 0.75) -> None:
         if not isinstance(scale, int | float) or not 0 < scale <= 1:
-            raise UserError(
-                f"box.center.scale={scale}: must be a share of the image's sides, over 0 up to 1"
-            )
+            raise UserError(f"scale={scale}: must be a share of the image's sides, over 0 up to 1")
         self.scale = scale
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -253,22 +252,18 @@ class _ProgramBoxes(BoxRule):
     jpeg_quality: 1 to 100, or None for a map that is not stored as a JPEG.
     """
 
-    name: ClassVar[str]
-    """What ``box=NAME`` calls the rule."""
-
     def __init__(
         self, thresholds: Sequence[int] = THRESHOLDS, jpeg_quality: int | None = 75
     ) -> None:
         listed = isinstance(thresholds, Sequence) and not isinstance(thresholds, str)
         if not (listed and thresholds and all(_is_int(t, 0, 255) for t in thresholds)):
             raise UserError(
-                f"box.{self.name}.thresholds={thresholds}: must be a list of integers from 0 to "
+                f"thresholds={thresholds}: must be a list of integers from 0 to "
                 "255, as [20,100,110]"
             )
         if not (jpeg_quality is None or _is_int(jpeg_quality, 1, 100)):
             raise UserError(
-                f"box.{self.name}.jpeg_quality={jpeg_quality}: must be an integer from 1 to 100, "
-                "or null"
+                f"jpeg_quality={jpeg_quality}: must be an integer from 1 to 100, or null"
             )
         self.thresholds = tuple(thresholds)
         self.jpeg_quality = jpeg_quality
@@ -308,8 +303,6 @@ def _is_int(value: object, low: int, high: int) -> bool:
 class DtBox(_ProgramBoxes):
     """Guess the program's first box, the loose one, for each of the five best classes."""
 
-    name: ClassVar[str] = "dt_box"
-
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [
             (maps.classes[rank], self.loose_and_tight(maps, rank)[0])
@@ -319,8 +312,6 @@ class DtBox(_ProgramBoxes):
 
 class DtBoxHeuristic(_ProgramBoxes):
     """Guess loose and tight box of classes 1 and 2, loose box of class 3: the paper's Table 3."""
-
-    name: ClassVar[str] = "dt_box_heuristic"
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         guesses = [

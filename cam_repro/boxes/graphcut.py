@@ -131,9 +131,7 @@ class GraphCut(BoxRule):
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 remedy = ", or null" if name == "max_side" else ""
-                raise UserError(
-                    f"box.graphcut.{name}={value}: must be an integer of at least 1{remedy}"
-                )
+                raise UserError(f"{name}={value}: must be an integer of at least 1{remedy}")
         self.iterations = iterations
         self.max_side = max_side
 

@@ -16,12 +16,10 @@ class HeuristicBoxes(BoxRule):
     """
 
     def __init__(self, loose: float = 0.2, tight: float = 0.392) -> None:
-        self.loose = check_threshold("box.heuristic.loose", loose)
-        self.tight = check_threshold("box.heuristic.tight", tight)
+        self.loose = check_threshold("loose", loose)
+        self.tight = check_threshold("tight", tight)
         if loose >= tight:
-            raise UserError(
-                f"box.heuristic.loose={loose} must be under box.heuristic.tight={tight}"
-            )
+            raise UserError(f"loose={loose}: must be under tight={tight}")
         self.order = [(0, loose), (0, tight), (1, loose), (1, tight), (2, loose)]
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:

@@ -91,7 +91,7 @@ class ThresholdBox(BoxRule):
     """
 
     def __init__(self, threshold: float = 0.2) -> None:
-        self.threshold = check_threshold("box.threshold.threshold", threshold)
+        self.threshold = check_threshold("threshold", threshold)
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [

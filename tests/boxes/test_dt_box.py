@@ -408,17 +408,13 @@ def test_any_map_gives_boxes_inside_the_image(maps_Rhw, width, height, quality):
 )
 @pytest.mark.parametrize("rule", [DtBox, DtBoxHeuristic])
 def test_thresholds_are_bytes(rule, value):
-    with pytest.raises(
-        UserError, match=r"^box\.dt_box(_heuristic)?\.thresholds=.*: must be a list of integers"
-    ):
+    with pytest.raises(UserError, match=r"^thresholds=.*: must be a list of integers"):
         rule(thresholds=value)
 
 
 @pytest.mark.parametrize("value", [0, 101, 75.0, True, "75"])
 def test_jpeg_quality_is_a_percentage_or_nothing(value):
-    with pytest.raises(
-        UserError, match=rf"^box\.dt_box\.jpeg_quality={value}: must be an integer from 1"
-    ):
+    with pytest.raises(UserError, match=rf"^jpeg_quality={value}: must be an integer from 1"):
         DtBox(jpeg_quality=value)
 
 

@@ -293,14 +293,12 @@ def test_without_the_image_there_is_no_box():
 @pytest.mark.parametrize("name", ["iterations", "max_side"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "5"])
 def test_settings_are_positive_integers(name, value):
-    with pytest.raises(
-        UserError, match=rf"^box\.graphcut\.{name}={value}: must be an integer of at least 1"
-    ):
+    with pytest.raises(UserError, match=rf"^{name}={value}: must be an integer of at least 1"):
         GraphCut(**{name: value})
 
 
 def test_iterations_are_needed():
-    with pytest.raises(UserError, match=r"^box\.graphcut\.iterations=None: .* 1$"):
+    with pytest.raises(UserError, match=r"^iterations=None: .* 1$"):
         GraphCut(iterations=None)
 
 
