@@ -39,10 +39,3 @@ def test_what_is_wrong_is_named_in_one_line(values, message):
     with pytest.raises(UserError, match=message) as error:
         validate(OmegaConf.create(values), Schema)
     assert "\n" not in str(error.value)
-
-
-def test_prefix_is_part_of_the_key():
-    with pytest.raises(UserError, match=r"^box\.n: "):
-        validate(OmegaConf.create({"path": "a", "n": "x"}), Schema, "box")
-    with pytest.raises(UserError, match=r"^box\.path not given: add box\.path=VALUE"):
-        validate(OmegaConf.create({}), Schema, "box")

@@ -125,7 +125,7 @@ def _read_text(path: Path, truth: Truth, with_labels: bool) -> Guesses:
     labels_N5, boxes_N54 = read_submission(path)
     if len(labels_N5) != len(truth):
         raise UserError(
-            f"submission has {len(labels_N5)} lines, ground truth {len(truth)}: "
+            f"{path}: the submission has {len(labels_N5)} lines, ground truth {len(truth)}: "
             "one line an image is needed, an empty one where nothing is guessed"
         )
     if list(truth.ids) != sorted(truth.ids):

@@ -145,7 +145,7 @@ def training(bench: Bench, network: Network, mode: Mode, parts: int) -> Variant:
     val_images = take(bench.source, 1)
     settings = TrainSettings(
         model=network.config,
-        augment={"_target_": "cam_repro.data.augment.SquashCrop"},
+        augment={"_target_": "cam_repro.data.augment.SquashCrop", "name": "squash_crop"},
         optim=OptimSettings(
             lr=1e-6, batch_size=bench.train_batch, accumulate=parts, iterations=n_iterations
         ),

@@ -312,7 +312,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ([*FILES, "blacklist=none.txt"], "no blacklist file none.txt"),
         (
             ["submission=short.txt", FILES[1]],
-            "submission has 2 lines, ground truth 1500: "
+            "short.txt: the submission has 2 lines, ground truth 1500: "
             "one line an image is needed, an empty one where nothing is guessed",
         ),
         (["submission=bad.txt", FILES[1]], "bad.txt, line 1: 'x' is not a whole number below 2^31"),

@@ -318,7 +318,7 @@ def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, 
     def boxes(interpolation):
         for prediction in predictions(found):
             map_hw = np.load(tmp_path / f"{prediction.id}.npy")
-            assert map_hw.shape == ((4, 4) if view.name == "squash" else (40, 40))
+            assert map_hw.shape == ((4, 4) if isinstance(view, Squash) else (40, 40))
             map_HW = resize(map_hw, prediction.width, prediction.height, interpolation)
             yield largest_component_box(map_HW, 0.5)
 

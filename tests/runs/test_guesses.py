@@ -74,7 +74,7 @@ def test_labels_do_not_matter_where_the_class_is_given(tmp_path, caplog):
 @pytest.mark.parametrize("lines", ["", "\n", "\n\n\n"])
 def test_text_must_have_a_line_an_image(tmp_path, lines):
     (tmp_path / "s.txt").write_text(lines)
-    with pytest.raises(UserError, match=f"submission has {len(lines)} lines, ground truth 2"):
+    with pytest.raises(UserError, match=f"the submission has {len(lines)} lines, ground truth 2"):
         read_guesses(tmp_path / "s.txt", truth_of("ab"), None, with_labels=True)
 
 
