@@ -61,7 +61,10 @@ def _network_class(target: object) -> type[CamNetwork]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"model.{TARGET}={target}: cannot be imported ({error})") from error
+        raise UserError(
+            f"model.{TARGET}={target}: cannot be imported ({error}); PYTHONPATH must name"
+            " the folder of a module of your own"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, CamNetwork)):
         raise UserError(f"model.{TARGET}={target}: is not a CamNetwork")
     return found
