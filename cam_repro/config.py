@@ -102,6 +102,18 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
     return built
 
 
+def build_named(
+    kind: type[Built], group: str, settings: Mapping[str, Any], **arguments: Any
+) -> tuple[str, Built]:
+    """Build what the YAML file of a choice describes, and give its name beside it.
+
+    The name is that of ``name_of``, and no argument of the constructor; else as of ``build``.
+    """
+    name = name_of(group, settings)
+    rest = {key: value for key, value in settings.items() if key != "name"}
+    return name, build(kind, group, rest, **arguments)
+
+
 def choices(group: str, folders: Sequence[Path] | None = None) -> list[str]:
     """List the names that ``group=NAME`` accepts: those of the YAML files in the group's folder.
 

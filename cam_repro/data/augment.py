@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cam_repro.config import build, name_of
+from cam_repro.config import build_named
 from cam_repro.data.views import Center, Squash, View, squash
 
 
@@ -43,10 +43,8 @@ def build_augmentation(settings: Mapping[str, Any], model: Mapping[str, Any]) ->
     model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
     Raises UserError where the YAML states no name, or a class that is not an ``Augmentation``.
     """
-    name_of("augment", settings)
-    arguments = {key: value for key, value in settings.items() if key != "name"}
     sizes = {key: model[key] for key in ("input_size", "resize_size")}
-    return build(Augmentation, "augment", arguments, **sizes)  # type: ignore[type-abstract]
+    return build_named(Augmentation, "augment", settings, **sizes)[1]  # type: ignore[type-abstract]
 
 
 class SquashCrop(Augmentation):

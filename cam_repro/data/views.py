@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cam_repro.config import build, name_of
+from cam_repro.config import build_named
 from cam_repro.resample import check_interpolation, enlarge
 
 
@@ -65,10 +65,8 @@ def build_view(settings: Mapping[str, Any], model: Mapping[str, Any]) -> View:
     model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
     Raises UserError where the YAML states no name, or a class that is not a ``View``.
     """
-    name = name_of("view", settings)
-    arguments = {key: value for key, value in settings.items() if key != "name"}
     sizes = {key: model[key] for key in ("input_size", "resize_size")}
-    view = build(View, "view", arguments, **sizes)  # type: ignore[type-abstract]
+    name, view = build_named(View, "view", settings, **sizes)  # type: ignore[type-abstract]
     view.name = name
     return view
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cam_repro.config import build, compose_choice, name_of
+from cam_repro.config import build_named, compose_choice
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 
@@ -27,9 +27,7 @@ def saliency_of(settings: Mapping[str, Any]) -> Saliency:
 
     Raises UserError where they state no name, or a class that is not a ``Saliency``.
     """
-    name = name_of("saliency", settings)
-    arguments = {key: value for key, value in settings.items() if key != "name"}
-    method = build(Saliency, "saliency", arguments)  # type: ignore[type-abstract]
+    name, method = build_named(Saliency, "saliency", settings)  # type: ignore[type-abstract]
     method.name = name
     return method
 
