@@ -26,6 +26,9 @@ from cam_repro.words import config_folders, hydra_words, part_words, renamed
 
 log = logging.getLogger(__name__)
 
+ADDED = {"eval": ("box",), "show": ("model", "saliency", "box")}
+"""Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
+
 
 @contextlib.contextmanager
 def _full_error(on: bool) -> Iterator[None]:
@@ -73,7 +76,7 @@ def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
     """List for ``--help`` the choices of each group of a command's settings."""
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (?:optional )?(\w+):", text, re.MULTILINE)
-    groups += ["box"] if config_name == "eval" else []  # added by config.hydra_words
+    groups += ADDED.get(config_name, ())
     lines = []
     for group in groups:
         start = f"  {group:10} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ class Timm(AdaptedNetwork):
         """Give timm's own weights for ``timm``, from its cache or downloaded; else None."""
         if source != "timm":
             return None
+        # Its warnings of each try, with the address, say less than the error below.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
             made = _import_timm().create_model(self.timm_name, pretrained=True)
         except Exception as error:  # no network, no space, a proxy's page in place of the file ...
