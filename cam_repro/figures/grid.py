@@ -24,10 +24,13 @@ Place = tuple[float, float, float, float]
 _EDGE, _GAP, _LINE, _HEADING = 0.1, 0.08, 0.135, 0.19
 """Inches: around the figure, between cells, for a line of text, for a heading."""
 
+_NARROWEST = 3.3
+"""Inches: what the legend needs."""
 
-def text_width(text: str, size: float) -> float:
-    """Measure a line of text, inches. size: of its letters, points."""
-    font = FontProperties(size=size)
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Measure a line of text, inches. size: of its letters, points. weight: ``bold`` or normal."""
+    font = FontProperties(size=size, weight=weight)
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
@@ -45,19 +48,31 @@ def fitted(line: Line, width: float, size: float) -> str:
     return text[:end].rstrip(" ,") + "…" + tail
 
 
+def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
+    """Break a text between words into lines of a width in inches; size, weight: of its letters."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size, weight) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 @dataclass
 class Grid:
     """Make a figure of equal cells, each for a picture with lines of text above it.
 
-    rows, columns: how many. title: a line above all; empty: none. above: how many lines of text
-    stand above each picture. headings: lines above rows, by the number of the row; over_columns: a
-    heading above each column, or none. notes: lines below the legend.
+    rows, columns: how many. title: above all, on as many lines as it takes. above: how many lines
+    of text stand above each picture. headings: lines above rows, by the number of the row;
+    over_columns: a heading above each column, or none. notes: below the legend, each a paragraph.
     cell: width and height of a picture, inches; a picture of another shape is centred in it.
     """
 
     rows: int
     columns: int
-    title: str = ""
+    title: str
     above: int = 1
     headings: Mapping[int, str] = field(default_factory=dict)
     over_columns: Sequence[str] = ()
@@ -66,29 +81,36 @@ class Grid:
     figure: Figure = field(init=False)
 
     def __post_init__(self) -> None:
-        self._step_x = self.cell[0] + _GAP
-        title = [self.title] if self.title else []
-        top = _EDGE + len(title) * (_HEADING + 0.03) + (_HEADING if self.over_columns else 0)
+        self._width = 2 * _EDGE + max(self.columns * self._step_x - _GAP, _NARROWEST)
+        self._note_lines = [
+            line for note in self.notes for line in wrapped(note, self._inner, style.SMALL_SIZE)
+        ]
+        title = wrapped(self.title, self._inner, style.TITLE_SIZE)
+        over = [wrapped(h, self.cell[0], style.TEXT_SIZE, "bold") for h in self.over_columns]
+        under_title = _EDGE + len(title) * _HEADING + 0.05
+        top = under_title + (max(map(len, over)) * _LINE + 0.04 if over else 0)
         self._tops = []  # of the lines above each row
         for row in range(self.rows):
             top += _HEADING if row in self.headings else 0
             self._tops.append(top)
             top += self.above * _LINE + self.cell[1] + _GAP
         self._legend_top = top + 0.02
-        self._height = self._legend_top + (1 + len(self.notes)) * _LINE + _EDGE
-        lines = [*title, *self.headings.values(), *self.notes]
-        widest = max((text_width(line, style.SMALL_SIZE) for line in lines), default=0)
-        cells = self.columns * self._step_x - _GAP
-        self._width = 2 * _EDGE + max(cells, min(widest, 5.0))
+        self._height = self._legend_top + (1 + len(self._note_lines)) * _LINE + _EDGE
         self.figure = Figure(figsize=(self._width, self._height))
-        for line in title:
-            self._line(_EDGE, _EDGE, line, style.TITLE_SIZE, self._inner)
+        self._lines(_EDGE, _EDGE, title, _HEADING, style.TITLE_SIZE)
+        for column, lines in enumerate(over):
+            x = _EDGE + column * self._step_x
+            self._lines(x, under_title, lines, _LINE, style.TEXT_SIZE, weight="bold")
         for row, heading in self.headings.items():
-            y = self._tops[row] - _HEADING
-            self._line(_EDGE, y, heading, style.TEXT_SIZE, self._inner, weight="bold")
-        for column, heading in enumerate(self.over_columns):
-            x, y = _EDGE + column * self._step_x, self._tops[0] - _HEADING
-            self._line(x, y, heading, style.TEXT_SIZE, self.cell[0], weight="bold")
+            line = fitted(heading, self._inner, style.TEXT_SIZE)
+            self._lines(
+                *(_EDGE, self._tops[row] - _HEADING, [line], _LINE, style.TEXT_SIZE), weight="bold"
+            )
+
+    @property
+    def _step_x(self) -> float:
+        """The distance from one column to the next, inches."""
+        return self.cell[0] + _GAP
 
     @property
     def _inner(self) -> float:
@@ -110,10 +132,10 @@ class Grid:
         x = _EDGE + column * self._step_x
         y = self._tops[row] + (self.above - len(lines)) * _LINE
         width = span * self._step_x - _GAP
-        for number, line in enumerate(lines):
-            size = style.SMALL_SIZE if number else style.TEXT_SIZE
-            colour = style.MUTED if number else style.INK
-            self._line(x, y + number * _LINE, line, size, width, color=colour)
+        first = fitted(lines[0], width, style.TEXT_SIZE)
+        others = [fitted(line, width, style.SMALL_SIZE) for line in lines[1:]]
+        self._lines(x, y, [first], _LINE, style.TEXT_SIZE)
+        self._lines(x, y + _LINE, others, _LINE, style.SMALL_SIZE, color=style.MUTED)
 
     def legend(self, lines: Sequence[Line2D], colours: str | None = None) -> None:
         """Explain lines, and the colours of maps if they are given, and write the notes below."""
@@ -126,29 +148,28 @@ class Grid:
             sample.update_from(line)
             axes.add_line(sample)
             label = str(line.get_label())
-            self._line(x + 0.35, y, label, size)
+            self._lines(x + 0.35, y, [label], _LINE, size)
             x += 0.35 + text_width(label, size) + 0.16
         if colours is not None:
-            self._line(x, y, "map: 0", size)
+            self._lines(x, y, ["map: 0"], _LINE, size)
             x += text_width("map: 0", size) + 0.06
             axes = self.figure.add_axes(self._place(x, y + 0.01, 0.6, 0.09))
             axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=colours)
             axes.axis("off")
-            self._line(x + 0.65, y, "its maximum", size)
-        for number, note in enumerate(self.notes, start=1):
-            y = self._legend_top + number * _LINE
-            self._line(_EDGE, y, note, size, self._inner, color=style.MUTED)
+            self._lines(x + 0.65, y, ["its maximum"], _LINE, size)
+        self._lines(_EDGE, y + _LINE, self._note_lines, _LINE, size, color=style.MUTED)
 
-    def _line(
-        self, x: float, y: float, line: Line, size: float, width: float = np.inf, **more: Any
+    def _lines(
+        self, x: float, y: float, lines: Sequence[str], step: float, size: float, **more: Any
     ) -> None:
-        """Write a line with its upper left corner x and y inches from that of the figure.
+        """Write lines below each other, the first at x and y inches from the upper left corner.
 
-        size: of its letters, points. width: to which it is cut, inches.
+        step: from line to line, inches. size: of letters, points. more: of matplotlib's texts.
         """
         settings: dict[str, Any] = {"va": "top", "color": style.INK, "parse_math": False, **more}
-        text = fitted(line, width, size)
-        self.figure.text(x / self._width, 1 - y / self._height, text, fontsize=size, **settings)
+        for number, line in enumerate(lines):
+            place = x / self._width, 1 - (y + number * step) / self._height
+            self.figure.text(*place, line, fontsize=size, **settings)
 
     def _place(self, x: float, y: float, width: float, height: float) -> Place:
         """Give matplotlib's rectangle of a place in inches from the upper left corner."""

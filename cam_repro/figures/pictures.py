@@ -22,10 +22,14 @@ GUESS_DASHES = (0, (3.5, 1.6))
 WHOLE_DOTS = (0, (1, 1.4))
 """How a box of the whole image is drawn, further in: a line along the edges looks like a frame."""
 
+ALMOST = 0.01
+"""A box whose four edges are no further from the image's than this share of its sides counts as
+one of the whole image."""
+
 TRUE_LINE = Line2D([], [], color=style.TRUE, ls="-", lw=1.3, label="true box")
 GUESS_LINE = Line2D([], [], color=style.GUESSED, ls=GUESS_DASHES, lw=1.3, label="first guess")
 WHOLE_LINE = Line2D(
-    *([], []), color=style.INK, ls=WHOLE_DOTS, lw=1.3, label="dots: the whole image"
+    *([], []), color=style.INK, ls=WHOLE_DOTS, lw=1.3, label="dots: (almost) the whole image"
 )
 
 WEIGHTS = (0.3, 0.75)
@@ -86,7 +90,8 @@ def _draw_box(axes: Axes, box: Sequence[int], one: Shown, colour: str, line: obj
     width, height = one.example.width, one.example.height
     x0, y0, x1, y1 = box
     inset = 0.0
-    if tuple(box) == whole_image(width, height):
+    if max(x0, width - 1 - x1) <= ALMOST * width and max(y0, height - 1 - y1) <= ALMOST * height:
+        x0, y0, x1, y1 = whole_image(width, height)
         inset = (0.03 if colour == style.TRUE else 0.06) * min(width, height)
         line = WHOLE_DOTS
     axes.add_patch(

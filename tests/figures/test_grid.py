@@ -1,6 +1,6 @@
 import pytest
 
-from cam_repro.figures.grid import Grid, fitted, text_width
+from cam_repro.figures.grid import Grid, fitted, text_width, wrapped
 
 LONG = "Rhodesian ridgeback, a dog of Africa"
 
@@ -20,6 +20,18 @@ def test_the_second_part_is_never_cut():
     assert cut.endswith("… 0.75")
     assert text_width(cut, 7.5) <= 1.0
     assert fitted(("tabby", " 0.75"), 1.0, 7.5) == "tabby 0.75"
+
+
+def test_notes_are_broken_into_lines():
+    lines = wrapped("one two three four five six", 0.7, 6.5)
+    assert lines == ["one two three", "four five six"]
+    assert max(text_width(line, 6.5) for line in lines) <= 0.7
+    assert wrapped("unbreakable", 0.1, 6.5) == ["unbreakable"]
+    assert wrapped("", 1, 6.5) == []
+    grid = Grid(1, 1, "A title of a few words more than there is room for in a narrow figure")
+    title = [text.get_text() for text in grid.figure.texts]
+    assert len(title) == 2
+    assert " ".join(title) == grid.title
 
 
 def test_cells_have_one_size_and_do_not_overlap():
