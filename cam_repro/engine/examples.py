@@ -65,8 +65,8 @@ def make_examples(
 
     Their classes are those of ``predictions``. Only this process works on them.
     """
-    # Compiling would take longer than these few images.
-    explain = Explainer(this_pass, replace(compute, compile=False))
+    # Compiling would take longer than these few images. The best classes are known already.
+    explain = Explainer(this_pass, replace(compute, compile=False), n_best=0)
     views = ViewImages(images, this_pass.view, keep_pixels=True)
     row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
     at_a_time = this_pass.images_at_a_time(compute)
@@ -80,7 +80,7 @@ def make_examples(
             best_NR = predictions.classes_N5[rows, : min(MAX_GUESSES, len(images.classes))]
             labels_N1 = np.maximum(predictions.labels_N[rows], 0)[:, None]
             asked_NR = torch.from_numpy(np.hstack([best_NR, labels_N1]).astype(np.int64))
-            explained = explain(batch, compute.move(asked_NR))
+            explained = explain(batch.crops_NV3HW, asked_NR)
             arrays = (part.cpu().numpy() for part in explained)
             for image, classes_R, probabilities_R, maps_VRhw in zip(
                 batch.seen, *arrays, strict=True
