@@ -22,14 +22,16 @@ from cam_repro.data.views import build_view
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
+from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
-from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
+from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
+from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     NO_MODEL,
@@ -42,7 +44,13 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
-from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
+from cam_repro.runs.predictions import (
+    MAPS,
+    SCORES,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import (
@@ -52,7 +60,6 @@ from cam_repro.saliency.build import (
     saliency_of,
 )
 from cam_repro.tables.paper import runs_of_the_tables
-from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -239,14 +246,12 @@ def _score(
     images: ImageSet,
     compute: Compute,
 ) -> Path:
-    """Run a pass; write predictions, manifest, scores and contact sheet to its folder."""
+    """Run a pass; write predictions, manifest, scores, examples and contact sheet to its folder."""
     folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
-    shown = _spread(images, settings.contact_sheet)
-    shown_ids = frozenset(sample.id for sample in shown)
     with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
-        found = evaluate(this_pass, images, settings.loader, compute, shown_ids, maps_folder)
+        found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
         if not compute.processes.is_main:
             return folder
         n_images = found.predictions.num_rows
@@ -258,9 +263,12 @@ def _score(
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    _write_scores(folder, images.has_labels)
-    if found.shown:
-        _draw(folder, model_config["row"], this_pass, images, shown, found)
+    predictions = read_predictions(folder)
+    _write_scores(folder, predictions)
+    if settings.examples:
+        chosen = choose_examples(predictions, images, settings.examples)
+        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
+        write_sheet(folder)
     log.info("  %s", folder)
     return folder
 
@@ -335,12 +343,6 @@ def _describe_weights(weights: str | None) -> Checkpoint | None:
     return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
-def _spread(images: ImageSet, count: int) -> list[Sample]:
-    """Pick ``count`` images spread evenly over the split."""
-    count = min(count, len(images))
-    return [images[i * len(images) // count] for i in range(count)]
-
-
 def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     """Log how long a pass took. row: the network's name in tables."""
     log.info(
@@ -353,12 +355,12 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     )
 
 
-def _write_scores(folder: Path, has_labels: bool) -> None:
-    """Score the predictions in a folder if there are labels: write scores.json, log the errors."""
-    if not has_labels:
+def _write_scores(folder: Path, predictions: Predictions) -> None:
+    """Score the predictions if there are labels: write scores.json, log the errors."""
+    if not predictions.manifest.data.has_labels:
         log.info("  no labels in this split: predictions and submissions only")
         return
-    scores = score(read_predictions(folder))
+    scores = score(predictions)
     write_json(folder / SCORES, scores)
     log.info(
         "  classification error, top-1/top-5: %.2f / %.2f %%",
@@ -375,28 +377,3 @@ def _write_scores(folder: Path, has_labels: bool) -> None:
         )
     if "loc" not in scores:
         log.info("  no true boxes in this split: no localization errors")
-
-
-def _draw(
-    folder: Path,
-    row: str,
-    this_pass: Pass,
-    images: ImageSet,
-    shown: list[Sample],
-    found: Evaluation,
-) -> None:
-    """Draw the contact sheet, with the boxes of the first box rule."""
-    indices = {sample.id: sample.index for sample in shown}
-    drawn = [
-        Shown(prediction, images.original(indices[prediction.id]), map_hw)
-        for prediction, map_hw in found.shown
-    ]
-    rule = next(iter(this_pass.rules))
-    what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
-    draw_contact_sheet(
-        folder / "contact_sheet.png",
-        drawn,
-        images.classes.names,
-        rule,
-        f"{row} on {images.name}, {images.split}: {what}",
-    )

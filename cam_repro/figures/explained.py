@@ -17,11 +17,11 @@ from cam_repro.figures.pictures import (
     GUESS_DASHES,
     GUESS_LINE,
     WHOLE_LINE,
-    as_heat,
     draw_box,
+    is_whole,
     overlay,
 )
-from cam_repro.geometry import whole_image
+from cam_repro.figures.shown import as_heat
 from cam_repro.types import Box
 
 SMALLEST = 480
@@ -90,7 +90,7 @@ def draw_sheet(
     names = [f"{one.network}, {one.saliency}" for one in explained]
     headings = dict(zip(firsts, names, strict=True))
     notes = ["above each map: its class and the probability of it"]
-    grid = Grid(sum(rows_of), columns, above=2, headings=headings, notes=notes, cell=cell)
+    grid = Grid(sum(rows_of), columns, "", above=2, headings=headings, notes=notes, cell=cell)
     for first, one in zip(firsts, explained, strict=True):
         picture = grid.axes(first, 0)
         picture.imshow(one.image)
@@ -100,9 +100,9 @@ def draw_sheet(
             _draw(grid.axes(row, column), one, rank, rule, colours, line=1.3)
             grid.caption(row, column, [name, f"{one.scores[rank]:.3f}"])
     ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
-    boxes = {one.box(rank, rule) for one, rank in ranks} - {None}
-    whole = whole_image(width, height)
-    lines = [GUESS_LINE] * bool(boxes - {whole}) + [WHOLE_LINE] * (whole in boxes)
+    boxes = [box for one, rank in ranks if (box := one.box(rank, rule)) is not None]
+    whole = [is_whole(box, (width, height)) for box in boxes]
+    lines = [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
     grid.legend(lines, colours)
     return grid.figure
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
 from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
@@ -22,6 +23,7 @@ SCHEMAS = {
     "data": DataCommandSettings,
     "score": ScoreSettings,
     "tables": TablesSettings,
+    "figures": FiguresSettings,
     "reproduce": ReproduceSettings,
 }
 OTHERS = {"source", "export", "pip", "torchrun", "srun"}
