@@ -20,7 +20,8 @@ _LINES = {
 def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
     """Draw errors over the threshold as a PNG, a mark at the lowest of each.
 
-    The threshold of the run, where it has one, is a vertical line.
+    The lowest is called an oracle: its threshold is the best on these images themselves. The
+    threshold of the run, where it has one, is a vertical line.
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -37,7 +38,7 @@ def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
             color=colour,
             marker=mark,
             ms=5,
-            label=f"{label}: lowest {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
+            label=f"{label}: {best['error']:.1f} % at {100 * best['threshold']:.3g} %, oracle",
         )
     axes.set(
         xlabel="threshold, % of the map's maximum",
