@@ -229,15 +229,21 @@ def run_classes(manifest: EvalManifest) -> ClassTable:
     """Give the classes of a run by its manifest.
 
     They are ILSVRC's where there are 1,000 and the submissions carry ids of the development kit.
-    Else they have no WordNet ids, are called ``class 0`` ..., and their labels are class index + 1.
+    Else they have no WordNet ids, and their labels are class index + 1; in runs of older versions,
+    whose manifests do not name them, they are called ``class 0`` ...
     """
     n_classes = manifest.data.n_classes
     shipped = ilsvrc_classes()
     if n_classes == len(shipped) and manifest.submission_labels == shipped.labels_are:
         return shipped
-    names = tuple(f"class {index}" for index in range(n_classes))
+    known = manifest.data.class_names or []
+    names = tuple(known) if len(known) == n_classes else _numbered(n_classes)
     numbers = tuple(f"class{index:07d}" for index in range(n_classes))
     return ClassTable(numbers, names, None, NO_IDS)
+
+
+def _numbered(n_classes: int) -> tuple[str, ...]:
+    return tuple(f"class {index}" for index in range(n_classes))
 
 
 def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.metrics.intervals import bootstrap_interval
+from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
@@ -72,16 +72,6 @@ class Run:
     @property
     def _has_labels(self) -> bool:
         return self.manifest.data.has_labels and len(self.table) > 0
-
-
-@dataclass(frozen=True)
-class Number:
-    """Hold an error over ``n`` images and its 95 % interval, in percent."""
-
-    error: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -226,13 +216,7 @@ def _age(run: Run) -> tuple[str, str]:
 
 def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
     outcomes = run.cls_outcomes if rule is None else run.loc_outcomes[rule]
-    numbers = []
-    for column in columns:
-        wrong_N = outcomes[column]
-        low, high = bootstrap_interval(wrong_N)
-        error = 100 * float(wrong_N.mean())
-        numbers.append(Number(error, 100 * low, 100 * high, len(wrong_N)))
-    return tuple(numbers)
+    return tuple(Number.of(outcomes[column]) for column in columns)
 
 
 def _settings(run: Run, wanted: WantedRun, source: Source) -> tuple[str, ...]:
