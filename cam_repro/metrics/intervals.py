@@ -1,4 +1,4 @@
-"""Tell how far a measured error may be from that of another sample of images."""
+"""Tell how far a measured error, or a difference of two, may be from that of other images."""
 
 from __future__ import annotations
 
@@ -58,5 +58,27 @@ def _interval(
     assert n > 0, "at least one image"
     assert 0 < level < 1
     means = np.random.default_rng(seed).binomial(n, count / n, resamples) / n
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4096)
+def interval_of_difference(
+    more: int, less: int, n: int, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Compute the percentile bootstrap interval of a mean difference of paired 0/1 outcomes.
+
+    more, less: for how many of the ``n`` images the difference is +1 and -1; for the others it is
+    0. When n images are drawn with replacement, these three counts follow a multinomial
+    distribution. So they are drawn from it, which is exact, and needs no array of n x resamples.
+    Returns (low, high), fractions in [-1, 1].
+    """
+    assert n > 0, "at least one image"
+    assert more >= 0
+    assert less >= 0
+    assert more + less <= n
+    shares = [more / n, less / n, (n - more - less) / n]
+    counts_X3 = np.random.default_rng(seed).multinomial(n, shares, resamples)
+    means = (counts_X3[:, 0] - counts_X3[:, 1]) / n
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

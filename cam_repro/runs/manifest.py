@@ -263,6 +263,21 @@ def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -
     write_json(Path(folder) / MANIFEST, manifest.as_json())
 
 
+def is_of_scored_run(folder: Path | str) -> bool:
+    """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
+
+    False where it is of a training run or of packed data.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    except ValueError:
+        return True  # whoever reads it says what is wrong
+    return not isinstance(values, dict) or not {"iterations", "splits"} & values.keys()
+
+
 def read_eval_manifest(folder: Path | str) -> EvalManifest:
     """Read the manifest of a scored pass.
 
