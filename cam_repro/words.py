@@ -141,7 +141,7 @@ BOX: Keys = {
 
 KEYS: dict[str, Keys] = {
     "train": LOADER,
-    "eval": LOADER | BOX,
+    "eval": LOADER | BOX | {"contact_sheet": ("examples",)},
     "data_command": LOADER,
     "reproduce": LOADER | {"experiment.readings": ("experiment.sources",)},
     "score": {

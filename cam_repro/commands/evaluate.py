@@ -21,6 +21,7 @@ from cam_repro.data.views import build_view
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
+from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
@@ -29,6 +30,7 @@ from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
+from cam_repro.runs.examples import Example, write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     NO_MODEL,
@@ -41,12 +43,18 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
-from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
+from cam_repro.runs.predictions import (
+    MAPS,
+    SCORES,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import build_saliency, default_saliency, saliency_of
 from cam_repro.tables.paper import runs_of_the_tables
-from cam_repro.types import Sample
+from cam_repro.types import MAX_GUESSES, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
@@ -228,14 +236,12 @@ def _score(
     images: ImageSet,
     compute: Compute,
 ) -> Path:
-    """Run a pass; write predictions, manifest, scores and contact sheet to its folder."""
+    """Run a pass; write predictions, manifest, scores, examples and contact sheet to its folder."""
     folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
     check_writable(folder)
     refuse_to_replace(folder, asdict(settings))
-    shown = _spread(images, settings.contact_sheet)
-    shown_ids = frozenset(sample.id for sample in shown)
     with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
-        found = evaluate(this_pass, images, settings.loader, compute, shown_ids, maps_folder)
+        found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
         if not compute.processes.is_main:
             return folder
         n_images = found.predictions.num_rows
@@ -247,9 +253,13 @@ def _score(
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    _write_scores(folder, images.has_labels)
-    if found.shown:
-        _draw(folder, model_config["row"], this_pass, images, shown, found)
+    predictions = read_predictions(folder)
+    _write_scores(folder, predictions)
+    if settings.examples:
+        chosen = choose_examples(predictions, images, settings.examples)
+        examples = make_examples(this_pass, images, predictions, chosen, compute)
+        write_examples(folder, examples)
+        _draw(folder, model_config["row"], predictions, examples)
     log.info("  %s", folder)
     return folder
 
@@ -324,12 +334,6 @@ def _describe_weights(weights: str | None) -> Checkpoint | None:
     return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
-def _spread(images: ImageSet, count: int) -> list[Sample]:
-    """Pick ``count`` images spread evenly over the split."""
-    count = min(count, len(images))
-    return [images[i * len(images) // count] for i in range(count)]
-
-
 def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     """Log how long a pass took. row: the network's name in tables."""
     log.info(
@@ -342,12 +346,12 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     )
 
 
-def _write_scores(folder: Path, has_labels: bool) -> None:
-    """Score the predictions in a folder if there are labels: write scores.json, log the errors."""
-    if not has_labels:
+def _write_scores(folder: Path, predictions: Predictions) -> None:
+    """Score the predictions if there are labels: write scores.json, log the errors."""
+    if not predictions.manifest.data.has_labels:
         log.info("  no labels in this split: predictions and submissions only")
         return
-    scores = score(read_predictions(folder))
+    scores = score(predictions)
     write_json(folder / SCORES, scores)
     log.info(
         "  classification error, top-1/top-5: %.2f / %.2f %%",
@@ -366,26 +370,34 @@ def _write_scores(folder: Path, has_labels: bool) -> None:
         log.info("  no true boxes in this split: no localization errors")
 
 
-def _draw(
-    folder: Path,
-    row: str,
-    this_pass: Pass,
-    images: ImageSet,
-    shown: list[Sample],
-    found: Evaluation,
-) -> None:
-    """Draw the contact sheet, with the boxes of the first box rule."""
-    indices = {sample.id: sample.index for sample in shown}
-    drawn = [
-        Shown(prediction, images.original(indices[prediction.id]), map_hw)
-        for prediction, map_hw in found.shown
-    ]
-    rule = next(iter(this_pass.rules))
-    what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
+def _draw(folder: Path, row: str, predictions: Predictions, examples: list[Example]) -> None:
+    """Draw the contact sheet of the even examples, with the boxes of the first box rule."""
+    manifest = predictions.manifest
+    rule = manifest.rules[0]
+    names: dict[int, str] = {}
+    shown = []
+    for example in examples:
+        if "even" not in example.why:
+            continue
+        names.update(zip(example.classes, example.names, strict=True))
+        row_N = predictions.ids.index(example.id)
+        prediction = Prediction(
+            id=example.id,
+            width=example.width,
+            height=example.height,
+            label=int(predictions.labels_N[row_N]),
+            true_boxes_M4=predictions.boxes.of(row_N),
+            classes=list(example.classes[:MAX_GUESSES]),
+            probabilities=list(example.probabilities[:MAX_GUESSES]),
+            rules={rule: RuleGuesses([(0, tuple(predictions.rules[rule].boxes_N54[row_N, 0]))])},
+        )
+        picture = example.picture().resize((example.width, example.height))
+        shown.append(Shown(prediction, picture, example.maps_Rhw[0]))
     draw_contact_sheet(
         folder / "contact_sheet.png",
-        drawn,
-        images.classes.names,
+        shown,
+        names,
         rule,
-        f"{row} on {images.name}, {images.split}: {what}",
+        f"{row} on {manifest.data.name}, {manifest.split}: {manifest.saliency}, "
+        f"view {manifest.view}, {rule}",
     )

@@ -71,22 +71,15 @@ class Pass:
         return max(1, crops // self.view.n_crops)
 
 
-Shown = tuple[Prediction, np.ndarray]
-"""What is kept of an image for pictures: its prediction, and the best class's map."""
-
-
 @dataclass
 class Evaluation:
     """Hold the results of one pass.
 
     predictions: one row an image, as ``predictions.to_arrow`` makes them.
-    shown: for each image that pictures are made of, in the order of ids, its prediction and the
-        map of its best class, as the view merged it.
     skipped: messages about images that could not be read. seconds: duration of the loop.
     """
 
     predictions: pa.Table
-    shown: list[Shown] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -96,12 +89,10 @@ def evaluate(
     images: ImageSet,
     loading: LoaderSettings,
     compute: Compute,
-    keep_frames_of: frozenset[str] = frozenset(),
     maps_folder: Path | None = None,
 ) -> Evaluation:
     """Predict classes and boxes for every image of ``images``.
 
-    keep_frames_of: ids of the images that pictures will be made of.
     maps_folder: where to save a map of each image as ``<id>.npy``, float32 (h, w), over the whole
     image as the view merged it: the true class's map, or the best class's if the label is unknown.
 
@@ -113,36 +104,30 @@ def evaluate(
     """
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
-    boxes = BoxSearch(images, this_pass.view, this_pass.rules, keep_frames_of, maps_folder)
+    boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
     policy = ErrorPolicy(loading.on_error)
-    rows, shown = RowsOnDisk(to_arrow([], list(this_pass.rules))), []
+    rows = RowsOnDisk(to_arrow([], list(this_pass.rules)))
     started = time.perf_counter()
     bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
     with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
         waiting: deque[Future] = deque()
 
-        def take() -> None:
-            some_rows, some_shown = waiting.popleft().result()
-            rows.add(some_rows)
-            shown.extend(some_shown)
-
         for batch in loader:
             policy.handle(batch.unreadable)
             if batch.seen:
                 waiting.append(pool.submit(boxes.of_batch, batch.seen, explain(batch)))
             if len(waiting) >= threads + BATCHES_WAITING:
-                take()
+                rows.add(waiting.popleft().result())
             bar.update(len(batch.seen) + len(batch.unreadable))
         while waiting:
-            take()
+            rows.add(waiting.popleft().result())
     seconds = time.perf_counter() - started
 
-    shares = compute.processes.gather((rows.table(), shown, policy.skipped))
+    shares = compute.processes.gather((rows.table(), policy.skipped))
     return Evaluation(
         predictions=pa.concat_tables([share[0] for share in shares] or [rows.none]),
-        shown=sorted((one for share in shares for one in share[1]), key=lambda one: one[0].id),
-        skipped=[message for share in shares for message in share[2]],
+        skipped=[message for share in shares for message in share[1]],
         seconds=seconds,
     )
 
@@ -204,9 +189,9 @@ class Explained(NamedTuple):
 
     A GPU may still be computing it; copying it to the CPU waits until it is done.
 
-    classes_NR: the best classes of each image, then the true class (0 if unknown).
-    probabilities_NR: probabilities of the best classes, without the true class.
-    maps_NVRhw: maps of all of ``classes_NR``, float32; V are the crops of the view.
+    classes_NR: the best classes of each image, then the true class (0 if unknown); or those that
+        were asked for. probabilities_NR: of these, the mean over the crops.
+    maps_NVRhw: maps of these, float32; V are the crops of the view.
     """
 
     classes_NR: Tensor
@@ -234,8 +219,11 @@ class Explainer:
         ):
             yield
 
-    def __call__(self, batch: ViewBatch) -> Explained:
-        """Compute classes, probabilities and maps of a batch; on a GPU, do not wait for them."""
+    def __call__(self, batch: ViewBatch, wanted_NR: Tensor | None = None) -> Explained:
+        """Compute classes, probabilities and maps of a batch; on a GPU, do not wait for them.
+
+        wanted_NR: the classes to explain, on the device; None: the best and the true one.
+        """
         network, compute = self.this_pass.network, self.compute
         crops_NV3HW = compute.move(batch.crops_NV3HW)
         n_images, n_crops = crops_NV3HW.shape[:2]
@@ -246,11 +234,13 @@ class Explainer:
             """Choose the classes to explain; X are the crops of all images, then any padding."""
             logits_NVC = logits_XC[: n_images * n_crops].unflatten(0, (n_images, n_crops))
             mean_NC = logits_NVC.float().softmax(2).mean(1)
-            # A stable sort, so that classes of equal probability have the same order everywhere.
-            values, classes = mean_NC.sort(dim=1, descending=True, stable=True)
-            best_NR = classes[:, :MAX_GUESSES]
-            asked_NR = torch.cat([best_NR, labels_N1], 1)
-            top.update(classes_NR=asked_NR, probabilities_NR=values[:, :MAX_GUESSES])
+            if wanted_NR is None:
+                # Stable, so that classes of equal probability have the same order everywhere.
+                classes_NC = mean_NC.sort(dim=1, descending=True, stable=True).indices
+                asked_NR = torch.cat([classes_NC[:, :MAX_GUESSES], labels_N1], 1)
+            else:
+                asked_NR = wanted_NR
+            top.update(classes_NR=asked_NR, probabilities_NR=mean_NC.gather(1, asked_NR))
             return pad_batch(asked_NR.repeat_interleave(n_crops, 0), len(logits_XC))
 
         x_XCHW = network.normalize(crops_NV3HW.flatten(0, 1))
@@ -269,11 +259,10 @@ class BoxSearch:
     images: ImageSet
     view: View
     rules: Mapping[str, BoxRule]
-    keep_frames_of: frozenset[str]
     maps_folder: Path | None
 
-    def of_batch(self, seen: list[SeenImage], explained: Explained) -> tuple[pa.Table, list[Shown]]:
-        """Make the predictions of a batch, as rows, and those that are kept for pictures."""
+    def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
+        """Make the predictions of a batch, as rows."""
         classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
         found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
@@ -285,15 +274,15 @@ class BoxSearch:
                 strict=True,
             )
         ]
-        rows = to_arrow([prediction for prediction, _ in found], list(self.rules))
-        return rows, [one for one in found if one[0].id in self.keep_frames_of]
+        return to_arrow(found, list(self.rules))
 
     def _of_image(
         self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
-    ) -> Shown:
-        """Make the prediction of an image, and give its best class's map for pictures.
+    ) -> Prediction:
+        """Make the prediction of an image.
 
-        classes: the best, then the true one. frames: the merged map of each, over the image.
+        classes: the best, then the true one; probabilities: of these. frames: the merged map of
+        each, over the image.
         """
         sample = self.images[image.index]
         width, height = image.size
@@ -308,17 +297,16 @@ class BoxSearch:
             guesses[name] = RuleGuesses(rule(best), known[0][1] if known else None)
         if self.maps_folder is not None:
             _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
-        prediction = Prediction(
+        return Prediction(
             id=sample.id,
             width=width,
             height=height,
             label=sample.label,
             true_boxes_M4=sample.boxes_M4,
             classes=classes[:n_best],
-            probabilities=probabilities,
+            probabilities=probabilities[:n_best],
             rules=guesses,
         )
-        return prediction, frames[0]
 
 
 def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:

@@ -103,7 +103,7 @@ class EvalSettings:
     precision: str = "auto"
     compile: bool = False
     channels_last: bool = True
-    contact_sheet: int = 24
+    examples: int = 8
     save_maps: bool = False
     overwrite: bool = False
     runs: str = "runs"
@@ -114,4 +114,4 @@ class EvalSettings:
         _one_of("checkpoint", self.checkpoint, ("last", "best"))
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
-        _require(self.contact_sheet >= 0, "contact_sheet: must be 0 or more images")
+        _require(self.examples >= 0, "examples: must be 0 or more images")

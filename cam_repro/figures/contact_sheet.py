@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Shown:
 
 
 def draw_contact_sheet(
-    path: Path, shown: Sequence[Shown], class_names: Sequence[str], rule: str, title: str
+    path: Path, shown: Sequence[Shown], class_names: Mapping[int, str], rule: str, title: str
 ) -> None:
     """Draw each image beside the map of its best class; true boxes green, the first guess red.
 
@@ -58,7 +58,7 @@ def draw_contact_sheet(
 
 
 def _draw_pair(
-    picture: Axes, overlay: Axes, one: Shown, class_names: Sequence[str], rule: str
+    picture: Axes, overlay: Axes, one: Shown, class_names: Mapping[int, str], rule: str
 ) -> None:
     """Draw an image, and beside it its map over the image in grey."""
     prediction, image = one.prediction, one.image
@@ -83,7 +83,7 @@ def _draw_box(axes: Axes, box: Sequence[int], colour: str) -> None:
 
 
 def _caption(
-    axes: Axes, prediction: Prediction, box: Sequence[int], class_names: Sequence[str]
+    axes: Axes, prediction: Prediction, box: Sequence[int], class_names: Mapping[int, str]
 ) -> None:
     best = prediction.classes[0]
     guess = f"{class_names[best][:NAME_LENGTH]} {prediction.probabilities[0]:.2f}"

@@ -9,6 +9,8 @@ Needs no torch. A run folder holds
     (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null).
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
+``examples.parquet``
+    pictures and maps of some images, for figures (``runs.examples``).
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
 ``manifest.json``
@@ -37,6 +39,7 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.runs.examples import EXAMPLES
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
@@ -138,6 +141,7 @@ def write_predictions(
     (folder / MANIFEST).unlink(missing_ok=True)
     if replaces_run:  # without a manifest these files may not be a run's
         (folder / SCORES).unlink(missing_ok=True)
+        (folder / EXAMPLES).unlink(missing_ok=True)
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
         maps.replace(folder / MAPS)

@@ -10,7 +10,7 @@ import torch
 from cam_repro.commands.train import run_training
 
 RESULTS = {"manifest.json", "last.pt", "best.pt", "log.csv", "curves.png", "contact_sheet.png"}
-RESULTS |= {"maps"}
+RESULTS |= {"maps", "examples.parquet"}
 
 
 def results_in(folder):

@@ -22,6 +22,7 @@ MANIFEST_KEYS = {
 }
 RUN_FILES = [
     "contact_sheet.png",
+    "examples.parquet",
     "manifest.json",
     "predictions.parquet",
     "scores.json",
@@ -238,7 +239,7 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     done = command(
         *("eval", "model=alexnet_gap", f"model.weights={weights}", *words, "split=train"),
         *("view=ten", "saliency=gradcam", "box=threshold", "box.threshold.threshold=0.5"),
-        *("model.input_size=96", "model.resize_size=100", "contact_sheet=0", "runs=here"),
+        *("model.input_size=96", "model.resize_size=100", "examples=0", "runs=here"),
     )
     assert done.status == 0, done.err
     folder = tmp_path / "here" / "tiny" / "alexnet_gap" / "eval" / "train-gradcam-ten"
@@ -257,7 +258,7 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
 def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
     """cam-eval save_maps=true, then cam-score on its folder alone."""
     runs = f"runs={place / 'runs'}"
-    eval_words = ["model=alexnet_gap", *words, runs, "save_maps=true", "contact_sheet=0"]
+    eval_words = ["model=alexnet_gap", *words, runs, "save_maps=true", "examples=0"]
     done = command("eval", *eval_words, "output=run")
     assert done.status == 0, done.err
     score_words = ["protocol=max_box_acc", "maps=run/maps", "ground_truth=run", "output=f.json"]

@@ -15,7 +15,7 @@ EXPERIMENT = """
 data: ilsvrc
 train: [model.width=0.05, model.input_size=64, model.resize_size=72,
         optim.iterations=6, optim.batch_size=4, tensorboard=false]
-eval: [contact_sheet=2]
+eval: [examples=2]
 boxes: [whole_image]
 networks:
   alexnet: {train: [optim.lr=0.01]}
@@ -160,8 +160,8 @@ def test_both_sources_side_by_side(reproduce, tmp_path):
     done = reproduce("models=[alexnet]", "experiment.sources=[paper,authors]")
     assert done.status == 0, done.err
     assert [line.partition(" saliency=")[2] for line in commands_in(done.err)[1:]] == [
-        "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val contact_sheet=2",
-        "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val contact_sheet=2",
+        "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val examples=2",
+        "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val examples=2",
     ]
     tables = tmp_path / "runs" / "tiny" / "tables"
     side = pd.read_csv(tables / "table2_sources.csv").set_index("Method")

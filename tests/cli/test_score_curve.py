@@ -196,7 +196,7 @@ def test_a_run_of_cam_eval(command, curve, tmp_path, tiny_tree, tiny_run, view):
     if not (tmp_path / "runs").exists():
         assert command("train", *tiny_run).status == 0
     words = ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
-    done = command("eval", *words, "save_maps=true", f"view={view}", "contact_sheet=0", "output=o")
+    done = command("eval", *words, "save_maps=true", f"view={view}", "examples=0", "output=o")
     assert done.status == 0, done.err
     (folder,) = (path.parent for path in (tmp_path / "o").rglob("scores.json"))
     result, said = curve(folder)

@@ -260,6 +260,7 @@ def test_a_recipe_of_ones_own(command, mine, name):
             ["loader.workers=2"],
             "data.workers is called loader.workers",
         ),
+        ("eval", ["contact_sheet=4"], ["examples=4"], "contact_sheet is called examples now"),
         ("eval", ["data.preload=no"], ["loader.preload=no"], "data.preload is called loader."),
         ("reproduce", ["data.on_error=skip"], ["loader.on_error=skip"], "data.on_error is called"),
         (

@@ -109,7 +109,7 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
         ({"box": {}}, []),  # fewer boxes than there are
         ({"box": {"threshold": {"_target_": "T", "threshold": 0.3}}}, ["box"]),
         ({"box": {"center": {"_target_": "C"}}}, ["box"]),
-        ({"contact_sheet": 3}, []),
+        ({"examples": 3}, []),
     ],
 )
 def test_settings_that_differ(scored, change, groups):
