@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
@@ -36,6 +37,7 @@ SCHEMAS = {
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
+    "report": ReportSettings,
     "score": ScoreSettings,
 }
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")

@@ -23,7 +23,7 @@ GROUND = {
 
 ROOMS = [
     *("ground", "formats", "runs", "data", "models", "saliency", "boxes", "metrics", "engine"),
-    *("tables", "figures", "commands", "cli"),
+    *("tables", "figures", "report", "commands", "cli"),
 ]
 
 MODULES = {
