@@ -129,6 +129,11 @@ class Report:
         return next(shown.anchor for shown in self.runs if shown.run is run)
 
     @property
+    def fills_a_table(self) -> bool:
+        """Tell whether some run fills a row of the paper's tables."""
+        return any(line.run for shown in self.tables for line in shown.table.lines)
+
+    @property
     def whole_image(self) -> Number | None:
         """Give the GT-known error of boxes of the whole image; None where no run has these."""
         known = [rule for shown in self.runs for rule in shown.rules if rule.rule == "whole_image"]
