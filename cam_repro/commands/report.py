@@ -14,8 +14,9 @@ from cam_repro.report.page import render
 from cam_repro.report.training import read_trainings
 from cam_repro.runs.examples import EXAMPLES, Example, read_examples
 from cam_repro.runs.folders import find_run_folders, is_complete
+from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.runs.provenance import provenance
-from cam_repro.tables import find_runs
+from cam_repro.tables import Run, find_runs
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def run_report(settings: ReportSettings) -> None:
         report = build_report(
             runs=runs,
             folders=folders,
+            left_out=_left_out(folders, runs),
             sources=chosen_sources(settings.source, runs),
             trainings=read_trainings(_trained([folders[run.name] for run in runs])),
             examples={run.name: _examples(folders[run.name]) for run in runs},
@@ -69,6 +71,20 @@ def run_report(settings: ReportSettings) -> None:
         megabytes = pages[data].stat().st_size / 1e6
         scored = f"{len(runs)} scored run{'s' * (len(runs) > 1)}"
         print(f"report of {data} ({scored}): {pages[data]}, {megabytes:.1f} MB")
+
+
+def _left_out(folders: dict[str, Path], runs: list[Run]) -> list[str]:
+    """Name the runs of a data set that are not shown, and those that may be of it."""
+    shown = {run.name for run in runs}
+    left_out = []
+    for name, folder in folders.items():
+        try:
+            data = read_eval_manifest(folder).data.name
+        except UserError:
+            data = runs[0].data
+        if name not in shown and data == runs[0].data:
+            left_out.append(name)
+    return left_out
 
 
 def _trained(folders: list[Path]) -> list[Path]:

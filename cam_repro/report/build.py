@@ -107,10 +107,14 @@ class ClassGrids:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Hold all that the page shows."""
+    """Hold all that the page shows.
+
+    left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    """
 
     data: str
     runs: list[ShownRun]
+    left_out: list[str]
     tables: list[ShownTable]
     by_size: Grid | None
     by_instances: Grid | None
@@ -150,14 +154,15 @@ class Report:
 def build_report(
     runs: list[Run],
     folders: dict[str, Path],
+    left_out: list[str],
     sources: list[Source],
     trainings: list[Training],
     examples: dict[str, list[Example]],
 ) -> Report:
     """Gather what the page shows of the runs of one data set.
 
-    folders, examples: of the runs, by their names; a run may have no examples. trainings: of the
-    data set's networks.
+    folders, examples: of the runs, by their names; a run may have no examples. left_out: names of
+    other runs. trainings: of the runs' networks.
     """
     shown = _shown_runs(runs, folders)
     tables = [table for source in sources for table in build_tables(runs, source)]
@@ -167,6 +172,7 @@ def build_report(
     return Report(
         data=runs[0].data,
         runs=shown,
+        left_out=left_out,
         tables=[
             ShownTable(table, _charts(table, number)) for number, table in enumerate(tables, 1)
         ],

@@ -67,7 +67,10 @@ def test_a_broken_run_and_broken_examples_are_left_out_and_said(make_run, comman
     assert len(done.err.splitlines()) == 2
     assert re.search(r"left out: .*vgg/eval/val-cam/predictions.parquet is damaged", done.err)
     assert re.search(r"no pictures: .*nin/eval/val-cam/examples.parquet is damaged", done.err)
-    assert "nin · cam" in (tmp_path / "runs" / "demo" / "report.html").read_text()
+    page = (tmp_path / "runs" / "demo" / "report.html").read_text()
+    assert "nin · cam" in page
+    # The page says it as well, as nobody keeps what a terminal said.
+    assert "<code>demo/vgg/eval/val-cam</code>.\n" in page
 
 
 def test_a_run_of_an_older_version_is_shown(make_run, command, tmp_path):
