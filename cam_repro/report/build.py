@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from cam_repro.metrics.breakdown import Part, by_class, by_instances, by_size
 from cam_repro.metrics.intervals import Number
+from cam_repro.report.comparisons import Compared, compare_errors
 from cam_repro.report.curves import ErrorCurves, read_curves
 from cam_repro.report.pictures import Comparison, Gallery, compare_runs, galleries
 from cam_repro.report.plots import draw_table, draw_threshold_curves, draw_training
@@ -120,6 +121,7 @@ class Report:
     by_instances: Grid | None
     by_class: list[ClassGrids]
     galleries: list[Gallery]
+    compared: list[Compared]
     comparisons: list[Comparison]
     trainings: list[tuple[Training, Markup]]
 
@@ -128,9 +130,9 @@ class Report:
         """List the splits that were scored."""
         return sorted({shown.run.split for shown in self.runs})
 
-    def anchor_of(self, run: Run) -> str:
-        """Give where a run is described in the page."""
-        return next(shown.anchor for shown in self.runs if shown.run is run)
+    def of(self, run: Run) -> ShownRun:
+        """Give a run as the page shows it."""
+        return next(shown for shown in self.runs if shown.run is run)
 
     @property
     def fills_a_table(self) -> bool:
@@ -183,6 +185,7 @@ def build_report(
             *_class_grids(classified, "top-1 classification error", _cls_top1),
         ],
         galleries=galleries(pictured),
+        compared=compare_errors(runs),
         comparisons=compare_runs(pictured),
         trainings=[
             (training, draw_training(training, f"training{number}"))

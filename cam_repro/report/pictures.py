@@ -12,6 +12,7 @@ from PIL import Image
 
 from cam_repro.geometry import iou
 from cam_repro.metrics.official import IOU_THRESHOLD
+from cam_repro.report.comparisons import what_is_compared
 from cam_repro.resample import resize
 from cam_repro.runs.examples import Example
 from cam_repro.tables import Run
@@ -106,34 +107,21 @@ def galleries(pictured: list[Pictured]) -> list[Gallery]:
 
 
 def compare_runs(pictured: list[Pictured]) -> list[Comparison]:
-    """Compare CAM with Backprop, and GAP with GMP, on the same images (Figure 5).
+    """Show the runs that the paper compares on the same images (Figure 5).
 
-    Only runs over the same split and view that share examples of the kind ``even`` are compared.
+    Images are examples of the kind ``even``, which runs over the same split have in common.
     """
     having = [each for each in pictured if any("even" in e.why for e in each[3])]
     comparisons = []
     for left in having:
         for right in having:
-            title = _what_is_compared(left[2], right[2])
+            title = what_is_compared(left[2], right[2])
             if title is not None:
                 pairs = _pairs(left, right)
                 if pairs:
                     labels, anchors = (left[0], right[0]), (left[1], right[1])
                     comparisons.append(Comparison(title, labels, anchors, pairs))
     return comparisons
-
-
-def _what_is_compared(left: Run, right: Run) -> str | None:
-    """Name what two runs compare; None if they differ in more than that, or in nothing."""
-    ours, other = left.manifest, right.manifest
-    if ours.saliency != "cam" or (ours.split, ours.view) != (other.split, other.view):
-        return None
-    if other.saliency == "backprop" and other.model in (ours.model, ours.model.replace("_gap", "")):
-        return "CAM and Backprop"
-    is_gap = "_gap" in ours.model and other.saliency == "cam"
-    if is_gap and other.model == ours.model.replace("_gap", "_gmp"):
-        return "Global average pooling and global max pooling"
-    return None
 
 
 def _pairs(left: Pictured, right: Pictured) -> list[tuple[Picture, Picture]]:

@@ -107,7 +107,8 @@ def test_cam_and_backprop_are_compared_on_the_true_class_of_the_same_images(pict
         (("nin", {}), ("nin", {"saliency": "backprop"}), "CAM and Backprop"),
         (("nin", {}), ("vgg", {"saliency": "backprop"}), None),
         (("nin", {}), ("nin", {"saliency": "backprop", "view": "ten"}), None),
-        (("googlenet_gap", {}), ("googlenet", {}), None),
+        (("googlenet_gap", {}), ("googlenet", {}), "The GAP network and the plain one"),
+        (("nin", {}), ("nin", {"split": "test"}), None),
     ],
 )
 def test_what_is_compared(pictured, ours, other, title):
