@@ -13,6 +13,14 @@ from typing import Any
 
 from cam_repro.errors import UserError
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Suffixes of the files that figures are written to."""
+
+
+def is_figure(path: Path | str | None) -> bool:
+    """Tell whether a file's suffix is one of ``FIGURES``."""
+    return path is not None and Path(path).suffix.lower() in FIGURES
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:

@@ -54,8 +54,9 @@ def hydra_words(
 
     ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
     which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
-    stay as they are.
+    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml; ``cam-figures box=NAME`` too.
+    Its ``figure=6`` becomes ``figure='6'``, as Hydra takes only text for the name of a file. The
+    words of other commands stay as they are.
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
@@ -64,8 +65,9 @@ def hydra_words(
     """
     if command == "eval":
         return _words_of_boxes(words)
-    if command == "score":
-        return [f"box.name={w.removeprefix('box=')}" if w.startswith("box=") else w for w in words]
+    if command in ("score", "figures"):
+        words = [re.sub("^box=", "box.name=", word) for word in words]
+        return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
     if command == "train":
         given = " ".join(w.removeprefix("recipe=") for w in words if w.startswith("recipe="))
         named = set(re.findall(r"[\w-]+", given)) - {"choice", "glob"}  # Hydra's, of a sweep

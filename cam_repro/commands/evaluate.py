@@ -25,12 +25,12 @@ from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
-from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
+from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network
 from cam_repro.models.weights import load_weights
-from cam_repro.runs.examples import Example, write_examples
+from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     NO_MODEL,
@@ -54,7 +54,6 @@ from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import build_saliency, default_saliency, saliency_of
 from cam_repro.tables.paper import runs_of_the_tables
-from cam_repro.types import MAX_GUESSES, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
@@ -257,9 +256,8 @@ def _score(
     _write_scores(folder, predictions)
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
-        examples = make_examples(this_pass, images, predictions, chosen, compute)
-        write_examples(folder, examples)
-        _draw(folder, model_config["row"], predictions, examples)
+        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
+        write_sheet(folder)
     log.info("  %s", folder)
     return folder
 
@@ -368,36 +366,3 @@ def _write_scores(folder: Path, predictions: Predictions) -> None:
         )
     if "loc" not in scores:
         log.info("  no true boxes in this split: no localization errors")
-
-
-def _draw(folder: Path, row: str, predictions: Predictions, examples: list[Example]) -> None:
-    """Draw the contact sheet of the even examples, with the boxes of the first box rule."""
-    manifest = predictions.manifest
-    rule = manifest.rules[0]
-    names: dict[int, str] = {}
-    shown = []
-    for example in examples:
-        if "even" not in example.why:
-            continue
-        names.update(zip(example.classes, example.names, strict=True))
-        row_N = predictions.ids.index(example.id)
-        prediction = Prediction(
-            id=example.id,
-            width=example.width,
-            height=example.height,
-            label=int(predictions.labels_N[row_N]),
-            true_boxes_M4=predictions.boxes.of(row_N),
-            classes=list(example.classes[:MAX_GUESSES]),
-            probabilities=list(example.probabilities[:MAX_GUESSES]),
-            rules={rule: RuleGuesses([(0, tuple(predictions.rules[rule].boxes_N54[row_N, 0]))])},
-        )
-        picture = example.picture().resize((example.width, example.height))
-        shown.append(Shown(prediction, picture, example.maps_Rhw[0]))
-    draw_contact_sheet(
-        folder / "contact_sheet.png",
-        shown,
-        names,
-        rule,
-        f"{row} on {manifest.data.name}, {manifest.split}: {manifest.saliency}, "
-        f"view {manifest.view}, {rule}",
-    )

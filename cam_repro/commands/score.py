@@ -19,17 +19,17 @@ from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.errors import UserError
-from cam_repro.files import check_file_writable, write_text
+from cam_repro.files import check_file_writable, is_figure, write_text
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
-from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
+from cam_repro.runs.folders import run_folder
 from cam_repro.runs.guesses import read_guesses
 from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
-    from cam_repro.runs.predictions import Predictions
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,18 @@ class ScoreSettings:
         """Give the folder of the run that is scored; None if the submission is not a run."""
         return None if self.submission is None else run_folder(Path(self.submission))
 
+    @property
+    def json_file(self) -> Path | None:
+        """Give the file of the result: ``output``, or beside it if that is a figure's."""
+        path = None if self.output is None else Path(self.output)
+        return path.with_suffix(".json") if path is not None and is_figure(path) else path
+
+    @property
+    def figure_file(self) -> Path | None:
+        """Give the file of curves: ``output`` if it is a figure's, else a PNG beside it."""
+        path = None if self.output is None else Path(self.output)
+        return path if path is None or is_figure(path) else path.with_suffix(".png")
+
 
 def run_score(cfg: DictConfig) -> None:
     """Score a submission or maps; print JSON to standard output, a table to standard error."""
@@ -86,17 +98,17 @@ def run_score(cfg: DictConfig) -> None:
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
     scored = _score(protocol, settings, truth)
     lines = list(scored.lines)
-    if protocol.draws and scored.curves is not None and settings.output is not None:
-        drawn = Path(settings.output).with_suffix(".png")
-        _draw(drawn, scored.curves, settings.run, f"{protocol.name}: {source}", len(truth))
-        lines.append(f"drawn in {drawn}")
+    if protocol.draws and scored.curves is not None and settings.figure_file is not None:
+        title = f"{protocol.name}: {source}"
+        _draw(settings.figure_file, scored.curves, settings.run, title, len(truth))
+        lines.append(f"drawn in {settings.figure_file}")
     log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
     for line in lines:
         log.info("%s", line)
     text = _as_text(scored.numbers)
     print(text)
-    if settings.output:
-        write_text(settings.output, text + "\n")
+    if settings.json_file is not None:
+        write_text(settings.json_file, text + "\n")
 
 
 def _as_text(result: dict[str, Any]) -> str:
@@ -131,10 +143,9 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             "cam-eval wrote with save_maps=true"
         )
-    if protocol.draws and Path(settings.output or "").suffix == ".png":
+    if is_figure(settings.output) and not protocol.draws:
         raise UserError(
-            f"output={settings.output}: is the JSON's name, so end it in .json; curves are drawn "
-            "beside it as .png"
+            f"output={settings.output}: protocol={protocol.name} draws no figure: end it in .json"
         )
     if settings.ground_truth is None and settings.data is None and settings.run is None:
         raise UserError(
@@ -151,7 +162,10 @@ def _score(protocol: Protocol, settings: ScoreSettings, truth: Truth) -> Scored:
         with freed_memory_kept():
             return protocol.score(truth, _each(maps, len(truth), protocol.name))
     if protocol.needs is Needs.RUN_MAPS:
-        run, folder = _run_with_maps(settings)
+        from cam_repro.runs.saved_maps import read_with_maps  # pyarrow
+
+        assert settings.run is not None
+        run, folder = read_with_maps(settings.run)
         maps = open_maps(folder, truth.ids)
         with freed_memory_kept():
             given = RunMaps(run, _each(maps, len(truth), protocol.name))
@@ -174,39 +188,14 @@ def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
         yield maps[index]
 
 
-def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
-    """Open the run that is scored, and give the folder of its maps.
-
-    Raises UserError if it has no maps, labels or true boxes.
-    """
-    from cam_repro.runs.predictions import MAPS, read_predictions  # pyarrow
-
-    folder = settings.run
-    assert folder is not None
-    run = read_predictions(folder)
-    if not run.manifest.classifies:
-        raise UserError(f"{folder}: made without a network, it has no maps")
-    if not (run.manifest.maps and (folder / MAPS).is_dir()):
-        raise UserError(f"{folder}: has no maps: score it again with cam-eval save_maps=true")
-    if not run.has_labels:
-        raise UserError(f"{folder}: the true classes are not known: score a labelled split")
-    if not run.has_boxes:
-        raise UserError(f"{folder}: no image has a true box, so there is no localization error")
-    return run, folder / MAPS
-
-
 def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: int) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
-    from cam_repro.figures.threshold_curve import draw_threshold_curve  # matplotlib
+    from cam_repro.figures import style  # matplotlib
+    from cam_repro.figures.threshold_curve import draw_threshold_curve, of_run
 
     if run is not None:
-        manifest = read_eval_manifest(run)
-        of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
-        title = (
-            f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, "
-            f"{manifest.split}"
-        )
-    draw_threshold_curve(path, curves, f"{title} ({n_images:,} images)")
+        title = of_run(read_eval_manifest(run))
+    style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
 
 
 # --- the truth -----------------------------------------------------------------------------------

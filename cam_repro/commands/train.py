@@ -17,7 +17,7 @@ from cam_repro.engine.resume import LAST, find_earlier
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError
-from cam_repro.figures.curves import draw_curves
+from cam_repro.figures.curves import write_curves
 from cam_repro.files import sha256
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network
@@ -67,7 +67,7 @@ def run_training(cfg: DictConfig) -> Path:
                 load_weights(network, settings.model["weights"], name=name, strict=False)
             trained = train(settings, network, data, compute, folder, earlier)
             if processes.is_main:
-                draw_curves(
+                write_curves(
                     folder / "curves.png", pd.DataFrame(trained.records), settings.model["row"]
                 )
                 # Written last, because a run with a manifest is complete.

@@ -97,7 +97,7 @@ def find_run_folders(names: list[str]) -> dict[str, Path]:
     """
     found: dict[Path, Path] = {}  # by what the path leads to
     for name in names:
-        folders = [folder for place in _places(name) for folder in _runs_below(place)]
+        folders = [folder for place in places(name) for folder in _runs_below(place)]
         if not folders:
             raise UserError(f"no scored runs under {name}: run cam-reproduce or cam-eval first")
         for folder in folders:
@@ -110,7 +110,7 @@ def find_run_folders(names: list[str]) -> dict[str, Path]:
     }
 
 
-def _places(name: str) -> list[Path]:
+def places(name: str) -> list[Path]:
     """List what a path stands for: itself if it is there, else what it matches as a glob."""
     path = Path(name)
     if path.exists():

@@ -159,6 +159,17 @@ def test_what_is_said(command, tmp_path, images):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_the_curve_is_a_pdf_where_that_is_asked_for(curve, tmp_path, images):
+    folder = write_run(tmp_path / "run", images, 0.2)
+    result, said = curve(folder, "output=out/curve.pdf")
+    assert (tmp_path / "out" / "curve.pdf").read_bytes().startswith(b"%PDF-1.")
+    assert json.loads((tmp_path / "out" / "curve.json").read_text()) == result
+    assert "drawn in out/curve.pdf" in said
+    curve(folder, "output=out/curve.svg")
+    assert "oracle" in (tmp_path / "out" / "curve.svg").read_text()
+    assert not (tmp_path / "out" / "curve.png").exists()
+
+
 def test_a_threshold_between_two_others_is_added(curve, tmp_path, images):
     folder = write_run(tmp_path / "run", images, 0.123)
     result, said = curve(folder, "protocol.thresholds=7")
@@ -249,7 +260,10 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
             ["submission=run", "protocol=gt_known", "protocol.thresholds=10"],
             "there is no setting 'protocol.thresholds'",
         ),
-        (["submission=run", "output=c.png"], "output=c.png: is the JSON's name"),
+        (
+            ["submission=run", "protocol=gt_known", "output=c.pdf"],
+            "output=c.pdf: protocol=gt_known draws no figure: end it in .json",
+        ),
         (
             ["submission=mapless"],
             "mapless: has no maps: score it again with cam-eval save_maps=true",

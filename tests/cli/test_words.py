@@ -248,6 +248,12 @@ def test_a_recipe_of_ones_own(command, mine, name):
     assert ("warmup: 77" in done.out) == (name == "mine")
 
 
+def test_words_of_figures():
+    assert hydra_words("figures", ["figure=6", "box=dt_box", "runs=a", "figure=sheet"]) == [
+        *("figure='6'", "box.name=dt_box", "runs=a", "figure=sheet")
+    ]
+
+
 # --- old words
 
 

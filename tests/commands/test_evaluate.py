@@ -18,9 +18,9 @@ from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import UserError
+from cam_repro.figures.shown import read_run
 from cam_repro.models import build_network
 from cam_repro.resample import resize
-from cam_repro.runs.examples import read_examples
 
 
 @pytest.fixture
@@ -98,24 +98,21 @@ def test_a_pass_that_fails_leaves_no_result(trained, evaluate, monkeypatch):
     assert not (runs / "alexnet_gap" / "eval").exists()
 
 
-def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(
-    trained, evaluate, monkeypatch, tmp_path
-):
+def test_as_many_examples_as_asked_spread_over_the_split(trained, evaluate):
     trained("alexnet_gap")
-    drawn = []
-    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, *rest: drawn.append(rest))
-    evaluate("model=alexnet_gap", "examples=3")
-    ((shown, names, rule, title),) = drawn
-    assert [one.prediction.id[-1] for one in shown] == ["1", "3", "5"]
-    assert [one.image.size for one in shown] == [(32, 24)] * 3
-    assert sorted(names.items()) == [(0, "class 0"), (1, "class 1"), (2, "class 2")]
-    title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
-    assert (rule, title) == ("threshold", title_now)
-    examples = read_examples(tmp_path / "runs" / "tiny" / "alexnet_gap" / "eval" / "val-cam")
-    kinds = {kind for example in examples for kind in example.why}
+    (folder,) = evaluate("model=alexnet_gap", "examples=3")
+    run = read_run(folder)
+    assert run.title == "AlexNet-GAP, cam on tiny, val"
+    even = [one.example for one in run.pick("even", 9)]
+    assert [example.id[-1] for example in even] == ["1", "3", "5"]
+    assert [example.picture().size for example in even] == [(32, 24)] * 3
+    assert {example.names[:1] for example in even} <= {(f"class {c}",) for c in range(3)}
+    kinds = {kind for one in run.images for kind in one.example.why}
     assert kinds == {"even", "best", "typical", "worst"}
+    for one in run.images:  # the classes are those of the predictions, in their order
+        assert one.guess[0] == one.example.classes[0]
     evaluate("model=alexnet_gap", "examples=100")
-    assert len(drawn[1][0]) == 6
+    assert len(read_run(folder).pick("even", 100)) == 6
 
 
 def test_examples_of_an_older_pass_do_not_stay(trained, evaluate):

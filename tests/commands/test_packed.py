@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_repro.commands import evaluate as job
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
+from cam_repro.runs.examples import read_examples
 
 SIZE = 40
 NETWORK = [
@@ -164,17 +164,16 @@ def test_originals_give_the_same_results_by_every_word(pack, evaluate, checkpoin
     np.testing.assert_array_equal(*sheets)
 
 
-def test_boxes_are_drawn_and_cut_on_images_of_the_original_size(
-    pack, evaluate, checkpoint, monkeypatch
-):
-    drawn = []
-    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, shown, *rest: drawn.extend(shown))
+def test_examples_are_of_the_original_size(pack, evaluate, checkpoint):
     words = [*checkpoint, "box=[threshold,graphcut]", "examples=4"]
     folder = evaluate("packed", *pack(f"size={SIZE}"), *words)
     table = pd.read_parquet(folder / "predictions.parquet").set_index("id")
-    assert len(drawn) == 4
-    for one in drawn:
-        assert one.image.size == tuple(table.loc[one.prediction.id, ["width", "height"]])
+    examples = read_examples(folder)
+    assert len(examples) >= 4
+    for one in examples:
+        size = tuple(table.loc[one.id, ["width", "height"]])
+        assert (one.width, one.height) == size
+        assert one.picture().size == size
 
 
 def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(

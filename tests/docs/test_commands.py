@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
 from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
@@ -24,6 +25,7 @@ SCHEMAS = {
     "score": ScoreSettings,
     "tables": TablesSettings,
     "report": ReportSettings,
+    "figures": FiguresSettings,
     "reproduce": ReproduceSettings,
 }
 OTHERS = {"source", "export", "pip", "torchrun", "srun"}
