@@ -6,17 +6,17 @@ import base64
 import io
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from cam_repro.geometry import iou
+from cam_repro.figures.pictures import overlay
+from cam_repro.figures.shown import Shown
+from cam_repro.figures.style import MAP_COLOURS
 from cam_repro.metrics.official import IOU_THRESHOLD
 from cam_repro.report.comparisons import what_is_compared
-from cam_repro.resample import resize
 from cam_repro.runs.examples import Example
 from cam_repro.tables import Run
-from cam_repro.types import NO_LABEL, PAD, Box
+from cam_repro.types import PAD, Box
 
 Pictured = tuple[str, str, Run, list[Example]]
 """A run's label, its anchor in the page, the run, and its examples."""
@@ -44,7 +44,7 @@ class Picture:
     source: the JPEG as a data URI. width, height: of the image, in whose pixels the boxes are.
     name: of the map's class. probability: which the network gives it. guess: the box of that
     class, None where there is none. true_name: None where the class is not known.
-    overlap: the IoU of the guess with the true box that it overlaps most; None without a true box.
+    overlap: the IoU of the guess with the true box that it overlaps most; None without either.
     """
 
     id: str
@@ -93,17 +93,23 @@ def galleries(pictured: list[Pictured]) -> list[Gallery]:
     having = [each for each in pictured if each[3]]
     of_a_kind = MOST_IN_GALLERIES // (len(KINDS) * max(1, len(having)))
     of_a_kind = min(MOST_OF_A_KIND, max(1, of_a_kind))
-    shown = []
-    for label, anchor, run, found in having:
-        rule = next(iter(run.table.rules))
+    galleries = []
+    for label, anchor, run, examples in having:
+        shown = [_first_guess(example, run) for example in examples]
         kinds = {
-            title: [_first_guess(e, run, rule) for e in found if kind in e.why][:of_a_kind]
+            title: [_picture(one, 0) for one in _pick(shown, kind)[:of_a_kind]]
             for kind, title in KINDS.items()
         }
         kinds = {title: pictures for title, pictures in kinds.items() if pictures}
         if kinds:
-            shown.append(Gallery(label, anchor, rule, kinds))
-    return shown
+            galleries.append(Gallery(label, anchor, next(iter(run.table.rules)), kinds))
+    return galleries
+
+
+def _pick(shown: list[Shown], kind: str) -> list[Shown]:
+    """Give the examples of a kind, by their IoU: the best first, the worst first."""
+    of_kind = [one for one in shown if kind in one.example.why]
+    return sorted(of_kind, key=lambda one: one.iou or 0, reverse=kind == "best")
 
 
 def compare_runs(pictured: list[Pictured]) -> list[Comparison]:
@@ -130,65 +136,57 @@ def _pairs(left: Pictured, right: Pictured) -> list[tuple[Picture, Picture]]:
     return [(_true_class(e, left[2]), _true_class(theirs[e.id], right[2])) for e in shared]
 
 
-def _first_guess(example: Example, run: Run, rule: str) -> Picture:
-    """Show the map of the best class and the first guess's box."""
+def _first_guess(example: Example, run: Run) -> Shown:
+    """Show an example with the first guess of the run's first box rule."""
     row = run.table.ids.index(example.id)
-    guess = run.table.rules[rule].boxes_N54[row, 0]
-    return _picture(example, run, row, 0, guess)
+    return _shown(example, run, row, next(iter(run.table.rules.values())).boxes_N54[row, 0])
 
 
 def _true_class(example: Example, run: Run) -> Picture:
-    """Show the map of the true class and the box made of it; of the best class if it is unknown."""
+    """Draw the map of the true class and the box made of it; of the best class if it is unknown."""
+    shown = _first_guess(example, run)
+    if shown.true_rank is None:
+        return _picture(shown, 0)
     row = run.table.ids.index(example.id)
-    found = next(iter(run.table.rules.values()))
-    rank = example.rank_of(int(run.table.labels_N[row]))
-    if rank is None:
-        return _picture(example, run, row, 0, found.boxes_N54[row, 0])
-    return _picture(example, run, row, rank, found.gt_known_N4[row])
+    known_4 = next(iter(run.table.rules.values())).gt_known_N4[row]
+    return _picture(_shown(example, run, row, known_4), shown.true_rank)
 
 
-def _picture(example: Example, run: Run, row: int, rank: int, guess_4: np.ndarray) -> Picture:
-    """Make the picture of an example under the map of one of its classes.
+def _shown(example: Example, run: Run, row: int, box_4: np.ndarray) -> Shown:
+    """Put an example beside its truth and a box; row: of the image in the run."""
+    x0, y0, x1, y1 = box_4.tolist()
+    return Shown(
+        example=example,
+        label=int(run.table.labels_N[row]),
+        true_boxes_M4=run.table.boxes.of(row),
+        guess=None if (box_4 == PAD).all() else (example.classes[0], (x0, y0, x1, y1)),
+        interpolation=run.manifest.interpolation,
+    )
 
-    row: of the image in the run. rank: of the class in the example. guess_4: PAD for no box.
-    """
-    true_boxes_M4 = run.table.boxes.of(row)
-    label = int(run.table.labels_N[row])
-    true_rank = None if label == NO_LABEL else example.rank_of(label)
-    has_guess = not (guess_4 == PAD).all()
-    overlap = None
-    if len(true_boxes_M4):
-        overlap = float(iou(guess_4[None], true_boxes_M4).max()) if has_guess else 0.0
+
+def _picture(shown: Shown, rank: int) -> Picture:
+    """Draw an example under the map of one of its classes, by its rank in the example."""
+    example = shown.example
+    pixels_HW3 = overlay(shown.picture_HW3, shown.heat_HW(rank), MAP_COLOURS)
+    true_rank = shown.true_rank
     return Picture(
         id=example.id,
-        source=_data_uri(overlay(example.picture(), example.maps_Rhw[rank])),
+        source=_data_uri(pixels_HW3),
         width=example.width,
         height=example.height,
         name=example.names[rank],
         probability=example.probabilities[rank],
-        guess=tuple(guess_4.tolist()) if has_guess else None,
+        guess=None if shown.guess is None else shown.guess[1],
         true_name=None if true_rank is None else example.names[true_rank],
-        true_boxes=[tuple(box) for box in true_boxes_M4.tolist()],
-        overlap=overlap,
+        true_boxes=[tuple(box) for box in shown.true_boxes_M4.tolist()],
+        overlap=shown.iou,
     )
 
 
-def overlay(image: Image.Image, map_hw: np.ndarray) -> Image.Image:
-    """Lay a map over a grey image; what is not above 0 shows the image alone."""
-    image = image.copy()
+def _data_uri(pixels_HW3: np.ndarray) -> str:
+    """Encode a picture of at most ``SIDE`` pixels, to stand in the page itself."""
+    image = Image.fromarray(pixels_HW3)
     image.thumbnail((SIDE, SIDE))
-    heat_HW = np.maximum(resize(map_hw, *image.size, "linear"), 0)
-    peak = float(heat_HW.max())
-    if peak > 0:
-        heat_HW /= peak
-    colours_HW3 = mpl.colormaps["inferno"](heat_HW)[..., :3]
-    grey_HW1 = np.asarray(image.convert("L"), np.float32)[..., None] / 255
-    weight_HW1 = 0.75 * np.sqrt(heat_HW)[..., None]
-    mixed_HW3 = (1 - weight_HW1) * grey_HW1 + weight_HW1 * colours_HW3
-    return Image.fromarray((255 * mixed_HW3).round().astype(np.uint8))
-
-
-def _data_uri(image: Image.Image) -> str:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

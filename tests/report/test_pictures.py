@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.report.pictures import compare_runs, galleries, overlay
+from cam_repro.report.pictures import compare_runs, galleries
 from cam_repro.runs.examples import Example, small_jpeg
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.tables import Run
@@ -72,6 +72,17 @@ def test_without_a_label_or_a_true_box_nothing_is_judged(pictured):
     assert (picture.true_name, picture.verdict) == (None, "")
 
 
+def test_the_best_and_the_worst_come_first(pictured):
+    kinds = {"best": [0, 1, 2], "worst": [2, 3]}
+    examples = [
+        example(number, *(kind for kind, numbers in kinds.items() if number in numbers))
+        for number in range(4)
+    ]
+    (gallery,) = galleries([pictured("nin", loc_right=2, examples=examples[::-1])])
+    overlaps = {kind: [each.overlap for each in some] for kind, some in gallery.kinds.items()}
+    assert overlaps == {"Best": [1.0, 1.0, 0.0], "Worst": [0.0, 0.0]}
+
+
 def test_runs_without_examples_have_no_gallery(pictured):
     assert galleries([pictured("nin"), pictured("vgg", examples=[example(0, "even")])]) == []
 
@@ -119,22 +130,6 @@ def test_what_is_compared(pictured, ours, other, title):
 
 
 # --- pixels --------------------------------------------------------------------------------------
-
-
-def test_a_map_colours_what_is_above_zero_and_nothing_else():
-    map_hw = np.array([[-5.0, 2.0]], np.float32).repeat(2, axis=0)
-    pixels = np.asarray(overlay(Image.new("RGB", (100, 40), (200, 100, 50)), map_hw))
-    assert pixels.shape == (40, 100, 3)
-    grey = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
-    assert (abs(pixels[:, :25].astype(int) - grey) <= 1).all()
-    # A quarter of the grey, three quarters of inferno's brightest colour, #fcffa4.
-    expected = 0.25 * grey + 0.75 * np.array([0xFC, 0xFF, 0xA4])
-    assert (abs(pixels[:, 75:] - expected) <= 1).all()
-
-
-def test_a_map_without_evidence_leaves_the_image_grey():
-    pixels = np.asarray(overlay(Image.new("RGB", (30, 20), "white"), np.full((2, 2), -1.0)))
-    assert (pixels == 255).all()
 
 
 def test_a_picture_is_a_small_jpeg_and_boxes_stay_in_pixels_of_the_original(pictured):
