@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
@@ -40,6 +41,7 @@ SCHEMAS = {
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
+    "report": ReportSettings,
     "score": ScoreSettings,
     "figures": FiguresSettings,
     "show": ShowSettings,

@@ -23,7 +23,7 @@ GROUND = {
 
 ROOMS = [
     *("ground", "formats", "runs", "data", "models", "saliency", "boxes", "metrics", "engine"),
-    *("tables", "figures", "api", "commands", "cli"),
+    *("tables", "figures", "report", "api", "commands", "cli"),
 ]
 
 MODULES = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
@@ -52,6 +53,7 @@ def announce(images: ImageSet) -> None:
 
 def describe_data(images: ImageSet) -> ScoredData:
     """Describe the data set for the manifest of a pass."""
+    is_shipped = images.classes.wnids == ilsvrc_classes().wnids
     return ScoredData(
         name=images.name,
         is_ilsvrc=images.is_ilsvrc,
@@ -60,6 +62,7 @@ def describe_data(images: ImageSet) -> ScoredData:
         has_labels=images.has_labels,
         has_boxes=images.has_boxes,
         layout=images.described,
+        class_names=None if is_shipped else list(images.classes.names),
     )
 
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
 from cam_repro.commands.evaluate import run_evaluation
+from cam_repro.commands.report import PAGE, ReportSettings, run_report
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
 from cam_repro.config import validate
@@ -128,7 +129,7 @@ class Step:
 
 
 def run_reproduce(cfg: DictConfig) -> None:
-    """Train and score every network of the experiment, write the tables, and log where they are."""
+    """Train and score every network of the experiment; write the tables and the report."""
     settings = validate(cfg, ReproduceSettings)
     plans = _chosen(settings)
     _check_weights(settings.experiment, plans)
@@ -146,6 +147,7 @@ def run_reproduce(cfg: DictConfig) -> None:
         if processes.is_main:
             log.info("")
             run_tables(TablesSettings(runs, images.name, source=BOTH))
+            run_report(ReportSettings(runs, images.name))
             _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
@@ -262,9 +264,10 @@ def _methods(model: str) -> list[str]:
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
-    """Log how long it took, and where tables and pictures are."""
+    """Log how long it took, and where tables, report and pictures are."""
     log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
+    log.info("report:   %s", folder / PAGE)
     pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]
     curves = [s.folder / "curves.png" for s in steps if s.command == "train"]
     log.info("pictures: %s", "\n          ".join(str(p) for p in pictures + curves if p.is_file()))

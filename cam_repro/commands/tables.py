@@ -35,14 +35,12 @@ BOTH = "both"
 
 
 @dataclass
-class TablesSettings:
-    """Hold the settings of ``cam-tables``: configs/tables.yaml."""
+class RunsSettings:
+    """Hold which runs are shown, by which source: of ``cam-tables`` and ``cam-report``."""
 
     runs: Any = "runs"
     data: str | None = None
     source: str = PAPER.name
-    compare: bool = False
-    box: Any = None
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +48,32 @@ class TablesSettings:
         if self.source not in choices:
             raise UserError(f"source={self.source}: choose one of {', '.join(choices)}")
         named_runs("runs", self.runs)
+
+    @property
+    def run_names(self) -> list[str]:
+        """Folders of runs, runs and globs."""
+        return named_runs("runs", self.runs)
+
+    def place(self, data: str) -> Path | None:
+        """Give the folder of a data set's runs: that of its name, else the one that is named.
+
+        None where it is not known: several places of runs are named, or a run alone.
+        """
+        root = Path(self.run_names[0])
+        if len(self.run_names) > 1 or not root.is_dir() or run_folder(root) is not None:
+            return None
+        return root / data if (root / data).is_dir() else root
+
+
+@dataclass
+class TablesSettings(RunsSettings):
+    """Hold the settings of ``cam-tables``: configs/tables.yaml."""
+
+    compare: bool = False
+    box: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.box is None:
             return
         if not self.compare:
@@ -57,11 +81,6 @@ class TablesSettings:
         names = self.box if isinstance(self.box, list) else [self.box]
         if not (all(isinstance(name, str) for name in names) and len(names) in (1, 2)):
             raise UserError(f"box={self.box}: name one box rule, or two as in box=[A,B]")
-
-    @property
-    def run_names(self) -> list[str]:
-        """Folders of runs, runs and globs."""
-        return named_runs("runs", self.runs)
 
     @property
     def rules(self) -> tuple[str, str] | None:
@@ -79,12 +98,11 @@ class TablesSettings:
         """
         if self.output is not None:
             return Path(self.output) / ("" if is_only else data)
-        root = Path(self.run_names[0])
-        if len(self.run_names) > 1 or not root.is_dir() or run_folder(root) is not None:
+        place = self.place(data)
+        if place is None:
             return None
-        if (root / data).is_dir():
-            return root / data / "tables"
-        return root / "tables" / ("" if is_only else data)
+        is_own = place != Path(self.run_names[0])
+        return place / "tables" / ("" if is_own or is_only else data)
 
 
 def run_tables(settings: TablesSettings) -> None:
@@ -96,7 +114,7 @@ def run_tables(settings: TablesSettings) -> None:
     for data, runs in by_data.items():
         place = ", ".join(settings.run_names)
         print(f"data set: {data} ({len(runs)} scored runs under {place})\n")
-        sheets = _sheets(runs, _sources(settings.source, runs))
+        sheets = _sheets(runs, chosen_sources(settings.source, runs))
         print(markdown(sheets))
         empty = [sheet.stem for sheet in sheets if sheet.is_empty]
         if empty:
@@ -121,7 +139,7 @@ def _write(sheets: list[Sheet], folder: Path | None, together: str) -> None:
     print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
 
 
-def _sources(wanted: str, runs: list[Run]) -> list[Source]:
+def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
     """Choose the sources to make tables for; log a warning if the one wanted has no runs."""
     with_runs = [source for source in SOURCES.values() if has_runs(source, runs)]
     if wanted == BOTH:

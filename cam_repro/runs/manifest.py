@@ -37,6 +37,8 @@ class ScoredData:
 
     fingerprint: a hash of its images and labels: sets of one name are the same if it is equal.
     layout: how its files are arranged, in words; None in runs of older versions.
+    class_names: by class index; None in runs of older versions, and for ILSVRC's 1,000 classes,
+        whose names are shipped.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ScoredData:
     has_labels: bool
     has_boxes: bool = True
     layout: str | None = None
+    class_names: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -470,6 +473,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
 
 def _scored_data(keys: _Keys) -> ScoredData:
     has_boxes = keys.find("has_boxes", bool)  # runs of older versions lack it, as layout
+    names = keys.find("class_names", list)
     return ScoredData(
         name=keys.get("name", str),
         is_ilsvrc=keys.get("is_ilsvrc", bool),
@@ -478,6 +482,7 @@ def _scored_data(keys: _Keys) -> ScoredData:
         has_labels=keys.get("has_labels", bool),
         has_boxes=has_boxes is not False,
         layout=keys.find("layout", str),
+        class_names=None if names is None else keys.list_of("class_names", str),
     )
 
 

@@ -44,7 +44,7 @@ def written(folder):
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "tables"
+        if path.is_file() and path.parent.name != "tables" and path.name != "report.html"
     }
 
 
@@ -86,6 +86,10 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert every["loc top-5"][4] == pytest.approx(loc, abs=0.005)
     assert "\n**All runs**: data set tiny, split val, n = 6." in first.out
     assert str(runs.relative_to(tmp_path) / "tables") in first.err
+    assert "\nreport:   runs/tiny/report.html\n" in first.err
+    page = (runs / "report.html").read_text()
+    assert f"{top1:.2f} <small>" in page
+    assert page.count('<figure class="picture">') > 4
     assert "alexnet_gap/eval/val-cam/contact_sheet.png" in first.err
 
     # The GAP network started from the layers that it shares with its plain one, and says so.
@@ -136,7 +140,7 @@ def test_some_of_the_networks_in_another_folder(reproduce, tmp_path):
     done = reproduce("models=[alexnet]", "output=elsewhere", "seed=3")
     assert done.status == 0, done.err
     names = {path.name for path in (tmp_path / "elsewhere" / "tiny").iterdir()}
-    assert names == {"alexnet", "tables"}
+    assert names == {"alexnet", "tables", "report.html"}
     manifest = tmp_path / "elsewhere/tiny/alexnet/train/manifest.json"
     assert json.loads(manifest.read_text())["config"]["seed"] == 3
     assert not (tmp_path / "runs").exists()
@@ -189,7 +193,7 @@ def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):
     assert done.status == 0, done.err
     runs = tmp_path / "runs" / "tiny"
     names = {path.name for path in runs.iterdir()}
-    assert names == {"alexnet_caffe", "alexnet_gap_caffe", "tables"}
+    assert names == {"alexnet_caffe", "alexnet_gap_caffe", "tables", "report.html"}
     assert all("model.variant=caffe" in shlex.split(line) for line in commands_in(done.err))
     assert sum("model.weights=" in line for line in commands_in(done.err)) == 1
     weights = "model.weights=runs/tiny/alexnet_caffe/train/last.pt"

@@ -63,6 +63,7 @@ def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
         has_labels=True,
         has_boxes=True,
         layout=images.described,
+        class_names=list(images.classes.names),
     )
     images = open_data(data, Processes(), "test", with_boxes=True)
     described = describe_data(images)
