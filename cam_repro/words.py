@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cam_repro.config import choices, config_dir
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 
 # --- settings and flags ---------------------------------------------------------------------------
 
@@ -54,8 +54,8 @@ def hydra_words(
 
     ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
     which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
-    stay as they are.
+    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``cam-data check`` becomes
+    ``action=check``. The words of other commands stay as they are.
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
@@ -66,13 +66,15 @@ def hydra_words(
         return _words_of_boxes(words)
     if command == "score":
         return [f"box.name={w.removeprefix('box=')}" if w.startswith("box=") else w for w in words]
+    if command == "data_command" and words and words[0].isidentifier():
+        return [f"action={words[0]}", *words[1:]]
     if command == "train":
         given = " ".join(w.removeprefix("recipe=") for w in words if w.startswith("recipe="))
         named = set(re.findall(r"[\w-]+", given)) - {"choice", "glob"}  # Hydra's, of a sweep
         there = choices("recipe", folders)
         for name in sorted(named):
             if name not in there:
-                raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
+                raise UserError(f"recipe={name}: {choose(name, there)}")
     return list(words)
 
 
@@ -113,12 +115,18 @@ def compose(command: str, words: Sequence[str]) -> DictConfig:
     command: the name of the command's YAML in ``configs/``. words: as the user typed them.
     """
     import hydra
+
+    return hydra.compose(command, hydra_words(command, words, composed_from()))
+
+
+def composed_from() -> list[Path]:
+    """List the folders that Hydra (it must be initialized) composes from: ours, and the user's."""
     from hydra.core.global_hydra import GlobalHydra
 
     loader = GlobalHydra.instance().config_loader()
     places = [str(place.path) for place in loader.get_search_path().get_path()]
-    folders = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
-    return hydra.compose(command, hydra_words(command, words, folders))
+    own = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
+    return list(dict.fromkeys([config_dir(), *own]))
 
 
 # --- settings of earlier versions -----------------------------------------------------------------

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_file_writable, write_text
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
+from cam_repro.progress import Bar
 from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
 from cam_repro.runs.guesses import read_guesses
 from cam_repro.runs.manifest import read_eval_manifest
@@ -73,6 +73,7 @@ class ScoreSettings:
         return None if self.submission is None else run_folder(Path(self.submission))
 
 
+@if_stopped("nothing was written")
 def run_score(cfg: DictConfig) -> None:
     """Score a submission or maps; print JSON to standard output, a table to standard error."""
     settings = validate(cfg, ScoreSettings)
@@ -170,7 +171,7 @@ def _score(protocol: Protocol, settings: ScoreSettings, truth: Truth) -> Scored:
 
 def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
     """Yield all maps in order, with a progress bar."""
-    for index in tqdm(range(count), desc=what, unit=" images", leave=False, disable=None):
+    for index in Bar(count, what, iterable=range(count), leave=False):
         yield maps[index]
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from cam_repro.errors import UserError
+from cam_repro.errors import if_stopped, one_of
 from cam_repro.tables import (
     SOURCES,
     Run,
@@ -40,11 +40,10 @@ class TablesSettings:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        choices = (*SOURCES, BOTH)
-        if self.source not in choices:
-            raise UserError(f"source={self.source}: choose one of {', '.join(choices)}")
+        one_of("source", self.source, (*SOURCES, BOTH))
 
 
+@if_stopped("tables that are written are whole")
 def run_tables(settings: TablesSettings) -> None:
     """Write the tables of each data set, CSV and Markdown, and print them."""
     runs_dir = Path(settings.runs)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
     KAGGLE_HEADER,
@@ -65,7 +65,7 @@ def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -
     names = list(table.rules)
     name = rule or names[0]
     if name not in names:
-        raise UserError(f"box={name}: {folder} has {', '.join(names)}")
+        raise UserError(f"box={name}: not in {folder}; {choose(name, names)}")
     found = table.rules[name]
     if with_labels:
         if not table.manifest.classifies:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.metrics.intervals import bootstrap_interval
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
@@ -143,7 +143,7 @@ def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[R
             log.warning("left out: %s", error)
     if data is not None and there and data not in there:
         raise UserError(
-            f"no scored runs of data={data} under {runs_dir}; there: {', '.join(sorted(there))}"
+            f"no scored runs of data={data} under {runs_dir}; {choose(data, sorted(there))}"
         )
     if not groups:
         raise UserError(f"no scored run under {runs_dir} can be read")
