@@ -169,7 +169,7 @@ def test_ctrl_c_ends_the_whole_sweep(command, words, monkeypatch, tmp_path):
             ["-m", "hydra/launcher=submitit_local", "model=nin,alexnet", "output=here"],
             "differ in model would write to one folder",
         ),
-        (["-m", "model=nin", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
+        (["-m", "model=nin", "--cfg", "job"], "--info and -sc only one can be given"),
     ],
 )
 def test_mistakes_are_one_line(command, monkeypatch, tmp_path, arguments, line):
