@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, overload
@@ -33,7 +32,7 @@ from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Explainer, Pass
 from cam_repro.engine.hardware import pick_device, pick_precision
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.style import save
 from cam_repro.models.adapted import ModuleNetwork
@@ -433,9 +432,7 @@ def _of_yaml(group: str, name: str) -> dict[str, Any]:
     try:
         settings = OmegaConf.to_container(compose_choice(group, name), resolve=False)
     except MissingConfigException:
-        known = choices(group)
-        near = get_close_matches(name, known, 3) or known
-        raise UserError(f"{group}={name}: there is none; did you mean {', '.join(near)}?") from None
+        raise UserError(f"{group}={name}: {choose(name, choices(group))}") from None
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 

@@ -22,13 +22,12 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.types import NO_LABEL
 
 SHIPPED = Path(__file__).with_name("ilsvrc_classes.csv")
@@ -199,10 +198,10 @@ def find_class(wanted: str | int, names: Sequence[str], wnids: Sequence[str] = (
         raise UserError(
             f"class {wanted}: {len(found)} classes have this name; give one of {listed}"
         )
-    near = [name for name in lower if wanted.strip().lower() in name][:4]
-    near = list(dict.fromkeys([*get_close_matches(wanted.strip().lower(), lower, 4), *near]))
-    advice = f"did you mean {', '.join(near)}?" if near else "give its index"
-    raise UserError(f"class {wanted}: the network has no class of this name; {advice}")
+    part = [name for name in lower if wanted.strip().lower() in name][:4]
+    advice = did_you_mean(wanted.strip().lower(), lower)
+    advice = advice or (f"; did you mean {' or '.join(part)}?" if part else "; give its index")
+    raise UserError(f"class {wanted}: the network has no class of this name{advice}")
 
 
 def read_synset_mapping(path: Path | str) -> ClassTable:

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cam_repro.config import choices, config_dir
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 
 # --- settings and flags ---------------------------------------------------------------------------
 
@@ -60,8 +60,8 @@ def hydra_words(
     which is how Hydra takes several files of one group; ``cam-show`` takes networks and saliency
     methods in the same way. ``box=NAME`` of ``cam-score`` and ``cam-figures`` becomes
     ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``figure=6`` becomes
-    ``figure='6'``, as Hydra takes only text for the name of a file. The words of other commands
-    stay as they are.
+    ``figure='6'``, as Hydra takes only text for the name of a file. ``cam-data check`` becomes
+    ``action=check``. The words of other commands stay as they are.
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
@@ -75,13 +75,15 @@ def hydra_words(
     if command in ("score", "figures"):
         words = [re.sub("^box=", "box.name=", word) for word in words]
         return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
+    if command == "data_command" and words and words[0].isidentifier():
+        return [f"action={words[0]}", *words[1:]]
     if command == "train":
         given = " ".join(w.removeprefix("recipe=") for w in words if w.startswith("recipe="))
         named = set(re.findall(r"[\w-]+", given)) - {"choice", "glob"}  # Hydra's, of a sweep
         there = choices("recipe", folders)
         for name in sorted(named):
             if name not in there:
-                raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
+                raise UserError(f"recipe={name}: {choose(name, there)}")
     return list(words)
 
 
@@ -172,12 +174,18 @@ def compose(command: str, words: Sequence[str]) -> DictConfig:
     command: the name of the command's YAML in ``configs/``. words: as the user typed them.
     """
     import hydra
+
+    return hydra.compose(command, hydra_words(command, words, composed_from()))
+
+
+def composed_from() -> list[Path]:
+    """List the folders that Hydra (it must be initialized) composes from: ours, and the user's."""
     from hydra.core.global_hydra import GlobalHydra
 
     loader = GlobalHydra.instance().config_loader()
     places = [str(place.path) for place in loader.get_search_path().get_path()]
-    folders = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
-    return hydra.compose(command, hydra_words(command, words, folders))
+    own = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
+    return list(dict.fromkeys([config_dir(), *own]))
 
 
 # --- settings of earlier versions -----------------------------------------------------------------

@@ -14,6 +14,7 @@ GROUND = {
     "errors",
     "files",
     "geometry",
+    "progress",
     "resample",
     "truth",
     "types",

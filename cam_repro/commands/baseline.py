@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.center import Center
-from cam_repro.commands.common import describe_data
+from cam_repro.commands.common import EVAL_LOG, describe_data, log_file_of_pass
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
@@ -25,6 +24,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_without_box
 from cam_repro.metrics.protocol import FIXED, ORACLE
+from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
@@ -53,7 +53,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     refuse_to_replace(folder, asdict(settings))
     if not processes.is_main:
         return folder
+    with log_file_of_pass(folder / EVAL_LOG, processes, images):
+        _score(settings, images, rules, folder)
+    return folder
 
+
+def _score(
+    settings: EvalSettings, images: ImageSet, rules: dict[str, BoxRule], folder: Path
+) -> None:
+    """Make the boxes of all images, and write them and their scores to ``folder``."""
     policy = ErrorPolicy(settings.loader.on_error)
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
@@ -67,7 +75,6 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     write_predictions(folder, rows, manifest, images.classes)
     _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
     log.info("  %s", folder)
-    return folder
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
@@ -158,15 +165,8 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
             return error
 
     with ThreadPoolExecutor() as pool:
-        found = list(
-            tqdm(
-                pool.map(size, range(len(images))),
-                total=len(images),
-                desc=f"{images.split}, sizes",
-                unit=" images",
-                dynamic_ncols=True,
-            )
-        )
+        every = pool.map(size, range(len(images)))
+        found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])
     read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
     sizes = [(1, 1) if isinstance(size, UnreadableImage) else size for size in found]

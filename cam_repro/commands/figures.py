@@ -8,7 +8,7 @@ from typing import Any
 
 from cam_repro.commands.score import BoxChoice
 from cam_repro.config import build_named
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.figures.curves import LOG
@@ -37,6 +37,7 @@ class FiguresSettings:
             raise UserError(f"count={self.count}: must be 1 or more images")
 
 
+@if_stopped("no figure is written; an older one is kept")
 def run_figures(settings: FiguresSettings) -> Path:
     """Draw a figure; return the file written."""
     name, figure = build_named(RunFigure, "figure", settings.figure)  # type: ignore[type-abstract]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cam_repro.commands.tables import BOTH, RunsSettings, chosen_sources
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_file_writable, write_text
 from cam_repro.report.build import build_report
 from cam_repro.report.page import render
@@ -47,6 +47,7 @@ class ReportSettings(RunsSettings):
         return place / PAGE
 
 
+@if_stopped("no report is written; an older one is kept")
 def run_report(settings: ReportSettings) -> None:
     """Write the report of each data set, and print where it is."""
     by_data = find_runs(settings.run_names, settings.data)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import (
     check_columns_file,
     check_file_writable,
@@ -28,6 +28,7 @@ from cam_repro.files import (
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
+from cam_repro.progress import Bar
 from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
 from cam_repro.runs.guesses import (
     Form,
@@ -112,6 +113,7 @@ class Submitted:
     run: Predictions | None = None
 
 
+@if_stopped("nothing was written")
 def run_score(cfg: DictConfig) -> None:
     """Score a submission, runs or maps; print JSON to standard output, tables to standard error."""
     settings = validate(cfg, ScoreSettings)
@@ -279,9 +281,7 @@ def _score_guesses(
 
 def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
     """Yield all maps in order, with a progress bar."""
-    from tqdm import tqdm  # of the protocols only those of maps need it
-
-    for index in tqdm(range(count), desc=what, unit=" images", leave=False, disable=None):
+    for index in Bar(count, what, iterable=range(count), leave=False):
         yield maps[index]
 
 

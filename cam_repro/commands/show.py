@@ -16,7 +16,7 @@ from PIL import Image
 
 from cam_repro.api import Explanation, LoadedNetwork, load_network
 from cam_repro.config import validate
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
@@ -53,15 +53,13 @@ class ShowSettings:
         images = self.image if isinstance(self.image, list) else [self.image]
         if not images or not all(images) or images == ["???"]:
             raise UserError("no image is given: cam-show FILE, or a folder of images")
-        if f".{self.format}" not in FIGURES:
-            raise UserError(f"format={self.format}: choose one of png, pdf, svg")
-        if self.terminal not in ("auto", "no", *PROTOCOLS):
-            raise UserError(f"terminal={self.terminal}: choose one of auto, kitty, iterm, no")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise UserError(f"precision={self.precision}: choose one of auto, fp32, bf16")
+        one_of("format", self.format, [suffix.removeprefix(".") for suffix in FIGURES])
+        one_of("terminal", self.terminal, ("auto", "no", *PROTOCOLS))
+        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         check_colours(self.colours)
 
 
+@if_stopped("pictures that are drawn are whole")
 def run_show(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """Do what ``cam-show`` does; return the files written.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.runs.folders import named_runs, run_folder
 from cam_repro.tables import (
     SOURCES,
@@ -44,9 +44,7 @@ class RunsSettings:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        choices = (*SOURCES, BOTH)
-        if self.source not in choices:
-            raise UserError(f"source={self.source}: choose one of {', '.join(choices)}")
+        one_of("source", self.source, (*SOURCES, BOTH))
         named_runs("runs", self.runs)
 
     @property
@@ -105,6 +103,7 @@ class TablesSettings(RunsSettings):
         return place / "tables" / ("" if is_own or is_only else data)
 
 
+@if_stopped("tables that are written are whole")
 def run_tables(settings: TablesSettings) -> None:
     """Write the tables of each data set, CSV and Markdown, and print them."""
     if settings.compare:

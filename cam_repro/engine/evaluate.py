@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.data.image_set import ImageSet
@@ -38,6 +37,7 @@ from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.modes import evaluation_mode, frozen
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
+from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
@@ -112,17 +112,22 @@ def evaluate(
     with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
         waiting: deque[Future] = deque()
 
+        def take() -> None:
+            some_rows = waiting.popleft().result()
+            rows.add(some_rows)
+            bar.update(some_rows.num_rows)
+
         for batch in loader:
             policy.handle(batch.unreadable)
+            bar.update(len(batch.unreadable))
             if batch.seen:
                 true_N1 = batch.labels_N.clamp(min=0)[:, None]  # class 0 where it is unknown
                 explained = explain(batch.crops_NV3HW, true_N1)
                 waiting.append(pool.submit(boxes.of_batch, batch.seen, explained))
-            if len(waiting) >= threads + BATCHES_WAITING:
-                rows.add(waiting.popleft().result())
-            bar.update(len(batch.seen) + len(batch.unreadable))
+            while waiting and (waiting[0].done() or len(waiting) >= threads + BATCHES_WAITING):
+                take()
         while waiting:
-            rows.add(waiting.popleft().result())
+            take()
     seconds = time.perf_counter() - started
 
     shares = compute.processes.gather((rows.table(), policy.skipped))
@@ -148,14 +153,12 @@ def _loader(
     )
 
 
-def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> tqdm:
-    """Make a progress bar that counts this process's images."""
-    return tqdm(
+def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> Bar:
+    """Make a progress bar that counts this process's images, when their boxes are found."""
+    return Bar(
         total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
-        desc=f"{images.split}, {this_pass.saliency.name}",
-        unit=" images",
+        what=f"{images.split}, {this_pass.saliency.name}",
         disable=not compute.processes.is_main,
-        dynamic_ncols=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import logging
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.models.adapted import AdaptedNetwork
 
 INSTALL = "pip install 'cam_repro[pretrained]'"
@@ -171,9 +170,8 @@ def stated_by_timm(name: str) -> Any:
         stated = None
     if stated is None:
         known = timm.list_pretrained() if "." in name else timm.list_models()
-        near = difflib.get_close_matches(name, known, 3)
-        advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
-        raise UserError(f"model.timm={name}: timm has no such network; {advice}")
+        advice = did_you_mean(name, known) or "; timm.list_models() lists them"
+        raise UserError(f"model.timm={name}: timm has no such network{advice}")
     return stated
 
 

@@ -173,7 +173,7 @@ class RunGuesses:
         names = list(self.table.rules)
         name = rule or names[0]
         if name not in names:
-            raise UserError(f"box={name}: {self.folder} has {', '.join(names)}")
+            raise UserError(f"box={name}: not in {self.folder}; {choose(name, names)}")
         if with_labels:
             self._check_classes()
         elif (self.table.rules[name].gt_known_N4 == PAD).all():

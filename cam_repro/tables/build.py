@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
 from cam_repro.runs.folders import find_run_folders
@@ -143,8 +143,7 @@ def open_runs(runs: Path | str | Sequence[str], data: str | None = None) -> list
             log.warning("left out: %s", error)
     if data is not None and there and data not in there:
         raise UserError(
-            f"no scored runs of data={data} under {', '.join(names)}; there: "
-            f"{', '.join(sorted(there))}"
+            f"no scored runs of data={data} under {', '.join(names)}; {choose(data, sorted(there))}"
         )
     if not opened:
         raise UserError(f"no scored run under {', '.join(names)} can be read")

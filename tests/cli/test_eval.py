@@ -22,6 +22,7 @@ MANIFEST_KEYS = {
 }
 RUN_FILES = [
     "contact_sheet.png",
+    "eval.log",
     "examples.parquet",
     "manifest.json",
     "predictions.parquet",
@@ -86,7 +87,10 @@ def test_training_leaves_its_files(place):
     digest = hashlib.sha256((folder / "last.pt").read_bytes()).hexdigest()
     assert manifest["checkpoint"] == {"path": "last.pt", "sha256": digest}
     assert manifest["command"].startswith("cam-train model=alexnet_gap data=ilsvrc ")
-    assert "alexnet_gap: top-1/top-5 validation error" in (folder / "train.log").read_text()
+    assert (
+        "alexnet_gap: validation error, centre crop, top-1/top-5: "
+        in (folder / "train.log").read_text()
+    )
     log = pd.read_csv(folder / "log.csv")
     assert log["iteration"].tolist() == [3, 6, 9, 12]
     assert log["val_top1_error"].iloc[-1] == pytest.approx(
@@ -244,7 +248,8 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     assert done.status == 0, done.err
     folder = tmp_path / "here" / "tiny" / "alexnet_gap" / "eval" / "train-gradcam-ten"
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("manifest.json", "predictions.parquet", "scores.json", "submission_threshold.txt")
+        *("eval.log", "manifest.json", "predictions.parquet", "scores.json"),
+        "submission_threshold.txt",
     ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["counts"]["images"] == 12
@@ -309,6 +314,8 @@ def test_contact_sheet_is_a_picture_of_every_image(gap):
     assert (width, height) == pytest.approx([200 * side for side in inches], abs=1)
 
 
-def test_progress_goes_to_standard_error(place):
+def test_a_log_of_a_short_pass_has_lines_and_no_bar(place):
     text = (place / "eval.stderr").read_text()
-    assert re.search(r"val, cam: +100%.*6/6 .*images/s", text)
+    assert "\r" not in text
+    assert "%|" not in text
+    assert "  classification error, whole image squashed, top-1/top-5: " in text

@@ -101,6 +101,7 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
         assert torch.equal(plain[f"{layer}.weight"], gap[f"{layer}.weight"])
     log = (runs / "alexnet_gap" / "train" / "train.log").read_text()
     lines = [line.split(" ", 2)[2].split() for line in log.splitlines() if "   " in line]
+    lines = [words for words in lines if "layers)" not in words and "cam_conv.conv," not in words]
     assert [words[1] for words in lines if words[0] == "taken"] == LAYERS
     assert [words[1] for words in lines if words[0] == "left"] == ["cam_conv.conv", "cam_fc"]
     assert {words[2] for words in lines if words[:2] == ["not", "used"]} == {
@@ -111,6 +112,14 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert second.status == 0, second.err
     assert written(runs) == results
     assert commands_in(second.err) == commands_in(first.err)
+    assert first.err.splitlines()[:3] == [
+        "experiment mini: 4 steps, 0 done, 4 left",
+        f"  {'alexnet':16} train: left, score val-backprop: left",
+        f"  {'alexnet_gap':16} train: left, score val-cam: left",
+    ]
+    assert "2 of 4 steps done; about 1 min left, by the mean of those done" in first.err
+    assert second.err.splitlines()[0] == "experiment mini: 4 steps, 4 done, 0 left"
+    assert "steps done; about" not in second.err
     assert second.err.count("is trained already") == 2
     assert second.err.count("scored already") == 2
     assert second.out == first.out  # the tables again
@@ -185,7 +194,7 @@ def test_both_sources_side_by_side(reproduce, tmp_path):
 
 def test_unknown_sources(reproduce):
     done = reproduce("experiment.sources=[paper,talk]")
-    assert done.errors == ["error: experiment.sources: there is no talk, only paper, authors"]
+    assert done.errors == ["error: experiment.sources=talk: choose one of paper, authors"]
 
 
 def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):

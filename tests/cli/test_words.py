@@ -166,8 +166,8 @@ def test_a_box_rule_of_ones_own(command, mine, snakes, tmp_path):
     rows = pd.read_parquet(tmp_path / "o" / "predictions.parquet")
     assert rows["quarter/gt_known"].map(list).tolist() == [[0, 0, 19, 19]] * 3
     done = command("eval", *own, "box=qarter", *words)
-    assert "Could not find 'box/qarter'" in done.errors[0]
-    assert " quarter " in done.errors[0]
+    assert done.errors[0].startswith("error: box=qarter: choose one of center, dt_box,")
+    assert done.errors[0].endswith("whole_image; did you mean quarter?")
 
 
 PROTOCOL = """

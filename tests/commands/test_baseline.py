@@ -90,7 +90,7 @@ def test_without_the_centred_box_there_is_no_sweep(score, truth):
 def test_predictions_have_the_true_classs_box_and_no_guess(score, truth):
     folder = score(*truth(), "box.center.scale=0.8")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("manifest.json", "predictions.parquet", "scores.json")
+        *("eval.log", "manifest.json", "predictions.parquet", "scores.json")
     ]
     rows = pd.read_parquet(folder / "predictions.parquet").to_dict("records")
     assert [(row["id"], row["width"], row["height"], row["label"]) for row in rows] == [
@@ -207,7 +207,7 @@ def test_a_run_that_is_replaced_leaves_nothing_behind(score, truth, make_run):
     assert (old / "submission_threshold.txt").exists()
     assert score(*truth(), f"output={old}") == old
     assert sorted(path.name for path in old.iterdir()) == [
-        *("manifest.json", "predictions.parquet", "scores.json")
+        *("eval.log", "manifest.json", "predictions.parquet", "scores.json")
     ]
 
 

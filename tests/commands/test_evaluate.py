@@ -178,7 +178,7 @@ def known_boxes(folder):
 
 def test_maps_lie_beside_the_boxes_that_are_made_of_them(saved):
     assert sorted(path.name for path in saved.iterdir()) == [
-        *("manifest.json", "maps", "predictions.parquet", "scores.json"),
+        *("eval.log", "manifest.json", "maps", "predictions.parquet", "scores.json"),
         *("submission_heuristic.txt", "submission_threshold.txt"),
     ]
     known = known_boxes(saved)
@@ -269,7 +269,7 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
         {
             str(path.relative_to(tmp_path / name)): path.read_bytes()
             for path in (tmp_path / name).rglob("*")
-            if path.is_file() and path.name != "manifest.json"
+            if path.is_file() and path.name not in ("manifest.json", "eval.log")
         }
         for name in ("one", "two")
     )
@@ -365,7 +365,7 @@ def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
         files[root.name] = {
             path.name: path.read_bytes()
             for path in folder.iterdir()
-            if path.name != "manifest.json"
+            if path.name not in ("manifest.json", "eval.log")
         }
     assert layouts.keys() == {"layout Kaggle", "layout official archives", "layout ImageFolder"}
     assert len(set(layouts.values())) == 1
@@ -435,7 +435,7 @@ def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
     with caplog.at_level(logging.INFO):
         (folder,) = evaluate(*words, "split=test")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("manifest.json", "predictions.parquet"),
+        *("eval.log", "manifest.json", "predictions.parquet"),
         *("submission_heuristic.csv", "submission_heuristic.txt"),
         *("submission_threshold.csv", "submission_threshold.txt"),
     ]
