@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cam_repro.classes import ClassTable
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
     KAGGLE_HEADER,
