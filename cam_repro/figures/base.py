@@ -84,6 +84,11 @@ class Wanted:
             return [run.named(self.images) for run in runs]
         common = set.intersection(*({one.example.id for one in run.images} for run in runs))
         shared = [one for one in first.images if one.example.id in common]
+        if not any(self.sort in one.example.why for one in shared):
+            raise UserError(
+                f"sort={self.sort}: no such example of {first.folder} is among those of all runs: "
+                "use sort=even, or keep more of each kind with cam-eval examples=N"
+            )
         chosen = ShownRun(first.folder, first.manifest, first.rule, shared).pick(
             self.sort, self.count or default
         )

@@ -73,6 +73,11 @@ def test_runs_share_their_images(tmp_path):
     assert shown[0][0].example is not shown[1][0].example
     named = Wanted(names="", folders=[one, two], images=["f", "b"])
     assert [ids(of_run) for of_run in named.images_of_all(named.runs(), 9)] == ["fb", "fb"]
+    few = write_example_run(tmp_path / "few", images()[:2])
+    typical = Wanted(names="", folders=[one, few], sort="typical")
+    runs = typical.runs()
+    with pytest.raises(UserError, match=r"^sort=typical: no such .*one is among .*sort=even"):
+        typical.images_of_all(runs, 9)
     other = write_example_run(tmp_path / "three", images(), fingerprint="other")
     mixed = Wanted(names="", folders=[one, other])
     with pytest.raises(UserError, match=r"three and .*one are not of the same images"):
