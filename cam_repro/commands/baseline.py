@@ -24,6 +24,7 @@ from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.protocol import FIXED, ORACLE
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
@@ -38,7 +39,8 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
 
     Without a network nothing is classified: predictions have a box for the true class but no
     guesses, and scores.json has the accuracy in percent at IoU 0.3, 0.5 and 0.7. With
-    ``box=center`` it also has, for each IoU, the best of the scales 0.05, 0.10 ... 1.
+    ``box=center`` it also has, for each IoU, the best of the scales 0.05, 0.10 ... 1 on these very
+    images: an oracle.
     Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
     or no image can be read.
     """
@@ -113,23 +115,25 @@ def _write_scores(folder: Path, sweep: bool) -> None:
         name: gt_known_accuracy(found.gt_known_N4, table.boxes)
         for name, found in table.rules.items()
     }
+    thresholds_are = {"iou": FIXED, "gt_known": FIXED}
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
     warn_without_box(table.boxes)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
-    log.info("  %-34s IoU 0.3    0.5    0.7", "")
+    log.info("  %-38s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
-        log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
+        log.info("  %-38s %7.2f %6.2f %6.2f", name, *accuracy.values())
     if sweep:
         assert table.sizes_N2 is not None
         best = centred_box_sweep(table.sizes_N2, table.boxes)
         scores["best_center"] = best
+        thresholds_are["best_center"] = ORACLE
         scales = ", ".join(f"{b['scale']:.2f}" for b in best.values())
         log.info(
-            "  %-34s %7.2f %6.2f %6.2f",
-            f"center, best scale ({scales})",
+            "  %-38s %7.2f %6.2f %6.2f",
+            f"center, oracle scale ({scales})",
             *(b["accuracy"] for b in best.values()),
         )
-    write_json(folder / SCORES, scores)
+    write_json(folder / SCORES, {**scores, "thresholds_are": thresholds_are})
 
 
 def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarray]:

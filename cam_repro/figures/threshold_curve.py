@@ -11,7 +11,8 @@ from cam_repro.metrics.protocol import Curves, RunMaps
 from cam_repro.metrics.threshold_curve import EveryThreshold
 from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.runs.manifest import EvalManifest
-from cam_repro.runs.saved_maps import read_with_maps
+from cam_repro.runs.predictions import read_predictions
+from cam_repro.runs.saved_maps import folder_of_maps
 
 _LINES = {
     "top1": ("top-1", style.ORANGE, "o"),
@@ -31,8 +32,9 @@ class ThresholdCurve(RunFigure):
 
     def draw(self, wanted: Wanted) -> Figure:
         """Draw the curves of one run; raises UserError where it has no maps, labels or boxes."""
-        run, folder = read_with_maps(wanted.one_folder())
-        maps = open_maps(folder, run.ids)
+        folder = wanted.one_folder()
+        run = read_predictions(folder)
+        maps = open_maps(folder_of_maps(folder, run), run.ids)
         scored = self.protocol.score(run, RunMaps(run, (maps[i] for i in range(len(run)))))
         assert scored.curves is not None, "this protocol draws"
         return draw_threshold_curve(scored.curves, f"{of_run(run.manifest)} ({len(run):,} images)")
@@ -65,7 +67,7 @@ def draw_threshold_curve(curves: Curves, title: str) -> Figure:
             color=colour,
             marker=mark,
             ms=5,
-            label=f"{label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
+            label=f"{label}: {best['error']:.1f} % at {100 * best['threshold']:.3g} %, oracle",
         )
     axes.set(
         xlabel="threshold, % of the map's maximum",

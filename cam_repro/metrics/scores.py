@@ -8,6 +8,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
+from cam_repro.metrics.protocol import FIXED
 from cam_repro.runs.predictions import Predictions
 
 
@@ -54,7 +55,8 @@ def score(table: Predictions) -> dict[str, Any]:
     """Compute all errors of a run in percent, as written to ``scores.json``.
 
     ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {rule:
-    {"top1", "top5", "gt_known"}}}``, without ``loc`` where no image has a true box.
+    {"top1", "top5", "gt_known"}}, "thresholds_are": {"iou", "box"}}``, without the last two where
+    no image has a true box.
     Raises UserError where the labels are not known (split=test).
     """
     cls = cls_outcomes(table)
@@ -66,6 +68,7 @@ def score(table: Predictions) -> dict[str, Any]:
         **counts,
         "cls": _percent(cls),
         "loc": {name: _percent(loc_outcomes(table, name)) for name in table.rules},
+        "thresholds_are": {"iou": FIXED, "box": FIXED},
     }
 
 

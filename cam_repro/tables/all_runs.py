@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cam_repro.metrics.intervals import Number
+from cam_repro.metrics.protocol import FIXED
 from cam_repro.tables.build import Run
 from cam_repro.tables.settings import changed_settings
 from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, reach, short
@@ -15,6 +16,7 @@ _HEADER = (
     *("network", "maps", "view", "split", "box", "settings", *_ERRORS),
     *("n", "data", "run"),
     *(f"{name} 95% {end}" for name in _ERRORS for end in ("low", "high")),
+    "thresholds",
 )
 
 
@@ -54,6 +56,7 @@ def runs_sheet(runs: list[Run]) -> Sheet:
             *(f"{line.errors[name].error:.2f}" if name in line.errors else "" for name in _ERRORS),
             *(str(len(line.run.table)), line.run.data, line.run.name),
             *(end for name in _ERRORS for end in _ends(line.errors.get(name))),
+            FIXED,
         ]
         for line in lines
     ]

@@ -80,11 +80,13 @@ class Run:
 class Line:
     """Hold a row of a table and what fills it; no run and no numbers where nothing does.
 
-    settings: those of the run that differ from the source's or from the defaults.
+    rule: the box rule; None in classification. settings: those of the run that differ from the
+    source's or from the defaults.
     """
 
     row: Row
     run: Run | None = None
+    rule: str | None = None
     numbers: tuple[Number, ...] = ()
     settings: tuple[str, ...] = ()
 
@@ -206,7 +208,7 @@ def _line(paper: PaperTable, row: Row, runs: list[Run], source: Source) -> Line:
             if fitting:
                 run = max(fitting, key=_age)
                 numbers = _numbers(run, wanted.rule, paper.columns)
-                return Line(row, run, numbers, _settings(run, wanted, source))
+                return Line(row, run, wanted.rule, numbers, _settings(run, wanted, source))
     return Line(row)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.comparison import Paired, Pairs, compare, pair_images
+from cam_repro.metrics.protocol import FIXED
 from cam_repro.tables.build import Run
 from cam_repro.tables.sheet import Sheet, grid, paragraph, reach, short
 
@@ -14,7 +15,7 @@ _HEADER = (
     *("first", "first 95% low", "first 95% high", "second", "second 95% low", "second 95% high"),
     *("second - first", "difference 95% low", "difference 95% high", "p (McNemar exact)"),
     *("n", "wrong in both", "only in first", "only in second"),
-    *("images of first alone", "images of second alone"),
+    *("images of first alone", "images of second alone", "thresholds"),
 )
 
 
@@ -93,6 +94,7 @@ def _csv_row(line: _Line) -> list[str]:
         *(f"{value:.2f}" for value in (*numbers, paired.difference, *paired.interval)),
         f"{paired.p:.3g}",
         *map(str, (*counts, line.pairs.n_only_first, line.pairs.n_only_second)),
+        FIXED,
     ]
 
 

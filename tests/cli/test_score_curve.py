@@ -143,16 +143,22 @@ def test_what_is_said(command, tmp_path, images):
         assert [row[column] for row in shown] == [
             f"{error:.2f}" for error in result["errors"][name][::10]
         ]
-    assert lines[14].split() == ["run's", *shown[2]]
+    assert lines[14].split() == ["run's", "0.2,", "fixed", *shown[2][1:]]
+    for line, name, end in ((lines[15], "from", 0), (lines[16], "to", 1)):
+        ends = [f"{each[end]:.2f}" for each in result["run_95"].values()]
+        assert line.split() == ["95", "%", name, *ends]
     lowest = [f"{best['error']:.2f}" for best in result["best"].values()]
-    assert lines[15].split() == ["lowest", *lowest]
-    assert lines[16].split()[:2] == ["at", "threshold"]
-    assert lines[17] == "drawn in out/curve.png"
+    assert lines[17].split() == ["lowest,", "oracle", *lowest]
+    assert lines[18].split()[:3] == ["at", "oracle", "threshold"]
+    assert lines[19] == "drawn in out/curve.png"
+    assert result["thresholds_are"] == {
+        **{"iou": "fixed", "errors": "fixed", "best": "oracle", "run": "fixed"}
+    }
     assert Image.open(tmp_path / "out" / "curve.png").size == (1040, 720)
     assert max(map(len, lines[2:])) < 80
     # The lists of the JSON take a line each.
     assert max(map(len, done.out.splitlines())) > 500
-    assert len(done.out.splitlines()) < 40
+    assert len(done.out.splitlines()) < 50
     # Nothing is written unless a file is named.
     before = sorted(tmp_path.rglob("*"))
     assert command("score", *words).out == done.out
@@ -186,7 +192,7 @@ def test_a_run_without_the_rule_has_a_curve_too(curve, tmp_path, images):
     manifest["config"]["box"] = {"heuristic": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result, said = curve(folder, "output=c.json")
-    del expected["run"]
+    del expected["run"], expected["run_95"], expected["thresholds_are"]["run"]
     assert result == expected
     assert "run's" not in said
 

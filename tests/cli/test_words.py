@@ -184,7 +184,7 @@ class MeanIou(Protocol):
     def score(self, truth, given):
         best = [iou(given[i : i + 1], truth.boxes.of(i)).max() for i in range(len(truth))]
         mean = self.scale * sum(best) / len(best)
-        return Scored({"n_images": len(truth), "mean_iou": mean}, [f"mean IoU {mean:.1f}"])
+        return Scored({"n_images": len(truth), "mean_iou": mean}, [f"mean IoU {mean:.1f}"], {})
 """
 
 
@@ -195,7 +195,8 @@ def test_a_protocol_of_ones_own(command, mine, snakes, tmp_path):
     done = command("score", *words)
     assert done.status == 0, done.err
     found = json.loads(done.out)
-    assert found == {"n_images": 3, "mean_iou": pytest.approx(50, abs=0.2)}
+    mean = pytest.approx(50, abs=0.2)
+    assert found == {"n_images": 3, "mean_iou": mean, "thresholds_are": {}}
     assert done.err.splitlines()[-1] == f"mean IoU {found['mean_iou']:.1f}"
     assert json.loads(command("score", *words, "protocol.scale=1").out)["mean_iou"] < 1
     done = command("score", *words, "blacklist=b.txt")
@@ -215,7 +216,7 @@ class Area(Protocol):
         at = np.linspace(0, 0.9, 10)
         areas = np.array([[100 * (m > t * m.max()).mean() for t in at] for m in given])
         curves = Curves(at, {"outside": 100 - areas.mean(0)})
-        return Scored({"best": curves.best}, [], curves)
+        return Scored({"best": curves.best}, [], {"best": "oracle"}, curves)
 """
 
 
@@ -226,7 +227,10 @@ def test_a_protocol_of_ones_own_that_draws(command, mine, snakes, tmp_path):
     done = command("score", *words)
     assert done.status == 0, done.err
     best = {"outside": {"threshold": 0.0, "error": pytest.approx(5)}}
-    assert json.loads((tmp_path / "o.json").read_text()) == {"best": best}
+    assert json.loads((tmp_path / "o.json").read_text()) == {
+        "best": best,
+        "thresholds_are": {"best": "oracle"},
+    }
     assert (tmp_path / "o.png").is_file()
     assert done.err.splitlines()[-1] == "drawn in o.png"
 

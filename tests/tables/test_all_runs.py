@@ -21,15 +21,16 @@ def test_every_run_and_rule_has_its_line(make_run, tmp_path):
         == """\
 network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run,\
 cls top-1 95% low,cls top-1 95% high,cls top-5 95% low,cls top-5 95% high,loc top-1 95% low,\
-loc top-1 95% high,loc top-5 95% low,loc top-5 95% high,GT-known 95% low,GT-known 95% high
+loc top-1 95% high,loc top-5 95% low,loc top-5 95% high,GT-known 95% low,GT-known 95% high,\
+thresholds
 squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten,\
-0.00,0.00,0.00,0.00,0.00,100.00,0.00,100.00,0.00,100.00
+0.00,0.00,0.00,0.00,0.00,100.00,0.00,100.00,0.00,100.00,fixed
 squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
-demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed
 squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
-demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed
 vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/eval/val-backprop,\
-0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00
+0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,fixed
 """
     )
     assert (

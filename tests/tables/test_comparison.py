@@ -25,16 +25,16 @@ def test_literal_comparison(make_run, compared):
     assert sheet.stem == "comparison"
     where = "runs/demo/nin/eval/val-cam{0},runs/demo/vgg/eval/val-cam{0},"
     boxes = where.format(",threshold")
-    loc = "50.00,30.00,70.00,40.00,20.00,60.00,-10.00,-25.00,0.00,0.5,20,8,2,0,0,2"
+    loc = "50.00,30.00,70.00,40.00,20.00,60.00,-10.00,-25.00,0.00,0.5,20,8,2,0,0,2,fixed"
     assert sheet.csv_text.splitlines() == [
         "error,first run,first box,second run,second box,first,first 95% low,first 95% high,"
         "second,second 95% low,second 95% high,second - first,difference 95% low,"
         "difference 95% high,p (McNemar exact),n,wrong in both,only in first,only in second,"
-        "images of first alone,images of second alone",
+        "images of first alone,images of second alone,thresholds",
         f"cls top-1,{where.format(',')}"
-        "20.00,5.00,40.00,0.00,0.00,0.00,-20.00,-40.00,-5.00,0.125,20,0,4,0,0,2",
+        "20.00,5.00,40.00,0.00,0.00,0.00,-20.00,-40.00,-5.00,0.125,20,0,4,0,0,2,fixed",
         f"cls top-5,{where.format(',')}"
-        "20.00,5.00,40.00,0.00,0.00,0.00,-20.00,-40.00,-5.00,0.125,20,0,4,0,0,2",
+        "20.00,5.00,40.00,0.00,0.00,0.00,-20.00,-40.00,-5.00,0.125,20,0,4,0,0,2,fixed",
         f"loc top-1,{boxes}{loc}",
         f"loc top-5,{boxes}{loc}",
         f"GT-known,{boxes}{loc}",
