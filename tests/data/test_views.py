@@ -50,11 +50,9 @@ def test_an_image_is_squashed_as_the_network_needs_it(view):
     ):
         crops = build_view(settings, {**sizes, "interpolation": name}).crops(image)
         np.testing.assert_array_equal(crops[0], np.asarray(image.resize((4, 4), resampling)))
-    older = build_view(settings, sizes).crops(image)  # older checkpoints do not say
-    np.testing.assert_array_equal(
-        older[0], np.asarray(image.resize((4, 4), Image.Resampling.BILINEAR))
-    )
-    with pytest.raises(UserError, match="model.interpolation=nearest: choose one of bilinear"):
+    older = build_view(settings, sizes)  # older checkpoints do not say
+    assert older.resampling == Image.Resampling.BILINEAR
+    with pytest.raises(UserError, match=r"model.interpolation=nearest: choose one of bilinear"):
         build_view(settings, {**sizes, "interpolation": "nearest"})
 
 
