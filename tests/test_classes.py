@@ -366,7 +366,7 @@ def test_a_file_that_is_no_meta_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("wanted", "index"),
-    [("tabby", 281), ("Egyptian Cat", 285), ("n02123045", 281), ("7", 7), (7, 7)],
+    [("tabby", 281), ("Egyptian Cat", 285), ("n02123045", 281), ("8", 8), (7, 7)],
 )
 def test_a_class_is_found_by_name_wordnet_id_or_index(wanted, index):
     table = ilsvrc_classes()
