@@ -74,7 +74,8 @@ class Prediction:
     width, height: in pixels, as decoded (EXIF rotation is ignored).
     label: class index, or ``NO_LABEL``. true_boxes_M4: int32 (M, 4).
     classes, probabilities: the five best classes, best first; fewer where the data set has fewer.
-    rules: guesses by the name of the box rule.
+    rules: guesses by the name of the box rule. right_at: the thresholds, whole percent of the map's
+    maximum, at which ``box=threshold`` boxes the true class right; None where that was not asked.
     """
 
     id: str
@@ -85,3 +86,4 @@ class Prediction:
     classes: list[int]
     probabilities: list[float]
     rules: dict[str, RuleGuesses]
+    right_at: list[int] | None = None

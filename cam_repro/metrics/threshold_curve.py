@@ -130,6 +130,19 @@ def _boxes_of_block(
     return corners(found.extents_4BT[:, first_T, np.arange(n)]), is_certain_T
 
 
+def right_percents(map_HW: np.ndarray, true_boxes_M4: np.ndarray) -> list[int]:
+    """List the thresholds, whole percent of the maximum, at which the map's box is right.
+
+    map_HW: as for ``boxes_over_thresholds``. true_boxes_M4: true boxes; without one none is right.
+    """
+    if not len(true_boxes_M4):
+        return []
+    boxes_T4 = boxes_over_thresholds(map_HW, np.arange(100) / 100)
+    is_right_T = iou(boxes_T4, true_boxes_M4).max(axis=1) >= IOU_THRESHOLD
+    percents: list[int] = np.flatnonzero(is_right_T).tolist()
+    return percents
+
+
 # --- errors of many maps -------------------------------------------------------------------------
 
 

@@ -6,7 +6,9 @@ Needs no torch. A run folder holds
     one row an image, in file-name order: ``id``, ``width``, ``height``, ``label`` (class index,
     -1 unknown), ``gt_boxes`` (flat, four numbers a box), ``classes`` and ``probabilities`` (the
     best five, best first), and for each rule ``<rule>/classes`` and ``<rule>/boxes``
-    (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null).
+    (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null). ``right_at``: the
+    thresholds, whole percent of the map's maximum, at which ``box=threshold`` boxes the true class
+    right; null where no maps were saved.
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
 ``maps/<id>.npy``
@@ -66,13 +68,16 @@ class Predictions(Truth):
     ``sizes_N2`` holds the sizes of the images as they were read, none of them 0.
 
     classes_N5: the best five classes, best first, int32, ``PAD`` where the data set has fewer.
-    probabilities_N5: float32, 0 there. rules: the guesses by box rule.
+    probabilities_N5: float32, 0 there. rules: the guesses by box rule. right_at_N100: whether the
+    box of the true class is right at each whole percent of the map's maximum, 0 to 99, bool; None
+    where the run did not save maps.
     """
 
     classes_N5: np.ndarray
     probabilities_N5: np.ndarray
     rules: dict[str, RuleTable]
     manifest: EvalManifest
+    right_at_N100: np.ndarray | None = None
 
 
 def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
@@ -97,6 +102,7 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
         "classes": column([p.classes for p in predictions], integers),
         "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
     }
+    columns["right_at"] = column([p.right_at for p in predictions], pa.list_(pa.uint8()))
     for name in rules:
         guesses = [p.rules[name] for p in predictions]
         columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
@@ -278,7 +284,18 @@ def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
         probabilities_N5=_padded(table, "probabilities", MAX_GUESSES, 0),
         rules=rules,
         manifest=manifest,
+        right_at_N100=_right_at(table),
     )
+
+
+def _right_at(table: pa.Table) -> np.ndarray | None:
+    """Read the column ``right_at`` as bool (N, 100); None where it has a null or is not there."""
+    if "right_at" not in table.column_names or table["right_at"].null_count or not len(table):
+        return None
+    percents, lengths_N = _ragged(table, "right_at")
+    right_N100 = np.zeros((len(lengths_N), 100), bool)
+    right_N100[np.repeat(np.arange(len(lengths_N)), lengths_N), percents] = True
+    return right_N100
 
 
 def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from cam_repro.metrics.threshold_curve import (
     ThresholdCurve,
     ThresholdCurveAccumulator,
     boxes_over_thresholds,
+    right_percents,
 )
 from cam_repro.resample import resize
 
@@ -143,6 +144,17 @@ def test_boxes_by_hand():
     # At 0.3 x 10 = 3 the row is out: a threshold itself does not exceed.
     expected = [[0, 0, 6, 0]] * 2 + [[0, 2, 1, 4]] * 2 + [[6, 4, 7, 5]] * 2
     assert boxes_over_thresholds(map_HW, thresholds_T).tolist() == expected
+
+
+def test_percents_at_which_the_box_is_right():
+    map_HW = np.zeros((6, 8), np.float32)
+    map_HW[2:5, 0:2] = 6  # the largest, 6 pixels, below 60 %
+    map_HW[4:6, 6:8] = 10
+    two = np.array([[0, 2, 1, 4], [5, 4, 7, 5]], np.int32)
+    assert right_percents(map_HW, two[:1]) == list(range(60))
+    assert right_percents(map_HW, two[1:]) == list(range(60, 100))  # 4 of 6 pixels
+    assert right_percents(map_HW, two) == list(range(100))
+    assert right_percents(map_HW, two[:0]) == []
 
 
 def test_of_equal_components_the_first_in_reading_order():

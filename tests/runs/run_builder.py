@@ -70,6 +70,7 @@ def write_run(
     cls_right: int = 0,
     loc_right: int = 0,
     folder: str | None = None,
+    right_at: list[list[int]] | None = None,
     **changes: Any,
 ) -> Path:
     """Write a run over images of 20 x 20 pixels under ``runs``; returns its folder.
@@ -77,14 +78,16 @@ def write_run(
     The first ``cls_right`` images are classified right at the first guess, the others not at all;
     of the first ``loc_right`` images every box rule's boxes are right.
 
-    folder: its name, in place of the one that cam-eval would give it. changes: as for
-    ``make_manifest``.
+    folder: its name, in place of the one that cam-eval would give it. right_at: of each image, as
+    in ``Prediction``. changes: as for ``make_manifest``.
     """
     manifest = make_manifest(model=model, saliency=saliency, **changes)
     predictions = [
         _prediction(i, i < cls_right, i < loc_right, manifest)
         for i in range(manifest.counts.images)
     ]
+    for prediction, percents in zip(predictions, right_at or [], strict=bool(right_at)):
+        prediction.right_at = percents
     suffix = "" if manifest.view == "squash" else f"-{manifest.view}"
     name = folder or f"{manifest.split}-{saliency}{suffix}"
     path = runs / manifest.data.name / model / "eval" / name

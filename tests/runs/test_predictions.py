@@ -53,6 +53,24 @@ def test_literal_row_padded_and_sorted_by_id(tmp_path):
     assert (tmp_path / "submission_threshold.txt").read_text() == "\n5 0 0 9 4 5 1 1 1 1\n"
 
 
+def test_where_thresholds_are_right_is_read_for_all_images_or_none(tmp_path):
+    rows = [prediction("a"), prediction("b")]
+    rows[0].right_at, rows[1].right_at = [0, 20, 99], []
+    write(tmp_path / "known", rows, manifest(2))
+    right_N100 = read_predictions(tmp_path / "known").right_at_N100
+    assert right_N100.shape == (2, 100)
+    assert np.argwhere(right_N100).tolist() == [[0, 0], [0, 20], [0, 99]]
+    rows[1].right_at = None
+    write(tmp_path / "half", rows, manifest(2))
+    assert read_predictions(tmp_path / "half").right_at_N100 is None
+
+
+def test_a_run_of_an_older_version_has_no_such_column(tmp_path):
+    table = to_arrow([prediction()], ["threshold"]).drop("right_at")
+    write_predictions(tmp_path, table, manifest(1))
+    assert read_predictions(tmp_path).right_at_N100 is None
+
+
 WNIDS = tuple(f"n{number:08d}" for number in range(1, 6))
 FIVE = ClassTable(WNIDS, ("a", "b", "c", "d", "e"), np.array([9, 8, 7, 6, 490], np.int32), "a kit")
 

@@ -19,13 +19,14 @@ def test_every_run_and_rule_has_its_line(make_run, tmp_path):
     assert (
         found.csv_text
         == """\
-network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run
-squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten
-squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
+network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,\
+GT-known,oracle,n,data,run
+squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,,4,demo,demo/squeezenet/eval/val-cam-ten
+squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,,4,demo,\
 demo/squeezenet/eval/val-gradcam
-squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
+squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,,4,demo,\
 demo/squeezenet/eval/val-gradcam
-vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/eval/val-backprop
+vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,,3,demo,demo/vgg/eval/val-backprop
 """
     )
     assert (
@@ -33,14 +34,15 @@ vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/ev
         == """\
 **All runs**: data set demo, split val, n = 3 to 4 (each row's is in the CSV). Errors in %:
 classification (cls) and localization (loc), top-1/top-5, and localization with the true class given
-(GT-known).
+(GT). Best: GT with that threshold, of 0 to 99 % of the maximum, which is best on these very images,
+an oracle; known where maps were saved.
 
-| network    | maps     | view   | box           |       cls |       loc |   GT |
-| ---------- | -------- | ------ | ------------- | --------: | --------: | ---: |
-| squeezenet | cam      | ten    | dt_box        |   0.0/0.0 | 50.0/50.0 | 50.0 |
-| squeezenet | gradcam  | squash | threshold [1] | 25.0/25.0 | 75.0/75.0 | 75.0 |
-| squeezenet | gradcam  | squash | heuristic     | 25.0/25.0 | 75.0/75.0 | 75.0 |
-| vgg        | backprop | squash | whole_image   |   0.0/0.0 |   0.0/0.0 |  0.0 |
+| network    | maps     | view   | box           |       cls |       loc | GT/best |
+| ---------- | -------- | ------ | ------------- | --------: | --------: | ------: |
+| squeezenet | cam      | ten    | dt_box        |   0.0/0.0 | 50.0/50.0 |    50.0 |
+| squeezenet | gradcam  | squash | threshold [1] | 25.0/25.0 | 75.0/75.0 |    75.0 |
+| squeezenet | gradcam  | squash | heuristic     | 25.0/25.0 | 75.0/75.0 |    75.0 |
+| vgg        | backprop | squash | whole_image   |   0.0/0.0 |   0.0/0.0 |     0.0 |
 
 [1] box.threshold.threshold=0.15
 """
@@ -53,16 +55,29 @@ def test_what_a_run_cannot_know_is_empty(make_run, tmp_path):
     make_run("none", "none", view="none", folder="train", classifies=False, **boxes)
     make_run("nin", split="test", has_labels=False)
     found = sheet(tmp_path)
-    assert [row[:2] + row[3:5] + row[6:11] for row in found.rows] == [
-        ["nin", "cam", "val", "threshold", "75.00", "75.00", "", "", ""],
-        ["none", "none", "train", "center", "", "", "", "", "25.00"],
+    assert [row[:2] + row[3:5] + row[6:12] for row in found.rows] == [
+        ["nin", "cam", "val", "threshold", "75.00", "75.00", "", "", "", ""],
+        ["none", "none", "train", "center", "", "", "", "", "25.00", ""],
     ]
     assert [line[:54] for line in found.text.splitlines() if line.startswith("**")] == [
         "**All runs**: data set demo, split train, n = 4. Error",
         "**All runs**: data set demo, split val, n = 4. Errors ",
     ]
-    assert "| none    | none | none | center |     |     | 25.0 |" in found.text
-    assert "| nin     | cam  | squash | threshold | 75.0/75.0 |     |    |" in found.text
+    assert "| none    | none | none | center |     |     |    25.0 |" in found.text
+    assert "| nin     | cam  | squash | threshold | 75.0/75.0 |     |         |" in found.text
+
+
+def test_the_oracle_takes_one_threshold_for_all_images(make_run, tmp_path):
+    # Each image is right somewhere, but no threshold is right for more than three of the four.
+    right_at = [[20, 40, 41], [40], [41, 99], [0, 40]]
+    make_run("nin", cls_right=4, loc_right=2, right_at=right_at)
+    found = sheet(tmp_path)
+    assert [row[4:5] + row[10:12] for row in found.rows] == [
+        ["threshold", "50.00", "25.00"],
+        ["heuristic", "50.00", ""],
+    ]
+    assert "| threshold | 0.0/0.0 | 50.0/50.0 | 50.0/25.0 |" in found.text
+    assert "| heuristic | 0.0/0.0 | 50.0/50.0 |      50.0 |" in found.text
 
 
 def test_the_longest_names_fit_the_terminal(make_run, tmp_path):
