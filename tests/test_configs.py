@@ -24,6 +24,7 @@ from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.metrics.protocol import Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
+from cam_repro.models.build import complete
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.build import saliency_of
 from cam_repro.tables.paper import TABLES
@@ -51,6 +52,8 @@ GROUPS = sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 
 
 NETWORKS = [name for name in names("model") if name != NO_MODEL]
+ADAPTED = ["efficientnet_lite0", "timm"]
+"""Networks made elsewhere: they have no width, and norms of their own."""
 WITHOUT_IMAGES = ["ground_truth"]
 """Data sets of labels, sizes and boxes alone, which nothing can be trained on."""
 TRAINABLE = [name for name in names("data") if name not in WITHOUT_IMAGES]
@@ -80,13 +83,16 @@ def test_every_file_is_covered_here():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_model(valid, name):
     for words in (["data=demo"], ["data=ilsvrc"]):
-        model = valid("train", f"model={name}", *words).model
+        more = ["model.timm=resnet18"] if name == "timm" else []
+        if name in ADAPTED:
+            more += ["recipe=ilsvrc"]
+        model = complete(valid("train", f"model={name}", *words, *more).model)
         assert model["name"] == name
         assert model["input_size"] <= model["resize_size"]
         assert {model["weights"]} == {None}
-        narrow = build_network({**model, "width": 0.05}, 3)
+        narrow = build_network(model if name in ADAPTED else {**model, "width": 0.05}, 3)
         assert isinstance(narrow, CamNetwork)
-        assert narrow.norm == model["norm"]
+        assert narrow.norm == model.get("norm", "none")
         size = model["input_size"]
         with torch.no_grad():
             logits = narrow.eval()(narrow.normalize(torch.zeros(1, 3, size, size).byte()))
@@ -164,7 +170,7 @@ def test_optim(valid, name):
 @pytest.mark.parametrize("name", names("recipe"))
 @pytest.mark.parametrize("data", TRAINABLE)
 def test_recipe(valid, name, data):
-    for model in NETWORKS:
+    for model in sorted(set(NETWORKS) - set(ADAPTED)):
         settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
         build_network({**settings.model, "width": 0.05}, 3)
 
@@ -299,8 +305,9 @@ def test_every_key_is_explained(command):
 
 
 def test_a_network_states_its_own_alone():
-    """What it leaves out comes from _base.yaml, which explains those keys once."""
-    base = OmegaConf.load(config_dir() / "model" / "_base.yaml")
+    """What it leaves out comes from _about.yaml and _base.yaml, which explain those keys once."""
+    files = [config_dir() / "model" / f"{name}.yaml" for name in ("_about", "_base")]
+    base = OmegaConf.merge(*map(OmegaConf.load, files))
     for name in NETWORKS:
         own = OmegaConf.load(config_dir() / "model" / f"{name}.yaml")
         assert "_self_" in own.pop("defaults")
@@ -316,9 +323,9 @@ def test_bases_of_other_files_are_not_named_as_choices(command):
 
 @pytest.mark.parametrize("group", sorted(set(GROUPS) - {"experiment", "recipe"}))
 def test_every_key_of_a_group_is_explained(group):
-    base = config_dir() / group / "_base.yaml"
-    in_base = {"defaults", *OmegaConf.load(base)} if base.is_file() else set()
-    for name in [*names(group), *(["_base"] if in_base else [])]:
+    bases = sorted((config_dir() / group).glob("_*.yaml"))
+    in_base = {"defaults"}.union(*(OmegaConf.load(base) for base in bases))
+    for name in [*names(group), *(base.stem for base in bases)]:
         if group == "optim" and name != "step":
             continue  # the others change values of step's
         lines = (config_dir() / group / f"{name}.yaml").read_text().splitlines()
@@ -326,10 +333,11 @@ def test_every_key_of_a_group_is_explained(group):
         for before, line in pairwise(lines):
             if before.endswith(", ..."):
                 continue  # one comment goes on over several keys
-            if name != "_base" and line.split(":")[0] in in_base:
+            if not name.startswith("_") and line.split(":")[0] in in_base:
                 continue  # explained there
             plain = re.match(
-                r"(_target_|name|seed|n_\w+|lr|momentum|iterations|label_smoothing): ", line
+                r"(_target_|defaults|name|seed|n_\w+|lr|momentum|iterations|label_smoothing): ",
+                line,
             )
             if re.match(r"\w+:", line) and not plain:
                 assert re.search(r"\s# (\.\.\. )?\w", line), f"configs/{group}/{name}.yaml: {line}"

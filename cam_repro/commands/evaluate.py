@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.build import build_rules
+from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands.baseline import score_baseline
 from cam_repro.commands.common import announce, describe_blacklist, describe_data, open_data
 from cam_repro.config import name_of, validate
@@ -27,7 +28,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
-from cam_repro.models.build import build_network
+from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
@@ -44,11 +45,19 @@ from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
 from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
-from cam_repro.saliency.build import build_saliency, default_saliency, saliency_of
+from cam_repro.saliency.build import (
+    build_saliency,
+    default_saliency,
+    refuse_unfit,
+    saliency_of,
+)
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
+
+PACKAGE = "package"
+"""``model.weights`` of a network whose weights an installed package has."""
 
 
 def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
@@ -72,7 +81,8 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
             )
         compute = Compute.of(settings, processes)
         folders = []
-        for model_config, saliency in _what_to_score(settings, images, model_overrides):
+        for config, saliency in _what_to_score(settings, images, model_overrides):
+            model_config = complete(config)
             this_pass = _build(settings, model_config, saliency, images)
             folder = _score(settings, model_config, this_pass, images, compute)
             folders.append(folder)
@@ -105,7 +115,7 @@ def _what_to_score(
             probe = build_network({**config, "weights": None}, len(images.classes))
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
-            if method.supports(probe) and not is_scored(
+            if method.refusal(probe) is None and not is_scored(
                 folder, Path(config["weights"]), asdict(settings), images.fingerprint
             ):
                 nothing_left = False
@@ -128,6 +138,11 @@ def _network_config(
     weights = settings.model["weights"]
     name = run_name(settings.model)
     if weights is None:
+        trained = train_folder(settings.runs, images.name, name) / f"{settings.checkpoint}.pt"
+        packaged = settings.model.get("pretrained") == PACKAGE
+        if packaged and not trained.is_file() and images.classes.wnids == ilsvrc_classes().wnids:
+            log.info("%s is not trained here: it is scored with model.weights=%s", name, PACKAGE)
+            return {**settings.model, "weights": PACKAGE}
         return _checkpoint_config(settings, images, name, overrides)
     if str(weights).endswith(".pt") and Path(weights).is_file():
         stored = None
@@ -211,11 +226,7 @@ def _build(
     network = build_network(model_config, len(images.classes))
     load_weights(network, model_config["weights"], name=name, strict=True)
     saliency = saliency or default_saliency(network)
-    if not saliency.supports(network):
-        raise UserError(
-            f"saliency={saliency.name} does not work on model={name}, which has no linear layer "
-            "over pooled maps: use saliency=backprop"
-        )
+    refuse_unfit(saliency, network, name)
     view = build_view(settings.view, model_config)
     rules = build_rules(settings.box)
     return Pass(network, saliency, view, rules, settings.batch_size)

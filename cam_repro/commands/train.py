@@ -20,7 +20,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures.curves import draw_curves
 from cam_repro.files import sha256
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_network
+from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
 from cam_repro.runs.manifest import (
@@ -41,6 +41,7 @@ def run_training(cfg: DictConfig) -> Path:
     name = run_name(settings.model)
     if name == NO_MODEL:
         raise UserError("model=none is no network: it can be scored, not trained")
+    settings.model = complete(settings.model)
     with join_processes(settings.device) as processes:
         train_set = open_data(settings.data, processes, "train", with_boxes=False)
         val_set = open_data(settings.data, processes, "val", with_boxes=False)

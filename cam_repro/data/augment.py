@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.config import build_named
-from cam_repro.data.views import Center, Squash, View, squash
+from cam_repro.data.views import Center, Squash, View, resampling_of, squash
 
 
 class Augmentation(ABC):
@@ -18,11 +18,20 @@ class Augmentation(ABC):
 
     Constructed with the network's ``input_size`` and ``resize_size``, in pixels, and the settings
     of its YAML in ``configs/augment``.
+
+    resampling: how images are squashed; ``build_augmentation`` sets what the network's settings
+        say.
     """
+
+    resampling: Image.Resampling = Image.Resampling.BILINEAR
 
     def __init__(self, input_size: int, resize_size: int) -> None:
         self.input_size = input_size
         self.resize_size = resize_size
+
+    def squash(self, image: Image.Image, size: int) -> np.ndarray:
+        """Squash an RGB image to ``size`` x ``size`` as the network needs it: uint8, RGB."""
+        return squash(image, size, self.resampling)
 
     @abstractmethod
     def prepare(self, image: Image.Image) -> np.ndarray:
@@ -34,17 +43,26 @@ class Augmentation(ABC):
 
     def validation_view(self) -> View:
         """Give the view for validation: images as in training, but without the random step."""
-        return Squash(self.input_size, self.resize_size)
+        return self._view(Squash)
+
+    def _view(self, kind: type[View]) -> View:
+        """Make a view that squashes images in the same way."""
+        view = kind(self.input_size, self.resize_size)
+        view.resampling = self.resampling
+        return view
 
 
 def build_augmentation(settings: Mapping[str, Any], model: Mapping[str, Any]) -> Augmentation:
     """Build the augmentation that the keys of a ``configs/augment/NAME.yaml`` describe.
 
-    model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
+    model: settings of the network, whose ``input_size``, ``resize_size`` and ``interpolation`` it
+        works with.
     Raises UserError where the YAML states no name, or a class that is not an ``Augmentation``.
     """
     sizes = {key: model[key] for key in ("input_size", "resize_size")}
-    return build_named(Augmentation, "augment", settings, **sizes)[1]  # type: ignore[type-abstract]
+    augmentation = build_named(Augmentation, "augment", settings, **sizes)[1]  # type: ignore[type-abstract]
+    augmentation.resampling = resampling_of(model)
+    return augmentation
 
 
 class SquashCrop(Augmentation):
@@ -54,7 +72,7 @@ class SquashCrop(Augmentation):
     """
 
     def prepare(self, image: Image.Image) -> np.ndarray:
-        return squash(image, self.resize_size)
+        return self.squash(image, self.resize_size)
 
     def vary(self, pixels_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         y, x = rng.integers(0, self.resize_size - self.input_size + 1, 2)
@@ -62,7 +80,7 @@ class SquashCrop(Augmentation):
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
     def validation_view(self) -> View:
-        return Center(self.input_size, self.resize_size)
+        return self._view(Center)
 
 
 class RandomResizedCrop(Augmentation):
@@ -91,5 +109,5 @@ class RandomResizedCrop(Augmentation):
                 break
         else:  # ten tries found no part that fits a very long image: take the whole
             x, y, w, h = 0, 0, width, height
-        crop = squash(Image.fromarray(pixels_HW3[y : y + h, x : x + w]), self.input_size)
+        crop = self.squash(Image.fromarray(pixels_HW3[y : y + h, x : x + w]), self.input_size)
         return crop[:, ::-1] if rng.random() < 0.5 else crop

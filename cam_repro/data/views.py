@@ -16,14 +16,31 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.config import build_named
+from cam_repro.errors import UserError
 from cam_repro.resample import check_interpolation, enlarge
 
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "lanczos")}
+"""How an image may be squashed, by the value of ``model.interpolation``."""
 
-def squash(image: Image.Image, size: int) -> np.ndarray:
-    """Resize to ``size`` x ``size``, bilinear with antialiasing; uint8 (size, size, 3), RGB."""
+
+def squash(
+    image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """Resize to ``size`` x ``size``, with antialiasing; uint8 (size, size, 3), RGB."""
     if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        image = image.resize((size, size), resampling)
     return np.asarray(image)
+
+
+def resampling_of(model: Mapping[str, Any]) -> Image.Resampling:
+    """Give how images are squashed for a network, by its settings.
+
+    Raises UserError for an ``interpolation`` that is none of ``RESAMPLING``.
+    """
+    name = model.get("interpolation", "bilinear")  # older checkpoints do not say
+    if name not in RESAMPLING:
+        raise UserError(f"model.interpolation={name}: choose one of {', '.join(RESAMPLING)}")
+    return RESAMPLING[name]
 
 
 class View(ABC):
@@ -34,6 +51,7 @@ class View(ABC):
     n_crops: V, the number of crops.
     covered: share of the image that lies in a crop, 0 to 1.
     interpolation: how maps are resized, to the frame and then to the image.
+    resampling: how the image is squashed; ``build_view`` sets what the network's settings say.
     name: the NAME of ``view=NAME``, by which folders of results are called too. Its YAML states it,
         and ``build_view`` sets it.
     """
@@ -41,6 +59,7 @@ class View(ABC):
     name: str = "view"
     n_crops: int = 1
     interpolation: str = "linear"
+    resampling: Image.Resampling = Image.Resampling.BILINEAR
 
     def __init__(self, input_size: int, resize_size: int) -> None:
         self.input_size = input_size
@@ -49,6 +68,10 @@ class View(ABC):
     @property
     def covered(self) -> float:
         return 1.0
+
+    def squash(self, image: Image.Image, size: int) -> np.ndarray:
+        """Squash an RGB image to ``size`` x ``size`` as the network needs it: uint8, RGB."""
+        return squash(image, size, self.resampling)
 
     @abstractmethod
     def crops(self, image: Image.Image) -> np.ndarray:
@@ -62,12 +85,14 @@ class View(ABC):
 def build_view(settings: Mapping[str, Any], model: Mapping[str, Any]) -> View:
     """Build the view that the keys of a ``configs/view/NAME.yaml`` describe.
 
-    model: settings of the network, whose ``input_size`` and ``resize_size`` it works with.
+    model: settings of the network, whose ``input_size``, ``resize_size`` and ``interpolation`` it
+        works with.
     Raises UserError where the YAML states no name, or a class that is not a ``View``.
     """
     sizes = {key: model[key] for key in ("input_size", "resize_size")}
     name, view = build_named(View, "view", settings, **sizes)  # type: ignore[type-abstract]
     view.name = name
+    view.resampling = resampling_of(model)
     return view
 
 
@@ -75,7 +100,7 @@ class Squash(View):
     """Show the whole image, squashed to the input size, as one crop; its map is the frame."""
 
     def crops(self, image: Image.Image) -> np.ndarray:
-        return squash(image, self.input_size)[None]
+        return self.squash(image, self.input_size)[None]
 
     def merge(self, maps_VRhw: np.ndarray) -> np.ndarray:
         return maps_VRhw[0]
@@ -89,7 +114,7 @@ class Center(View):
         return (self.input_size / self.resize_size) ** 2
 
     def crops(self, image: Image.Image) -> np.ndarray:
-        frame = squash(image, self.resize_size)
+        frame = self.squash(image, self.resize_size)
         start = (self.resize_size - self.input_size) // 2
         end = start + self.input_size
         return frame[None, start:end, start:end]
@@ -142,7 +167,7 @@ class Ten(View):
         return seen
 
     def crops(self, image: Image.Image) -> np.ndarray:
-        frame = squash(image, self.resize_size)
+        frame = self.squash(image, self.resize_size)
         size = self.input_size
         five = np.stack([frame[y : y + size, x : x + size] for y, x in self.corners_yx])
         return np.concatenate([five, five[:, :, ::-1]])

@@ -27,7 +27,6 @@ from cam_repro.data.loading import (
     ErrorPolicy,
     LabelledBatch,
     SeenImage,
-    ViewBatch,
     ViewImages,
     view_loader,
 )
@@ -131,7 +130,9 @@ def evaluate(
         for batch in loader:
             policy.handle(batch.unreadable)
             if batch.seen:
-                waiting.append(pool.submit(boxes.of_batch, batch.seen, explain(batch)))
+                true_N1 = batch.labels_N.clamp(min=0)[:, None]  # class 0 where it is unknown
+                explained = explain(batch.crops_NV3HW, true_N1)
+                waiting.append(pool.submit(boxes.of_batch, batch.seen, explained))
             if len(waiting) >= threads + BATCHES_WAITING:
                 take()
             bar.update(len(batch.seen) + len(batch.unreadable))
@@ -205,9 +206,9 @@ class Explained(NamedTuple):
 
     A GPU may still be computing it; copying it to the CPU waits until it is done.
 
-    classes_NR: the best classes of each image, then the true class (0 if unknown).
-    probabilities_NR: probabilities of the best classes, without the true class.
-    maps_NVRhw: maps of all of ``classes_NR``, float32; V are the crops of the view.
+    classes_NR: the best classes of each image, then those that were asked for.
+    probabilities_NR: the probability of each of them, the mean over the crops.
+    maps_NVRhw: the map of each of them, float32; V are the crops of the view.
     """
 
     classes_NR: Tensor
@@ -217,10 +218,14 @@ class Explained(NamedTuple):
 
 @dataclass(frozen=True)
 class Explainer:
-    """Compute classes, probabilities and maps of batches, with one forward pass for each batch."""
+    """Compute classes, probabilities and maps of batches, with one forward pass for each batch.
+
+    n_best: how many of the best classes of an image are explained.
+    """
 
     this_pass: Pass
     compute: Compute
+    n_best: int = MAX_GUESSES
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
@@ -235,12 +240,14 @@ class Explainer:
         ):
             yield
 
-    def __call__(self, batch: ViewBatch) -> Explained:
-        """Compute classes, probabilities and maps of a batch; on a GPU, do not wait for them."""
+    def __call__(self, crops_NV3HW: Tensor, asked_NA: Tensor) -> Explained:
+        """Compute classes, probabilities and maps of a batch; on a GPU, do not wait for them.
+
+        crops_NV3HW: uint8. asked_NA: classes to explain besides the best; A may be 0.
+        """
         network, compute = self.this_pass.network, self.compute
-        crops_NV3HW = compute.move(batch.crops_NV3HW)
+        crops_NV3HW, asked_NA = compute.move(crops_NV3HW), compute.move(asked_NA)
         n_images, n_crops = crops_NV3HW.shape[:2]
-        labels_N1 = compute.move(batch.labels_N).clamp(min=0)[:, None]
         top: dict[str, Tensor] = {}
 
         def select(logits_XC: Tensor) -> Tensor:
@@ -248,11 +255,10 @@ class Explainer:
             logits_NVC = logits_XC[: n_images * n_crops].unflatten(0, (n_images, n_crops))
             mean_NC = logits_NVC.float().softmax(2).mean(1)
             # A stable sort, so that classes of equal probability have the same order everywhere.
-            values, classes = mean_NC.sort(dim=1, descending=True, stable=True)
-            best_NR = classes[:, :MAX_GUESSES]
-            asked_NR = torch.cat([best_NR, labels_N1], 1)
-            top.update(classes_NR=asked_NR, probabilities_NR=values[:, :MAX_GUESSES])
-            return pad_batch(asked_NR.repeat_interleave(n_crops, 0), len(logits_XC))
+            order_NC = mean_NC.argsort(dim=1, descending=True, stable=True)
+            classes_NR = torch.cat([order_NC[:, : self.n_best], asked_NA], 1)
+            top.update(classes_NR=classes_NR, probabilities_NR=mean_NC.gather(1, classes_NR))
+            return pad_batch(classes_NR.repeat_interleave(n_crops, 0), len(logits_XC))
 
         x_XCHW = network.normalize(crops_NV3HW.flatten(0, 1))
         if compute.compile:  # the compiled code takes batches of one size
@@ -294,7 +300,8 @@ class BoxSearch:
     ) -> Shown:
         """Make the prediction of an image, and give its best class's map for pictures.
 
-        classes: the best, then the true one. frames: the merged map of each, over the image.
+        classes: the best, then the true one; probabilities: of each. frames: the merged map of
+        each, over the image.
         """
         sample = self.images[image.index]
         width, height = image.size
@@ -319,7 +326,7 @@ class BoxSearch:
             label=sample.label,
             true_boxes_M4=sample.boxes_M4,
             classes=classes[:n_best],
-            probabilities=probabilities,
+            probabilities=probabilities[:n_best],
             rules=guesses,
             right_at=right_at,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -77,10 +77,10 @@ class CamNetwork(nn.Module, ABC):
 
     minimum_input: int
     """The smallest height and width that the network can take, pixels."""
-    class_layer_name: ClassVar[str]
+    class_layer_name: str
     """Name of the layer with one output a class, such as ``fc``; its weight is (C, ...)."""
-    file_pixel_mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
-    file_pixel_std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
+    file_pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
+    file_pixel_std: tuple[float, float, float] = IMAGENET_STD
     """The normalisation to use with a file of weights that does not contain one; for [0, 1]."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of layers that files of weights have and the network does not need."""
@@ -119,6 +119,36 @@ class CamNetwork(nn.Module, ABC):
             )
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    @classmethod
+    def complete(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in settings that the YAML leaves to the class by null; here there are none.
+
+        settings: all keys of the YAML, those in ``build.ABOUT`` too.
+        """
+        return dict(settings)
+
+    def named_weights(self, source: str) -> Mapping[str, torch.Tensor] | None:
+        """Give the tensors that ``model.weights=source`` stands for; None if it names a file.
+
+        Errors: ``UserError``, saying how to get them, if they cannot be had.
+        """
+        return None
+
+    def renamed(self, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Give the tensors of a file of weights the names that this network's layers have."""
+        return state
+
+    @property
+    def no_maps(self) -> str | None:
+        """Say why the network has no maps A, only class scores; None if it has maps."""
+        return None
+
+    @property
+    def no_cam(self) -> str | None:
+        """Say why the network has no CAM; None if it has."""
+        has_cam = self.class_weights() is not None
+        return None if has_cam else "it has no linear layer over pooled maps"
 
     @property
     def torchvision_name(self) -> str | None:

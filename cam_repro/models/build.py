@@ -15,8 +15,20 @@ from cam_repro.models.layers import check_count
 
 TARGET = "_target_"
 
-ABOUT = ("name", "row", "plain", "input_size", "resize_size", "weights")
+ABOUT = (
+    *("name", "row", "plain", "input_size", "resize_size", "interpolation"),
+    *("weights", "pretrained"),
+)
 """Keys of a network's YAML that are not passed to its class; commands and tables use them."""
+
+
+def complete(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
+    """Fill in settings that a network's YAML leaves to its class by null, such as its input size.
+
+    Errors: ``UserError`` for what the class refuses, and if ``_target_`` names none.
+    """
+    settings = _plain(config)
+    return _network_class(settings.get(TARGET)).complete(settings)
 
 
 def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> CamNetwork:
@@ -29,15 +41,15 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     that it cannot use, an ``input_size`` below the network's ``minimum_input``, or a
     ``resize_size`` below ``input_size``.
     """
-    settings = _plain(config)
-    network_class = _network_class(settings.pop(TARGET, None))
+    settings = complete(config)
+    network_class = _network_class(settings.pop(TARGET))
     about = {key: settings.pop(key) for key in ABOUT if key in settings}
     known = [key for key in inspect.signature(network_class).parameters if key != "num_classes"]
     for key in settings:
         if key not in known:
             raise UserError(
                 f"model.{key}: {network_class.__name__} has no such setting; it has"
-                f" {', '.join(known)}"
+                f" {', '.join(known)} (if a recipe sets it, choose another: recipe=ilsvrc)"
             )
     network = network_class(num_classes=num_classes, **settings)
     _check_sizes(about, network)

@@ -146,8 +146,8 @@ class _GoogLeNetTrunk(PooledNetwork):
     variant: GoogLeNetVariant
     # Torchvision's weights were ported from TensorFlow and need inputs in [-1, 1]; torchvision
     # converts its inputs in a step named transform_input.
-    file_pixel_mean: ClassVar = (0.5, 0.5, 0.5)
-    file_pixel_std: ClassVar = (0.5, 0.5, 0.5)
+    file_pixel_mean = (0.5, 0.5, 0.5)
+    file_pixel_std = (0.5, 0.5, 0.5)
     # The auxiliary classifiers of torchvision and of Caffe, which only training uses.
     ignored_in_files: ClassVar = ("aux1.", "aux2.", "loss1/", "loss2/")
 

@@ -76,7 +76,8 @@ def load_weights(
 ) -> LoadReport:
     """Load ``weights`` into ``network``, in place, and report what happened to every layer.
 
-    weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache) or a file.
+    weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache), a word
+    that the network's class knows (``named_weights``), or a file.
     A file is a ``.safetensors``, a ``.caffemodel`` (see caffe.py), or else a torch file with the
     tensors by name, at the top or under the key ``model`` (as in a run's checkpoint) or
     ``state_dict``. Half precision becomes float32; a ``module.`` before names is dropped. Code in a
@@ -90,12 +91,15 @@ def load_weights(
     if weights is None:
         return LoadReport(left=list(_layers(network.state_dict())))
     report = LoadReport(source=weights)
-    if weights == "torchvision":
+    named = network.named_weights(weights)
+    if named is not None:
+        state = dict(named)
+    elif weights == "torchvision":
         state = _torchvision_state(network, name)
     elif weights.endswith(SUFFIX):
         state, report.names = caffe_state(network, weights, name)
     else:
-        state = read_state(weights)
+        state = dict(network.renamed(read_state(weights)))
     _refuse_unknown_colours(network, state, report)
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         state, report.folded = fold_batch_norm(state)
@@ -260,7 +264,8 @@ def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> 
         for key in report.unused
         if key.endswith(".running_var") and not key.startswith(network.ignored_in_files)
     ]
-    if network.norm == "none" and foreign:
+    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if foreign and not has_norm:
         raise UserError(
             f"weights {report.source} were trained with batch norm, {name} has none:"
             " set model.norm=batch"

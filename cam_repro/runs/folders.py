@@ -50,10 +50,12 @@ def run_name(model_config: Mapping[str, Any]) -> str:
     """Give what folders and manifests call a network: its name, and its variant unless the default.
 
     ``vgg_gap`` as torchvision builds it, ``vgg_gap_caffe`` as Caffe does: two networks, whose
-    weights do not fit each other.
+    weights do not fit each other. ``timm-resnet50.a1_in1k``: the network of timm's with that name.
     """
     variant = model_config.get("variant", DEFAULT_VARIANT)
     name = str(model_config["name"])
+    if model_config.get("timm"):
+        name = f"{name}-{model_config['timm']}"
     return name if variant == DEFAULT_VARIANT else f"{name}_{variant}"
 
 

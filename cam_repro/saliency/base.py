@@ -42,9 +42,9 @@ class Saliency(ABC):
         the method's own equation says so.
         """
 
-    def supports(self, network: CamNetwork) -> bool:
-        """Tell whether the method works on this network."""
-        return True
+    def refusal(self, network: CamNetwork) -> str | None:
+        """Say why the method does not work on this network; None if it does."""
+        return None
 
     def __call__(self, network: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
         """Make maps_NRhw of the given classes."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cam_repro.config import build_named, compose_choice
+from cam_repro.config import build_named, choices, compose_choice
+from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 
@@ -35,4 +36,23 @@ def saliency_of(settings: Mapping[str, Any]) -> Saliency:
 def default_saliency(network: CamNetwork) -> Saliency:
     """Build the first of ``DEFAULTS`` that works on a network: used where the user names none."""
     methods = (build_saliency(name) for name in DEFAULTS)
-    return next(method for method in methods if method.supports(network))
+    return next(method for method in methods if method.refusal(network) is None)
+
+
+def refuse_unfit(method: Saliency, network: CamNetwork, name: str) -> None:
+    """Raise UserError, naming the methods that do work, where a method does not work on a network.
+
+    name: the network's name in messages.
+    """
+    reason = method.refusal(network)
+    if reason is None:
+        return
+    others = [
+        other
+        for other in choices("saliency")
+        if other != method.name and build_saliency(other).refusal(network) is None
+    ]
+    raise UserError(
+        f"saliency={method.name} does not work on model={name}: {reason}; use "
+        f"{' or '.join(f'saliency={other}' for other in others)}"
+    )

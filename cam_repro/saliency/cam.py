@@ -26,9 +26,9 @@ class Cam(Saliency):
 
     needs_gradients = False
 
-    def supports(self, network: CamNetwork) -> bool:
-        """Tell whether the head is one linear layer over pooled maps."""
-        return network.class_weights() is not None
+    def refusal(self, network: CamNetwork) -> str | None:
+        """Say why the network has no CAM: its head is not one linear layer over pooled maps."""
+        return network.no_cam
 
     @torch.no_grad()
     def explain(
@@ -38,8 +38,8 @@ class Cam(Saliency):
         w_CK = network.class_weights()
         if w_CK is None:
             raise UserError(
-                f"saliency=cam needs a network that ends in global pooling and one linear layer, "
-                f"which {type(network).__name__} does not; use saliency=backprop"
+                f"saliency=cam does not work on {type(network).__name__}: {network.no_cam}; use "
+                "saliency=backprop"
             )
         A_NKhw = network.forward_features(x_NCHW)
         logits_NC = network.forward_head(A_NKhw)

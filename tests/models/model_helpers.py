@@ -14,9 +14,11 @@ from cam_repro.config import config_dir
 from cam_repro.models import CamNetwork, build_network
 from cam_repro.runs.folders import NO_MODEL
 
-# ``none`` stands for having no network; what begins with _ is a base of other files.
+# Networks whose code is here, without those from elsewhere (``adapted.py``). ``none`` stands for
+# having no network; what begins with _ is a base of other files.
 NAMES = sorted(
-    path.stem for path in (config_dir() / "model").glob("[!_]*.yaml") if path.stem != NO_MODEL
+    {path.stem for path in (config_dir() / "model").glob("[!_]*.yaml")}
+    - {NO_MODEL, "timm", "efficientnet_lite0"}
 )
 
 

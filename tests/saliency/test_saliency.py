@@ -162,10 +162,10 @@ def test_mean_of_cam_is_the_logit_less_the_bias():
 
 def test_cam_refuses_a_network_without_class_weights():
     network = seeded(FullyConnected)
-    assert not Cam().supports(network)
-    assert Cam().supports(seeded(Small))
-    assert GradCam().supports(network)
-    assert Backprop(blur=0.0).supports(network)
+    assert Cam().refusal(network) == "it has no linear layer over pooled maps"
+    assert Cam().refusal(seeded(Small)) is None
+    assert GradCam().refusal(network) is None
+    assert Backprop(blur=0.0).refusal(network) is None
     with pytest.raises(UserError) as caught:
         Cam()(network, inputs(), CLASSES_NR)
     assert "FullyConnected" in str(caught.value)

@@ -1,0 +1,135 @@
+"""Try out a network made elsewhere: does it have maps A, and does its head give exact CAMs?
+
+What its class or its documentation promises is not asked: its answers to random numbers are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+TOLERANCE = 1e-4
+"""How far two results that should be equal may differ, as a share of the largest value."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Hold what a trial found.
+
+    no_maps: why the network has no maps A; None if it has. no_cam: why it has no exact CAM; None if
+    it has.
+    """
+
+    no_maps: str | None = None
+    no_cam: str | None = None
+
+
+def try_out(
+    whole: Callable[[Tensor], Tensor],
+    features: Callable[[Tensor], Tensor],
+    head: Callable[[Tensor], Tensor],
+    class_layer: nn.Module | None,
+    input_size: int,
+) -> Verdict:
+    """Try the parts of a network, which is in evaluation mode, on random numbers.
+
+    whole: x_NCHW -> logits_NC. features: x_NCHW -> A_NKhw. head: A_NKhw -> logits_NC.
+    class_layer: the layer with one output a class; None if A has one map a class.
+    input_size: height and width of the random input, pixels.
+
+    The network has maps if ``features`` gives N,K,h,w and ``head`` makes of these the same logits
+    as ``whole``. It has exact CAMs if, for any maps, the mean over (x, y) of ``sum_k w_ck A_k``
+    plus the bias is the logit of class c (the paper, section 2). To try this, the class layer has
+    random weights for a moment, because those of an untrained one may be 0. torch's global random
+    generator is not used.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x_NCHW = torch.randn(1, 3, input_size, input_size, generator=generator)
+    with torch.no_grad():
+        A_NKhw = features(x_NCHW)
+        reason = _not_maps(A_NKhw)
+        if reason is None and not _same(head(A_NKhw), whole(x_NCHW)):
+            reason = "its head does not make its class scores from its last maps alone"
+        if reason is not None:
+            return Verdict(no_maps=reason, no_cam=reason)
+        return Verdict(no_cam=_not_linear(head, class_layer, _random_maps(A_NKhw, generator)))
+
+
+def class_weights_of(layer: nn.Module | None) -> Tensor | None:
+    """Give the weights (C,K) of a linear layer or a 1x1 convolution; None for any other layer."""
+    if isinstance(layer, nn.Linear):
+        return layer.weight
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1:
+        return layer.weight.flatten(1)
+    return None
+
+
+def _not_maps(A: Tensor) -> str | None:
+    """Say why the input of a head is not maps of the shape N,K,h,w; None if it is."""
+    if A.ndim != 4:
+        return f"its head takes {A.ndim - 1} dimensions, not maps with height and width"
+    if min(A.shape[2:]) < 2:
+        return f"its last maps have {A.shape[3]}x{A.shape[2]} places only"
+    return None
+
+
+def _random_maps(A_NKhw: Tensor, generator: torch.Generator) -> Tensor:
+    """Make random maps of the same shape; if none of the values is below 0, none here is either."""
+    random_NKhw = torch.randn(A_NKhw.shape, generator=generator)
+    return random_NKhw.abs() if bool((A_NKhw >= 0).all()) else random_NKhw
+
+
+def _not_linear(
+    head: Callable[[Tensor], Tensor], class_layer: nn.Module | None, A_NKhw: Tensor
+) -> str | None:
+    """Say why a head is not an average and one linear layer; None if it is.
+
+    A_NKhw: random maps.
+    """
+    if class_layer is None:
+        if _same(head(A_NKhw), A_NKhw.mean((2, 3))):
+            return None
+        return "its head has no linear layer, and is not the average of one map a class either"
+    w_CK = class_weights_of(class_layer)
+    if w_CK is None:
+        return "the layer that makes its class scores is not a linear one"
+    if w_CK.shape[1] != A_NKhw.shape[1]:
+        return (
+            f"its class layer takes {w_CK.shape[1]:,} values and its last maps are "
+            f"{A_NKhw.shape[1]:,}: there are other layers between them"
+        )
+    with _random_weights(class_layer):
+        wanted_NC = A_NKhw.mean((2, 3)) @ w_CK.T
+        if isinstance(class_layer.bias, Tensor):
+            wanted_NC = wanted_NC + class_layer.bias
+        if _same(head(A_NKhw), wanted_NC):
+            return None
+    return (
+        "its class score is not the mean of the map plus the bias: there is more than an average "
+        "between its last maps and its class layer"
+    )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two results are equal, up to rounding."""
+    if one.shape != other.shape:
+        return False
+    return bool((one - other).abs().max() <= TOLERANCE * other.abs().max())
+
+
+@contextlib.contextmanager
+def _random_weights(layer: nn.Module) -> Iterator[None]:
+    """Give a layer random weights and biases within a ``with`` block, and restore its own."""
+    generator = torch.Generator().manual_seed(1)
+    own = [tensor.clone() for tensor in layer.parameters()]
+    try:
+        for tensor in layer.parameters():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+        yield
+    finally:
+        for tensor, before in zip(layer.parameters(), own, strict=True):
+            tensor.copy_(before)
