@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.types import NO_LABEL
 
 SHIPPED = Path(__file__).with_name("ilsvrc_classes.csv")
@@ -173,6 +173,35 @@ def classes_of(
         ids_C, ids_from = shipped.devkit_ids_C, shipped.ids_from
     known |= dict(names or {})
     return ClassTable(wnids, tuple(known.get(wnid, wnid) for wnid in wnids), ids_C, ids_from)
+
+
+def find_class(wanted: str | int, names: Sequence[str], wnids: Sequence[str] = ()) -> int:
+    """Find a class by its index, its WordNet id or its name, in capitals or not.
+
+    names: of the classes, by class index. wnids: their WordNet ids, if they have any.
+    Raises UserError for a name that no class has, with the nearest ones, or that several have.
+    """
+    if isinstance(wanted, int) or wanted.isdecimal():
+        if not 0 <= int(wanted) < len(names):
+            raise UserError(
+                f"class {wanted}: the network has {len(names):,} classes, 0 to {len(names) - 1}"
+            )
+        return int(wanted)
+    if wanted in wnids:
+        return wnids.index(wanted)
+    lower = [name.lower() for name in names]
+    found = [index for index, name in enumerate(lower) if name == wanted.strip().lower()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(map(str, found))
+        raise UserError(
+            f"class {wanted}: {len(found)} classes have this name; give one of {listed}"
+        )
+    part = [name for name in lower if wanted.strip().lower() in name][:4]
+    advice = did_you_mean(wanted.strip().lower(), lower)
+    advice = advice or (f"; did you mean {' or '.join(part)}?" if part else "; give its index")
+    raise UserError(f"class {wanted}: the network has no class of this name{advice}")
 
 
 def read_synset_mapping(path: Path | str) -> ClassTable:

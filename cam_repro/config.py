@@ -6,14 +6,16 @@ Also rewrites command lines: some words that a user may type have another form i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, did_you_mean
 
 Schema = TypeVar("Schema")
 Built = TypeVar("Built")
@@ -59,10 +61,48 @@ def validate(cfg: DictConfig, schema: type[Schema]) -> Schema:
             raise UserError(f"{', '.join(missing)} not given: add {missing[0]}=VALUE (see --help)")
         return cast(Schema, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        if "is not a ListConfig" in reason:
-            reason = "is a list: write it in brackets, as [a,b]"
-        raise UserError(f"{error.full_key or ''}: {reason}") from error
+        raise UserError(_in_our_words(error, setting_keys(base))) from error
+
+
+KINDS = {"Integer": "a whole number", "Float": "a number", "ListConfig": "a list, as [a,b]"}
+"""What OmegaConf calls the types of values, and what messages call them."""
+
+
+def _in_our_words(error: OmegaConfBaseException, known: list[str]) -> str:
+    """Say in one line which setting is wrong, and what it can be.
+
+    known: the keys of all settings, for what a misspelt one may be meant to be.
+    """
+    key, reason = error.full_key or "", str(error).splitlines()[0]
+    if isinstance(error, ConfigKeyError):
+        return f"there is no setting {key!r}{did_you_mean(key, known) or ': --help lists them'}"
+    value = re.match(r"Value '(.*?)' (?:of type '\w+' )?(.*)", reason)
+    if "is not a ListConfig" in reason:
+        return f"{key}: is a list: write it in brackets, as [a,b]"
+    if "to string" in reason:
+        return f"{key}: is one value, not a list or group"
+    if value is None:
+        return f"{key}: {reason}"
+    if "not a valid bool" in value[2]:
+        return f"{key}={value[1]}: must be true or false{did_you_mean(value[1], ('true', 'false'))}"
+    wanted = value[2].rpartition("converted to ")[2]
+    return f"{key}={value[1]}: must be {KINDS.get(wanted, wanted)}"
+
+
+def setting_keys(cfg: DictConfig) -> list[str]:
+    """List the keys of all settings (``optim.lr``), and of the groups at the top (``optim``)."""
+    groups = [str(key) for key in cfg]
+    return list(dict.fromkeys([*groups, *_leaves(cfg, "")]))
+
+
+def _leaves(cfg: DictConfig, prefix: str) -> Iterator[str]:
+    """Yield the keys of what holds no further settings."""
+    for name, value in cfg.items_ex(resolve=False):
+        key = str(name)
+        if isinstance(value, DictConfig) and value._content and not isinstance(value._content, str):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif not key.startswith("_"):
+            yield f"{prefix}{key}"
 
 
 def name_of(group: str, settings: Mapping[str, Any]) -> str:
@@ -88,6 +128,10 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
 
     if "_target_" not in settings:
         raise UserError(f"{group}._target_ is not given: name a class in its YAML")
+    target = import_target(group, settings["_target_"])
+    if isinstance(target, type) and issubclass(target, kind):  # else what is wrong is said below
+        keys = [key for key in settings if not key.startswith("_")]
+        refuse_unknown_keys(group, target, keys, not_settings=arguments)
     try:
         built = instantiate(dict(settings), **arguments)
     except InstantiationException as error:
@@ -100,6 +144,53 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
             f"from {kind.__module__}.{kind.__name__}"
         )
     return built
+
+
+def import_target(group: str, target: object) -> Any:
+    """Import the class that ``_target_`` of a choice names: ``package.module.Class``.
+
+    group: as for ``build``. Raises UserError where it cannot be imported.
+    """
+    from hydra.utils import get_object
+
+    if not isinstance(target, str):
+        raise UserError(f"{group}._target_={target!r}: give the dotted name of a class")
+    try:
+        return get_object(target)
+    except Exception as error:  # a module of the user's own raises anything when imported
+        reason = error.__cause__ or error
+        remedy = f"{type(reason).__name__}; mend its name, or the module"
+        if isinstance(reason, ImportError):
+            remedy = "PYTHONPATH must name the folder of a module of your own"
+        said = " ".join(str(reason).split())
+        raise UserError(
+            f"{group}._target_={target}: cannot be imported ({said}); {remedy}"
+        ) from error
+
+
+def refuse_unknown_keys(
+    group: str,
+    target: type,
+    keys: Iterable[str],
+    not_settings: Iterable[str] = (),
+    remedy: str = "",
+) -> None:
+    """Raise UserError for a key of a choice that the constructor of its class does not take.
+
+    not_settings: arguments of the constructor that a YAML does not give. remedy: said at the end of
+    the message, if no other key may be meant.
+    """
+    taken = inspect.signature(target).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return
+    names = [name for name in taken if name not in set(not_settings)]
+    for key in keys:
+        if key not in names:
+            raise UserError(
+                f"{group}.{key}: {target.__name__} has no such setting"
+                + (f"; it has {', '.join(names)}" if names else "")
+                + (did_you_mean(key, names) or remedy)
+            )
 
 
 def build_named(

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
+
+FIGURES = (".png", ".pdf", ".svg")
+"""Suffixes of the files that figures are written to."""
+
+
+def is_figure(path: Path | str | None) -> bool:
+    """Tell whether a file's suffix is one of ``FIGURES``."""
+    return path is not None and Path(path).suffix.lower() in FIGURES
 
 
 @contextlib.contextmanager
@@ -61,6 +70,31 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def check_columns_file(key: str, path: str) -> None:
+    """Raise UserError, naming the setting, where ``write_columns`` could not write ``path``."""
+    if Path(path).suffix not in (".csv", ".parquet"):
+        raise UserError(f"{key}={path}: end the name in .csv or .parquet")
+    check_file_writable(path)
+
+
+def write_columns(path: Path | str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table as CSV or as Parquet, by the suffix of ``path``, whole or not at all.
+
+    columns: equally long, by name; None is an empty cell.
+    """
+    with atomic_path(path) as temporary:
+        if temporary.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.table(dict(columns)), temporary)
+            return
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
 
 
 def sha256(path: Path | str) -> str:

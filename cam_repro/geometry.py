@@ -37,6 +37,17 @@ def iou(boxes_A4: np.ndarray, boxes_B4: np.ndarray) -> np.ndarray:
     return paired_iou(boxes_A4[:, None], boxes_B4[None, :])
 
 
+def corners_of_xywh(boxes_X4: np.ndarray) -> np.ndarray:
+    """Convert boxes ``(x, y, width, height)``, integers in the last axis, to the corners' form.
+
+    A box of -1 alone, which stands for none, stays as it is.
+    """
+    boxes_X4 = np.asarray(boxes_X4, np.int64)
+    corners_X4 = boxes_X4.copy()
+    corners_X4[..., 2:] += boxes_X4[..., :2] - 1
+    return np.where((boxes_X4 == -1).all(axis=-1, keepdims=True), boxes_X4, corners_X4)
+
+
 def whole_image(width: int, height: int) -> Box:
     """Give the box that covers all pixels of an image."""
     return (0, 0, width - 1, height - 1)

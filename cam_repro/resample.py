@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cam_repro.errors import UserError
+from cam_repro.errors import one_of
 
 INTERPOLATIONS = ("linear", "cubic")
 
@@ -22,8 +22,7 @@ _PILLOW = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBI
 
 def check_interpolation(key: str, value: str) -> str:
     """Give ``value`` if it is in ``INTERPOLATIONS``; else raise a UserError that names ``key``."""
-    if value not in INTERPOLATIONS:
-        raise UserError(f"{key}={value}: choose one of {', '.join(INTERPOLATIONS)}")
+    one_of(key, value, INTERPOLATIONS)
     return value
 
 

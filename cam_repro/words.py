@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cam_repro.config import choices, config_dir
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 
 # --- settings and flags ---------------------------------------------------------------------------
 
@@ -47,15 +47,21 @@ DEFAULT_BOXES = ("threshold", "heuristic")
 """The box rules that ``cam-eval`` uses when none is named: the paper's."""
 
 
+DEFAULT_NETWORK = "efficientnet_lite0"
+"""The network that explains photographs when none is named: its weights come with a package."""
+
+
 def hydra_words(
     command: str, words: Sequence[str], folders: Sequence[Path] | None = None
 ) -> list[str]:
     """Rewrite the words of a command line into the form that Hydra needs.
 
     ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
-    which is how Hydra takes several files of one group. ``cam-score box=NAME`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. The words of other commands
-    stay as they are.
+    which is how Hydra takes several files of one group; ``cam-show`` takes networks and saliency
+    methods in the same way. ``box=NAME`` of ``cam-score`` and ``cam-figures`` becomes
+    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``figure=6`` becomes
+    ``figure='6'``, as Hydra takes only text for the name of a file. ``cam-data check`` becomes
+    ``action=check``. The words of other commands stay as they are.
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
@@ -64,15 +70,20 @@ def hydra_words(
     """
     if command == "eval":
         return _words_of_boxes(words)
-    if command == "score":
-        return [f"box.name={w.removeprefix('box=')}" if w.startswith("box=") else w for w in words]
+    if command == "show":
+        return _words_of_show(words)
+    if command in ("score", "figures"):
+        words = [re.sub("^box=", "box.name=", word) for word in words]
+        return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
+    if command == "data_command" and words and words[0].isidentifier():
+        return [f"action={words[0]}", *words[1:]]
     if command == "train":
         given = " ".join(w.removeprefix("recipe=") for w in words if w.startswith("recipe="))
         named = set(re.findall(r"[\w-]+", given)) - {"choice", "glob"}  # Hydra's, of a sweep
         there = choices("recipe", folders)
         for name in sorted(named):
             if name not in there:
-                raise UserError(f"there is no 'recipe/{name}': choose one of {', '.join(there)}")
+                raise UserError(f"recipe={name}: {choose(name, there)}")
     return list(words)
 
 
@@ -88,17 +99,23 @@ def boxes_of(words: Sequence[str]) -> list[str]:
 
     Raises UserError where ``box=`` is neither a name nor names in brackets.
     """
-    given = [word for word in words if word.startswith("box=")]
-    if not given:
-        return list(DEFAULT_BOXES)
-    listed = re.fullmatch(r"box=(\[.*\]|[\w-]+)", given[-1])
-    names = [name.strip(" '\"") for name in listed[1].strip("[]").split(",")] if listed else []
-    if not names or not all(re.fullmatch(r"[\w-]+", name) for name in names):
+    names = _names_of("box", words)
+    if not names and any(word.startswith("box=") for word in words):
         raise UserError(
-            f"{given[-1]}: name one box rule, or several in brackets, box=[threshold,heuristic]: "
-            "one pass makes the boxes of all, so there is no sweep over them"
+            f"{[word for word in words if word.startswith('box=')][-1]}: name one box rule, or "
+            "several in brackets, box=[threshold,heuristic]: one pass makes the boxes of all, so "
+            "there is no sweep over them"
         )
-    return list(dict.fromkeys(names))
+    return names or list(DEFAULT_BOXES)
+
+
+def _names_of(group: str, words: Sequence[str]) -> list[str]:
+    """List the names in ``group=NAME`` or ``group=[NAME,...]``; none if it is not given so."""
+    given = [word.partition("=")[2] for word in words if word.startswith(f"{group}=")]
+    listed = re.fullmatch(r"\[.*\]|[\w-]+", given[-1]) if given else None
+    names = [name.strip(" '\"") for name in listed[0].strip("[]").split(",")] if listed else []
+    good = all(re.fullmatch(r"[\w-]+", name) for name in names)
+    return list(dict.fromkeys(names)) if good else []
 
 
 def _words_of_boxes(words: Sequence[str]) -> list[str]:
@@ -107,18 +124,68 @@ def _words_of_boxes(words: Sequence[str]) -> list[str]:
     return [*rules, *(word for word in words if not word.startswith("box="))]
 
 
+def _words_of_show(words: Sequence[str]) -> list[str]:
+    """Rewrite the words of ``cam-show``: several choices of a group, and names of files.
+
+    ``model=[a,b]`` becomes ``+model@model.a=a +model@model.b=b``. ``model.KEY=VALUE`` is a setting
+    of the only network; of several, ``model.NAME.KEY=VALUE`` says which. So it is for ``saliency``
+    and ``box``. A word that is no setting and no flag is an image. Names of files are quoted,
+    because Hydra would not take their spaces and brackets.
+    """
+    chosen: list[str] = []
+    rest: list[str] = []
+    names: dict[str, list[str]] = {}
+    for group, default in (("model", DEFAULT_NETWORK), ("saliency", ""), ("box", "threshold")):
+        given = [word for word in words if word.startswith(f"{group}=")]
+        names[group] = _names_of(group, words)
+        if given and not names[group]:
+            raise UserError(f"{given[-1]}: give one name, or several in brackets: {group}=[A,B]")
+        names[group] = names[group] or [default][: len(default)]
+        chosen += [f"+{group}@{group}.{name}={name}" for name in names[group]]
+    images: list[str] = []
+    for before, word in pairwise(["", *words]):
+        key, equals, value = word.partition("=")
+        group, _, setting = key.partition(".")
+        if group in names and not setting:
+            continue  # one of ``chosen``
+        if group in names and "." not in setting:
+            if len(names[group]) != 1:
+                raise UserError(f"{word}: say of which, as {group}.NAME.{setting}={value}")
+            rest.append(f"{group}.{names[group][0]}.{setting}={value}")
+        elif key == "class":
+            rest.append(f"classes={value}")
+        elif key == "image" and value.startswith("["):
+            rest.append(word)
+        elif key == "image":
+            images.append(value)
+        elif not equals and not word.startswith("-") and before not in FOLDER_FLAGS:
+            images.append(word)
+        else:
+            rest.append(word)
+    if images:
+        quoted = ["'" + image.replace("\\", "\\\\").replace("'", "\\'") + "'" for image in images]
+        rest.append(f"image=[{','.join(quoted)}]")
+    return [*chosen, *rest]
+
+
 def compose(command: str, words: Sequence[str]) -> DictConfig:
     """Compose the config of a command line; Hydra must be initialized.
 
     command: the name of the command's YAML in ``configs/``. words: as the user typed them.
     """
     import hydra
+
+    return hydra.compose(command, hydra_words(command, words, composed_from()))
+
+
+def composed_from() -> list[Path]:
+    """List the folders that Hydra (it must be initialized) composes from: ours, and the user's."""
     from hydra.core.global_hydra import GlobalHydra
 
     loader = GlobalHydra.instance().config_loader()
     places = [str(place.path) for place in loader.get_search_path().get_path()]
-    folders = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
-    return hydra.compose(command, hydra_words(command, words, folders))
+    own = [Path(place.removeprefix("file://")) for place in places if "file://" in place]
+    return list(dict.fromkeys([config_dir(), *own]))
 
 
 # --- settings of earlier versions -----------------------------------------------------------------
@@ -141,7 +208,7 @@ BOX: Keys = {
 
 KEYS: dict[str, Keys] = {
     "train": LOADER,
-    "eval": LOADER | BOX,
+    "eval": LOADER | BOX | {"contact_sheet": ("examples",)},
     "data_command": LOADER,
     "reproduce": LOADER | {"experiment.readings": ("experiment.sources",)},
     "score": {

@@ -23,7 +23,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   fi
   "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints.txt --editable '.[dev,tensorboard]'
+    --constraint constraints.txt --editable '.[dev,pretrained,tensorboard]'
   echo "$wanted" >"$stamp"
 fi
 export PATH="$venv/bin:$PATH"

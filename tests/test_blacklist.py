@@ -94,7 +94,7 @@ def test_cam_score_of_a_run_takes_its_blacklist(run, command):
 def test_cam_eval_leaves_them_out(tree, command, tiny_run, tmp_path):
     words = [word for word in tiny_run if not word.startswith("data.root")]
     assert command("train", *words, f"data.root={tree}", "optim.iterations=1").status == 0
-    about = ["data=ilsvrc", f"data.root={tree}", "loader.workers=0", "contact_sheet=0"]
+    about = ["data=ilsvrc", f"data.root={tree}", "loader.workers=0", "examples=0"]
     done = command("eval", "model=alexnet_gap", *about)
     assert done.status == 0, done.err
     assert "2 of its images are blacklisted" in done.err

@@ -29,8 +29,11 @@ def test_values_and_interpolations_arrive_in_the_object():
     [
         ({}, "path not given: add path=VALUE"),
         ({"path": "???"}, "path not given"),
-        ({"path": "a", "n": "many"}, "n: Value 'many' .* could not be converted to Integer"),
-        ({"path": "a", "nn": 1}, "nn: Key 'nn' not in 'Schema'"),
+        ({"path": "a", "n": "many"}, "^n=many: must be a whole number$"),
+        ({"path": "a", "nn": 1}, "^there is no setting 'nn': --help lists them$"),
+        ({"path": "a", "shaer": 1}, "^there is no setting 'shaer'; did you mean share\\?$"),
+        ({"path": "a", "share": "big"}, "^share=big: must be a number$"),
+        ({"path": ["a"]}, "^path: is one value, not a list or group$"),
         ({"path": "a", "share": 2}, "share=2.0: must lie between 0 and 1"),
         ({"path": "${nowhere}"}, "path: Interpolation key 'nowhere' not found"),
     ],

@@ -13,14 +13,18 @@ from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
+from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import choices, config_dir, validate
+from cam_repro.config import build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
 from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.figures.base import RunFigure
 from cam_repro.metrics.protocol import Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
@@ -37,7 +41,10 @@ SCHEMAS = {
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
+    "report": ReportSettings,
     "score": ScoreSettings,
+    "figures": FiguresSettings,
+    "show": ShowSettings,
 }
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
@@ -72,7 +79,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment"),
+        *("protocol", "experiment", "figure"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -156,6 +163,13 @@ def test_protocol(valid, name):
     protocol = instantiate(valid("score", f"protocol={name}").protocol)
     assert isinstance(protocol, Protocol)
     assert protocol.name == name
+
+
+@pytest.mark.parametrize("name", names("figure"))
+def test_figure(valid, name):
+    settings = valid("figures", f"figure={name}", "runs=a").figure
+    assert settings["name"] == name
+    assert build_named(RunFigure, "figure", settings)[0] == name
 
 
 @pytest.mark.parametrize("name", names("optim"))

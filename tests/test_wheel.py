@@ -64,6 +64,9 @@ def test_the_wheel_carries_its_configuration(python, site):
     theirs = site / "cam_repro" / "configs"
     assert {str(path.relative_to(theirs)) for path in theirs.rglob("*.yaml")} == ours
     assert (site / "cam_repro" / "py.typed").is_file()
+    templates = sorted((ROOT / "cam_repro" / "report" / "templates").iterdir())
+    there = sorted((site / "cam_repro" / "report" / "templates").iterdir())
+    assert [path.name for path in there] == [path.name for path in templates]
     assert {path.name for path in site.iterdir() if not path.name.endswith("dist-info")} == {
         *("cam_repro", "bin")
     }

@@ -5,26 +5,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra._internal.hydra import Hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cam_repro.cli.messages import LEFT, STOPPED, TRACEBACK_VARIABLE, fail, one_line
+from cam_repro.cli.messages import TRACEBACK_VARIABLE, Known, fail, one_line, stop
 from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
-from cam_repro.config import choices, config_dir
-from cam_repro.errors import UserError
+from cam_repro.config import choices, config_dir, setting_keys
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.words import config_folders, hydra_words, part_words, renamed
 
 log = logging.getLogger(__name__)
+
+ADDED = {"eval": ("box",), "show": ("model", "saliency", "box")}
+"""Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
+VERSION = "--version"
+"""The flag that prints ``_version_text``; Hydra's would print its own version."""
 
 
 @contextlib.contextmanager
@@ -69,13 +78,29 @@ def _stored(*names: str) -> Iterator[None]:
             del store.repo[f"{name}.yaml"]
 
 
-def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
-    """List for ``--help`` the choices of each group of a command's settings."""
+def _version_text() -> str:
+    """Name this package's version, its revision if it runs from a git checkout, and torch's."""
+    from cam_repro.runs.provenance import git_revision, version
+
+    revision = git_revision()
+    parts = [f"cam_repro {version('cam_repro')}"]
+    if revision:
+        number, dash, dirty = revision.partition("-")
+        parts.append(f"revision {number[:10]}{dash}{dirty}")
+    return ", ".join([*parts, f"torch {version('torch')}", f"Python {platform.python_version()}"])
+
+
+def _groups(config_name: str) -> list[str]:
+    """List the groups of choices that a command has."""
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (?:optional )?(\w+):", text, re.MULTILINE)
-    groups += ["box"] if config_name == "eval" else []  # added by config.hydra_words
+    return [*groups, *ADDED.get(config_name, ())]
+
+
+def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
+    """List for ``--help`` the choices of each group of a command's settings."""
     lines = []
-    for group in groups:
+    for group in _groups(config_name):
         start = f"  {group:10} "
         names = choices(group, folders)
         listed = textwrap.wrap(" ".join(names), 100 - len(start))
@@ -85,18 +110,56 @@ def _choices_text(config_name: str, folders: Sequence[Path]) -> str:
 
 
 @contextlib.contextmanager
-def _errors_in_one_line(traceback_wanted: bool) -> Iterator[None]:
-    """Print a mistake of the user in one line, and exit with status 1."""
+def _errors_in_one_line(traceback_wanted: bool, known: Known | None = None) -> Iterator[None]:
+    """Print a mistake of the user in one line, and exit with status 1; with 130 after Ctrl-C.
+
+    known: as for ``messages.one_line``.
+    """
     try:
         yield
     except Exception as error:
-        message = None if traceback_wanted else one_line(error)
+        message = None if traceback_wanted else one_line(error, known)
         if message is None:
             raise
         fail(message)
-    except KeyboardInterrupt:
-        queued = "hydra/launcher=submitit_slurm" in sys.argv
-        fail(LEFT if queued else STOPPED)
+    except KeyboardInterrupt as stopped:
+        stop(stopped)
+
+
+def _known(config_name: str, words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """List the keys of a command's settings and the choices of its groups, for suggestions.
+
+    words: those of the command line, of which the choices are used: they decide which keys there
+    are. Where they cannot be composed, there are no keys.
+    """
+    folders = config_folders(words)
+    groups = {group: choices(group, folders) for group in _groups(config_name)}
+    given = [word for word in words if word.lstrip("+").partition("=")[0].split("@")[0] in groups]
+    places = ",".join(f"file://{folder.resolve()}" for folder in folders[1:])
+    with (
+        contextlib.suppress(Exception),
+        hydra.initialize_config_dir(str(config_dir()), version_base="1.3"),
+    ):
+        cfg = hydra.compose(config_name, [*given, f"hydra.searchpath=[{places}]"])
+        return setting_keys(cfg), groups
+    return [], groups
+
+
+def _check_flags(flags: Sequence[str]) -> None:
+    """Raise UserError for a wrong flag; Hydra would print all that it has, in twenty lines."""
+    if not any(flag.startswith("-") for flag in flags):
+        return  # words without "=", of which Hydra says what is wrong
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown is None:
+            raise UserError(message)
+        near = did_you_mean(unknown[1], parser._option_string_actions)
+        raise UserError(f"there is no flag {unknown[1]}{near or ': --help says what there is'}")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(list(flags))
 
 
 def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
@@ -111,11 +174,21 @@ def _understood(config_name: str, words: list[str], groups: bool) -> list[str]:
     return hydra_words(config_name, words, folders)
 
 
+class _AboveBars(logging.StreamHandler):
+    """Write log lines above the progress bars that are on the terminal, not into them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm = sys.modules.get("tqdm")  # not imported here: many commands show no bar
+        bars_away = tqdm.tqdm.external_write_mode(file=self.stream) if tqdm else None
+        with bars_away or contextlib.nullcontext():
+            super().emit(record)
+
+
 def _log_to_stderr() -> None:
-    """Set up the log; progress bars write less often if standard error is a file."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    if not sys.stderr.isatty():  # in a file every update of a bar is a new line
-        os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds
+    """Set up the log on standard error, of what is at least an info."""
+    handler = _AboveBars(sys.stderr)
+    handler.setLevel(logging.INFO)  # the log file of a run has more
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
 
 
 def _refuse_launcher() -> None:
@@ -168,8 +241,15 @@ def command(
             _log_to_stderr()  # Hydra logs the jobs of a sweep before they start
             typed[:] = sys.argv
             # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
-            with _full_error(True), _errors_in_one_line(traceback_wanted), stored:
-                settings, flags[:] = part_words(_understood(config_name, typed[1:], groups))
+            if VERSION in typed[1:]:
+                print(f"{Path(typed[0]).name}, {_version_text()}")
+                return
+            words: list[str] = []  # as Hydra needs them
+            known = partial(_known, config_name, words)
+            with _full_error(True), _errors_in_one_line(traceback_wanted, known), stored:
+                words[:] = _understood(config_name, typed[1:], groups)
+                settings, flags[:] = part_words(words)
+                _check_flags(flags)
                 if not SWEEP.isdisjoint(flags):
                     settings = sweep_settings(settings)
                 sys.argv = [typed[0], *settings, *flags]

@@ -1,21 +1,32 @@
-"""Print why a command ends early, in one line on standard error, and exit with status 1."""
+"""Print why a command ends early, in one line on standard error, and exit with a status not 0."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from cam_repro.errors import UserError
+from cam_repro.errors import Stopped, UserError, choose, did_you_mean
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
 """The environment variable that shows the traceback instead of a one-line error."""
 
-STOPPED = "stopped; run it again: training and unpacking go on, scoring and packing start anew"
-LEFT = "no longer waiting; the jobs go on: squeue --me lists them, scancel stops them"
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+NOTHING_DONE = "nothing was done yet"
+"""What is kept of a command that was stopped before its work began."""
+
+QUEUED = "no longer waiting; the jobs go on: squeue --me lists them, scancel stops them"
+"""What is said if not the work was stopped, but waiting for jobs in SLURM's queue."""
+
+Known = Callable[[], tuple[list[str], Mapping[str, list[str]]]]
+"""Gives the keys of a command's settings, and the choices of each of its groups."""
 
 
 def fail(message: str) -> NoReturn:
@@ -24,13 +35,33 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def one_line(error: BaseException) -> str | None:
-    """Describe a mistake of the user in one line; None for a defect, which keeps its traceback."""
+def stop(stopped: KeyboardInterrupt) -> NoReturn:
+    """Print what is kept of a stopped command and how to go on, and exit with status 130."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # after the terminal's ^C, or a bar
+    print(how_stopped(stopped), file=sys.stderr)
+    raise SystemExit(INTERRUPTED)
+
+
+def how_stopped(stopped: KeyboardInterrupt) -> str:
+    """Say in one line what is kept of a stopped command, and which command goes on."""
+    if "hydra/launcher=submitit_slurm" in sys.argv:
+        return QUEUED
+    kept = str(stopped) if isinstance(stopped, Stopped) else NOTHING_DONE
+    typed = shlex.join([sys.argv[0].rpartition("/")[2], *sys.argv[1:]])
+    return f"stopped: {kept}. To go on: {typed}"
+
+
+def one_line(error: BaseException, known: Known | None = None) -> str | None:
+    """Describe a mistake of the user in one line; None for a defect, which keeps its traceback.
+
+    known: what a misspelt word of the command line may be meant to be; None: not known.
+    """
     message = str(error)
     if isinstance(error, (HydraException, OmegaConfBaseException)):  # some are OSErrors too
         # Hydra wraps an error that a constructor raises; the cause says what the user can mend.
         cause = error.__cause__
-        message = str(cause) if isinstance(cause, UserError) else _of_hydra(error, message)
+        message = str(cause) if isinstance(cause, UserError) else _of_hydra(error, message, known)
     elif isinstance(error, OSError):  # a folder that cannot be made, ...
         return None if error.filename is None else f"{error.filename}: {error.strerror}"
     elif type(error).__module__.startswith("submitit") and "with trace:" not in message:
@@ -40,28 +71,62 @@ def one_line(error: BaseException) -> str | None:
         message = "hydra/launcher=submitit_slurm: no srun here: start it where SLURM's commands are"
     elif message.startswith("Config group override must be a string"):
         message = "a choice of null cannot be given: leave it out, or name one (--help lists them)"
-    elif not isinstance(error, UserError) and not message.startswith("Only one of --run"):
+    elif message.startswith("Only one of --run"):
+        message = "of the flags -m, --cfg, --info and -sc only one can be given"
+    elif not isinstance(error, UserError):
         return None
     return " ".join(message.split())
 
 
-def _of_hydra(error: HydraException | OmegaConfBaseException, message: str) -> str:
+def _of_hydra(
+    error: HydraException | OmegaConfBaseException, message: str, known: Known | None
+) -> str:
     """Rewrite a message of Hydra or OmegaConf without their internals, in this project's words."""
     unknown = re.match(r"Could not override '([^']+)'", message)
     launcher = re.search(r"Could not find 'hydra/launcher/(submitit_\w+)'", message)
+    choice = re.search(r"Could not find '([\w/@.-]+)/([^/']*)'", message)
+    sweep = re.match(r"Ambiguous value for argument '([^']+)'", message)
     if unknown:  # Hydra would advise "+key=value", which validation refuses
-        message = f"there is no setting {unknown[1]!r}: --help lists them"
-        if unknown[1].startswith("data."):
-            message += " (those of ILSVRC come with data=ilsvrc)"
-        elif unknown[1].startswith("protocol."):
-            message += " (those of another protocol come with protocol=NAME)"
-        elif unknown[1].startswith("box."):
-            message += " (cam-eval has those of each rule, box.NAME.KEY with box=[NAME,...])"
-        elif unknown[1].startswith("hydra.launcher."):
-            message += " (those of SLURM come with hydra/launcher=submitit_slurm)"
-    elif launcher:
-        message = f"hydra/launcher={launcher[1]} is not installed: pip install '.[slurm]'"
-    elif isinstance(error, OverrideParseException):
-        message = f"the argument {error.override!r} cannot be read: quote its value ({message})"
-    choices = re.sub(r"\n\t_\w+", "", message)  # _base.yaml is not a choice
-    return choices.partition("Config search path")[0]
+        return no_setting(unknown[1], known)
+    if launcher:
+        return f"hydra/launcher={launcher[1]} is not installed: pip install '.[slurm]'"
+    if choice:
+        options = message.partition("Available options in")[2].partition("Config search path")[0]
+        names = [name for name in options.split()[1:] if not name.startswith("_")]
+        return f"{choice[1]}={choice[2]}: {choose(choice[2], names)}"
+    if sweep:
+        return f"{sweep[1]}: for a job with each of these values add -m; a list is [a,b]"
+    if isinstance(error, OverrideParseException):
+        return _not_read(error.override, message, known)
+    return message.partition("Config search path")[0]
+
+
+def no_setting(key: str, known: Known | None) -> str:
+    """Say that there is no setting of this name, which it may be meant to be, or what has it."""
+    near = did_you_mean(key, known()[0]) if known is not None else ""
+    if near:
+        return f"there is no setting {key!r}{near}"
+    message = f"there is no setting {key!r}: --help lists them"
+    if key.startswith("data."):
+        message += " (those of ILSVRC come with data=ilsvrc)"
+    elif key.startswith("protocol."):
+        message += " (those of another protocol come with protocol=NAME)"
+    elif key.startswith("box."):
+        message += " (cam-eval has those of each rule, box.NAME.KEY with box=[NAME,...])"
+    elif key.startswith("hydra.launcher."):
+        message += " (those of SLURM come with hydra/launcher=submitit_slurm)"
+    return message
+
+
+def _not_read(word: str, message: str, known: Known | None) -> str:
+    """Say why an argument cannot be read: it has no ``=``, or its value has special characters."""
+    if "=" not in word:
+        groups = known()[1] if known is not None else {}
+        meant = [f"{group}={word}" for group, names in groups.items() if word in names]
+        near = f"; did you mean {' or '.join(meant)}?" if meant else ""
+        return f"the argument {word!r} has no '=': a setting is written KEY=VALUE{near}"
+    reason = next(iter(message.splitlines()), "").removeprefix(f"Error parsing override {word!r}")
+    return (
+        f"the argument {word!r} cannot be read ({reason.strip() or 'as key=value'}): close its "
+        "brackets, or quote its value twice: 'KEY=\"VALUE\"'"
+    )

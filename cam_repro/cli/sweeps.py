@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cam_repro.cli.messages import STOPPED, TRACEBACK_VARIABLE, fail, one_line
+from cam_repro.cli.messages import TRACEBACK_VARIABLE, fail, how_stopped, one_line, stop
 from cam_repro.errors import UserError
 from cam_repro.words import typed_words
 
@@ -100,10 +100,12 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
     try:
         run(cfg)
         return
-    except KeyboardInterrupt:
-        if in_turn or _place().is_main:  # exit without a result: SLURM may go on with the job
-            fail(STOPPED)
-        reason = STOPPED
+    except KeyboardInterrupt as stopped:
+        if in_turn:
+            raise  # the whole sweep stops
+        if _place().is_main:  # exit without a result: SLURM may go on with the job
+            stop(stopped)
+        reason = how_stopped(stopped)
     except Exception as error:
         known = one_line(error)
         reason = known or f"{type(error).__name__}: {error}"

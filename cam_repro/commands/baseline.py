@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.center import Center
-from cam_repro.commands.common import describe_data
+from cam_repro.commands.common import EVAL_LOG, describe_data, log_file_of_pass
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
@@ -24,6 +23,8 @@ from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.protocol import FIXED, ORACLE
+from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
@@ -38,7 +39,8 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
 
     Without a network nothing is classified: predictions have a box for the true class but no
     guesses, and scores.json has the accuracy in percent at IoU 0.3, 0.5 and 0.7. With
-    ``box=center`` it also has, for each IoU, the best of the scales 0.05, 0.10 ... 1.
+    ``box=center`` it also has, for each IoU, the best of the scales 0.05, 0.10 ... 1 on these very
+    images: an oracle.
     Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
     or no image can be read.
     """
@@ -51,7 +53,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     refuse_to_replace(folder, asdict(settings))
     if not processes.is_main:
         return folder
+    with log_file_of_pass(folder / EVAL_LOG, processes, images):
+        _score(settings, images, rules, folder)
+    return folder
 
+
+def _score(
+    settings: EvalSettings, images: ImageSet, rules: dict[str, BoxRule], folder: Path
+) -> None:
+    """Make the boxes of all images, and write them and their scores to ``folder``."""
     policy = ErrorPolicy(settings.loader.on_error)
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
@@ -65,7 +75,6 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     write_predictions(folder, rows, manifest, images.classes)
     _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
     log.info("  %s", folder)
-    return folder
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
@@ -113,23 +122,25 @@ def _write_scores(folder: Path, sweep: bool) -> None:
         name: gt_known_accuracy(found.gt_known_N4, table.boxes)
         for name, found in table.rules.items()
     }
+    thresholds_are = {"iou": FIXED, "gt_known": FIXED}
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
     warn_without_box(table.boxes)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
-    log.info("  %-34s IoU 0.3    0.5    0.7", "")
+    log.info("  %-38s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
-        log.info("  %-34s %7.2f %6.2f %6.2f", name, *accuracy.values())
+        log.info("  %-38s %7.2f %6.2f %6.2f", name, *accuracy.values())
     if sweep:
         assert table.sizes_N2 is not None
         best = centred_box_sweep(table.sizes_N2, table.boxes)
         scores["best_center"] = best
+        thresholds_are["best_center"] = ORACLE
         scales = ", ".join(f"{b['scale']:.2f}" for b in best.values())
         log.info(
-            "  %-34s %7.2f %6.2f %6.2f",
-            f"center, best scale ({scales})",
+            "  %-38s %7.2f %6.2f %6.2f",
+            f"center, oracle scale ({scales})",
             *(b["accuracy"] for b in best.values()),
         )
-    write_json(folder / SCORES, scores)
+    write_json(folder / SCORES, {**scores, "thresholds_are": thresholds_are})
 
 
 def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarray]:
@@ -154,15 +165,8 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
             return error
 
     with ThreadPoolExecutor() as pool:
-        found = list(
-            tqdm(
-                pool.map(size, range(len(images))),
-                total=len(images),
-                desc=f"{images.split}, sizes",
-                unit=" images",
-                dynamic_ncols=True,
-            )
-        )
+        every = pool.map(size, range(len(images)))
+        found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])
     read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
     sizes = [(1, 1) if isinstance(size, UnreadableImage) else size for size in found]

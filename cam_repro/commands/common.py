@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
+from cam_repro.files import write_text
 from cam_repro.runs.manifest import Blacklist, ScoredData
+from cam_repro.runs.provenance import typed_command
 
 log = logging.getLogger(__name__)
+
+TRAIN_LOG, EVAL_LOG = "train.log", "eval.log"
+"""The log files of the two kinds of runs."""
 
 
 def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes: bool) -> ImageSet:
@@ -32,9 +39,10 @@ def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes
     return images
 
 
-def announce(images: ImageSet) -> None:
+def announce(images: ImageSet, level: int = logging.INFO) -> None:
     """Log which data set a command uses: the first line that it prints."""
-    log.info(
+    log.log(
+        level,
         "data set %s: %d classes, %d %s images in %s (%s)",
         images.name,
         len(images.classes),
@@ -44,7 +52,8 @@ def announce(images: ImageSet) -> None:
         images.described,
     )
     if images.blacklisted_N is not None:
-        log.info(
+        log.log(
+            level,
             "%d of its images are blacklisted: localization errors leave them out",
             images.n_blacklisted,
         )
@@ -52,6 +61,7 @@ def announce(images: ImageSet) -> None:
 
 def describe_data(images: ImageSet) -> ScoredData:
     """Describe the data set for the manifest of a pass."""
+    is_shipped = images.classes.wnids == ilsvrc_classes().wnids
     return ScoredData(
         name=images.name,
         is_ilsvrc=images.is_ilsvrc,
@@ -60,6 +70,7 @@ def describe_data(images: ImageSet) -> ScoredData:
         has_labels=images.has_labels,
         has_boxes=images.has_boxes,
         layout=images.described,
+        class_names=None if is_shipped else list(images.classes.names),
     )
 
 
@@ -72,17 +83,48 @@ def describe_blacklist(images: ImageSet) -> Blacklist | None:
 
 
 @contextlib.contextmanager
-def log_file(path: Path, processes: Processes) -> Iterator[None]:
-    """Copy the log of the main process to a file of the run, within a ``with`` block."""
+def log_file(path: Path, processes: Processes, images: ImageSet) -> Iterator[None]:
+    """Copy the log of the main process to a file of the run, within a ``with`` block.
+
+    The file begins with the command and the data set. It has debug lines, which the terminal has
+    not: one for each layer of weights. What an earlier start wrote to it stays.
+    """
     if not processes.is_main:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    with _copied_to(logging.FileHandler(path, encoding="utf-8", delay=True), images):
+        yield
+
+
+@contextlib.contextmanager
+def log_file_of_pass(path: Path, processes: Processes, images: ImageSet) -> Iterator[None]:
+    """Copy the log as ``log_file``, but write the file at the end of the ``with`` block.
+
+    It replaces that of an earlier pass, and a pass that fails leaves none.
+    """
+    if not processes.is_main:
+        yield
+        return
+    text = io.StringIO()
+    with _copied_to(logging.StreamHandler(text), images):
+        yield
+    write_text(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def _copied_to(handler: logging.Handler, images: ImageSet) -> Iterator[None]:
+    """Copy the log to a handler, after the command and the data set, within a ``with`` block."""
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.getLogger().addHandler(handler)
+    root, ours = logging.getLogger(), logging.getLogger("cam_repro")
+    level = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.DEBUG)
     try:
+        log.debug("%s", typed_command())
+        announce(images, logging.DEBUG)
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
+        ours.setLevel(level)
+        root.removeHandler(handler)
         handler.close()

@@ -16,7 +16,7 @@ from cam_repro.data.ilsvrc.unpack import unpack
 from cam_repro.data.image_set import SPLITS
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_source
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose, if_stopped, one_of
 from cam_repro.files import check_file_writable, write_json
 from cam_repro.runs.provenance import provenance
 
@@ -48,15 +48,29 @@ class DataCommandSettings:
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
-            raise UserError(f"cam-data {self.action}: the actions are {', '.join(ACTIONS)}")
+            raise UserError(f"cam-data {self.action}: {choose(self.action, ACTIONS)}")
         for split in self.splits or []:
-            if split not in SPLITS:
-                raise UserError(f"splits={split}: choose among {', '.join(SPLITS)}")
+            one_of("splits", split, SPLITS)
+
+
+KEPT = {
+    "make": "nothing of the new data set is kept",
+    "check": "nothing was written",
+    "unpack": "what was unpacked is kept, and not unpacked again",
+    "pack": "nothing of the new data set is kept",
+}
+"""What is kept of each action when it is stopped."""
 
 
 def run_data(cfg: DictConfig) -> int:
     """Do what ``action`` says: make, check, unpack or pack a data set. Returns the exit status."""
     settings = validate(cfg, DataCommandSettings)
+    with if_stopped(KEPT[settings.action]):
+        return _run_action(settings)
+
+
+def _run_action(settings: DataCommandSettings) -> int:
+    """Do what the setting ``action`` says. Returns the exit status."""
     if settings.action == "unpack":
         _unpack(settings)
         return 0

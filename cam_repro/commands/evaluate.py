@@ -15,21 +15,30 @@ from omegaconf import DictConfig, OmegaConf
 from cam_repro.boxes.build import build_rules
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands.baseline import score_baseline
-from cam_repro.commands.common import announce, describe_blacklist, describe_data, open_data
+from cam_repro.commands.common import (
+    EVAL_LOG,
+    announce,
+    describe_blacklist,
+    describe_data,
+    log_file_of_pass,
+    open_data,
+)
 from cam_repro.config import name_of, validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.views import build_view
+from cam_repro.data.views import View, build_view
 from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
+from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
-from cam_repro.errors import UserError
-from cam_repro.figures.contact_sheet import Shown, draw_contact_sheet
+from cam_repro.errors import UserError, if_stopped
+from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
+from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     NO_MODEL,
@@ -42,7 +51,13 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
-from cam_repro.runs.predictions import MAPS, SCORES, read_predictions, write_predictions
+from cam_repro.runs.predictions import (
+    MAPS,
+    SCORES,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 from cam_repro.runs.provenance import provenance
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import (
@@ -52,7 +67,6 @@ from cam_repro.saliency.build import (
     saliency_of,
 )
 from cam_repro.tables.paper import runs_of_the_tables
-from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +74,7 @@ PACKAGE = "package"
 """``model.weights`` of a network whose weights an installed package has."""
 
 
+@if_stopped("what was scored before is kept, the pass under way is not")
 def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """Do what ``cam-eval`` does; return the folders written.
 
@@ -84,7 +99,12 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
         for config, saliency in _what_to_score(settings, images, model_overrides):
             model_config = complete(config)
             this_pass = _build(settings, model_config, saliency, images)
-            folder = _score(settings, model_config, this_pass, images, compute)
+            folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
+            check_writable(folder)
+            refuse_to_replace(folder, asdict(settings))
+            with log_file_of_pass(folder / EVAL_LOG, processes, images):
+                log.debug("weights %s", model_config["weights"])
+                _score(settings, model_config, this_pass, images, compute, folder)
             folders.append(folder)
         return folders
 
@@ -238,17 +258,13 @@ def _score(
     this_pass: Pass,
     images: ImageSet,
     compute: Compute,
-) -> Path:
-    """Run a pass; write predictions, manifest, scores and contact sheet to its folder."""
-    folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
-    check_writable(folder)
-    refuse_to_replace(folder, asdict(settings))
-    shown = _spread(images, settings.contact_sheet)
-    shown_ids = frozenset(sample.id for sample in shown)
+    folder: Path,
+) -> None:
+    """Run a pass; write predictions, manifest, scores, examples and contact sheet to ``folder``."""
     with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
-        found = evaluate(this_pass, images, settings.loader, compute, shown_ids, maps_folder)
+        found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
         if not compute.processes.is_main:
-            return folder
+            return
         n_images = found.predictions.num_rows
         if not n_images:
             raise UserError(f"no image of {images.folder} could be read; nothing is written")
@@ -258,11 +274,13 @@ def _score(
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    _write_scores(folder, images.has_labels)
-    if found.shown:
-        _draw(folder, model_config["row"], this_pass, images, shown, found)
+    predictions = read_predictions(folder)
+    _write_scores(folder, predictions, this_pass.view)
+    if settings.examples:
+        chosen = choose_examples(predictions, images, settings.examples)
+        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
+        write_sheet(folder)
     log.info("  %s", folder)
-    return folder
 
 
 def _manifest(
@@ -335,12 +353,6 @@ def _describe_weights(weights: str | None) -> Checkpoint | None:
     return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
-def _spread(images: ImageSet, count: int) -> list[Sample]:
-    """Pick ``count`` images spread evenly over the split."""
-    count = min(count, len(images))
-    return [images[i * len(images) // count] for i in range(count)]
-
-
 def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     """Log how long a pass took. row: the network's name in tables."""
     log.info(
@@ -353,15 +365,19 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
     )
 
 
-def _write_scores(folder: Path, has_labels: bool) -> None:
-    """Score the predictions in a folder if there are labels: write scores.json, log the errors."""
-    if not has_labels:
+def _write_scores(folder: Path, predictions: Predictions, view: View) -> None:
+    """Score the predictions if there are labels: write scores.json, log the errors.
+
+    view: said beside the error, because training validates on another.
+    """
+    if not predictions.manifest.data.has_labels:
         log.info("  no labels in this split: predictions and submissions only")
         return
-    scores = score(read_predictions(folder))
+    scores = score(predictions)
     write_json(folder / SCORES, scores)
     log.info(
-        "  classification error, top-1/top-5: %.2f / %.2f %%",
+        "  classification error, %s, top-1/top-5: %.2f / %.2f %%",
+        view.words,
         scores["cls"]["top1"],
         scores["cls"]["top5"],
     )
@@ -375,28 +391,3 @@ def _write_scores(folder: Path, has_labels: bool) -> None:
         )
     if "loc" not in scores:
         log.info("  no true boxes in this split: no localization errors")
-
-
-def _draw(
-    folder: Path,
-    row: str,
-    this_pass: Pass,
-    images: ImageSet,
-    shown: list[Sample],
-    found: Evaluation,
-) -> None:
-    """Draw the contact sheet, with the boxes of the first box rule."""
-    indices = {sample.id: sample.index for sample in shown}
-    drawn = [
-        Shown(prediction, images.original(indices[prediction.id]), map_hw)
-        for prediction, map_hw in found.shown
-    ]
-    rule = next(iter(this_pass.rules))
-    what = f"{this_pass.saliency.name}, view {this_pass.view.name}, {rule}"
-    draw_contact_sheet(
-        folder / "contact_sheet.png",
-        drawn,
-        images.classes.names,
-        rule,
-        f"{row} on {images.name}, {images.split}: {what}",
-    )

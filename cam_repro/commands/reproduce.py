@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -20,15 +20,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
 from cam_repro.commands.evaluate import run_evaluation
+from cam_repro.commands.report import PAGE, ReportSettings, run_report
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
-from cam_repro.config import validate
+from cam_repro.config import choices, compose_choice, validate
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST
 from cam_repro.engine.settings import EvalSettings, TrainSettings
-from cam_repro.errors import UserError
-from cam_repro.runs.folders import SCORING, eval_folder, is_scored, run_name, train_folder
+from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.runs.folders import (
+    SCORING,
+    eval_folder,
+    is_complete,
+    is_scored,
+    run_name,
+    train_folder,
+)
+from cam_repro.runs.manifest import read_eval_manifest, read_train_manifest
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.tables.sources import PAPER, SOURCES
 from cam_repro.words import compose, renamed
@@ -66,13 +75,15 @@ class NetworkPlan:
 class Experiment:
     """Hold an experiment: configs/experiment/*.yaml, with defaults from configs/reproduce.yaml.
 
-    data: the data set. sources: each network is scored once for each source, with the source's view
-    and box rules. boxes: further box rules to score. variant: model.variant of all networks.
-    weights: folder of the files that networks name as weights. train, eval: arguments of every
-    cam-train and cam-eval. networks: what is done with each network, by its name.
+    data: the data set. takes: how long all of it takes, for a person to read. sources: each network
+    is scored once for each source, with the source's view and box rules. boxes: further box rules
+    to score. variant: model.variant of all networks. weights: folder of the files that networks
+    name as weights. train, eval: arguments of every cam-train and cam-eval. networks: what is done
+    with each network, by its name.
     """
 
     data: str = "???"
+    takes: str | None = None
     sources: list[str] = field(default_factory=lambda: [PAPER.name])
     boxes: list[str] = field(default_factory=list)
     variant: str | None = None
@@ -83,10 +94,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in self.sources:
-            if name not in SOURCES:
-                raise UserError(
-                    f"experiment.sources: there is no {name}, only {', '.join(SOURCES)}"
-                )
+            one_of("experiment.sources", name, SOURCES)
 
     def file(self, plan: NetworkPlan) -> Path:
         """Give the path of a network's file of weights."""
@@ -114,7 +122,8 @@ class Step:
     """Hold one command of an experiment.
 
     command: ``train`` or ``eval``. model: the network's name. folder: where results go. checkpoint:
-    the file of weights that a ``cam-eval`` scores; None if the weights are not a file.
+    the file of weights that a ``cam-eval`` scores; None if the weights are not a file. seconds: how
+    long it took; None if it is not done, or not known.
     """
 
     command: str
@@ -122,13 +131,18 @@ class Step:
     model: str
     folder: Path
     checkpoint: Path | None = None
+    seconds: float | None = None
 
     def __str__(self) -> str:
         return shlex.join([f"cam-{self.command}", *self.arguments])
 
 
-def run_reproduce(cfg: DictConfig) -> None:
-    """Train and score every network of the experiment, write the tables, and log where they are."""
+@if_stopped("steps that are done are kept, and skipped")
+def run_reproduce(cfg: DictConfig, name: str) -> None:
+    """Train and score every network of the experiment; write the tables and the report.
+
+    name: the experiment's, for messages.
+    """
     settings = validate(cfg, ReproduceSettings)
     plans = _chosen(settings)
     _check_weights(settings.experiment, plans)
@@ -140,12 +154,20 @@ def run_reproduce(cfg: DictConfig) -> None:
         steps = list(list_steps(settings, plans, runs, images.name))
         for step in steps:  # what is misspelt in the last shall not be found after hours
             validate(compose(step.command, step.arguments), SETTINGS[step.command])
+        done = _done(steps, images.fingerprint)
+        _say_plan(name, settings.experiment, steps, done)
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
+            began = time.perf_counter()
             _run(step, images.fingerprint)
+            if step not in done:
+                step.seconds = time.perf_counter() - began
+                done.append(step)
+                _say_time_left(steps, done)
         if processes.is_main:
             log.info("")
             run_tables(TablesSettings(runs, images.name, source=BOTH))
+            run_report(ReportSettings(runs, images.name))
             _sum_up(steps, Path(runs) / images.name, time.perf_counter() - started)
 
 
@@ -155,8 +177,7 @@ def _chosen(settings: ReproduceSettings) -> dict[str, NetworkPlan]:
     if settings.models is None:
         return plans
     for name in settings.models:
-        if name not in plans:
-            raise UserError(f"models: the experiment has no {name}, only {', '.join(plans)}")
+        one_of("models", name, plans)
     return {name: plan for name, plan in plans.items() if name in settings.models}
 
 
@@ -179,12 +200,93 @@ def _run(step: Step, fingerprint: str) -> None:
     if step.command == "train":  # skips a finished run, refuses one with other settings
         run_training(config)
         return
-    wanted = {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
-    if is_scored(step.folder, step.checkpoint, wanted, fingerprint):
+    if is_scored(step.folder, step.checkpoint, _wanted(config), fingerprint):
         log.info("scored already: %s", step.folder)
         return
     config.overwrite = True  # results there are of another checkpoint or of other settings
     run_evaluation(config, step.arguments)
+
+
+def _wanted(config: DictConfig) -> dict[str, Any]:
+    """Give the settings of a ``cam-eval`` that decide what it finds."""
+    return {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
+
+
+def _done(steps: list[Step], fingerprint: str) -> list[Step]:
+    """List the steps that need not be run, and note how long each of them took."""
+    done: list[Step] = []
+    to_train = set()  # what is trained now has to be scored afterwards
+    for step in steps:
+        if step.command == "train":
+            if is_complete(step.folder):
+                step.seconds = read_train_manifest(step.folder).seconds
+                done.append(step)
+            else:
+                to_train.add(step.model)
+        elif step.model not in to_train:
+            wanted = _wanted(compose(step.command, step.arguments))
+            if is_scored(step.folder, step.checkpoint, wanted, fingerprint):
+                step.seconds = read_eval_manifest(step.folder).seconds
+                done.append(step)
+    return done
+
+
+def _say_plan(name: str, experiment: Experiment, steps: list[Step], done: list[Step]) -> None:
+    """Log what is to be done: a line for each network, with what is done and what is left."""
+    log.info(
+        "experiment %s%s: %d steps, %d done, %d left",
+        name,
+        f" ({experiment.takes})" if experiment.takes else "",
+        len(steps),
+        len(done),
+        len(steps) - len(done),
+    )
+    by_model: dict[str, list[str]] = {}
+    for step in steps:
+        what = "train" if step.command == "train" else f"score {step.folder.name}"
+        state = "done" if step in done else "left"
+        by_model.setdefault(step.model, []).append(f"{what}: {state}")
+    for model, states in by_model.items():
+        log.info("  %-16s %s", model, ", ".join(states))
+
+
+def _say_time_left(steps: list[Step], done: list[Step]) -> None:
+    """Log how long the steps that are left take if each takes as long as the mean of its kind."""
+    left = [step for step in steps if step not in done]
+    seconds = 0.0
+    for command in {step.command for step in left}:
+        known = [each.seconds for each in done if each.command == command and each.seconds]
+        if not known:
+            return
+        number = sum(step.command == command for step in left)
+        seconds += number * sum(known) / len(known)
+    if left:
+        log.info(
+            "%d of %d steps done; about %s left, by the mean of those done",
+            len(done),
+            len(steps),
+            _as_time(seconds),
+        )
+
+
+def _as_time(seconds: float) -> str:
+    """Write a duration for a person: ``3 min``, ``2 h 05 min``."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def say_experiments(folders: Sequence[Path]) -> None:
+    """Log every experiment that there is, with its data set, and how long it takes.
+
+    folders: as for ``config.choices``. Raises UserError, because one has to be named.
+    """
+    names = choices("experiment", folders)
+    log.info("cam-reproduce trains and scores every network of an experiment. There are:")
+    for name in names:
+        found = validate(OmegaConf.create({**compose_choice("experiment", name)}), Experiment)
+        takes = f": {found.takes}" if found.takes else ""
+        log.info("  %-19s %2d networks, data=%s%s", name, len(found.networks), found.data, takes)
+    raise UserError("no experiment is named, so nothing was started: add experiment=NAME")
 
 
 def _common(settings: ReproduceSettings, runs: str) -> list[str]:
@@ -262,9 +364,10 @@ def _methods(model: str) -> list[str]:
 
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
-    """Log how long it took, and where tables and pictures are."""
+    """Log how long it took, and where tables, report and pictures are."""
     log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
+    log.info("report:   %s", folder / PAGE)
     pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]
     curves = [s.folder / "curves.png" for s in steps if s.command == "train"]
     log.info("pictures: %s", "\n          ".join(str(p) for p in pictures + curves if p.is_file()))

@@ -13,19 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.errors import UserError
-from cam_repro.files import check_file_writable, write_text
+from cam_repro.errors import UserError, if_stopped
+from cam_repro.files import (
+    check_columns_file,
+    check_file_writable,
+    is_figure,
+    write_columns,
+    write_text,
+)
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
-from cam_repro.runs.folders import DEFAULT_VIEW, run_folder
-from cam_repro.runs.guesses import read_guesses
-from cam_repro.runs.manifest import read_eval_manifest
+from cam_repro.progress import Bar
+from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
+from cam_repro.runs.guesses import (
+    Form,
+    RunGuesses,
+    read_guesses,
+)
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -49,54 +58,102 @@ class ScoreSettings:
     """Hold the settings of ``cam-score``: configs/score.yaml."""
 
     protocol: dict[str, Any] = field(default_factory=dict)
-    submission: str | None = None
+    submission: Any = None
     ground_truth: str | None = None
     data: dict[str, Any] | None = None
     split: str = "val"
+    labels: str | None = None
+    boxes: str = "xyxy"
     box: BoxChoice = field(default_factory=BoxChoice)
     blacklist: str | None = None
     maps: str | None = None
     runs: str = "runs"
     output: str | None = None
+    per_image: str | None = None
 
     def __post_init__(self) -> None:
+        if self.submission is not None:
+            named_runs("submission", self.submission)
         if self.ground_truth is not None and self.data is not None:
             raise UserError("ground_truth and data are both given: leave one of them out")
         if self.split != "val" and self.data is None:
             raise UserError(
                 "split needs a data set: leave it out, or give data= in place of ground_truth"
             )
+        self.form  # noqa: B018 (it checks labels and boxes)
 
     @property
-    def run(self) -> Path | None:
-        """Give the folder of the run that is scored; None if the submission is not a run."""
-        return None if self.submission is None else run_folder(Path(self.submission))
+    def form(self) -> Form:
+        """How the numbers of a submission are meant."""
+        return Form(self.labels, self.boxes)
+
+    @property
+    def json_file(self) -> Path | None:
+        """Give the file of the result: ``output``, or beside it if that is a figure's."""
+        path = None if self.output is None else Path(self.output)
+        return path.with_suffix(".json") if path is not None and is_figure(path) else path
+
+    @property
+    def figure_file(self) -> Path | None:
+        """Give the file of curves: ``output`` if it is a figure's, else a PNG beside it."""
+        path = None if self.output is None else Path(self.output)
+        return path if path is None or is_figure(path) else path.with_suffix(".png")
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """Hold what is scored: a file of guesses, or a run.
+
+    name: for messages. path: the file, or the folder of the run. run: what it holds; None of a
+    file.
+    """
+
+    name: str
+    path: Path
+    run: Predictions | None = None
+
+
+@if_stopped("nothing was written")
 def run_score(cfg: DictConfig) -> None:
-    """Score a submission or maps; print JSON to standard output, a table to standard error."""
+    """Score a submission, runs or maps; print JSON to standard output, tables to standard error."""
     settings = validate(cfg, ScoreSettings)
     protocol = build(Protocol, "protocol", settings.protocol)  # type: ignore[type-abstract]
-    _check_inputs(settings, protocol)
+    _check_settings(settings, protocol)
     if settings.output is not None:
         check_file_writable(settings.output)
-    truth, source = _open_truth(settings)
+    if settings.per_image is not None:
+        check_columns_file("per_image", settings.per_image)
+    submitted = _submitted(settings)
+    _check_inputs(settings, protocol, submitted)
+    results = {}
+    to_score: list[Submitted | None] = [*submitted] or [None]  # None: maps alone
+    for each in to_score:
+        results[each.name if each else ""] = _score_one(settings, protocol, each)
+    text = _as_text(results if len(results) > 1 else next(iter(results.values())))
+    print(text)
+    if settings.json_file is not None:
+        write_text(settings.json_file, text + "\n")
+
+
+def _score_one(
+    settings: ScoreSettings, protocol: Protocol, submitted: Submitted | None
+) -> dict[str, Any]:
+    """Score a submission, or the maps where there is none; log a table, give the JSON."""
+    truth, source = _open_truth(settings, submitted)
     if settings.blacklist is not None:
         blacklisted_N = read_blacklist(settings.blacklist, len(truth))
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
-    scored = _score(protocol, settings, truth)
+    scored = _score(protocol, settings, truth, submitted)
     lines = list(scored.lines)
-    if protocol.draws and scored.curves is not None and settings.output is not None:
-        drawn = Path(settings.output).with_suffix(".png")
-        _draw(drawn, scored.curves, settings.run, f"{protocol.name}: {source}", len(truth))
-        lines.append(f"drawn in {drawn}")
+    if protocol.draws and scored.curves is not None and settings.figure_file is not None:
+        run = submitted.run if submitted else None
+        title = f"{protocol.name}: {source}"
+        _draw(settings.figure_file, scored.curves, run, title, len(truth))
+        lines.append(f"drawn in {settings.figure_file}")
     log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
     for line in lines:
         log.info("%s", line)
-    text = _as_text(scored.numbers)
-    print(text)
-    if settings.output:
-        write_text(settings.output, text + "\n")
+    return scored.as_json()
 
 
 def _as_text(result: dict[str, Any]) -> str:
@@ -108,8 +165,25 @@ def _as_text(result: dict[str, Any]) -> str:
 # --- what a protocol needs -----------------------------------------------------------------------
 
 
-def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
-    """Raise UserError for inputs that the protocol does not use, and for those that it lacks."""
+def _submitted(settings: ScoreSettings) -> list[Submitted]:
+    """Find what is scored: a file, or runs by folder, list or glob; nothing where maps are."""
+    if settings.submission is None:
+        return []
+    names = named_runs("submission", settings.submission)
+    path = Path(names[0])
+    if len(names) == 1 and run_folder(path) is None:
+        if path.is_file():
+            return [Submitted(names[0], path)]
+        if not path.exists() and not any(mark in names[0] for mark in "*?["):
+            raise UserError(f"no submission file {path}")
+    from cam_repro.runs.predictions import read_predictions  # pyarrow: text does without it
+
+    found = find_run_folders(names)
+    return [Submitted(name, folder, read_predictions(folder)) for name, folder in found.items()]
+
+
+def _check_settings(settings: ScoreSettings, protocol: Protocol) -> None:
+    """Raise UserError for settings that the protocol does not use, and for those that it lacks."""
     needed = "maps" if protocol.needs is Needs.MAPS else "submission"
     if getattr(settings, needed) is None:
         raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
@@ -118,6 +192,9 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
     others = {
         "submission": (settings.submission, needed == "submission"),
         "box": (settings.box.name, is_of_guesses),
+        "labels": (settings.labels, protocol.needs is Needs.GUESSES),
+        "boxes": (None if settings.boxes == "xyxy" else settings.boxes, is_of_guesses),
+        "per_image": (settings.per_image, protocol.needs is Needs.GUESSES),
         "blacklist": (settings.blacklist, protocol.heeds_blacklist),
         "maps": (settings.maps, needed == "maps"),
         "ground_truth": (settings.ground_truth, not brings_its_own),
@@ -126,93 +203,102 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol) -> None:
     for key, (value, used) in others.items():
         if value is not None and not used:
             raise UserError(f"{key} is not used by protocol={protocol.name}: leave it out")
-    if brings_its_own and settings.run is None:
+    if is_figure(settings.output) and not protocol.draws:
+        raise UserError(
+            f"output={settings.output}: protocol={protocol.name} draws no figure: end it in .json"
+        )
+
+
+def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]) -> None:
+    """Raise UserError where what is scored does not fit the settings."""
+    are_runs = bool(submitted) and all(each.run is not None for each in submitted)
+    if protocol.needs is Needs.RUN_MAPS and not are_runs:
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             "cam-eval wrote with save_maps=true"
         )
-    if protocol.draws and Path(settings.output or "").suffix == ".png":
-        raise UserError(
-            f"output={settings.output}: is the JSON's name, so end it in .json; curves are drawn "
-            "beside it as .png"
-        )
-    if settings.ground_truth is None and settings.data is None and settings.run is None:
+    if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
             "(see --help)"
         )
+    if are_runs and settings.form != Form():
+        raise UserError("labels and boxes tell how a file is to be read: for runs leave them out")
+    one_alone = {
+        "per_image": settings.per_image,
+        "output": settings.output if protocol.draws else None,
+    }
+    for key, value in one_alone.items():
+        if len(submitted) > 1 and value is not None:
+            raise UserError(f"{key}={value}: is of one run, and {len(submitted)} are named")
 
 
-def _score(protocol: Protocol, settings: ScoreSettings, truth: Truth) -> Scored:
+def _score(
+    protocol: Protocol, settings: ScoreSettings, truth: Truth, submitted: Submitted | None
+) -> Scored:
     """Load what the protocol needs, and let it score this."""
     if protocol.needs is Needs.MAPS:
         assert settings.maps is not None
         maps = open_maps(Path(settings.maps), truth.ids)
         with freed_memory_kept():
             return protocol.score(truth, _each(maps, len(truth), protocol.name))
+    assert submitted is not None
     if protocol.needs is Needs.RUN_MAPS:
-        run, folder = _run_with_maps(settings)
+        from cam_repro.runs.saved_maps import maps_folder  # pyarrow
+
+        run = submitted.run
+        assert run is not None
+        folder = maps_folder(run, submitted.path)
         maps = open_maps(folder, truth.ids)
         with freed_memory_kept():
             given = RunMaps(run, _each(maps, len(truth), protocol.name))
             return protocol.score(truth, given)
-    assert settings.submission is not None
-    guesses = read_guesses(
-        Path(settings.submission),
-        truth,
-        settings.box.name,
-        with_labels=protocol.needs is Needs.GUESSES,
-    )
-    if protocol.needs is Needs.KNOWN_BOXES:
-        return protocol.score(truth, guesses.known_N4)
-    return protocol.score(truth, guesses)
+    return _score_guesses(protocol, settings, truth, submitted)
+
+
+def _score_guesses(
+    protocol: Protocol, settings: ScoreSettings, truth: Truth, submitted: Submitted
+) -> Scored:
+    """Let a protocol score guesses; write a row an image where that is asked for."""
+    with_labels = protocol.needs is Needs.GUESSES
+    rule, path = settings.box.name, submitted.path
+    if submitted.run is None:
+        guesses = read_guesses(path, truth, rule, with_labels, settings.form)
+        classes_N5, of_rules = guesses.labels_N5, {"": guesses}
+    else:
+        run = RunGuesses.in_order_of(truth, submitted.run, path)
+        guesses = run.chosen(rule, with_labels)
+        if settings.per_image is not None:
+            classes_N5 = run.classes_N5
+            of_rules = {name: run.of(name) for name in submitted.run.rules}
+    scored = protocol.score(truth, guesses if with_labels else guesses.known_N4)
+    if settings.per_image is not None:
+        from cam_repro.metrics.per_image import rows_of_images
+
+        write_columns(settings.per_image, rows_of_images(truth, classes_N5, of_rules))
+    return scored
 
 
 def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
     """Yield all maps in order, with a progress bar."""
-    for index in tqdm(range(count), desc=what, unit=" images", leave=False, disable=None):
+    for index in Bar(count, what, iterable=range(count), leave=False):
         yield maps[index]
 
 
-def _run_with_maps(settings: ScoreSettings) -> tuple[Predictions, Path]:
-    """Open the run that is scored, and give the folder of its maps.
-
-    Raises UserError if it has no maps, labels or true boxes.
-    """
-    from cam_repro.runs.predictions import MAPS, read_predictions  # pyarrow
-
-    folder = settings.run
-    assert folder is not None
-    run = read_predictions(folder)
-    if not run.manifest.classifies:
-        raise UserError(f"{folder}: made without a network, it has no maps")
-    if not (run.manifest.maps and (folder / MAPS).is_dir()):
-        raise UserError(f"{folder}: has no maps: score it again with cam-eval save_maps=true")
-    if not run.has_labels:
-        raise UserError(f"{folder}: the true classes are not known: score a labelled split")
-    if not run.has_boxes:
-        raise UserError(f"{folder}: no image has a true box, so there is no localization error")
-    return run, folder / MAPS
-
-
-def _draw(path: Path, curves: Curves, run: Path | None, title: str, n_images: int) -> None:
+def _draw(path: Path, curves: Curves, run: Predictions | None, title: str, n_images: int) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
-    from cam_repro.figures.threshold_curve import draw_threshold_curve  # matplotlib
+    from cam_repro.figures import style  # matplotlib
+    from cam_repro.figures.threshold_curve import draw_threshold_curve, of_run
 
     if run is not None:
-        manifest = read_eval_manifest(run)
-        of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
-        title = (
-            f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, "
-            f"{manifest.split}"
-        )
-    draw_threshold_curve(path, curves, f"{title} ({n_images:,} images)")
+        title = of_run(run.manifest)
+    style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
 
 
 # --- the truth -----------------------------------------------------------------------------------
 
 
-def _open_truth(settings: ScoreSettings) -> tuple[Truth, str]:
+def _open_truth(settings: ScoreSettings, submitted: Submitted | None) -> tuple[Truth, str]:
     """Open the truth that guesses are scored against; also give its name for messages."""
     if settings.data is not None:
         # Imported here because it imports Pillow, which is not needed in the other case.
@@ -220,6 +306,9 @@ def _open_truth(settings: ScoreSettings) -> tuple[Truth, str]:
 
         images = open_image_set(settings.data, settings.split, with_boxes=True)
         return images, f"data set {images.name}, {images.split}"
-    source = settings.ground_truth or settings.submission
-    assert source is not None
-    return read_truth(source, cache=Path(settings.runs) / ".cache"), source
+    if settings.ground_truth is not None:
+        cache = Path(settings.runs) / ".cache"
+        return read_truth(settings.ground_truth, cache=cache), settings.ground_truth
+    assert submitted is not None
+    assert submitted.run is not None
+    return submitted.run, submitted.name

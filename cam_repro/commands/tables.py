@@ -1,21 +1,25 @@
-"""Fill the tables: what ``cam-tables`` does. Needs neither torch nor the images."""
+"""Fill the tables, or compare runs: what ``cam-tables`` does. Needs neither torch nor images."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.runs.folders import named_runs, run_folder
 from cam_repro.tables import (
     SOURCES,
     Run,
     Sheet,
     Source,
     build_tables,
+    comparison_sheet,
     find_runs,
     has_runs,
     markdown,
+    open_runs,
     paper_sheet,
     runs_sheet,
     sources_sheet,
@@ -31,40 +35,110 @@ BOTH = "both"
 
 
 @dataclass
-class TablesSettings:
-    """Hold the settings of ``cam-tables``: configs/tables.yaml."""
+class RunsSettings:
+    """Hold which runs are shown, by which source: of ``cam-tables`` and ``cam-report``."""
 
-    runs: str = "runs"
+    runs: Any = "runs"
     data: str | None = None
     source: str = PAPER.name
     output: str | None = None
 
     def __post_init__(self) -> None:
-        choices = (*SOURCES, BOTH)
-        if self.source not in choices:
-            raise UserError(f"source={self.source}: choose one of {', '.join(choices)}")
+        one_of("source", self.source, (*SOURCES, BOTH))
+        named_runs("runs", self.runs)
+
+    @property
+    def run_names(self) -> list[str]:
+        """Folders of runs, runs and globs."""
+        return named_runs("runs", self.runs)
+
+    def place(self, data: str) -> Path | None:
+        """Give the folder of a data set's runs: that of its name, else the one that is named.
+
+        None where it is not known: several places of runs are named, or a run alone.
+        """
+        root = Path(self.run_names[0])
+        if len(self.run_names) > 1 or not root.is_dir() or run_folder(root) is not None:
+            return None
+        return root / data if (root / data).is_dir() else root
 
 
+@dataclass
+class TablesSettings(RunsSettings):
+    """Hold the settings of ``cam-tables``: configs/tables.yaml."""
+
+    compare: bool = False
+    box: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.box is None:
+            return
+        if not self.compare:
+            raise UserError(f"box={self.box}: is used with compare=true only; leave it out")
+        names = self.box if isinstance(self.box, list) else [self.box]
+        if not (all(isinstance(name, str) for name in names) and len(names) in (1, 2)):
+            raise UserError(f"box={self.box}: name one box rule, or two as in box=[A,B]")
+
+    @property
+    def rules(self) -> tuple[str, str] | None:
+        """The box rules to compare: that of the first run, and that of the others."""
+        if self.box is None:
+            return None
+        names = self.box if isinstance(self.box, list) else [self.box]
+        return names[0], names[-1]
+
+    def folder(self, data: str, is_only: bool) -> Path | None:
+        """Give the folder for the tables of a data set: below ``output``, else among its runs.
+
+        None where neither is known: several places of runs are named, or a run alone.
+        is_only: whether all runs are of this data set.
+        """
+        if self.output is not None:
+            return Path(self.output) / ("" if is_only else data)
+        place = self.place(data)
+        if place is None:
+            return None
+        is_own = place != Path(self.run_names[0])
+        return place / "tables" / ("" if is_own or is_only else data)
+
+
+@if_stopped("tables that are written are whole")
 def run_tables(settings: TablesSettings) -> None:
     """Write the tables of each data set, CSV and Markdown, and print them."""
-    runs_dir = Path(settings.runs)
-    by_data = find_runs(runs_dir, settings.data)
+    if settings.compare:
+        _compare(settings)
+        return
+    by_data = find_runs(settings.run_names, settings.data)
     for data, runs in by_data.items():
-        if settings.output is None:
-            folder = runs_dir / data / "tables"
-        else:
-            folder = Path(settings.output) / (data if len(by_data) > 1 else "")
-        print(f"data set: {data} ({len(runs)} scored runs under {runs_dir})\n")
-        sheets = _sheets(runs, _sources(settings.source, runs))
-        files = write_sheets(sheets, folder)
+        place = ", ".join(settings.run_names)
+        print(f"data set: {data} ({len(runs)} scored runs under {place})\n")
+        sheets = _sheets(runs, chosen_sources(settings.source, runs))
         print(markdown(sheets))
         empty = [sheet.stem for sheet in sheets if sheet.is_empty]
         if empty:
             print(paragraph(f"no run fills a row of {', '.join(empty)}") + "\n")
-        print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
+        _write(sheets, settings.folder(data, is_only=len(by_data) == 1), "tables")
 
 
-def _sources(wanted: str, runs: list[Run]) -> list[Source]:
+def _compare(settings: TablesSettings) -> None:
+    """Write the table that compares the first run with the others, and print it."""
+    runs = open_runs(settings.run_names, settings.data)
+    sheet = comparison_sheet(runs, settings.rules)
+    print(markdown([sheet]))
+    _write([sheet], settings.folder(runs[0].data, is_only=True), "comparison")
+
+
+def _write(sheets: list[Sheet], folder: Path | None, together: str) -> None:
+    """Write sheets to a folder, or say that there is none; ``together`` names the Markdown."""
+    if folder is None:
+        print("not written to files: name a folder with output=DIR\n")
+        return
+    files = write_sheets(sheets, folder, together)
+    print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
+
+
+def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
     """Choose the sources to make tables for; log a warning if the one wanted has no runs."""
     with_runs = [source for source in SOURCES.values() if has_runs(source, runs)]
     if wanted == BOTH:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
-from cam_repro.commands.common import announce, log_file, open_data
+from cam_repro.commands.common import TRAIN_LOG, announce, log_file, open_data
 from cam_repro.config import validate
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST, find_earlier
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
-from cam_repro.errors import UserError
-from cam_repro.figures.curves import draw_curves
+from cam_repro.errors import UserError, if_stopped
+from cam_repro.figures.curves import write_curves
 from cam_repro.files import sha256
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network, complete
@@ -35,6 +35,7 @@ from cam_repro.runs.provenance import provenance
 log = logging.getLogger(__name__)
 
 
+@if_stopped("no checkpoint of this start yet; those of earlier starts are kept")
 def run_training(cfg: DictConfig) -> Path:
     """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is."""
     settings = validate(cfg, TrainSettings)
@@ -63,12 +64,12 @@ def run_training(cfg: DictConfig) -> Path:
         compute = Compute.of(settings, processes)
         seed_everything(settings.seed)
         network = build_network(settings.model, len(train_set.classes))
-        with log_file(folder / "train.log", processes):
+        with log_file(folder / TRAIN_LOG, processes, train_set):
             if earlier is None:  # else the weights come from the checkpoint
                 load_weights(network, settings.model["weights"], name=name, strict=False)
             trained = train(settings, network, data, compute, folder, earlier)
             if processes.is_main:
-                draw_curves(
+                write_curves(
                     folder / "curves.png", pd.DataFrame(trained.records), settings.model["row"]
                 )
                 # Written last, because a run with a manifest is complete.
@@ -117,8 +118,10 @@ def _manifest(
 def _say(name: str, trained: Trained, folder: Path) -> None:
     """Log how a training ended, and where its files are."""
     log.info(
-        "%s: top-1/top-5 validation error %.1f/%.1f %%, %d iterations in %.0f s\n  %s\n  %s",
+        "%s: validation error, %s, top-1/top-5: %.1f / %.1f %%; %d iterations in %.0f s"
+        "\n  %s\n  %s",
         name,
+        trained.validated_on,
         trained.final["val_top1_error"],
         trained.final["val_top5_error"],
         trained.iterations,

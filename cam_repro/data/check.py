@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.errors import UserError
+from cam_repro.progress import Bar
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -223,16 +223,9 @@ def conclude(report: TreeReport) -> None:
     }
 
 
-def reading_bar(split: str, total: int) -> tqdm:
+def reading_bar(split: str, total: int) -> Bar:
     """Make the progress bar for reading a split."""
-    return tqdm(
-        total=total,
-        desc=f"reading {split}",
-        unit=" images",
-        leave=False,
-        dynamic_ncols=True,
-        disable=None,
-    )
+    return Bar(total, f"reading {split}", leave=False)
 
 
 def some_of(found: Iterable[str], shown: int = 3) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cam_repro.errors import UserError
 
@@ -36,6 +36,19 @@ def read_image(source: Path | BinaryIO, place: str | None = None) -> Image.Image
     place: what messages call the image; None: the path ``source``. Raises UnreadableImage.
     """
     return _open(source, place, _to_rgb)
+
+
+def read_upright(source: Path) -> Image.Image:
+    """Decode a photograph as ``read_image`` does, and turn it upright by its EXIF data.
+
+    For looking at one's own photographs. Where boxes are scored, ``read_image`` is used.
+    """
+    return _open(source, None, upright)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image upright by its EXIF data, if it has any; RGB."""
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:

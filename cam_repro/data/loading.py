@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage, at_size
 from cam_repro.data.views import View
 from cam_repro.errors import UserError
+from cam_repro.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +75,9 @@ class PreparedImages(Dataset):
 
     def _read_all(self) -> list[np.ndarray | UnreadableImage]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(
-                tqdm(
-                    pool.map(self.prepared, range(len(self.images))),
-                    total=len(self.images),
-                    desc=f"reading {self.images.split} images",
-                    unit=" images",
-                    leave=False,
-                )
-            )
+            every = pool.map(self.prepared, range(len(self.images)))
+            what = f"reading {self.images.split} images"
+            return list(Bar(len(self.images), what, iterable=every, leave=False))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 
 
 @dataclass
@@ -17,8 +17,6 @@ class LoaderSettings:
 
     def __post_init__(self) -> None:
         for key, choices in (("on_error", ("stop", "skip")), ("preload", ("auto", "yes", "no"))):
-            value = getattr(self, key)
-            if value not in choices:
-                raise UserError(f"loader.{key}={value}: choose one of {', '.join(choices)}")
+            one_of(f"loader.{key}", getattr(self, key), choices)
         if self.workers is not None and self.workers < 0:
             raise UserError(f"loader.workers={self.workers}: must be 0 or more")

@@ -54,9 +54,11 @@ class View(ABC):
     resampling: how the image is squashed; ``build_view`` sets what the network's settings say.
     name: the NAME of ``view=NAME``, by which folders of results are called too. Its YAML states it,
         and ``build_view`` sets it.
+    shown: what the network is shown, in words for messages; empty: the name says it.
     """
 
     name: str = "view"
+    shown: str = ""
     n_crops: int = 1
     interpolation: str = "linear"
     resampling: Image.Resampling = Image.Resampling.BILINEAR
@@ -68,6 +70,11 @@ class View(ABC):
     @property
     def covered(self) -> float:
         return 1.0
+
+    @property
+    def words(self) -> str:
+        """Say for a message what the network is shown."""
+        return self.shown or f"view {self.name}"
 
     def squash(self, image: Image.Image, size: int) -> np.ndarray:
         """Squash an RGB image to ``size`` x ``size`` as the network needs it: uint8, RGB."""
@@ -99,6 +106,8 @@ def build_view(settings: Mapping[str, Any], model: Mapping[str, Any]) -> View:
 class Squash(View):
     """Show the whole image, squashed to the input size, as one crop; its map is the frame."""
 
+    shown = "whole image squashed"
+
     def crops(self, image: Image.Image) -> np.ndarray:
         return self.squash(image, self.input_size)[None]
 
@@ -108,6 +117,8 @@ class Squash(View):
 
 class Center(View):
     """Show the centre crop of the squashed image; the frame is 0 outside the crop."""
+
+    shown = "centre crop"
 
     @property
     def covered(self) -> float:
@@ -140,6 +151,7 @@ class Ten(View):
     """
 
     n_crops = 10
+    shown = "ten crops"
 
     def __init__(
         self,

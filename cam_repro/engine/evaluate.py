@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.data.image_set import ImageSet
@@ -39,6 +38,7 @@ from cam_repro.engine.modes import evaluation_mode, frozen
 from cam_repro.errors import UserError
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
+from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
@@ -71,22 +71,15 @@ class Pass:
         return max(1, crops // self.view.n_crops)
 
 
-Shown = tuple[Prediction, np.ndarray]
-"""What is kept of an image for pictures: its prediction, and the best class's map."""
-
-
 @dataclass
 class Evaluation:
     """Hold the results of one pass.
 
     predictions: one row an image, as ``predictions.to_arrow`` makes them.
-    shown: for each image that pictures are made of, in the order of ids, its prediction and the
-        map of its best class, as the view merged it.
     skipped: messages about images that could not be read. seconds: duration of the loop.
     """
 
     predictions: pa.Table
-    shown: list[Shown] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -96,12 +89,10 @@ def evaluate(
     images: ImageSet,
     loading: LoaderSettings,
     compute: Compute,
-    keep_frames_of: frozenset[str] = frozenset(),
     maps_folder: Path | None = None,
 ) -> Evaluation:
     """Predict classes and boxes for every image of ``images``.
 
-    keep_frames_of: ids of the images that pictures will be made of.
     maps_folder: where to save a map of each image as ``<id>.npy``, float32 (h, w), over the whole
     image as the view merged it: the true class's map, or the best class's if the label is unknown.
 
@@ -113,9 +104,9 @@ def evaluate(
     """
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
-    boxes = BoxSearch(images, this_pass.view, this_pass.rules, keep_frames_of, maps_folder)
+    boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
     policy = ErrorPolicy(loading.on_error)
-    rows, shown = RowsOnDisk(to_arrow([], list(this_pass.rules))), []
+    rows = RowsOnDisk(to_arrow([], list(this_pass.rules)))
     started = time.perf_counter()
     bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
@@ -123,28 +114,27 @@ def evaluate(
         waiting: deque[Future] = deque()
 
         def take() -> None:
-            some_rows, some_shown = waiting.popleft().result()
+            some_rows = waiting.popleft().result()
             rows.add(some_rows)
-            shown.extend(some_shown)
+            bar.update(some_rows.num_rows)
 
         for batch in loader:
             policy.handle(batch.unreadable)
+            bar.update(len(batch.unreadable))
             if batch.seen:
                 true_N1 = batch.labels_N.clamp(min=0)[:, None]  # class 0 where it is unknown
                 explained = explain(batch.crops_NV3HW, true_N1)
                 waiting.append(pool.submit(boxes.of_batch, batch.seen, explained))
-            if len(waiting) >= threads + BATCHES_WAITING:
+            while waiting and (waiting[0].done() or len(waiting) >= threads + BATCHES_WAITING):
                 take()
-            bar.update(len(batch.seen) + len(batch.unreadable))
         while waiting:
             take()
     seconds = time.perf_counter() - started
 
-    shares = compute.processes.gather((rows.table(), shown, policy.skipped))
+    shares = compute.processes.gather((rows.table(), policy.skipped))
     return Evaluation(
         predictions=pa.concat_tables([share[0] for share in shares] or [rows.none]),
-        shown=sorted((one for share in shares for one in share[1]), key=lambda one: one[0].id),
-        skipped=[message for share in shares for message in share[2]],
+        skipped=[message for share in shares for message in share[1]],
         seconds=seconds,
     )
 
@@ -164,14 +154,12 @@ def _loader(
     )
 
 
-def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> tqdm:
-    """Make a progress bar that counts this process's images."""
-    return tqdm(
+def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> Bar:
+    """Make a progress bar that counts this process's images, when their boxes are found."""
+    return Bar(
         total=sum(map(len, loader.batch_sampler)),  # type: ignore[arg-type]
-        desc=f"{images.split}, {this_pass.saliency.name}",
-        unit=" images",
+        what=f"{images.split}, {this_pass.saliency.name}",
         disable=not compute.processes.is_main,
-        dynamic_ncols=True,
     )
 
 
@@ -276,11 +264,10 @@ class BoxSearch:
     images: ImageSet
     view: View
     rules: Mapping[str, BoxRule]
-    keep_frames_of: frozenset[str]
     maps_folder: Path | None
 
-    def of_batch(self, seen: list[SeenImage], explained: Explained) -> tuple[pa.Table, list[Shown]]:
-        """Make the predictions of a batch, as rows, and those that are kept for pictures."""
+    def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
+        """Make the predictions of a batch, as rows."""
         classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
         found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
@@ -292,13 +279,12 @@ class BoxSearch:
                 strict=True,
             )
         ]
-        rows = to_arrow([prediction for prediction, _ in found], list(self.rules))
-        return rows, [one for one in found if one[0].id in self.keep_frames_of]
+        return to_arrow(found, list(self.rules))
 
     def _of_image(
         self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
-    ) -> Shown:
-        """Make the prediction of an image, and give its best class's map for pictures.
+    ) -> Prediction:
+        """Make the prediction of an image.
 
         classes: the best, then the true one; probabilities: of each. frames: the merged map of
         each, over the image.
@@ -319,7 +305,7 @@ class BoxSearch:
             _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
             if is_known:
                 right_at = right_percents(true_class.at_image_size(0), sample.boxes_M4)
-        prediction = Prediction(
+        return Prediction(
             id=sample.id,
             width=width,
             height=height,
@@ -330,7 +316,6 @@ class BoxSearch:
             rules=guesses,
             right_at=right_at,
         )
-        return prediction, frames[0]
 
 
 def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:

@@ -9,18 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cam_repro.data.settings import LoaderSettings
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 
 
 def _require(ok: bool, message: str) -> None:
     """Raise a UserError with the message unless ``ok``."""
     if not ok:
         raise UserError(message)
-
-
-def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise a UserError unless the value of a setting is one of the choices."""
-    _require(value in choices, f"{key}={value}: choose one of {', '.join(choices)}")
 
 
 @dataclass
@@ -42,7 +37,7 @@ class OptimSettings:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        _one_of("optim.schedule", self.schedule, ("step", "cosine", "constant"))
+        one_of("optim.schedule", self.schedule, ("step", "cosine", "constant"))
         for key in ("lr", "bias_lr", "step", "gamma", "batch_size", "accumulate"):
             _require(getattr(self, key) > 0, f"optim.{key}={getattr(self, key)}: must be over 0")
         for key in ("momentum", "label_smoothing"):
@@ -82,7 +77,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
-        _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
 
 
@@ -103,15 +98,15 @@ class EvalSettings:
     precision: str = "auto"
     compile: bool = False
     channels_last: bool = True
-    contact_sheet: int = 24
+    examples: int = 8
     save_maps: bool = False
     overwrite: bool = False
     runs: str = "runs"
     output: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("split", self.split, ("train", "val", "test"))
-        _one_of("checkpoint", self.checkpoint, ("last", "best"))
-        _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("split", self.split, ("train", "val", "test"))
+        one_of("checkpoint", self.checkpoint, ("last", "best"))
+        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
-        _require(self.contact_sheet >= 0, "contact_sheet: must be 0 or more images")
+        _require(self.examples >= 0, "examples: must be 0 or more images")

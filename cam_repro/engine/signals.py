@@ -47,6 +47,7 @@ class StopRequest:
         except KeyboardInterrupt:
             for signum in self.received:
                 listener = before[signal.Signals(signum)]
-                if callable(listener):
+                # Python's own for Ctrl-C would only raise KeyboardInterrupt once more.
+                if callable(listener) and listener is not signal.default_int_handler:
                     listener(signum, None)
             raise

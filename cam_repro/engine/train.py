@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from cam_repro.data.augment import build_augmentation
 from cam_repro.data.image_set import ImageSet
@@ -40,10 +39,11 @@ from cam_repro.engine.optim import learning_rate, make_optimizer, set_learning_r
 from cam_repro.engine.resume import BEST, LAST, Progress, run_identity
 from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.signals import StopRequest
-from cam_repro.errors import UserError
+from cam_repro.errors import Stopped, UserError
 from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
+from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Trained:
 
     iterations, epochs: in all, including earlier starts. records: the lines of log.csv, unrounded.
     skipped: messages about images that could not be read, and seconds: duration; both of this
-    start only.
+    start only. validated_on: what the network was shown of validation images, in words.
     """
 
     iterations: int
@@ -75,6 +75,7 @@ class Trained:
     records: list[dict[str, float]]
     skipped: list[str]
     seconds: float
+    validated_on: str
 
     @property
     def final(self) -> dict[str, float]:
@@ -94,12 +95,13 @@ def train(
 
     earlier: a checkpoint of the same run (see ``find_earlier``), to go on from exactly as if it had
     never stopped. The batch size is that of all processes together.
-    Raises KeyboardInterrupt if a signal asks to stop (``StopRequest``), after writing a checkpoint.
+    Raises ``Stopped`` if a signal asks to stop (``StopRequest``), after writing a checkpoint.
     """
     training = Training(settings, network, data, compute, folder)
     training.start(earlier)
     policy = ErrorPolicy(data.loading.on_error)
     train_batches, val_batches = _batches(training, policy)
+    n_validated = len(val_batches.sampler)  # type: ignore[arg-type]
     if earlier is None:
         training.remove_old_files()  # only now: what is wrong with images or settings is known
     started = time.perf_counter()
@@ -110,30 +112,34 @@ def train(
         freed_memory_kept(),
         compute.exact_fp32(),
         compute.compiled(network, gradients=True),
-        training.progress_bar() as bar,
+        training.progress_bar(n_validated) as bar,
     ):
         for batch in train_batches:
             policy.handle(batch.unreadable)
             training.step(batch)
             bar.update(training.length.batch_size)
             if training.done % CHECK_EVERY == 0:
-                bar.set_postfix_str(f"loss {training.mean_loss():.3f}", refresh=False)
+                training.check_loss()
+            if not bar.disable and training.loss_is_due():
+                bar.say(f"{training.epoch}, loss {training.mean_loss():.3f}")
             # All processes must stop at the same iteration, or some would wait for ever.
             stopping = compute.processes.any(stop.made)
             if training.is_at_end_of_epoch:
-                error = training.end_epoch(val_batches, policy)
-                bar.set_postfix_str(f"val top-1 error {error:.1f} %")
+                bar.say(f"validates {training.epoch}")
+                training.end_epoch(_counted(val_batches, bar), policy)
+                bar.say(training.epoch)
             elif training.done % settings.checkpoint_every == 0 or stopping:
                 training.save(LAST)
             if stopping and not training.is_over:
                 compute.processes.wait()  # for the checkpoint, before any process ends
-                raise KeyboardInterrupt
+                raise Stopped(training.kept)
     return Trained(
         iterations=training.length.iterations,
         epochs=training.length.iterations / training.length.per_epoch,
         records=training.progress.records,
         skipped=policy.skipped,
         seconds=time.perf_counter() - started,
+        validated_on=training.validation_view.words,
     )
 
 
@@ -172,6 +178,29 @@ class Length:
         return cls(batch_size, per_epoch, iterations)
 
 
+def _check_schedule(optim: OptimSettings, length: Length, n_images: int) -> None:
+    """Refuse a warmup that the run does not reach the end of; say what else has no effect."""
+    n = length.iterations
+    if optim.warmup >= n:
+        by = "iterations" if optim.iterations else "epochs"
+        raise UserError(
+            f"optim.warmup={optim.warmup}: the run is over before, after {n} iterations "
+            f"(optim.{by}={getattr(optim, by)}): lower optim.warmup or raise optim.{by}"
+        )
+    if optim.schedule == "step" and optim.step >= n:
+        log.info(
+            "optim.step=%d: the run has %d iterations, so the learning rate never falls",
+            optim.step,
+            n,
+        )
+    if optim.batch_size > n_images:
+        log.info(
+            "optim.batch_size=%d: the training set has %d images, so a batch has as many",
+            optim.batch_size,
+            n_images,
+        )
+
+
 class Training:
     """Hold a network in training, with all that the steps of the loop share."""
 
@@ -187,7 +216,9 @@ class Training:
         self.compute, self.folder = compute, folder
         optim, processes = settings.optim, compute.processes
         self.length = Length.of(optim, len(data.train_set), processes.world)
+        _check_schedule(optim, self.length, len(data.train_set))
         self.augmentation = build_augmentation(settings.augment, settings.model)
+        self.validation_view = self.augmentation.validation_view()
         compute.place(network)
         self.optimizer = make_optimizer(network, optim)
         self.progress = Progress()
@@ -219,6 +250,7 @@ class Training:
     def begin_epoch(self) -> None:
         """Note time and iteration, to compute the speed in images per second later."""
         self.epoch_started, self.epoch_first = time.perf_counter(), self.done
+        self.loss_said = -math.inf
 
     @property
     def done(self) -> int:
@@ -235,17 +267,46 @@ class Training:
         """Tell whether an epoch has just ended; the last one may be shorter."""
         return self.done % self.length.per_epoch == 0 or self.is_over
 
-    def progress_bar(self) -> tqdm:
-        """Make a progress bar that counts images, including those of earlier starts."""
-        size = self.length.batch_size
-        return tqdm(
-            total=self.length.iterations * size,
-            initial=self.done * size,
-            desc=f"train {self.settings.model['name']}",
-            unit=" images",
-            disable=not self.compute.processes.is_main,
-            dynamic_ncols=True,
+    @property
+    def epoch(self) -> str:
+        """Say in which epoch the last iteration was, of how many."""
+        per_epoch = self.length.per_epoch
+        epochs = math.ceil(self.length.iterations / per_epoch)
+        return f"epoch {max(1, math.ceil(self.done / per_epoch))}/{epochs}"
+
+    @property
+    def kept(self) -> str:
+        """Say which checkpoint is kept if the training stops now."""
+        done, length = self.done, self.length
+        return (
+            f"the checkpoint of iteration {done} of {length.iterations} (epoch "
+            f"{done / length.per_epoch:.1f} of {length.iterations / length.per_epoch:.1f}) is kept "
+            f"in {self.folder / LAST}"
         )
+
+    def progress_bar(self, n_validated: int) -> Bar:
+        """Make a progress bar of all images, for training and validating, with earlier starts'.
+
+        n_validated: images that this process validates on after each epoch.
+        """
+        size, length = self.length.batch_size, self.length
+        validations = math.ceil(length.iterations / length.per_epoch)
+        return Bar(
+            total=length.iterations * size + validations * n_validated,
+            what=f"train {self.settings.model['name']}",
+            counts=False,  # of no meaning to a reader
+            initial=self.done * size + len(self.progress.records) * n_validated,
+            smoothing=0,  # validating is faster: the time left must not swing with it
+            disable=not self.compute.processes.is_main,
+        )
+
+    def loss_is_due(self) -> bool:
+        """Tell whether the loss was last said a second ago or more, or not yet in this epoch."""
+        now = time.perf_counter()
+        due = now - self.loss_said >= 1
+        if due:
+            self.loss_said = now
+        return due
 
     def step(self, batch: LabelledBatch) -> None:
         """Update the weights once, from a batch that is computed in ``optim.accumulate`` parts.
@@ -296,20 +357,20 @@ class Training:
         self.progress.sums += torch.stack([loss.detach() * count, wrong, count])
 
     def mean_loss(self) -> float:
-        """Compute the mean loss of the epoch so far in this process.
-
-        Raises UserError if it is not finite.
-        """
+        """Compute the mean loss of the epoch so far in this process."""
         loss_sum, _, count = self.progress.sums.tolist()
-        if not math.isfinite(loss_sum):
+        return float(loss_sum / count)
+
+    def check_loss(self) -> None:
+        """Raise UserError if the loss is not finite."""
+        if not math.isfinite(self.mean_loss()):
             raise UserError(
                 f"the loss is no longer a number at iteration {self.done}: "
                 f"lower optim.lr (now {self.settings.optim.lr}) or add optim.warmup"
             )
-        return loss_sum / count
 
-    def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> float:
-        """Validate the network, write checkpoints and the log; return the top-1 error, percent."""
+    def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> None:
+        """Validate the network; write checkpoints and the log, and log how it went."""
         progress, done = self.progress, self.done
         errors = classification_errors(self.network, val_batches, policy, self.compute)
         seconds = time.perf_counter() - self.epoch_started
@@ -334,11 +395,21 @@ class Training:
             self.save(BEST)
         if self.compute.processes.is_main:
             _write_log(self.folder, progress.records, self.writer)
-        return error
+        log.info(
+            "%s: loss %.3f, training error %.1f %%; validation error, %s, top-1/top-5: "
+            "%.1f / %.1f %%; %.0f images/s",
+            self.epoch,
+            progress.records[-1]["train_loss"],
+            progress.records[-1]["train_top1_error"],
+            self.validation_view.words,
+            error,
+            errors["val_top5_error"],
+            speed,
+        )
 
     def _training_means(self) -> dict[str, float]:
         """Compute training loss and top-1 error, percent, of the epoch over all processes."""
-        self.mean_loss()  # raises if the loss is not finite
+        self.check_loss()
         loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
         return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
 
@@ -380,14 +451,20 @@ def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataL
     )
     augmentation, data = training.augmentation, training.data
     train_images = TrainImages(data.train_set, augmentation, settings.seed, loading.preload)
-    view = augmentation.validation_view()
-    val_images = ValidationImages(data.val_set, view, loading.preload)
+    val_images = ValidationImages(data.val_set, training.validation_view, loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(compute.processes.rank, len(val_images), compute.processes.world)
     return (
         train_images.loader(batch_sampler=order, **options),
         val_images.loader(sampler=share, batch_size=order.batch_size, **options),
     )
+
+
+def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBatch]:
+    """Yield batches, and move the bar by each when it has been used."""
+    for batch in batches:
+        yield batch
+        bar.update(len(batch.labels_N) + len(batch.unreadable))
 
 
 def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
-from cam_repro.files import atomic_path
-from cam_repro.metrics.protocol import Curves
+from cam_repro.figures import style
+from cam_repro.figures.base import RunFigure, Wanted
+from cam_repro.formats.maps import open_maps
+from cam_repro.metrics.protocol import Curves, RunMaps
+from cam_repro.metrics.threshold_curve import EveryThreshold
+from cam_repro.runs.folders import DEFAULT_VIEW
+from cam_repro.runs.manifest import EvalManifest
+from cam_repro.runs.predictions import read_predictions
+from cam_repro.runs.saved_maps import maps_folder
 
-# Colours of Okabe and Ito, which colour-blind readers can tell apart; the marks differ too.
 _LINES = {
-    "top1": ("top-1", "#D55E00", "o"),
-    "top5": ("top-5", "#0072B2", "s"),
-    "gt_known": ("GT-known", "#009E73", "D"),
+    "top1": ("top-1", style.ORANGE, "o"),
+    "top5": ("top-5", style.BLUE, "s"),
+    "gt_known": ("GT-known", style.GREEN, "D"),
 }
 
 
-def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
-    """Draw errors over the threshold as a PNG, a mark at the lowest of each.
+class ThresholdCurve(RunFigure):
+    """Draw a run's localization error at every threshold; it needs ``save_maps=true``.
 
-    The threshold of the run, where it has one, is a vertical line.
+    thresholds: how many are tried.
+    """
+
+    def __init__(self, thresholds: int = 100) -> None:
+        self.protocol = EveryThreshold(thresholds)
+
+    def draw(self, wanted: Wanted) -> Figure:
+        """Draw the curves of one run; raises UserError where it has no maps, labels or boxes."""
+        folder = wanted.one_folder()
+        run = read_predictions(folder)
+        maps = open_maps(maps_folder(run, folder), run.ids)
+        scored = self.protocol.score(run, RunMaps(run, (maps[i] for i in range(len(run)))))
+        assert scored.curves is not None, "this protocol draws"
+        return draw_threshold_curve(scored.curves, f"{of_run(run.manifest)} ({len(run):,} images)")
+
+
+def of_run(manifest: EvalManifest) -> str:
+    """Name a run's network, saliency method, view and images, for a title."""
+    of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
+    return f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, {manifest.split}"
+
+
+def draw_threshold_curve(curves: Curves, title: str) -> Figure:
+    """Draw errors over the threshold, a mark at the lowest of each.
+
+    The lowest is called oracle, as it was looked for on the images that it is scored on. The
+    threshold of the run, where it has one, is a vertical line.
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.subplots()
+    (axes,) = style.plot_axes(figure)
     if curves.own is not None:
         label = f"the run's threshold, {100 * curves.own:g} %"
         axes.axvline(100 * curves.own, color="0.6", lw=1, ls="--", label=label)
@@ -37,7 +67,7 @@ def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
             color=colour,
             marker=mark,
             ms=5,
-            label=f"{label}: lowest {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
+            label=f"{label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
         )
     axes.set(
         xlabel="threshold, % of the map's maximum",
@@ -45,9 +75,6 @@ def draw_threshold_curve(path: Path, curves: Curves, title: str) -> None:
         xlim=(0, 100),
         ylim=(0, 100),
     )
-    axes.set_title(title, fontsize=9)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=200)
+    axes.set_title(title, fontsize=style.TITLE_SIZE, loc="left")
+    axes.legend(fontsize=style.TEXT_SIZE, loc="lower right")
+    return figure

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
 from cam_repro.formats.names import image_id, is_xml
 from cam_repro.formats.submissions import KAGGLE_HEADER
 from cam_repro.formats.text import CsvTable, whole_number
+from cam_repro.progress import Bar
 from cam_repro.truth import RaggedBoxes
 from cam_repro.types import Box
 
@@ -182,9 +182,7 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
         kept = _load(place, signature)
         if kept is not None:
             return kept
-    bar = tqdm(
-        files, desc=f"indexing {folder.name} boxes", unit=" files", leave=False, disable=None
-    )
+    bar = Bar(len(files), f"indexing {folder.name} boxes", " files", iterable=files, leave=False)
     faults: list[str] = []
     records = []
     for name, _, _ in bar:

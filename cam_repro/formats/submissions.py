@@ -82,7 +82,7 @@ def check_submission(
         labels = [index + 1 for line in guesses for index, _ in line]
     else:
         labels = [int(submission_labels[index]) for line in guesses for index, _ in line]
-    _check_read_back(Path(path), 1, guesses, labels, *read_submission(path))
+    _check_read_back(Path(path), 1, guesses, labels, *read_submission(path)[:2])
 
 
 def check_kaggle_submission(
@@ -95,7 +95,7 @@ def check_kaggle_submission(
 
     Raises UserError that names the first line that differs.
     """
-    found_ids, labels_N5, boxes_N54 = read_kaggle_submission(path)
+    found_ids, labels_N5, boxes_N54, _ = read_kaggle_submission(path)
     for row, (found, wanted) in enumerate(zip(found_ids, ids, strict=False)):
         if found != wanted:
             raise UserError(f"{path}, line {row + 2}: image {found}, should be {wanted}; {_AGAIN}")
@@ -135,8 +135,10 @@ def _check_read_back(
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray, int]:
     """Read a submission: labels (N, 5) and boxes (N, 5, 4), int64, ``PAD`` where there is no guess.
+
+    Also counts the guesses after the fifth of an image, which are left out.
 
     Numbers may be written as floats if they are whole. Raises UserError with file and line.
     """
@@ -151,11 +153,13 @@ def read_submission(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     kept_X, place_X2 = _first_five(words.counts_N // 5)
     table_N55 = np.full((len(words.counts_N), MAX_GUESSES, 5), PAD, np.int64)
     table_N55[place_X2[:, 0], place_X2[:, 1]] = numbers_X5[kept_X]
-    return table_N55[:, :, 0], table_N55[:, :, 1:]
+    return table_N55[:, :, 0], table_N55[:, :, 1:], int(np.count_nonzero(~kept_X))
 
 
-def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.ndarray]:
+def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.ndarray, int]:
     """Read Kaggle's CSV: image ids, labels (N, 5), boxes (N, 5, 4) int64 with ``PAD``.
+
+    Also counts the guesses after the fifth of an image, which are left out.
 
     Labels are text as the file has it, usually WordNet ids, and "" where there is no guess. Raises
     UserError with file and line, also for an image that comes twice.
@@ -178,7 +182,7 @@ def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.
     labels_N5[place_X2[:, 0], place_X2[:, 1]] = labels[kept_X]
     boxes_N54 = np.full((len(ids), MAX_GUESSES, 4), PAD, np.int64)
     boxes_N54[place_X2[:, 0], place_X2[:, 1]] = boxes_X4[kept_X]
-    return ids, labels_N5, boxes_N54
+    return ids, labels_N5, boxes_N54, int(np.count_nonzero(~kept_X))
 
 
 def _check_fives(words: Words, place: Place) -> None:

@@ -14,7 +14,15 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes, paired_iou
 from cam_repro.metrics.official import warn_without_box
-from cam_repro.metrics.protocol import Needs, Protocol, Scored, row_of_ious
+from cam_repro.metrics.protocol import (
+    FIXED,
+    Needs,
+    Protocol,
+    Scored,
+    accuracy_intervals,
+    row_of_ious,
+    rows_of_intervals,
+)
 from cam_repro.truth import RaggedBoxes, Truth
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)
@@ -94,10 +102,11 @@ class GtKnown(Protocol):
         """Score the box of each image, int (N, 4)."""
         warn_without_box(truth.boxes)
         accuracy = gt_known_accuracy(given, truth.boxes)
-        return Scored(
-            {"n_images": len(truth), "gt_known": accuracy},
-            [
-                row_of_ious("", accuracy, "IoU {0}"),
-                row_of_ious("GT-known %", accuracy, "{1:.2f}"),
-            ],
-        )
+        intervals = accuracy_intervals(accuracy, len(truth))
+        numbers = {"n_images": len(truth), "gt_known": accuracy, "gt_known_95": intervals}
+        lines = [
+            row_of_ious("", accuracy, "IoU {0}"),
+            row_of_ious("GT-known accuracy %", accuracy, "{1:.2f}"),
+            *rows_of_intervals(intervals),
+        ]
+        return Scored(numbers, lines, {"iou": FIXED})

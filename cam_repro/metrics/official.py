@@ -7,20 +7,13 @@ image. Each image has up to G guesses, best first; an unused place has a negativ
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.formats.submissions import PAD
 from cam_repro.geometry import paired_iou
-from cam_repro.metrics.protocol import Needs, Protocol, Scored
 from cam_repro.truth import RaggedBoxes, Truth
-from cam_repro.types import NO_LABEL
-
-if TYPE_CHECKING:
-    from cam_repro.runs.guesses import Guesses
 
 log = logging.getLogger(__name__)
 
@@ -108,45 +101,14 @@ def errors(
     kept_N = np.ones(n_images, bool) if blacklisted_N is None else ~np.asarray(blacklisted_N, bool)
     if not kept_N.any():
         raise UserError("no image to score: the files are empty or every image is blacklisted")
+    cls_wrong_NG, loc_wrong_NG = (
+        ~np.logical_or.accumulate(hit_NG, axis=1) for hit_NG in (cls_hit_NG, loc_hit_NG[kept_N])
+    )
     return [
         GuessErrors(
-            k=k,
-            cls_error=percent(wrong(cls_hit_NG, k)),
-            clsloc_error=percent(wrong(loc_hit_NG, k)[kept_N]),
+            k=k + 1,
+            cls_error=percent(cls_wrong_NG[:, k]),
+            clsloc_error=percent(loc_wrong_NG[:, k]),
         )
-        for k in range(1, n_guesses + 1)
+        for k in range(n_guesses)
     ]
-
-
-class ClsLoc(Protocol):
-    """Score by the official metric: errors of the first 1 to 5 guesses, class and box."""
-
-    name: ClassVar[str] = "clsloc"
-    needs: ClassVar[Needs] = Needs.GUESSES
-    heeds_blacklist: ClassVar[bool] = True
-
-    def score(self, truth: Truth, given: Guesses) -> Scored:
-        """Score guesses; an image without a label, or without a true box, counts as an error."""
-        n_images = len(truth)
-        unknown = int((truth.labels_N == NO_LABEL).sum())
-        if n_images and unknown == n_images:
-            raise UserError("the ground truth has no labels, so there is nothing to score")
-        if unknown:
-            log.warning("%d of %d images have no label: each counts as an error", unknown, n_images)
-        warn_without_box(truth.boxes)
-        right = hits(truth, given.labels_N5, given.boxes_N54)
-        rows = errors(*right, truth.blacklisted_N)
-        numbers = {
-            "n_images": n_images,
-            "n_blacklisted": truth.n_blacklisted,
-            "n_without_guess": int((given.labels_N5 == PAD).all(1).sum()),
-            "n_without_box": int((truth.boxes.counts_N == 0).sum()),
-            "guesses": [asdict(row) for row in rows],
-        }
-        return Scored(
-            numbers,
-            [
-                "guesses  cls error %  cls-loc error %",
-                *(f"{row.k:7d}  {row.cls_error:11.2f}  {row.clsloc_error:15.2f}" for row in rows),
-            ],
-        )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from cam_repro.errors import UserError
+from cam_repro.metrics.intervals import Number
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # pyarrow, which submissions of text do without
@@ -72,17 +74,44 @@ class Curves:
         }
 
 
+FIXED = "fixed"
+"""Of a threshold: it was set before any image was scored."""
+
+ORACLE = "oracle"
+"""Of a threshold: it is the best on the scored images themselves, as no one can choose it."""
+
+CHOSEN_ON = "chosen on "
+"""Of a threshold, followed by where: it was chosen on other images, as in ``chosen on train``."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """Hold what a protocol found.
 
-    numbers: in percent, as the JSON has them. lines: a table for the terminal. curves: to be drawn
-    beside the JSON, or None.
+    numbers: in percent, as the JSON has them. lines: a table for the terminal; each line says
+    whether it is of errors or of accuracies, and names an oracle or a chosen threshold as such.
+    thresholds_are: for each key of ``numbers`` that has thresholds, and for ``iou``, what they are:
+    ``FIXED``, ``ORACLE``, or ``CHOSEN_ON`` and where. It is written into the JSON. curves: to be
+    drawn beside the JSON, or None.
+
+    Raises UserError for other words of a threshold.
     """
 
     numbers: dict[str, Any]
     lines: list[str]
+    thresholds_are: dict[str, str]
     curves: Curves | None = None
+
+    def __post_init__(self) -> None:
+        for key, how in self.thresholds_are.items():
+            if how not in (FIXED, ORACLE) and not how.startswith(CHOSEN_ON):
+                raise UserError(
+                    f"thresholds_are of {key} is {how!r}: say {FIXED}, {ORACLE} or {CHOSEN_ON}SPLIT"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the JSON: the numbers, and what their thresholds are."""
+        return {**self.numbers, "thresholds_are": self.thresholds_are}
 
 
 class Protocol(ABC):
@@ -115,4 +144,16 @@ def row_of_ious(name: str, values: dict[str, float], form: str) -> str:
 
     form: how a cell is written, given the IoU threshold as {0} and the value as {1}: ``{1:.2f}``.
     """
-    return f"{name:14}" + "".join(f"{form.format(iou, value):>9}" for iou, value in values.items())
+    return f"{name:22}" + "".join(f"{form.format(iou, value):>9}" for iou, value in values.items())
+
+
+def accuracy_intervals(accuracy: dict[str, float], n: int) -> dict[str, list[float]]:
+    """Give the 95 % interval ``[low, high]`` of each accuracy over ``n`` images, in percent."""
+    numbers = {key: Number.of_counts(round(value * n / 100), n) for key, value in accuracy.items()}
+    return {key: [number.low, number.high] for key, number in numbers.items()}
+
+
+def rows_of_intervals(intervals: dict[str, list[float]]) -> list[str]:
+    """Write two lines of a table: the low and the high ends of the 95 % intervals."""
+    low, high = ({key: ends[i] for key, ends in intervals.items()} for i in (0, 1))
+    return [row_of_ious("  95 % from", low, "{1:.2f}"), row_of_ious("  95 % to", high, "{1:.2f}")]

@@ -8,6 +8,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
+from cam_repro.metrics.protocol import FIXED
 from cam_repro.runs.predictions import Predictions
 
 
@@ -21,29 +22,41 @@ def cls_outcomes(table: Predictions) -> dict[str, np.ndarray]:
     return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5)}
 
 
-def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
+def loc_wrong(table: Predictions, rule: str) -> dict[str, np.ndarray]:
     """Tell which images a box rule localizes wrongly, bool (N,), True = wrong.
 
-    ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five; they
-    leave blacklisted images out. ``gt_known`` looks at the box of the true class alone, on all
-    images. An image without a true box is always wrong.
-    Raises UserError where no image is left, or a label is not known.
+    ``top1`` and ``top5`` are the official metric on the rule's first guess and on all five;
+    ``gt_known`` looks at the box of the true class alone. An image without a true box is always
+    wrong; blacklisted images are not treated otherwise.
+    Raises UserError where there is no image, or a label is not known.
     """
     _check_labels(table)
     guesses = table.rules[rule]
     _, hit_N5 = hits(table, guesses.classes_N5, guesses.boxes_N54)
     known_N1 = overlaps(guesses.gt_known_N4[:, None], table.boxes)
-    kept_N5 = hit_N5 if table.blacklisted_N is None else hit_N5[~table.blacklisted_N]
-    if not len(kept_N5):
+    return {"top1": wrong(hit_N5, 1), "top5": wrong(hit_N5, 5), "gt_known": wrong(known_N1, 1)}
+
+
+def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
+    """Give ``loc_wrong``, but ``top1`` and ``top5`` without the blacklisted images.
+
+    Raises UserError where no image is left, or a label is not known.
+    """
+    found = loc_wrong(table, rule)
+    if table.blacklisted_N is None:
+        return found
+    kept_N = ~table.blacklisted_N
+    if not kept_N.any():
         raise UserError("no image to score: every image is blacklisted; add data.blacklist=none")
-    return {"top1": wrong(kept_N5, 1), "top5": wrong(kept_N5, 5), "gt_known": wrong(known_N1, 1)}
+    return {**found, "top1": found["top1"][kept_N], "top5": found["top5"][kept_N]}
 
 
 def score(table: Predictions) -> dict[str, Any]:
     """Compute all errors of a run in percent, as written to ``scores.json``.
 
     ``{"n_images": .., "n_blacklisted": .., "cls": {"top1", "top5"}, "loc": {rule:
-    {"top1", "top5", "gt_known"}}}``, without ``loc`` where no image has a true box.
+    {"top1", "top5", "gt_known"}}, "thresholds_are": {"iou", "box"}}``, without the last two where
+    no image has a true box.
     Raises UserError where the labels are not known (split=test).
     """
     cls = cls_outcomes(table)
@@ -55,6 +68,7 @@ def score(table: Predictions) -> dict[str, Any]:
         **counts,
         "cls": _percent(cls),
         "loc": {name: _percent(loc_outcomes(table, name)) for name in table.rules},
+        "thresholds_are": {"iou": FIXED, "box": FIXED},
     }
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from cam_repro.boxes.threshold import largest_component_box
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou, whole_image
+from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.level_sweep import (
     MAX_SIDE,
     Paths,
@@ -31,7 +32,7 @@ from cam_repro.metrics.level_sweep import (
     trace,
 )
 from cam_repro.metrics.official import IOU_THRESHOLD, warn_without_box
-from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
+from cam_repro.metrics.protocol import FIXED, ORACLE, Curves, Needs, Protocol, RunMaps, Scored
 from cam_repro.resample import resize
 from cam_repro.truth import Truth
 
@@ -169,6 +170,16 @@ class ThresholdCurve:
         index = self.thresholds_T.tolist().index(threshold)
         return {name: float(error_T[index]) for name, error_T in self.errors.items()}
 
+    def intervals_at(self, threshold: float) -> dict[str, list[float]]:
+        """Give the 95 % interval ``[low, high]`` of each error at one of the thresholds."""
+        n_kept = self.n_images - self.n_blacklisted
+        found = {}
+        for name, error in self.at(threshold).items():
+            n = self.n_images if name == "gt_known" else n_kept
+            number = Number.of_counts(round(error * n / 100), n)
+            found[name] = [number.low, number.high]
+        return found
+
     def as_json(self) -> dict[str, Any]:
         """Give the JSON of the curve.
 
@@ -285,27 +296,33 @@ class EveryThreshold(Protocol):
             )
         curve = accumulator.result()
         numbers = curve.as_json()
+        thresholds_are = {"iou": FIXED, "errors": FIXED, "best": ORACLE}
         if own is not None:
             numbers["run"] = {"threshold": own, **curve.at(own)}
+            numbers["run_95"] = curve.intervals_at(own)
+            thresholds_are["run"] = FIXED
         curves = Curves(curve.thresholds_T, curve.errors, own)
-        return Scored(numbers, self._table(curve, own), curves)
+        return Scored(numbers, self._table(curve, own), thresholds_are, curves)
 
     def _table(self, curve: ThresholdCurve, own: float | None) -> list[str]:
         """Write some ten thresholds, the run's own, and the lowest of each error."""
 
         def row(name: str, values: Iterable[float], form: str = "{:.2f}") -> str:
-            return f"{name:>12}" + "".join(f"{form.format(value):>10}" for value in values)
+            return f"{name:>20}" + "".join(f"{form.format(value):>10}" for value in values)
 
         n = self.n_thresholds
         tenths = np.arange(0, n, -(-n // 10)) / n
         lines = [
             "localization error, %, by the box's threshold",
-            f"{'threshold':>12}     top-1     top-5  GT-known",
+            f"{'threshold':>20}     top-1     top-5  GT-known",
         ]
         lines += [row(f"{at:.3g}", curve.at(at).values()) for at in tenths.tolist()]
         if own is not None:
-            lines.append(row(f"run's {own:g}", curve.at(own).values()))
+            lines.append(row(f"run's {own:g}, fixed", curve.at(own).values()))
+            ends = curve.intervals_at(own).values()
+            lines += [row("95 % from", [low for low, _ in ends])]
+            lines += [row("95 % to", [high for _, high in ends])]
         best = curve.best.values()
-        lines.append(row("lowest", [each["error"] for each in best]))
-        lines.append(row("at threshold", [each["threshold"] for each in best], "{:.3g}"))
+        lines.append(row("lowest, oracle", [each["error"] for each in best]))
+        lines.append(row("at oracle threshold", [each["threshold"] for each in best], "{:.3g}"))
         return lines

@@ -65,7 +65,7 @@ class ModuleNetwork(AdaptedNetwork):
     A. Name the last layer, or group of layers, before the pooling: ``layer4`` of a ResNet, not a
     convolution within it that a shortcut passes by. The two parts use the weights of ``module``.
 
-    num_classes: outputs of the module. input_size: side of its input, pixels. pixel_mean,
+    input_size: side of its input, pixels. pixel_mean,
     pixel_std: normalisation of its input, for colours in [0, 1]; None: ImageNet's.
     Errors: ``UserError`` if there is no such layer, if it cannot be traced, or if the layers after
     it need more than its output.
@@ -78,17 +78,19 @@ class ModuleNetwork(AdaptedNetwork):
         module: nn.Module,
         layer: str,
         *,
-        num_classes: int,
         input_size: int,
         pixel_mean: tuple[float, float, float] | None = None,
         pixel_std: tuple[float, float, float] | None = None,
     ) -> None:
+        was_training = module.training
+        features, head, class_layer = cut(module.eval(), layer)
+        with torch.no_grad():
+            num_classes = module(torch.zeros(1, 3, input_size, input_size)).shape[1]
         super().__init__(num_classes, 1.0, "none", 0.0)
+        self._features, self._head = features, head
         for name, colours in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             if colours is not None:
                 self.get_buffer(name).copy_(torch.tensor(colours).view(3, 1, 1))
-        was_training = module.training
-        self._features, self._head, class_layer = cut(module.eval(), layer)
         self._try(class_layer, input_size)
         self.train(was_training)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cam_repro.config import import_target, refuse_unknown_keys
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import check_count
@@ -44,13 +43,13 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     settings = complete(config)
     network_class = _network_class(settings.pop(TARGET))
     about = {key: settings.pop(key) for key in ABOUT if key in settings}
-    known = [key for key in inspect.signature(network_class).parameters if key != "num_classes"]
-    for key in settings:
-        if key not in known:
-            raise UserError(
-                f"model.{key}: {network_class.__name__} has no such setting; it has"
-                f" {', '.join(known)} (if a recipe sets it, choose another: recipe=ilsvrc)"
-            )
+    refuse_unknown_keys(
+        "model",
+        network_class,
+        settings,
+        not_settings=["num_classes"],
+        remedy=" (if a recipe sets it, choose another: recipe=ilsvrc)",
+    )
     network = network_class(num_classes=num_classes, **settings)
     _check_sizes(about, network)
     return network
@@ -67,16 +66,7 @@ def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
 
 def _network_class(target: object) -> type[CamNetwork]:
     """Import the class that ``_target_`` names."""
-    if not isinstance(target, str):
-        raise UserError(f"model.{TARGET}={target!r}: give the dotted name of a network's class")
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"model.{TARGET}={target}: cannot be imported ({error}); PYTHONPATH must name"
-            " the folder of a module of your own"
-        ) from error
+    found = import_target("model", target)
     if not (isinstance(found, type) and issubclass(found, CamNetwork)):
         raise UserError(f"model.{TARGET}={target}: is not a CamNetwork")
     return found

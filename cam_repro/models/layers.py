@@ -9,7 +9,7 @@ from numbers import Real
 import torch
 from torch import nn
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 
 NORMS = ("none", "batch")
 POOLS = ("avg", "max")
@@ -39,7 +39,7 @@ def check_count(key: str, value: object) -> int:
 def check_choice(key: str, value: object, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of ``choices``, else raise ``UserError`` with ``key``."""
     if not isinstance(value, str) or value not in choices:
-        raise UserError(f"model.{key}={value!r}: choose one of {', '.join(choices)}")
+        raise UserError(f"model.{key}={value!r}: {choose(str(value), choices)}")
     return value
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.models.adapted import AdaptedNetwork
 
 INSTALL = "pip install 'cam_repro[pretrained]'"
@@ -72,6 +72,8 @@ class Timm(AdaptedNetwork):
         """Give timm's own weights for ``timm``, from its cache or downloaded; else None."""
         if source != "timm":
             return None
+        # Its warnings of each try, with the address, say less than the error below.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
             made = _import_timm().create_model(self.timm_name, pretrained=True)
         except Exception as error:  # no network, no space, a proxy's page in place of the file ...
@@ -168,9 +170,8 @@ def stated_by_timm(name: str) -> Any:
         stated = None
     if stated is None:
         known = timm.list_pretrained() if "." in name else timm.list_models()
-        near = difflib.get_close_matches(name, known, 3)
-        advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
-        raise UserError(f"model.timm={name}: timm has no such network; {advice}")
+        advice = did_you_mean(name, known) or "; timm.list_models() lists them"
+        raise UserError(f"model.timm={name}: timm has no such network{advice}")
     return stated
 
 

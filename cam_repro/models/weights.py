@@ -2,7 +2,8 @@
 
 A layer means all tensors of one module: ``features.0`` is its weight and its bias. A layer is taken
 if file and network have the same tensors with the same shapes under its name; else all of it is
-left. Everything is checked before anything is copied, and the log lists each layer taken or left.
+left. Everything is checked before anything is copied. The log names the blocks that were taken or
+left, and at level debug each layer.
 """
 
 from __future__ import annotations
@@ -346,21 +347,49 @@ def _set_normalisation(network: CamNetwork, state: State) -> None:
 
 
 def _log_report(report: LoadReport) -> None:
-    """Log the summary, then a line for each layer; only the summary if every layer was taken."""
+    """Log the summary and a line for each kind of layer; each single layer only at level debug.
+
+    The terminal shows no debug lines, the log file of a run has them (commands/common.py).
+    """
     log.info("%s", report.summary())
-    for block in report.folded:
-        log.debug("  folded %s", block)
+    not_used = list(_layers(dict.fromkeys(report.unused, torch.empty(0))))
+    kinds = [("taken", report.taken), ("left", report.left), ("not used", not_used)]
     if report.left or report.mismatched or report.unused:  # else the line above says it all
-        for layer in report.taken:
-            log.info("  taken      %s", report.called(layer))
-    for layer in report.left:
-        log.info("  left       %s (not in the file)", report.called(layer))
-    for key, theirs, own in report.mismatched:
-        log.warning(
+        for kind, layers in kinds:
+            if layers:
+                log.info("  %-10s %s%s", kind, _grouped(layers), WHERE.get(kind, ""))
+    for block in report.folded:
+        log.debug("  folded     %s", block)
+    for kind, layers in kinds:
+        for layer in layers:
+            log.debug("  %-10s %s%s", kind, report.called(layer), WHERE.get(kind, ""))
+    for number, (key, theirs, own) in enumerate(report.mismatched):
+        log.log(
+            logging.WARNING if number < NAMED else logging.DEBUG,
             "  left       %s (%s in the file, %s in the network)",
             report.called(key),
             _written(theirs),
             _written(own),
         )
-    for layer in _layers(dict.fromkeys(report.unused, torch.empty(0))):
-        log.info("  not used   %s (in the file)", layer)
+    if len(report.mismatched) > NAMED:
+        more = len(report.mismatched) - NAMED
+        log.warning("  left       %d more of another shape (listed in the run's log file)", more)
+
+
+WHERE = {"left": " (not in the file)", "not used": " (in the file)"}
+"""What a line of the log adds to the layers of a kind."""
+
+
+def _grouped(layers: list[str]) -> str:
+    """List layers in few words: those of one block as ``features.0-28 (13 layers)``."""
+    blocks: dict[str, list[str]] = {}
+    for layer in layers:
+        blocks.setdefault(layer.partition(".")[0], []).append(layer)
+    words = []
+    for block, members in blocks.items():
+        inner = [member.removeprefix(f"{block}.").partition(".")[0] for member in members]
+        numbered = all(map(str.isdigit, inner))
+        span = "." + "-".join(dict.fromkeys([inner[0], inner[-1]])) if numbered else ""
+        many = len(members) > 1
+        words.append(f"{block}{span} ({len(members)} layers)" if many else members[0])
+    return ", ".join(words)

@@ -5,13 +5,19 @@ Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
-from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
+from cam_repro.runs.manifest import (
+    MANIFEST,
+    EvalManifest,
+    is_of_scored_run,
+    read_eval_manifest,
+)
 
 DEFAULT_VIEW = "squash"
 """The view that folder names leave out."""
@@ -67,6 +73,72 @@ def run_folder(path: Path) -> Path | None:
     if path.name == "predictions.parquet":
         return path.parent
     return path if any((path / name).is_file() for name in _RUN_FILES) else None
+
+
+def named_runs(key: str, value: Any) -> list[str]:
+    """Give the list of what a setting such as ``runs=`` names: one text, or a list of texts.
+
+    Raises UserError, naming ``key``, for anything else.
+    """
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"{key}={value}: name folders of runs, as {key}=DIR or {key}=[A,B]")
+    return names
+
+
+def find_run_folders(names: list[str]) -> dict[str, Path]:
+    """Find scored runs: the folder of each by its name, in the order in which they are named.
+
+    names: each is the folder of a run, or its predictions.parquet; a folder that holds runs at any
+    depth, as cam-eval and sweeps leave them; or a glob of these, such as ``runs/*/nin/eval/*``.
+    Runs of one such folder are sorted. A run that is found twice counts once. Training runs and
+    runs without a manifest, which did not end, are left out.
+
+    A run is called by its path; if one folder of runs is all that is named, by its path below it.
+    Raises UserError for a name that leads to no scored run.
+    """
+    found: dict[Path, Path] = {}  # by what the path leads to
+    for name in names:
+        folders = [folder for place in places(name) for folder in _runs_below(place)]
+        if not folders:
+            raise UserError(f"no scored runs under {name}: run cam-reproduce or cam-eval first")
+        for folder in folders:
+            found.setdefault(folder.resolve(), folder)
+    root = Path(names[0])
+    is_one = len(names) == 1 and root.is_dir() and run_folder(root) is None
+    return {
+        (folder.relative_to(root) if is_one else folder).as_posix(): folder
+        for folder in found.values()
+    }
+
+
+def places(name: str) -> list[Path]:
+    """List what a path stands for: itself if it is there, else what it matches as a glob."""
+    path = Path(name)
+    if path.exists():
+        return [path]
+    root = Path(path.anchor)
+    return sorted(root.glob(str(path.relative_to(root))))
+
+
+def _runs_below(place: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the scored runs at or below a path, sorted.
+
+    Folders with a manifest are not searched further: a run may have maps of 50,000 images. Nor are
+    hidden ones, and links to the folders ``above``.
+    """
+    folder = run_folder(place) or place
+    if (folder / MANIFEST).is_file():
+        if is_of_scored_run(folder):
+            yield folder
+        return
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        above = (*above, folder.resolve())
+        for name in names:
+            if (folder / name).resolve() not in above:
+                yield from _runs_below(folder / name, above)
 
 
 def trained_models(runs: Path | str, data: str) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.classes import ClassTable
+from cam_repro.errors import UserError, choose
 from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
     KAGGLE_HEADER,
@@ -17,11 +19,60 @@ from cam_repro.formats.submissions import (
     read_submission,
 )
 from cam_repro.formats.text import read_header
+from cam_repro.geometry import corners_of_xywh
 from cam_repro.runs.folders import run_folder
 from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL, PAD
 
+if TYPE_CHECKING:  # pyarrow, which text files do without
+    from cam_repro.runs.predictions import Predictions
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Say how the labels of a text file number the classes.
+
+    what: its name for messages. indices: turns labels, integers of any shape, into class indices;
+    ``NO_LABEL`` where a number is no label.
+    """
+
+    what: str
+    indices: Callable[[np.ndarray, ClassTable], np.ndarray]
+
+
+def _checked(indices_X: np.ndarray, classes: ClassTable) -> np.ndarray:
+    is_class_X = (indices_X >= 0) & (indices_X < len(classes))
+    return np.where(is_class_X, indices_X, NO_LABEL)
+
+
+NUMBERINGS = {
+    "kit": Numbering("ids of the development kit", lambda x, of: of.indices_of_labels(x)),
+    "index": Numbering("class indices", _checked),
+    "index+1": Numbering("class index + 1", lambda x, of: _checked(x - 1, of)),
+}
+"""What ``labels=NAME`` names. The default is ``kit``: class index + 1 where classes have no ids."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Say how the numbers of a submission are meant.
+
+    labels: of ``NUMBERINGS``, for text files; None: the development kit's ids, or class index + 1
+    where the classes have none, or just as in a ground truth without named classes.
+    boxes: ``xyxy``, corners, or ``xywh``, ``x y width height``.
+    Raises UserError for other words.
+    """
+
+    labels: str | None = None
+    boxes: str = "xyxy"
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and self.labels not in NUMBERINGS:
+            raise UserError(f"labels={self.labels}: choose one of {', '.join(NUMBERINGS)}")
+        if self.boxes not in ("xyxy", "xywh"):
+            raise UserError(f"boxes={self.boxes}: choose one of xyxy, xywh")
 
 
 @dataclass
@@ -30,72 +81,133 @@ class Guesses:
 
     labels_N5: numbers of the same kind as the ground truth's labels; boxes_N54: their boxes;
     known_N4: the one box of each image for its true class.
+    n_beyond: guesses after the fifth of an image, left out. n_unknown: guesses whose label no class
+    has. is_of_file: whether anybody's file was read, not a run; form: how its numbers were meant;
+    given_N5: the labels of a text file, as they stand there.
     """
 
     labels_N5: np.ndarray
     boxes_N54: np.ndarray
     known_N4: np.ndarray
+    n_beyond: int = 0
+    n_unknown: int = 0
+    is_of_file: bool = False
+    form: Form = Form()
+    given_N5: np.ndarray | None = None
 
 
-def read_guesses(path: Path, truth: Truth, rule: str | None, with_labels: bool) -> Guesses:
+def read_guesses(
+    path: Path,
+    truth: Truth,
+    rule: str | None = None,
+    with_labels: bool = True,
+    form: Form | None = None,
+) -> Guesses:
     """Read a submission in any form and bring it into the order of the ground truth.
 
     path: a run folder or its predictions.parquet, Kaggle's CSV, or a text file of the development
         kit. The last is matched line by line, the others by image id.
     rule: the box rule of a run to read; None: its first.
     with_labels: whether the labels will be used. If not, they are not checked, and may be anything.
+    form: how the numbers of a file are meant.
 
     Raises UserError for lines or images that do not match. Images that a submission with ids does
     not name have no guess.
     """
     folder = run_folder(path)
     if folder is not None:
-        return _read_run(folder, truth, rule, with_labels)
+        from cam_repro.runs.predictions import read_predictions  # pyarrow: text does without it
+
+        run = RunGuesses.in_order_of(truth, read_predictions(folder), folder)
+        return run.chosen(rule, with_labels)
     if rule is not None:
         raise UserError(f"box={rule}: {path} is no run folder, so it has no box rules")
+    form = form or Form()
     if set(KAGGLE_HEADER) <= set(read_header(path, "submission")):
-        return _read_kaggle(path, truth, with_labels)
-    return _read_text(path, truth, with_labels)
+        guesses = _read_kaggle(path, truth, with_labels, form)
+    else:
+        guesses = _read_text(path, truth, with_labels, form)
+    if form.boxes == "xywh":
+        guesses.boxes_N54 = corners_of_xywh(guesses.boxes_N54)
+        guesses.known_N4 = guesses.boxes_N54[:, 0]
+    return guesses
 
 
-def _read_run(folder: Path, truth: Truth, rule: str | None, with_labels: bool) -> Guesses:
-    from cam_repro.runs.predictions import read_predictions  # pyarrow, which text files do without
+@dataclass(frozen=True, eq=False)
+class RunGuesses:
+    """Hold a run and where its images are in the order of a truth.
 
-    table = read_predictions(folder)
-    names = list(table.rules)
-    name = rule or names[0]
-    if name not in names:
-        raise UserError(f"box={name}: {folder} has {', '.join(names)}")
-    found = table.rules[name]
-    if with_labels:
-        if not table.manifest.classifies:
-            raise UserError(
-                f"{folder}: made without a network, it guesses no classes: add protocol=gt_known"
-            )
-        classes = table.classes
-        if truth.classes is None:
-            log.warning("labels of the ground truth are taken as class indices (0, 1, ...)")
-        elif classes is not None and len(classes) != len(truth.classes):
-            raise UserError(
-                f"{folder} is of {len(classes)} classes, the ground truth of {len(truth.classes)}"
-            )
-    elif (found.gt_known_N4 == PAD).all():
-        raise UserError(
-            f"{folder}: has no boxes of the true class, which was not known: score a labelled split"
+    folder: of the run, for messages. rows_N: the run's row of each image of the truth; -1 for none.
+    """
+
+    table: Predictions
+    folder: Path
+    truth: Truth
+    rows_N: np.ndarray
+
+    @classmethod
+    def in_order_of(cls, truth: Truth, table: Predictions, folder: Path) -> RunGuesses:
+        """Match a run's images with those of a truth; raises UserError as ``match_ids`` does."""
+        return cls(table, folder, truth, match_ids(table.ids, truth.ids, folder))
+
+    @property
+    def classes_N5(self) -> np.ndarray:  # noqa: N802
+        """The best five classes of each image, best first, int64; ``PAD`` where there is none."""
+        return _in_order(self.table.classes_N5, self.rows_N)
+
+    def of(self, rule: str) -> Guesses:
+        """Give the guesses of a box rule that the run has."""
+        found = self.table.rules[rule]
+        return Guesses(
+            labels_N5=_in_order(found.classes_N5, self.rows_N),
+            boxes_N54=_in_order(found.boxes_N54, self.rows_N),
+            known_N4=_in_order(found.gt_known_N4, self.rows_N),
         )
-    rows_N = match_ids(table.ids, truth.ids, folder)
-    others = ", ".join(other for other in names if other != name)
-    log.info("box rule %s%s", name, f" (box=NAME for {others})" if others else "")
-    return Guesses(
-        labels_N5=_in_order(found.classes_N5, rows_N),
-        boxes_N54=_in_order(found.boxes_N54, rows_N),
-        known_N4=_in_order(found.gt_known_N4, rows_N),
-    )
+
+    def chosen(self, rule: str | None, with_labels: bool) -> Guesses:
+        """Give the guesses of the box rule to be scored; None: the first. Say which others it has.
+
+        with_labels: whether the labels will be used. Raises UserError where the run lacks the rule,
+        or what is to be scored.
+        """
+        names = list(self.table.rules)
+        name = rule or names[0]
+        if name not in names:
+            raise UserError(f"box={name}: not in {self.folder}; {choose(name, names)}")
+        if with_labels:
+            self._check_classes()
+        elif (self.table.rules[name].gt_known_N4 == PAD).all():
+            raise UserError(
+                f"{self.folder}: has no boxes of the true class, which was not known: score a "
+                "labelled split"
+            )
+        others = ", ".join(other for other in names if other != name)
+        log.info("box rule %s%s", name, f" (box=NAME for {others})" if others else "")
+        return self.of(name)
+
+    def _check_classes(self) -> None:
+        """Raise UserError unless the run guesses classes, and those of the truth."""
+        if not self.table.manifest.classifies:
+            raise UserError(
+                f"{self.folder}: made without a network, it guesses no classes: add "
+                "protocol=gt_known"
+            )
+        classes = self.table.classes
+        if self.truth.classes is None:
+            log.warning("labels of the ground truth are taken as class indices (0, 1, ...)")
+        elif classes is not None and len(classes) != len(self.truth.classes):
+            raise UserError(
+                f"{self.folder} is of {len(classes)} classes, the ground truth of "
+                f"{len(self.truth.classes)}"
+            )
 
 
-def _read_kaggle(path: Path, truth: Truth, with_labels: bool) -> Guesses:
-    ids, words_N5, boxes_N54 = read_kaggle_submission(path)
+def _read_kaggle(path: Path, truth: Truth, with_labels: bool, form: Form) -> Guesses:
+    if form.labels is not None:
+        raise UserError(f"labels={form.labels}: {path} has WordNet ids; leave labels out")
+    ids, words_N5, boxes_N54, n_beyond = read_kaggle_submission(path)
     labels_N5 = np.full(words_N5.shape, PAD, np.int64)
+    n_unknown = 0
     if with_labels:
         classes = truth.classes
         if classes is None:
@@ -106,12 +218,21 @@ def _read_kaggle(path: Path, truth: Truth, with_labels: bool) -> Guesses:
         words = words_N5[guessed_N5].tolist()
         labels_N5[guessed_N5] = [index_of.get(word, NO_LABEL) for word in words]
         is_unknown_N5 = guessed_N5 & (labels_N5 == NO_LABEL)
-        if words and is_unknown_N5.sum() == len(words):
+        n_unknown = int(is_unknown_N5.sum())
+        if words and n_unknown == len(words):
             raise UserError(_no_wnids(path))
         _warn_of_unknown(path, words_N5[is_unknown_N5].tolist())
     rows_N = match_ids(ids, truth.ids, path)
     boxes_N54 = _in_order(boxes_N54, rows_N)
-    return Guesses(_in_order(labels_N5, rows_N), boxes_N54, boxes_N54[:, 0])
+    return Guesses(
+        labels_N5=_in_order(labels_N5, rows_N),
+        boxes_N54=boxes_N54,
+        known_N4=boxes_N54[:, 0],
+        n_beyond=n_beyond,
+        n_unknown=n_unknown,
+        is_of_file=True,
+        form=form,
+    )
 
 
 def _no_wnids(path: Path) -> str:
@@ -121,21 +242,41 @@ def _no_wnids(path: Path) -> str:
     )
 
 
-def _read_text(path: Path, truth: Truth, with_labels: bool) -> Guesses:
-    labels_N5, boxes_N54 = read_submission(path)
-    if len(labels_N5) != len(truth):
+def _read_text(path: Path, truth: Truth, with_labels: bool, form: Form) -> Guesses:
+    given_N5, boxes_N54, n_beyond = read_submission(path)
+    if len(given_N5) != len(truth):
         raise UserError(
-            f"{path}: the submission has {len(labels_N5)} lines, ground truth {len(truth)}: "
+            f"{path}: the submission has {len(given_N5)} lines, ground truth {len(truth)}: "
             "one line an image is needed, an empty one where nothing is guessed"
         )
     if list(truth.ids) != sorted(truth.ids):
         log.warning("the ground truth is not in file-name order; lines are matched as they stand")
+    labels_N5, n_unknown = given_N5, 0
     if with_labels and truth.classes is not None:
-        given_N5, labels_N5 = labels_N5, truth.classes.indices_of_labels(labels_N5)
-        is_guess_N5 = (given_N5 != PAD) | (boxes_N54 != PAD).any(axis=2)
-        unknown = given_N5[is_guess_N5 & (labels_N5 == NO_LABEL)]
+        if form.labels == "kit" and truth.classes.devkit_ids_C is None:
+            raise UserError("labels=kit: these classes have no ids of the development kit")
+        numbering = NUMBERINGS[form.labels or "kit"]
+        labels_N5 = numbering.indices(given_N5, truth.classes)
+        places = np.nonzero(labels_N5 == NO_LABEL)  # of unknown labels, or of no guess
+        unknown = given_N5[places]
+        unknown = unknown[(unknown != PAD) | (boxes_N54[places] != PAD).any(axis=1)]
+        n_unknown = len(unknown)
         _warn_of_unknown(path, unknown.tolist())
-    return Guesses(labels_N5, boxes_N54, boxes_N54[:, 0])
+    elif form.labels is not None:
+        raise UserError(
+            f"labels={form.labels}: the ground truth does not say what its labels stand for; call "
+            "its column class_index"
+        )
+    return Guesses(
+        labels_N5=labels_N5,
+        boxes_N54=boxes_N54,
+        known_N4=boxes_N54[:, 0],
+        n_beyond=n_beyond,
+        n_unknown=n_unknown,
+        is_of_file=True,
+        form=form,
+        given_N5=given_N5,
+    )
 
 
 def _warn_of_unknown(path: Path, labels: Sequence[object]) -> None:

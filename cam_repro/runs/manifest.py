@@ -37,6 +37,8 @@ class ScoredData:
 
     fingerprint: a hash of its images and labels: sets of one name are the same if it is equal.
     layout: how its files are arranged, in words; None in runs of older versions.
+    class_names: by class index; None in runs of older versions, and for ILSVRC's 1,000 classes,
+        whose names are shipped.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ScoredData:
     has_labels: bool
     has_boxes: bool = True
     layout: str | None = None
+    class_names: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +263,21 @@ def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -
     write_json(Path(folder) / MANIFEST, manifest.as_json())
 
 
+def is_of_scored_run(folder: Path | str) -> bool:
+    """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
+
+    False where it is of a training run or of packed data.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    except ValueError:
+        return True  # whoever reads it says what is wrong
+    return not isinstance(values, dict) or not {"iterations", "splits"} & values.keys()
+
+
 def read_eval_manifest(folder: Path | str) -> EvalManifest:
     """Read the manifest of a scored pass.
 
@@ -455,6 +473,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
 
 def _scored_data(keys: _Keys) -> ScoredData:
     has_boxes = keys.find("has_boxes", bool)  # runs of older versions lack it, as layout
+    names = keys.find("class_names", list)
     return ScoredData(
         name=keys.get("name", str),
         is_ilsvrc=keys.get("is_ilsvrc", bool),
@@ -463,6 +482,7 @@ def _scored_data(keys: _Keys) -> ScoredData:
         has_labels=keys.get("has_labels", bool),
         has_boxes=has_boxes is not False,
         layout=keys.find("layout", str),
+        class_names=None if names is None else keys.list_of("class_names", str),
     )
 
 

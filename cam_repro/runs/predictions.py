@@ -11,6 +11,8 @@ Needs no torch. A run folder holds
     right; null where no maps were saved.
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
+``examples.parquet``
+    pictures and maps of some images, for figures (``runs.examples``).
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
 ``manifest.json``
@@ -39,6 +41,7 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.runs.examples import EXAMPLES
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
@@ -144,6 +147,7 @@ def write_predictions(
     (folder / MANIFEST).unlink(missing_ok=True)
     if replaces_run:  # without a manifest these files may not be a run's
         (folder / SCORES).unlink(missing_ok=True)
+        (folder / EXAMPLES).unlink(missing_ok=True)
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
         maps.replace(folder / MAPS)
@@ -235,15 +239,21 @@ def run_classes(manifest: EvalManifest) -> ClassTable:
     """Give the classes of a run by its manifest.
 
     They are ILSVRC's where there are 1,000 and the submissions carry ids of the development kit.
-    Else they have no WordNet ids, are called ``class 0`` ..., and their labels are class index + 1.
+    Else they have no WordNet ids, and their labels are class index + 1; in runs of older versions,
+    whose manifests do not name them, they are called ``class 0`` ...
     """
     n_classes = manifest.data.n_classes
     shipped = ilsvrc_classes()
     if n_classes == len(shipped) and manifest.submission_labels == shipped.labels_are:
         return shipped
-    names = tuple(f"class {index}" for index in range(n_classes))
+    known = manifest.data.class_names or []
+    names = tuple(known) if len(known) == n_classes else _numbered(n_classes)
     numbers = tuple(f"class{index:07d}" for index in range(n_classes))
     return ClassTable(numbers, names, None, NO_IDS)
+
+
+def _numbered(n_classes: int) -> tuple[str, ...]:
+    return tuple(f"class {index}" for index in range(n_classes))
 
 
 def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> None:

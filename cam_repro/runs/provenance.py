@@ -33,10 +33,15 @@ def git_revision() -> str | None:
         return None
 
 
+def typed_command() -> str:
+    """Give the command that is running, as it was typed."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def provenance() -> Provenance:
     """Record the command that is running, the versions that it runs with, and the time."""
     return Provenance(
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=typed_command(),
         git=git_revision(),
         versions={
             "cam_repro": cam_repro.__version__,

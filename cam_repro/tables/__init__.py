@@ -1,7 +1,8 @@
 """Fill the paper's tables from predictions on disk. Needs neither torch nor the images."""
 
 from cam_repro.tables.all_runs import runs_sheet
-from cam_repro.tables.build import Run, Table, build_tables, find_runs, has_runs
+from cam_repro.tables.build import Run, Table, build_tables, find_runs, has_runs, open_runs
+from cam_repro.tables.comparison import comparison_sheet
 from cam_repro.tables.render import paper_sheet, sources_sheet
 from cam_repro.tables.sheet import Sheet, markdown, write_sheets
 from cam_repro.tables.sources import SOURCES, Source
@@ -13,9 +14,11 @@ __all__ = [
     "Source",
     "Table",
     "build_tables",
+    "comparison_sheet",
     "find_runs",
     "has_runs",
     "markdown",
+    "open_runs",
     "paper_sheet",
     "runs_sheet",
     "sources_sheet",

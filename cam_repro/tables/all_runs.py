@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from cam_repro.metrics.intervals import Number
+from cam_repro.metrics.protocol import FIXED
 from cam_repro.tables.build import Run
 from cam_repro.tables.settings import changed_settings
-from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, short
+from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, reach, short
 
-_ERRORS = ("cls top-1", "cls top-5", "loc top-1", "loc top-5", "GT-known", "oracle")
+_ERRORS = ("cls top-1", "cls top-5", "loc top-1", "loc top-5", "GT-known")
 _HEADER = (
     *("network", "maps", "view", "split", "box", "settings", *_ERRORS),
     *("n", "data", "run"),
+    *(f"{name} 95% {end}" for name in _ERRORS for end in ("low", "high")),
+    "thresholds",
+    *("GT-known oracle", "GT-known oracle 95% low", "GT-known oracle 95% high"),
 )
+
+
+_COLUMNS = {
+    "cls": ("cls top-1", "cls top-5"),
+    "loc": ("loc top-1", "loc top-5"),
+    "GT": ("GT-known", "GT-known oracle"),
+}
+"""Columns of the terminal's table, and the errors in each."""
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """Hold one box rule of a run and its errors in percent: those of ``_ERRORS`` that it has."""
+    """Hold one box rule of a run and its errors: those of ``_ERRORS``, and the oracle, it has."""
 
     run: Run
     rule: str
     settings: list[str]
-    errors: dict[str, float]
+    errors: dict[str, Number]
 
     @property
     def what(self) -> list[str]:
@@ -37,15 +50,18 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     """Make ``runs.csv``: a line for each box rule of each run.
 
     Without true boxes the localization errors are empty; without a network (``model=none``) all
-    errors but GT-known are. A run without labels has no errors, and so no line. The oracle stands
-    beside the rule ``threshold``, in runs that saved maps.
+    errors but GT-known are. A run without labels has no errors, and so no line. GT-known at the best
+    threshold, an oracle, is beside the rule ``threshold`` in runs that saved maps.
     """
     lines = [line for run in runs for line in _scores(run)]
     rows = [
         [
             *(*line.what, line.run.split, line.rule, " ".join(line.settings)),
-            *(f"{line.errors[name]:.2f}" if name in line.errors else "" for name in _ERRORS),
+            *(f"{line.errors[name].error:.2f}" if name in line.errors else "" for name in _ERRORS),
             *(str(len(line.run.table)), line.run.data, line.run.name),
+            *(end for name in _ERRORS for end in _ends(line.errors.get(name))),
+            FIXED,
+            *_with_ends(line.errors.get("GT-known oracle")),
         ]
         for line in lines
     ]
@@ -66,12 +82,22 @@ def _scores(run: Run) -> Iterator[_Scored]:
             wrong = run.loc_outcomes[rule]
             boxes = {"GT-known": wrong["gt_known"]}
             if rule == "threshold" and run.table.right_at_N100 is not None:
-                boxes["oracle"] = ~_at_best_threshold(run.table.right_at_N100)
+                boxes["GT-known oracle"] = ~_at_best_threshold(run.table.right_at_N100)
             if run.classifies:
                 boxes |= {"loc top-1": wrong["top1"], "loc top-5": wrong["top5"]}
-        percent = {name: 100 * float(wrong_N.mean()) for name, wrong_N in (errors | boxes).items()}
-        if percent:
-            yield _Scored(run, rule, changed_settings(run.manifest, rule), percent)
+        numbers = {name: Number.of(wrong_N) for name, wrong_N in (errors | boxes).items()}
+        if numbers:
+            yield _Scored(run, rule, changed_settings(run.manifest, rule), numbers)
+
+
+def _ends(number: Number | None) -> tuple[str, str]:
+    """Write both ends of an interval; nothing where there is no number."""
+    return ("", "") if number is None else (f"{number.low:.2f}", f"{number.high:.2f}")
+
+
+def _with_ends(number: Number | None) -> tuple[str, str, str]:
+    """Write an error and both ends of its interval; nothing where there is none."""
+    return ("" if number is None else f"{number.error:.2f}", *_ends(number))
 
 
 def _at_best_threshold(right_at_N100: np.ndarray) -> np.ndarray:
@@ -81,24 +107,36 @@ def _at_best_threshold(right_at_N100: np.ndarray) -> np.ndarray:
 
 
 def _text(lines: list[_Scored]) -> str:
-    """Write the lines of one split as Markdown."""
+    """Write the lines of one split as Markdown, under each line how far its intervals reach."""
     notes = Footnotes()
     body = []
     for line in lines:
-        pairs = [("cls top-1", "cls top-5"), ("loc top-1", "loc top-5"), ("GT-known", "oracle")]
-        errors = [_joined(line.errors, names) for names in pairs]
-        body.append([*line.what, line.rule + notes.mark(line.settings), *errors])
-    head = ["network", "maps", "view", "box", "cls", "loc", "GT/best"]
+        cells = [*line.what, line.rule + notes.mark(line.settings)]
+        body.append(cells + [_joined(line.errors, names, _error) for names in _COLUMNS.values()])
+        ends = [_joined(line.errors, names, reach) for names in _COLUMNS.values()]
+        body.append([*("" for _ in cells), *(f"±{cell}" if cell else "" for cell in ends)])
+    head = ["network", "maps", "view", "box", *_COLUMNS]
     caption = (
         f"**All runs**: data set {lines[0].run.data}, split {lines[0].run.split}, "
         f"{counted(len(line.run.table) for line in lines)}. Errors in %: classification (cls) and "
-        "localization (loc), top-1/top-5, and localization with the true class given (GT). Best: "
-        "GT with that threshold, of 0 to 99 % of the maximum, which is best on these very images, "
-        "an oracle; known where maps were saved."
+        "localization (loc), top-1/top-5, and localization with the true class given (GT-known). "
+        "±: the farther end of the 95 % bootstrap interval over images; both ends are in the CSV. "
+        "Thresholds are fixed: IoU 0.5, and those of the settings."
     )
+    if any("GT-known oracle" in line.errors for line in lines):
+        caption += (
+            " Behind the slash of GT: the error at the one threshold, of 0 to 99 % of the map's "
+            "maximum, that is best on these very images, an oracle; known where maps were saved."
+        )
     return f"{paragraph(caption)}\n\n{grid(head, body, left=4)}\n{notes.text()}"
 
 
-def _joined(errors: dict[str, float], names: tuple[str, str]) -> str:
-    """Write two errors as ``28.4/8.9``; nothing for one that is not known."""
-    return "/".join(short(errors[name]) for name in names if name in errors)
+def _joined(
+    errors: dict[str, Number], names: tuple[str, ...], write: Callable[[Number], str]
+) -> str:
+    """Write the errors of a cell as ``28.4/8.9``; nothing where they are not known."""
+    return "/".join(write(errors[name]) for name in names if name in errors)
+
+
+def _error(number: Number) -> str:
+    return short(number.error)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
-from cam_repro.metrics.intervals import bootstrap_interval
+from cam_repro.errors import UserError, choose
+from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
-from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
+from cam_repro.runs.folders import find_run_folders
+from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
 from cam_repro.tables.paper import TABLES, PaperTable, Row, WantedRun
 from cam_repro.tables.settings import changed_settings
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Hold a scored run: its name (the folder relative to the runs folder) and predictions."""
+    """Hold a scored run: its name (``runs.folders.find_run_folders``) and predictions."""
 
     name: str
     table: Predictions
@@ -75,24 +77,16 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Number:
-    """Hold an error over ``n`` images and its 95 % interval, in percent."""
-
-    error: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Line:
     """Hold a row of a table and what fills it; no run and no numbers where nothing does.
 
-    settings: those of the run that differ from the source's or from the defaults.
+    rule: the box rule; None in classification. settings: those of the run that differ from the
+    source's or from the defaults.
     """
 
     row: Row
     run: Run | None = None
+    rule: str | None = None
     numbers: tuple[Number, ...] = ()
     settings: tuple[str, ...] = ()
 
@@ -116,38 +110,44 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def find_runs(runs_dir: Path | str, data: str | None = None) -> dict[str, list[Run]]:
+def find_runs(runs: Path | str | Sequence[str], data: str | None = None) -> dict[str, list[Run]]:
     """Find the scored runs of each data set, in the order of their names.
 
-    They lie in ``<runs>/<data>/<model>/eval/<run>/``. What a run is stands in its manifest; the
-    names of folders do not count. Runs that cannot be read are left out with a warning. A data set
-    may have runs of several versions (other images under the same name): only those of the version
-    with most runs are kept, the others are left out with a warning.
+    What a run is stands in its manifest; the names of folders do not count. A data set may have
+    runs of several versions (other images under the same name): only those of the version with most
+    runs are kept, the others are left out with a warning.
 
-    data: one data set, or None for each that has runs. Raises UserError where nothing is left.
+    runs: folders, runs or globs (``runs.folders.find_run_folders``). data: one data set, or None
+    for each that has runs. Raises UserError where nothing is left.
     """
-    runs_dir = Path(runs_dir)
-    folders = sorted(path.parent for path in runs_dir.glob(f"*/*/eval/*/{MANIFEST}"))
-    if not folders:
-        raise UserError(f"no scored runs under {runs_dir}: run cam-reproduce or cam-eval first")
-    there = set()
     groups: dict[str, list[Run]] = defaultdict(list)
-    for folder in folders:
+    for run in open_runs(runs, data):
+        groups[run.data].append(run)
+    return {name: _of_one_version(of_data) for name, of_data in sorted(groups.items())}
+
+
+def open_runs(runs: Path | str | Sequence[str], data: str | None = None) -> list[Run]:
+    """Open scored runs, in the order in which they are named; as for ``find_runs``.
+
+    Runs that cannot be read are left out with a warning.
+    """
+    names = [str(runs)] if isinstance(runs, Path | str) else list(runs)
+    there, opened = set(), []
+    for run_name, folder in find_run_folders(names).items():
         try:
             name = read_eval_manifest(folder).data.name
             there.add(name)
             if data in (None, name):
-                run = Run(folder.relative_to(runs_dir).as_posix(), read_predictions(folder))
-                groups[name].append(run)
+                opened.append(Run(run_name, read_predictions(folder)))
         except UserError as error:
             log.warning("left out: %s", error)
     if data is not None and there and data not in there:
         raise UserError(
-            f"no scored runs of data={data} under {runs_dir}; there: {', '.join(sorted(there))}"
+            f"no scored runs of data={data} under {', '.join(names)}; {choose(data, sorted(there))}"
         )
-    if not groups:
-        raise UserError(f"no scored run under {runs_dir} can be read")
-    return {name: _of_one_version(runs) for name, runs in sorted(groups.items())}
+    if not opened:
+        raise UserError(f"no scored run under {', '.join(names)} can be read")
+    return opened
 
 
 def build_tables(runs: list[Run], source: Source) -> list[Table]:
@@ -207,7 +207,7 @@ def _line(paper: PaperTable, row: Row, runs: list[Run], source: Source) -> Line:
             if fitting:
                 run = max(fitting, key=_age)
                 numbers = _numbers(run, wanted.rule, paper.columns)
-                return Line(row, run, numbers, _settings(run, wanted, source))
+                return Line(row, run, wanted.rule, numbers, _settings(run, wanted, source))
     return Line(row)
 
 
@@ -226,13 +226,7 @@ def _age(run: Run) -> tuple[str, str]:
 
 def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
     outcomes = run.cls_outcomes if rule is None else run.loc_outcomes[rule]
-    numbers = []
-    for column in columns:
-        wrong_N = outcomes[column]
-        low, high = bootstrap_interval(wrong_N)
-        error = 100 * float(wrong_N.mean())
-        numbers.append(Number(error, 100 * low, 100 * high, len(wrong_N)))
-    return tuple(numbers)
+    return tuple(Number.of(outcomes[column]) for column in columns)
 
 
 def _settings(run: Run, wanted: WantedRun, source: Source) -> tuple[str, ...]:

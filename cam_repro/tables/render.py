@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from cam_repro.errors import UserError
+from cam_repro.metrics.comparison import Paired, compare, pair_images
 from cam_repro.tables.build import Line, Table
-from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, short
+from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, reach, short
 from cam_repro.tables.sources import PAPER
+
+log = logging.getLogger(__name__)
 
 _SHORT = {"top1": "top-1", "top5": "top-5"}
 
@@ -120,8 +126,8 @@ def sources_sheet(paper: Table, authors: Table) -> Sheet:
     """Write a table by both sources, one line a number: ``table1_sources.csv``.
 
     ``paper`` and ``authors`` are our errors by each source, ``published`` is the number that the
-    paper prints. The difference is authors - paper in points, where both are of the same split.
-    Citations, which no run can fill, are left out.
+    paper prints. The difference is authors - paper in points, where both are of the same split; its
+    interval is of the images that both runs scored. Citations, which no run can fill, are left out.
     """
     assert paper.paper is authors.paper
     compared = ["paper", "authors", "authors - paper"]
@@ -129,6 +135,7 @@ def sources_sheet(paper: Table, authors: Table) -> Sheet:
         *(paper.paper.header[0], "error", _csv_head(paper, "published"), *compared),
         *("paper n", "authors n", "data", "paper split", "authors split"),
         *("paper settings", "authors settings", "paper run", "authors run"),
+        *(f"{name} 95% {end}" for name in (*compared[:2], "difference") for end in ("low", "high")),
     ]
     notes = Footnotes()
     rows, body = [], []
@@ -141,11 +148,18 @@ def sources_sheet(paper: Table, authors: Table) -> Sheet:
             for source, line in zip(compared, ours, strict=False)
             if line.settings
         )
+        paired = _paired(*ours)
         for i, column in enumerate(paper.paper.columns):
             numbers = [f"{line.numbers[i].error:.2f}" if line.run else "" for line in ours]
             cells = [_SHORT[column], f"{row.paper[i]:.2f}", *numbers, _points(*ours, i)]
-            rows.append([row.name, *cells, *_origins(paper.data, ours)])
+            difference = paired.get(_SHORT[column])
+            ends = [end for line in ours for end in _ends(line, i)] + _interval(difference)
+            rows.append([row.name, *cells, *_origins(paper.data, ours), *ends])
             body.append([row.name + mark, *cells])
+            if any(line.run for line in ours):
+                reaches = [f"±{reach(line.numbers[i])}" if line.run else "" for line in ours]
+                low_high = [f"{float(end):+.1f}" for end in _interval(difference) if end]
+                body.append(["", "", "", *reaches, " to ".join(low_high)])
     head = [*header[:2], _markdown_head(paper, "published"), *compared]
     text = f"{_caption_of_both(paper, authors)}\n\n{grid(head, body, left=2)}\n{notes.text()}"
     is_empty = _is_empty(paper) and _is_empty(authors)
@@ -170,12 +184,45 @@ def _points(paper: Line, authors: Line, i: int) -> str:
     return f"{round(authors.numbers[i].error, 2) - round(paper.numbers[i].error, 2):+.2f}"
 
 
+def _paired(paper: Line, authors: Line) -> dict[str, Paired]:
+    """Compare the runs of a row over the images of both: by ``top-1`` and ``top-5``.
+
+    Empty unless both are of the same split; where their images cannot be paired, with a warning.
+    """
+    if paper.run is None or authors.run is None or paper.run.split != authors.run.split:
+        return {}
+    rules = None
+    if paper.rule is not None and authors.rule is not None:
+        rules = paper.rule, authors.rule
+    first, second = paper.run.table, authors.run.table
+    try:
+        pairs = pair_images(first, second, (paper.run.name, authors.run.name))
+    except UserError as error:
+        log.warning("no interval of a difference: %s", error)
+        return {}
+    found = compare(first, second, pairs, rules)
+    return {error.split()[-1]: each for error, each in found.items()}
+
+
+def _ends(line: Line, i: int) -> list[str]:
+    """Write both ends of the interval of a number of a row; nothing where it has none."""
+    if line.run is None:
+        return ["", ""]
+    return [f"{end:.2f}" for end in (line.numbers[i].low, line.numbers[i].high)]
+
+
+def _interval(paired: Paired | None) -> list[str]:
+    """Write both ends of the interval of a difference; nothing where there is none."""
+    return ["", ""] if paired is None else [f"{end:.2f}" for end in paired.interval]
+
+
 def _caption_of_both(paper: Table, authors: Table) -> str:
     parts = [
         f"**{paper.paper.title}, by the paper and by the authors' code (%)**:",
         f"data set {paper.data};",
         *(f"{_made(table)};" for table in (paper, authors)),
-        "authors - paper in points.",
+        "authors - paper in points. Below: 95 % bootstrap intervals over images, of the errors by "
+        "their farther end, of the difference over the images of both.",
         _whose_numbers(paper, sorted({*_splits(paper), *_splits(authors)})),
     ]
     return paragraph(" ".join(parts))

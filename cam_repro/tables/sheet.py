@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cam_repro.files import write_text
+from cam_repro.metrics.intervals import Number
 
 WIDTH = 100
 
@@ -41,10 +42,10 @@ def markdown(sheets: list[Sheet]) -> str:
     return "\n".join(sheet.text for sheet in sheets if not sheet.is_empty)
 
 
-def write_sheets(sheets: list[Sheet], folder: Path | str) -> list[str]:
-    """Write a CSV of each sheet, and ``tables.md`` of all; returns the names of the files."""
+def write_sheets(sheets: list[Sheet], folder: Path | str, together: str = "tables") -> list[str]:
+    """Write a CSV of each sheet, and ``<together>.md`` of all; returns the names of the files."""
     files = {f"{sheet.stem}.csv": sheet.csv_text for sheet in sheets}
-    files["tables.md"] = markdown(sheets)
+    files[f"{together}.md"] = markdown(sheets)
     for name, text in files.items():
         write_text(Path(folder) / name, text)
     return list(files)
@@ -96,6 +97,11 @@ def grid(head: list[str], body: list[list[str]], left: int) -> str:
 def short(percent: float) -> str:
     """Write a percentage with one decimal, and 100 with none."""
     return f"{percent:.1f}".replace("100.0", "100")
+
+
+def reach(number: Number) -> str:
+    """Say how far the farther end of a number's interval is from it, in points."""
+    return short(max(number.error - number.low, number.high - number.error))
 
 
 def counted(counts: Iterable[int]) -> str:

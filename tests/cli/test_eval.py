@@ -22,6 +22,8 @@ MANIFEST_KEYS = {
 }
 RUN_FILES = [
     "contact_sheet.png",
+    "eval.log",
+    "examples.parquet",
     "manifest.json",
     "predictions.parquet",
     "scores.json",
@@ -85,7 +87,10 @@ def test_training_leaves_its_files(place):
     digest = hashlib.sha256((folder / "last.pt").read_bytes()).hexdigest()
     assert manifest["checkpoint"] == {"path": "last.pt", "sha256": digest}
     assert manifest["command"].startswith("cam-train model=alexnet_gap data=ilsvrc ")
-    assert "alexnet_gap: top-1/top-5 validation error" in (folder / "train.log").read_text()
+    assert (
+        "alexnet_gap: validation error, centre crop, top-1/top-5: "
+        in (folder / "train.log").read_text()
+    )
     log = pd.read_csv(folder / "log.csv")
     assert log["iteration"].tolist() == [3, 6, 9, 12]
     assert log["val_top1_error"].iloc[-1] == pytest.approx(
@@ -238,12 +243,13 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
     done = command(
         *("eval", "model=alexnet_gap", f"model.weights={weights}", *words, "split=train"),
         *("view=ten", "saliency=gradcam", "box=threshold", "box.threshold.threshold=0.5"),
-        *("model.input_size=96", "model.resize_size=100", "contact_sheet=0", "runs=here"),
+        *("model.input_size=96", "model.resize_size=100", "examples=0", "runs=here"),
     )
     assert done.status == 0, done.err
     folder = tmp_path / "here" / "tiny" / "alexnet_gap" / "eval" / "train-gradcam-ten"
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("manifest.json", "predictions.parquet", "scores.json", "submission_threshold.txt")
+        *("eval.log", "manifest.json", "predictions.parquet", "scores.json"),
+        "submission_threshold.txt",
     ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["counts"]["images"] == 12
@@ -257,7 +263,7 @@ def test_settings_of_the_command_line_count(place, words, command, tmp_path):
 def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
     """cam-eval save_maps=true, then cam-score on its folder alone."""
     runs = f"runs={place / 'runs'}"
-    eval_words = ["model=alexnet_gap", *words, runs, "save_maps=true", "contact_sheet=0"]
+    eval_words = ["model=alexnet_gap", *words, runs, "save_maps=true", "examples=0"]
     done = command("eval", *eval_words, "output=run")
     assert done.status == 0, done.err
     score_words = ["protocol=max_box_acc", "maps=run/maps", "ground_truth=run", "output=f.json"]
@@ -302,10 +308,14 @@ def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
 
 def test_contact_sheet_is_a_picture_of_every_image(gap):
     width, height = Image.open(gap / "contact_sheet.png").size
-    # 4 images a row, 4.4 x 2.62 inches each at 80 pixels, and a title of half an inch.
-    assert (width, height) == (1408, 459)
+    # Two rows of three images with their maps, 200 pixels an inch: cells of 1.32 x 1 inches, 0.08
+    # apart; above each row three lines of text; a title, and three lines for the legend.
+    inches = (0.2 + 6 * 1.4 - 0.08, 0.1 + 0.22 + 2 * (3 * 0.135 + 1.08) + 0.02 + 3 * 0.135 + 0.1)
+    assert (width, height) == pytest.approx([200 * side for side in inches], abs=1)
 
 
-def test_progress_goes_to_standard_error(place):
+def test_a_log_of_a_short_pass_has_lines_and_no_bar(place):
     text = (place / "eval.stderr").read_text()
-    assert re.search(r"val, cam: +100%.*6/6 .*images/s", text)
+    assert "\r" not in text
+    assert "%|" not in text
+    assert "  classification error, whole image squashed, top-1/top-5: " in text

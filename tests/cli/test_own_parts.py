@@ -37,7 +37,11 @@ def own_augment(tmp_path, name, text):
             [],
             "augment._target_=cam_repro.data.views.Squash: is no Augmentation; derive the class",
         ),
-        (f"_target_: {SQUASH_CROP}\nname: a\n", ["+augment.foo=1"], "argument 'foo'"),
+        (
+            f"_target_: {SQUASH_CROP}\nname: a\n",
+            ["+augment.foo=1"],
+            "error: augment.foo: SquashCrop has no such setting",
+        ),
     ],
 )
 def test_a_wrong_augmentation_costs_no_old_run(train, tmp_path, text, words, said):

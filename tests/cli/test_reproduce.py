@@ -15,7 +15,7 @@ EXPERIMENT = """
 data: ilsvrc
 train: [model.width=0.05, model.input_size=64, model.resize_size=72,
         optim.iterations=6, optim.batch_size=4, tensorboard=false]
-eval: [contact_sheet=2]
+eval: [examples=2]
 boxes: [whole_image]
 networks:
   alexnet: {train: [optim.lr=0.01]}
@@ -44,7 +44,7 @@ def written(folder):
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "tables"
+        if path.is_file() and path.parent.name != "tables" and path.name != "report.html"
     }
 
 
@@ -86,6 +86,10 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert every["loc top-5"][4] == pytest.approx(loc, abs=0.005)
     assert "\n**All runs**: data set tiny, split val, n = 6." in first.out
     assert str(runs.relative_to(tmp_path) / "tables") in first.err
+    assert "\nreport:   runs/tiny/report.html\n" in first.err
+    page = (runs / "report.html").read_text()
+    assert f"{top1:.2f} <small>" in page
+    assert page.count('<figure class="picture">') > 4
     assert "alexnet_gap/eval/val-cam/contact_sheet.png" in first.err
 
     # The GAP network started from the layers that it shares with its plain one, and says so.
@@ -97,6 +101,7 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
         assert torch.equal(plain[f"{layer}.weight"], gap[f"{layer}.weight"])
     log = (runs / "alexnet_gap" / "train" / "train.log").read_text()
     lines = [line.split(" ", 2)[2].split() for line in log.splitlines() if "   " in line]
+    lines = [words for words in lines if "layers)" not in words and "cam_conv.conv," not in words]
     assert [words[1] for words in lines if words[0] == "taken"] == LAYERS
     assert [words[1] for words in lines if words[0] == "left"] == ["cam_conv.conv", "cam_fc"]
     assert {words[2] for words in lines if words[:2] == ["not", "used"]} == {
@@ -107,6 +112,14 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert second.status == 0, second.err
     assert written(runs) == results
     assert commands_in(second.err) == commands_in(first.err)
+    assert first.err.splitlines()[:3] == [
+        "experiment mini: 4 steps, 0 done, 4 left",
+        f"  {'alexnet':16} train: left, score val-backprop: left",
+        f"  {'alexnet_gap':16} train: left, score val-cam: left",
+    ]
+    assert "2 of 4 steps done; about 1 min left, by the mean of those done" in first.err
+    assert second.err.splitlines()[0] == "experiment mini: 4 steps, 4 done, 0 left"
+    assert "steps done; about" not in second.err
     assert second.err.count("is trained already") == 2
     assert second.err.count("scored already") == 2
     assert second.out == first.out  # the tables again
@@ -136,7 +149,7 @@ def test_some_of_the_networks_in_another_folder(reproduce, tmp_path):
     done = reproduce("models=[alexnet]", "output=elsewhere", "seed=3")
     assert done.status == 0, done.err
     names = {path.name for path in (tmp_path / "elsewhere" / "tiny").iterdir()}
-    assert names == {"alexnet", "tables"}
+    assert names == {"alexnet", "tables", "report.html"}
     manifest = tmp_path / "elsewhere/tiny/alexnet/train/manifest.json"
     assert json.loads(manifest.read_text())["config"]["seed"] == 3
     assert not (tmp_path / "runs").exists()
@@ -160,8 +173,8 @@ def test_both_sources_side_by_side(reproduce, tmp_path):
     done = reproduce("models=[alexnet]", "experiment.sources=[paper,authors]")
     assert done.status == 0, done.err
     assert [line.partition(" saliency=")[2] for line in commands_in(done.err)[1:]] == [
-        "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val contact_sheet=2",
-        "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val contact_sheet=2",
+        "backprop view=squash 'box=[threshold,heuristic,whole_image]' split=val examples=2",
+        "backprop view=ten 'box=[dt_box,dt_box_heuristic,whole_image]' split=val examples=2",
     ]
     tables = tmp_path / "runs" / "tiny" / "tables"
     side = pd.read_csv(tables / "table2_sources.csv").set_index("Method")
@@ -181,7 +194,7 @@ def test_both_sources_side_by_side(reproduce, tmp_path):
 
 def test_unknown_sources(reproduce):
     done = reproduce("experiment.sources=[paper,talk]")
-    assert done.errors == ["error: experiment.sources: there is no talk, only paper, authors"]
+    assert done.errors == ["error: experiment.sources=talk: choose one of paper, authors"]
 
 
 def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):
@@ -189,7 +202,7 @@ def test_a_variant_has_folders_of_its_own(reproduce, tmp_path):
     assert done.status == 0, done.err
     runs = tmp_path / "runs" / "tiny"
     names = {path.name for path in runs.iterdir()}
-    assert names == {"alexnet_caffe", "alexnet_gap_caffe", "tables"}
+    assert names == {"alexnet_caffe", "alexnet_gap_caffe", "tables", "report.html"}
     assert all("model.variant=caffe" in shlex.split(line) for line in commands_in(done.err))
     assert sum("model.weights=" in line for line in commands_in(done.err)) == 1
     weights = "model.weights=runs/tiny/alexnet_caffe/train/last.pt"

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from cam_repro.classes import ilsvrc_classes
@@ -223,15 +225,22 @@ def test_gt_known_literal(score, snakes, tmp_path):
     (tmp_path / "s.txt").write_text("1 0 0 9 9\n2 10 10 19 14\n\n3 0 0 9 3 490 0 0 9 9\n")
     words = ("submission=s.txt", f"ground_truth={snakes}/truth.csv", "protocol=gt_known")
     result, said = score(*words, "output=o/s.json")
-    assert result == {"n_images": 4, "gt_known": {"0.3": 75, "0.5": 50, "0.7": 25}}
+    assert result == {
+        "n_images": 4,
+        "gt_known": {"0.3": 75, "0.5": 50, "0.7": 25},
+        "gt_known_95": {"0.3": [25, 100], "0.5": [0, 100], "0.7": [0, 75]},
+        "thresholds_are": {"iou": "fixed"},
+    }
     assert json.loads((tmp_path / "o" / "s.json").read_text()) == result
-    assert "GT-known %        75.00    50.00    25.00" in said
+    assert "GT-known accuracy %       75.00    50.00    25.00" in said
+    assert "  95 % from               25.00     0.00     0.00" in said
+    assert "  95 % to                100.00   100.00    75.00" in said
 
 
 def test_gt_known_of_a_run_is_its_box_of_the_true_class(score, make_run):
     folder = make_run("nin", cls_right=0, loc_right=3, n=4)
     result, _ = score(f"submission={folder}", "protocol=gt_known")
-    assert result == {"n_images": 4, "gt_known": {"0.3": 75, "0.5": 75, "0.7": 75}}
+    assert result["gt_known"] == {"0.3": 75, "0.5": 75, "0.7": 75}
 
 
 def as_folder(stack, folder):
@@ -255,13 +264,19 @@ def test_max_box_acc_equals_the_authors_program(score, tmp_path, mode, form):
         "output=scores.json",
     )
     expected = json.loads((MAPS_FIXTURE / "expected.json").read_text())[mode]
-    assert list(result) == ["max_box_acc", "mean", "best_threshold"]
+    assert list(result) == [
+        *("max_box_acc", "mean", "best_threshold", "max_box_acc_95", "thresholds_are")
+    ]
+    assert result["thresholds_are"] == {"iou": "fixed"} | dict.fromkeys(
+        ("max_box_acc", "mean", "best_threshold"), "oracle"
+    )
     assert result["mean"] == pytest.approx(expected["mean"], abs=1e-6)
     for key in ("max_box_acc", "best_threshold"):
         assert list(result[key]) == ["0.3", "0.5", "0.7"]
         assert result[key] == pytest.approx(expected[key], abs=1e-6)
     assert json.loads((tmp_path / "scores.json").read_text()) == result
-    assert f"mean (V2) %       {expected['mean']:5.2f}" in said
+    assert f"mean accuracy (V2) %      {expected['mean']:5.2f}" in said
+    assert "at oracle threshold" in said
 
 
 def test_max_box_acc_takes_other_ground_truth(score, tmp_path, snakes):
@@ -275,6 +290,92 @@ def test_max_box_acc_takes_other_ground_truth(score, tmp_path, snakes):
     assert "1 of 4 images have no true box" in said
 
 
+# --- what is said besides
+
+
+def test_odd_guesses_are_counted_and_said(score, snakes, tmp_path):
+    six = "490 0 0 9 9 " * 6
+    (tmp_path / "s.txt").write_text(f"{six}\n420 5 5 4 14 9999 0 0 20 9\n\n490 0 0 9 9\n")
+    result, said = score("submission=s.txt", f"ground_truth={snakes}/truth.csv")
+    assert result["odd_guesses"] == {
+        **{"outside": 1, "inverted": 1, "beyond_five": 1, "unknown_label": 1}
+    }
+    said = " ".join(said.split())
+    assert "1 outside their image, 1 inverted, 1 after the fifth, 1 of unknown label" in said
+    assert (result["hints"], result["thresholds_are"]) == ([], {"iou": "fixed"})
+    assert result["guesses"][0]["cls_error_95"] == [0, 75]
+
+
+def test_a_wrong_numbering_is_named_with_its_remedy(score, snakes, tmp_path):
+    (tmp_path / "s.txt").write_text("65 0 0 9 9\n99 0 0 9 9\n65 0 0 9 9\n65 0 0 9 9\n")
+    words = ("submission=s.txt", f"ground_truth={snakes}/truth.csv")
+    result, said = score(*words)
+    assert clsloc(result) == [(100, 100)] * 5
+    assert result["hints"] == [
+        {
+            "reading": "with labels read as class indices",
+            "classification_error": 0.0,
+            "remedy": "give labels=index",
+        }
+    ]
+    assert (
+        "hint: with labels read as class indices, the classification error would be 0.0\n"
+        "  %: give labels=index\n"
+    ) in said
+    result, _ = score(*words, "labels=index")
+    assert clsloc(result) == [(0, 25)] * 5
+
+
+def test_boxes_may_be_x_y_width_height(score, snakes, tmp_path):
+    (tmp_path / "s.txt").write_text("490 0 0 10 10\n420 10 10 10 10\n\n490 0 0 10 10\n")
+    words = ("submission=s.txt", f"ground_truth={snakes}/truth.csv", "boxes=xywh")
+    assert clsloc(score(*words)[0]) == [(25, 25)] * 5
+    result, _ = score(*words, "protocol=gt_known")
+    assert result["gt_known"] == {"0.3": 75, "0.5": 75, "0.7": 75}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_row_an_image(score, make_run, tmp_path, suffix):
+    folder = make_run("nin", cls_right=3, loc_right=2, n=4)
+    score(f"submission={folder}", f"per_image=rows.{suffix}")
+    read = pd.read_csv if suffix == "csv" else pd.read_parquet
+    rows = read(tmp_path / f"rows.{suffix}")
+    ious = [f"{rule}/{iou}" for rule in ("threshold", "heuristic") for iou in IOUS]
+    names = ["id", "label", "top1", "place", "true_boxes", "blacklisted", *ious]
+    assert rows.columns.tolist() == names
+    assert rows["id"].tolist() == [f"image0000{i}" for i in range(4)]
+    assert rows["top1"].tolist() == [0, 0, 0, 1]
+    assert rows["place"].fillna(0).tolist() == [1, 1, 1, 0]
+    for rule in ("threshold", "heuristic"):
+        assert rows[f"{rule}/first_iou"].tolist() == [1, 1, 0, 0]
+        assert rows[f"{rule}/right_iou"].fillna(-1).tolist() == [1, 1, 0, -1]
+        assert rows[f"{rule}/known_iou"].tolist() == [1, 1, 0, 0]
+
+
+IOUS = ("first_iou", "right_iou", "known_iou")
+
+
+def test_several_runs_are_scored_one_after_another(score, make_run, tmp_path):
+    first = make_run("nin", cls_right=3, loc_right=2, n=4)
+    make_run("vgg", cls_right=4, loc_right=4, n=4)
+    both, said = score("submission=runs/demo/*/eval/*", "output=o.json")
+    assert list(both) == ["runs/demo/nin/eval/val-cam", "runs/demo/vgg/eval/val-cam"]
+    assert [clsloc(result) for result in both.values()] == [[(25, 50)] * 5, [(0, 0)] * 5]
+    assert both == json.loads((tmp_path / "o.json").read_text())
+    assert "runs/demo/vgg/eval/val-cam: 4 images, 4 boxes" in said
+    assert both["runs/demo/nin/eval/val-cam"] == score(f"submission={first}")[0]
+    listed, _ = score("submission=[runs/demo/vgg,runs/demo/nin]", "protocol=gt_known")
+    assert [result["gt_known"]["0.5"] for result in listed.values()] == [100, 50]
+
+
+def test_a_run_is_read_once(score, make_run, monkeypatch):
+    folder = make_run("nin", n=4)
+    read, files = pq.ParquetFile.read, []
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda file: files.append(file) or read(file))
+    score(f"submission={folder}")
+    assert len(files) == 1
+
+
 # --- mistakes
 
 
@@ -282,7 +383,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
     done = cam_score("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("cam-score submission=F ground_truth=F.csv [blacklist=F]")
-    assert "_target_: cam_repro.metrics.official.ClsLoc" in done.stdout
+    assert "_target_: cam_repro.metrics.clsloc.ClsLoc" in done.stdout
     assert done.stdout.endswith("[]\n")
     assert not list(tmp_path.iterdir())
 
@@ -355,7 +456,24 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
             "a CSV with width and height, a metadata folder, XML files with <size>, or a run",
         ),
         (
-            ["submission=none.txt", "data=ilsvrc", "data.root=none"],
+            ["submission=none.txt", "ground_truth=foreign.csv"],
+            "no submission file none.txt",
+        ),
+        ([*FILES, "labels=wnid"], "labels=wnid: choose one of kit, index, index+1"),
+        (
+            [*FILES, "labels=index"],
+            "labels=index: the ground truth does not say what its labels stand for; call its "
+            "column class_index",
+        ),
+        ([*FILES, "boxes=yxyx"], "boxes=yxyx: choose one of xyxy, xywh"),
+        (
+            [*FILES, "labels=kit", "protocol=gt_known"],
+            "labels is not used by protocol=gt_known: leave it out",
+        ),
+        ([*FILES, "per_image=rows.txt"], "per_image=rows.txt: end the name in .csv or .parquet"),
+        (["submission=no/*"], "no scored runs under no/*: run cam-reproduce or cam-eval first"),
+        (
+            ["submission=short.txt", "data=ilsvrc", "data.root=none"],
             "data.root=none: no such folder",
         ),
     ],
@@ -364,6 +482,7 @@ def test_mistakes_are_one_line(command, tmp_path, monkeypatch, arguments, messag
     monkeypatch.delenv("CAM_REPRO_ILSVRC", raising=False)
     (tmp_path / "short.txt").write_text("1 0 0 1 1\n\n")
     (tmp_path / "bad.txt").write_text("1 0 0 x 1\n")
+    (tmp_path / "foreign.csv").write_text("ImageId,PredictionString\na,x1 0 0 1 1\n")
     (tmp_path / "far.txt").write_text("1501\n")
     (tmp_path / "sizeless.csv").write_text("image,label,boxes\na,1,\nb,1,0 0 1 1\n")
     np.save(tmp_path / "short.npy", np.zeros((2, 3, 3)))
@@ -387,3 +506,16 @@ def test_a_split_without_labels_cannot_be_scored(command, make_run):
     done = command("score", f"submission={make_run('nin', n=2, has_labels=False)}")
     assert done.status == 1
     assert done.errors == ["error: the ground truth has no labels, so there is nothing to score"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("labels=index", "labels and boxes tell how a file is to be read: for runs leave them out"),
+        ("per_image=r.csv", "per_image=r.csv: is of one run, and 2 are named"),
+    ],
+)
+def test_what_is_of_one_file_or_run_alone(command, make_run, words, message):
+    make_run("nin")
+    make_run("vgg")
+    assert command("score", "submission=runs", words).errors == [f"error: {message}"]

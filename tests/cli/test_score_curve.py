@@ -143,20 +143,37 @@ def test_what_is_said(command, tmp_path, images):
         assert [row[column] for row in shown] == [
             f"{error:.2f}" for error in result["errors"][name][::10]
         ]
-    assert lines[14].split() == ["run's", *shown[2]]
+    assert lines[14].split() == ["run's", "0.2,", "fixed", *shown[2][1:]]
+    for line, name, end in ((lines[15], "from", 0), (lines[16], "to", 1)):
+        ends = [f"{each[end]:.2f}" for each in result["run_95"].values()]
+        assert line.split() == ["95", "%", name, *ends]
     lowest = [f"{best['error']:.2f}" for best in result["best"].values()]
-    assert lines[15].split() == ["lowest", *lowest]
-    assert lines[16].split()[:2] == ["at", "threshold"]
-    assert lines[17] == "drawn in out/curve.png"
+    assert lines[17].split() == ["lowest,", "oracle", *lowest]
+    assert lines[18].split()[:3] == ["at", "oracle", "threshold"]
+    assert lines[19] == "drawn in out/curve.png"
+    assert result["thresholds_are"] == {
+        **{"iou": "fixed", "errors": "fixed", "best": "oracle", "run": "fixed"}
+    }
     assert Image.open(tmp_path / "out" / "curve.png").size == (1040, 720)
     assert max(map(len, lines[2:])) < 80
     # The lists of the JSON take a line each.
     assert max(map(len, done.out.splitlines())) > 500
-    assert len(done.out.splitlines()) < 40
+    assert len(done.out.splitlines()) < 50
     # Nothing is written unless a file is named.
     before = sorted(tmp_path.rglob("*"))
     assert command("score", *words).out == done.out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_curve_is_a_pdf_where_that_is_asked_for(curve, tmp_path, images):
+    folder = write_run(tmp_path / "run", images, 0.2)
+    result, said = curve(folder, "output=out/curve.pdf")
+    assert (tmp_path / "out" / "curve.pdf").read_bytes().startswith(b"%PDF-1.")
+    assert json.loads((tmp_path / "out" / "curve.json").read_text()) == result
+    assert "drawn in out/curve.pdf" in said
+    curve(folder, "output=out/curve.svg")
+    assert "oracle" in (tmp_path / "out" / "curve.svg").read_text()
+    assert not (tmp_path / "out" / "curve.png").exists()
 
 
 def test_a_threshold_between_two_others_is_added(curve, tmp_path, images):
@@ -175,7 +192,7 @@ def test_a_run_without_the_rule_has_a_curve_too(curve, tmp_path, images):
     manifest["config"]["box"] = {"heuristic": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result, said = curve(folder, "output=c.json")
-    del expected["run"]
+    del expected["run"], expected["run_95"], expected["thresholds_are"]["run"]
     assert result == expected
     assert "run's" not in said
 
@@ -196,7 +213,7 @@ def test_a_run_of_cam_eval(command, curve, tmp_path, tiny_tree, tiny_run, view):
     if not (tmp_path / "runs").exists():
         assert command("train", *tiny_run).status == 0
     words = ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
-    done = command("eval", *words, "save_maps=true", f"view={view}", "contact_sheet=0", "output=o")
+    done = command("eval", *words, "save_maps=true", f"view={view}", "examples=0", "output=o")
     assert done.status == 0, done.err
     (folder,) = (path.parent for path in (tmp_path / "o").rglob("scores.json"))
     result, said = curve(folder)
@@ -249,7 +266,10 @@ def test_neither_torch_nor_matplotlib_is_needed(tmp_path, images):
             ["submission=run", "protocol=gt_known", "protocol.thresholds=10"],
             "there is no setting 'protocol.thresholds'",
         ),
-        (["submission=run", "output=c.png"], "output=c.png: is the JSON's name"),
+        (
+            ["submission=run", "protocol=gt_known", "output=c.pdf"],
+            "output=c.pdf: protocol=gt_known draws no figure: end it in .json",
+        ),
         (
             ["submission=mapless"],
             "mapless: has no maps: score it again with cam-eval save_maps=true",

@@ -96,3 +96,65 @@ def test_help_is_about_the_command(tmp_path):
     assert done.returncode == 0
     assert done.stdout.startswith("cam-tables [data=NAME]")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_named_by_folder_list_and_glob(command, make_run, tmp_path):
+    make_run("nin", cls_right=4, loc_right=4)
+    make_run("vgg")
+    make_run("nin", data="other")
+    done = command("tables", "runs=runs/demo")
+    assert done.out.startswith("data set: demo (2 scored runs under runs/demo)\n")
+    assert done.out.endswith(
+        "written to runs/demo/tables: table1.csv table2.csv table3.csv runs.csv tables.md\n\n"
+    )
+    done = command("tables", "runs=[runs/demo/vgg/eval/val-cam,runs/other/*/eval/*]")
+    assert "data set: other (1 scored runs under runs/demo/vgg/eval/val-cam, runs/other/" in (
+        done.out.replace("\n", " ")
+    )
+    assert done.out.count("not written to files: name a folder with output=DIR") == 2
+    assert command("tables", "runs=runs/*/nin", "output=o").status == 0
+    runs = (tmp_path / "o" / "demo" / "runs.csv").read_text().splitlines()
+    assert [line.split(",")[13] for line in runs[1:]] == 2 * ["runs/demo/nin/eval/val-cam"]
+
+
+def test_a_sweeps_folder_gets_its_tables_itself(command, make_run, tmp_path):
+    make_run("nin").rename(tmp_path / "a")
+    make_run("nin").rename(tmp_path / "b")
+    for name in "ab":
+        (tmp_path / "sweep").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "sweep" / name)
+    assert "written to sweep/tables: " in command("tables", "runs=sweep").out
+    assert [line.split(",")[13] for line in (tmp_path / "sweep/tables/runs.csv").open()][1:] == [
+        *("a", "a", "b", "b")
+    ]
+
+
+def test_compare(command, make_run, tmp_path):
+    make_run("nin", cls_right=4, loc_right=4)
+    make_run("vgg", cls_right=1)
+    done = command("tables", "runs=[runs/demo/nin,runs/demo/vgg]", "compare=true", "box=heuristic")
+    assert done.status == 0, done.err
+    assert [line.split()[1] for line in done.out.splitlines()[6:] if line[:1] == "|"] == [
+        *("error", "---------", "cls", "cls", "loc", "loc", "GT-known")
+    ]
+    assert done.out.endswith("not written to files: name a folder with output=DIR\n\n")
+    assert command("tables", "compare=true").out.endswith(
+        "written to runs/demo/tables: comparison.csv comparison.md\n\n"
+    )
+    names = sorted(path.name for path in (tmp_path / "runs/demo/tables").iterdir())
+    assert names == ["comparison.csv", "comparison.md"]
+
+
+def test_mistakes_in_comparing_are_one_line(command, make_run):
+    make_run("nin")
+    for words, said in {
+        "box=threshold": "box=threshold: is used with compare=true only; leave it out",
+        "compare=true box=[a,b,c]": "box=['a', 'b', 'c']: name one box rule, or two as in "
+        "box=[A,B]",
+        "runs=3": "runs=3: name folders of runs, as runs=DIR or runs=[A,B]",
+        "runs=[]": "runs=[]: name folders of runs, as runs=DIR or runs=[A,B]",
+        "runs=[runs,no]": "no scored runs under no: run cam-reproduce or cam-eval first",
+        "compare=true": "demo/nin/eval/val-cam is the only run: name another one too, as in "
+        "runs=[A,B], or two of its box rules (threshold, heuristic), as in box=[A,B]",
+    }.items():
+        assert command("tables", *words.split()).errors == [f"error: {said}"]

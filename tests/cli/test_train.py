@@ -26,7 +26,7 @@ def test_results_go_to_the_data_sets_folder_and_are_named(command, tiny_run, tmp
     assert done.out == ""
 
 
-def test_the_log_lists_every_layer_taken_and_left(command, tiny_run, plain):
+def test_the_log_file_lists_every_layer_taken_and_left(command, tiny_run, plain):
     done = command("train", *tiny_run, f"model.weights={plain}", "optim.lr=1e-30")
     assert done.status == 0, done.err
     assert f"weights {plain}: 5 layers taken, 2 not in the file" in done.err
@@ -34,13 +34,25 @@ def test_the_log_lists_every_layer_taken_and_left(command, tiny_run, plain):
         torch.load(path, weights_only=True)["model"]
         for path in (plain, plain.parents[2] / "alexnet_gap" / "train" / "last.pt")
     )
+    log = (plain.parents[2] / "alexnet_gap" / "train" / "train.log").read_text().splitlines()
+    listed = [line.split(" ", 2)[2] for line in log if line[:2] == "20"]
+    assert listed[0].startswith("cam-train model=alexnet_gap ")
+    assert listed[1].startswith("data set tiny: 3 classes, 12 train images in ")
     for number in (0, 3, 6, 8, 10):
-        assert f"  taken      features.{number}" in done.err.splitlines()
+        assert f"  taken      features.{number}" in listed
         for part in ("weight", "bias"):
             name = f"features.{number}.{part}"
             assert torch.equal(before[name], after[name])
-    assert "  left       cam_conv.conv (not in the file)" in done.err.splitlines()
-    assert "  not used   classifier.6 (in the file)" in done.err.splitlines()
+    assert {
+        "  left       cam_conv.conv (not in the file)",
+        "  left       cam_fc (not in the file)",
+        "  not used   classifier.6 (in the file)",
+    } <= set(listed)
+    assert [line for line in done.err.splitlines() if line.startswith("  ")][:3] == [
+        "  taken      features.0-10 (5 layers)",
+        "  left       cam_conv.conv, cam_fc (not in the file)",
+        "  not used   classifier.1-6 (3 layers) (in the file)",
+    ]
 
 
 def test_layers_of_another_shape_are_left_with_a_word(command, tiny_run):

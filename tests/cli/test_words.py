@@ -166,8 +166,8 @@ def test_a_box_rule_of_ones_own(command, mine, snakes, tmp_path):
     rows = pd.read_parquet(tmp_path / "o" / "predictions.parquet")
     assert rows["quarter/gt_known"].map(list).tolist() == [[0, 0, 19, 19]] * 3
     done = command("eval", *own, "box=qarter", *words)
-    assert "Could not find 'box/qarter'" in done.errors[0]
-    assert " quarter " in done.errors[0]
+    assert done.errors[0].startswith("error: box=qarter: choose one of center, dt_box,")
+    assert done.errors[0].endswith("whole_image; did you mean quarter?")
 
 
 PROTOCOL = """
@@ -184,7 +184,7 @@ class MeanIou(Protocol):
     def score(self, truth, given):
         best = [iou(given[i : i + 1], truth.boxes.of(i)).max() for i in range(len(truth))]
         mean = self.scale * sum(best) / len(best)
-        return Scored({"n_images": len(truth), "mean_iou": mean}, [f"mean IoU {mean:.1f}"])
+        return Scored({"n_images": len(truth), "mean_iou": mean}, [f"mean IoU {mean:.1f}"], {})
 """
 
 
@@ -195,7 +195,8 @@ def test_a_protocol_of_ones_own(command, mine, snakes, tmp_path):
     done = command("score", *words)
     assert done.status == 0, done.err
     found = json.loads(done.out)
-    assert found == {"n_images": 3, "mean_iou": pytest.approx(50, abs=0.2)}
+    mean = pytest.approx(50, abs=0.2)
+    assert found == {"n_images": 3, "mean_iou": mean, "thresholds_are": {}}
     assert done.err.splitlines()[-1] == f"mean IoU {found['mean_iou']:.1f}"
     assert json.loads(command("score", *words, "protocol.scale=1").out)["mean_iou"] < 1
     done = command("score", *words, "blacklist=b.txt")
@@ -215,7 +216,7 @@ class Area(Protocol):
         at = np.linspace(0, 0.9, 10)
         areas = np.array([[100 * (m > t * m.max()).mean() for t in at] for m in given])
         curves = Curves(at, {"outside": 100 - areas.mean(0)})
-        return Scored({"best": curves.best}, [], curves)
+        return Scored({"best": curves.best}, [], {"best": "oracle"}, curves)
 """
 
 
@@ -226,7 +227,10 @@ def test_a_protocol_of_ones_own_that_draws(command, mine, snakes, tmp_path):
     done = command("score", *words)
     assert done.status == 0, done.err
     best = {"outside": {"threshold": 0.0, "error": pytest.approx(5)}}
-    assert json.loads((tmp_path / "o.json").read_text()) == {"best": best}
+    assert json.loads((tmp_path / "o.json").read_text()) == {
+        "best": best,
+        "thresholds_are": {"best": "oracle"},
+    }
     assert (tmp_path / "o.png").is_file()
     assert done.err.splitlines()[-1] == "drawn in o.png"
 
@@ -248,6 +252,12 @@ def test_a_recipe_of_ones_own(command, mine, name):
     assert ("warmup: 77" in done.out) == (name == "mine")
 
 
+def test_words_of_figures():
+    assert hydra_words("figures", ["figure=6", "box=dt_box", "runs=a", "figure=sheet"]) == [
+        *("figure='6'", "box.name=dt_box", "runs=a", "figure=sheet")
+    ]
+
+
 # --- old words
 
 
@@ -260,6 +270,7 @@ def test_a_recipe_of_ones_own(command, mine, name):
             ["loader.workers=2"],
             "data.workers is called loader.workers",
         ),
+        ("eval", ["contact_sheet=4"], ["examples=4"], "contact_sheet is called examples now"),
         ("eval", ["data.preload=no"], ["loader.preload=no"], "data.preload is called loader."),
         ("reproduce", ["data.on_error=skip"], ["loader.on_error=skip"], "data.on_error is called"),
         (

@@ -2,7 +2,13 @@ import logging
 
 import pytest
 
-from cam_repro.commands.common import announce, describe_data, log_file, open_data
+from cam_repro.commands.common import (
+    announce,
+    describe_data,
+    log_file,
+    log_file_of_pass,
+    open_data,
+)
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.runs.manifest import ScoredData
@@ -63,23 +69,51 @@ def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
         has_labels=True,
         has_boxes=True,
         layout=images.described,
+        class_names=list(images.classes.names),
     )
     images = open_data(data, Processes(), "test", with_boxes=True)
     described = describe_data(images)
     assert (described.has_labels, described.has_boxes) == (False, False)
 
 
-def test_log_file_keeps_what_was_said_inside_and_goes_on_where_it_ended(tmp_path):
+def test_log_file_keeps_what_was_said_inside_and_goes_on_where_it_ended(
+    tiny_tree, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sys.argv", ["/bin/cam-train", "model=a b"])
+    images = open_data({**SOURCE, "root": str(tiny_tree)}, Processes(), "test", with_boxes=True)
     log = logging.getLogger("cam_repro.anything")
     path = tmp_path / "run" / "train.log"
     handlers = list(logging.getLogger().handlers)
     log.warning("before")
     for text in ("one", "two"):
-        with log_file(path, Processes()):
+        with log_file(path, Processes(), images):
             log.warning(text)
-    with log_file(path, Processes(rank=1, world=2)):
+            log.debug("in detail")
+    with log_file(path, Processes(rank=1, world=2), images):
         log.warning("from another process")
     log.warning("after")
     said = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
-    assert said == ["one", "two"]
+    start = ["cam-train 'model=a b'", f"data set tiny: 3 classes, 2 test images in {images.folder}"]
+    start[1] += f" ({images.described})"
+    assert said == [*start, "one", "in detail", *start, "two", "in detail"]
+    assert logging.getLogger().handlers == handlers
+
+
+def test_the_log_of_a_pass_is_written_whole_or_not_at_all(tiny_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/cam-eval"])
+    images = open_data({**SOURCE, "root": str(tiny_tree)}, Processes(), "test", with_boxes=True)
+    log = logging.getLogger("cam_repro.anything")
+    path = tmp_path / "run" / "eval.log"
+    level, handlers = logging.getLogger("cam_repro").level, list(logging.getLogger().handlers)
+    for text in ("one", "two"):
+        with log_file_of_pass(path, Processes(), images):
+            log.debug(text)
+            assert path.exists() == (text == "two")
+    with pytest.raises(UserError), log_file_of_pass(path, Processes(), images):
+        raise UserError("fails")
+    with log_file_of_pass(path, Processes(rank=1, world=2), images):
+        log.warning("from another process")
+    said = [line.split(" ", 2)[2] for line in path.read_text().splitlines()]
+    assert [said[0], said[-1], len(said)] == ["cam-eval", "two", 3]
+    assert logging.getLogger("cam_repro").level == level
     assert logging.getLogger().handlers == handlers

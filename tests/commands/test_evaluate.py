@@ -18,6 +18,7 @@ from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import UserError
+from cam_repro.figures.shown import read_run
 from cam_repro.models import build_network
 from cam_repro.resample import resize
 
@@ -52,14 +53,14 @@ def evaluate(compose_config, words):
 
 def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate):
     runs = trained("alexnet_gap")
-    (folder,) = evaluate("model=alexnet_gap", "contact_sheet=0")
+    (folder,) = evaluate("model=alexnet_gap", "examples=0")
     assert folder == runs / "alexnet_gap" / "eval" / "val-cam"
     before = pd.read_parquet(folder / "predictions.parquet")
     path = runs / "alexnet_gap" / "train" / "last.pt"
     state = torch.load(path, weights_only=True)
     state["model"]["cam_fc.weight"].neg_()
     torch.save(state, path)
-    evaluate("model=alexnet_gap", "contact_sheet=0")
+    evaluate("model=alexnet_gap", "examples=0")
     after = pd.read_parquet(folder / "predictions.parquet")
     for one, two in zip(before["classes"], after["classes"], strict=True):
         assert one.tolist() == two.tolist()[::-1]  # best becomes worst
@@ -79,10 +80,10 @@ def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, mon
 
     monkeypatch.setattr(job, "evaluate", stops_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        evaluate("contact_sheet=0")
+        evaluate("examples=0")
     assert calls == ["AlexNet", "AlexNetGap"]
-    assert evaluate("contact_sheet=0") == [runs / "alexnet_gap" / "eval" / "val-cam"]
-    assert evaluate("contact_sheet=0") == []
+    assert evaluate("examples=0") == [runs / "alexnet_gap" / "eval" / "val-cam"]
+    assert evaluate("examples=0") == []
 
 
 def test_a_pass_that_fails_leaves_no_result(trained, evaluate, monkeypatch):
@@ -97,25 +98,37 @@ def test_a_pass_that_fails_leaves_no_result(trained, evaluate, monkeypatch):
     assert not (runs / "alexnet_gap" / "eval").exists()
 
 
-def test_as_many_images_on_the_sheet_as_asked_spread_over_the_split(trained, evaluate, monkeypatch):
+def test_as_many_examples_as_asked_spread_over_the_split(trained, evaluate):
     trained("alexnet_gap")
-    drawn = []
-    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, *rest: drawn.append(rest))
-    evaluate("model=alexnet_gap", "contact_sheet=3")
-    ((shown, names, rule, title),) = drawn
-    assert [one.prediction.id[-1] for one in shown] == ["1", "3", "5"]
-    assert [one.image.size for one in shown] == [(32, 24)] * 3
-    assert list(names) == ["class 0", "class 1", "class 2"]
-    title_now = "AlexNet-GAP on tiny, val: cam, view squash, threshold"
-    assert (rule, title) == ("threshold", title_now)
-    evaluate("model=alexnet_gap", "contact_sheet=100")
-    assert len(drawn[1][0]) == 6
+    (folder,) = evaluate("model=alexnet_gap", "examples=3")
+    run = read_run(folder)
+    assert run.title == "AlexNet-GAP, cam on tiny, val"
+    even = [one.example for one in run.pick("even", 9)]
+    assert [example.id[-1] for example in even] == ["1", "3", "5"]
+    assert [example.picture().size for example in even] == [(32, 24)] * 3
+    assert {example.names[:1] for example in even} <= {(f"class {c}",) for c in range(3)}
+    kinds = {kind for one in run.images for kind in one.example.why}
+    assert kinds == {"even", "best", "typical", "worst"}
+    for one in run.images:  # the classes are those of the predictions, in their order
+        assert one.guess[0] == one.example.classes[0]
+    evaluate("model=alexnet_gap", "examples=100")
+    assert len(read_run(folder).pick("even", 100)) == 6
+
+
+def test_examples_of_an_older_pass_do_not_stay(trained, evaluate):
+    trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "examples=1")
+    before = (folder / "predictions.parquet").read_bytes()
+    assert (folder / "examples.parquet").exists()
+    evaluate("model=alexnet_gap", "examples=0")
+    assert not (folder / "examples.parquet").exists()
+    assert (folder / "predictions.parquet").read_bytes() == before
 
 
 def test_best_or_last_checkpoint(trained, evaluate):
     runs = trained("alexnet_gap")
     for which in ("last", "best"):
-        (folder,) = evaluate("model=alexnet_gap", f"checkpoint={which}", "contact_sheet=0")
+        (folder,) = evaluate("model=alexnet_gap", f"checkpoint={which}", "examples=0")
         path = json.loads((folder / "manifest.json").read_text())["checkpoint"]["path"]
         assert path == str(runs / "alexnet_gap" / "train" / f"{which}.pt")
 
@@ -132,11 +145,11 @@ def test_a_variant_is_another_network(compose_config, tiny_run, words, trained, 
 
     # Both are found without model=, and each is what the other's words do not mean.
     folders = [runs / name / "eval" / "val-cam" for name in ("alexnet_gap", "alexnet_gap_caffe")]
-    assert evaluate("contact_sheet=0") == folders
+    assert evaluate("examples=0") == folders
     names = [json.loads((folder / "manifest.json").read_text())["model"] for folder in folders]
     assert names == ["alexnet_gap", "alexnet_gap_caffe"]
-    assert evaluate("contact_sheet=0") == []
-    again = evaluate("model=alexnet_gap", "model.variant=caffe", "contact_sheet=0")
+    assert evaluate("examples=0") == []
+    again = evaluate("model=alexnet_gap", "model.variant=caffe", "examples=0")
     assert again == [folders[1]]
     for file, more, remedy in (
         ("alexnet_gap_caffe", [], "use model=alexnet_gap model.variant=caffe"),
@@ -154,7 +167,7 @@ def test_a_variant_is_another_network(compose_config, tiny_run, words, trained, 
 def saved(trained, evaluate):
     """The folder of a pass that saved its maps."""
     trained("alexnet_gap")
-    (folder,) = evaluate("model=alexnet_gap", "contact_sheet=0", "save_maps=true")
+    (folder,) = evaluate("model=alexnet_gap", "examples=0", "save_maps=true")
     return folder
 
 
@@ -165,7 +178,7 @@ def known_boxes(folder):
 
 def test_maps_lie_beside_the_boxes_that_are_made_of_them(saved):
     assert sorted(path.name for path in saved.iterdir()) == [
-        *("manifest.json", "maps", "predictions.parquet", "scores.json"),
+        *("eval.log", "manifest.json", "maps", "predictions.parquet", "scores.json"),
         *("submission_heuristic.txt", "submission_threshold.txt"),
     ]
     known = known_boxes(saved)
@@ -180,9 +193,9 @@ def test_maps_lie_beside_the_boxes_that_are_made_of_them(saved):
 
 def test_old_maps_go_when_scored_again_without(saved, evaluate):
     with pytest.raises(UserError, match=r"would replace \(maps\): .* add overwrite=true"):
-        evaluate("model=alexnet_gap", "contact_sheet=0")
+        evaluate("model=alexnet_gap", "examples=0")
     assert (saved / "maps").exists()
-    evaluate("model=alexnet_gap", "contact_sheet=0", "overwrite=true")
+    evaluate("model=alexnet_gap", "examples=0", "overwrite=true")
     assert not (saved / "maps").exists()
     assert json.loads((saved / "manifest.json").read_text())["maps"] is False
 
@@ -213,7 +226,7 @@ def test_maps_that_are_no_runs_are_left_alone(trained, evaluate, tmp_path):
     mine = tmp_path / "out" / "maps" / "mine.npy"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    words = ["model=alexnet_gap", "contact_sheet=0", f"output={tmp_path / 'out'}"]
+    words = ["model=alexnet_gap", "examples=0", f"output={tmp_path / 'out'}"]
     with pytest.raises(UserError, match="maps: exists already, but belongs to no run"):
         evaluate(*words, "save_maps=true")
     evaluate(*words)
@@ -223,11 +236,11 @@ def test_maps_that_are_no_runs_are_left_alone(trained, evaluate, tmp_path):
 def test_a_trained_run_without_maps_is_scored_again_when_they_are_wanted(trained, evaluate):
     runs = trained("alexnet_gap")
     folder = runs / "alexnet_gap" / "eval" / "val-cam"
-    assert evaluate("contact_sheet=0") == [folder]
-    assert evaluate("contact_sheet=0", "save_maps=true") == [folder]
+    assert evaluate("examples=0") == [folder]
+    assert evaluate("examples=0", "save_maps=true") == [folder]
     assert (folder / "maps").is_dir()
-    assert evaluate("contact_sheet=0", "save_maps=true") == []
-    assert evaluate("contact_sheet=0") == []
+    assert evaluate("examples=0", "save_maps=true") == []
+    assert evaluate("examples=0") == []
 
 
 def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_path):
@@ -239,7 +252,7 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
     lists.write_text("\n".join(kept) + "\n")
     words = [
         *("model=alexnet_gap", "data=ilsvrc", f"data.root={tree}", "loader.workers=0"),
-        *("device=cpu", "batch_size=1", "contact_sheet=0", "save_maps=true"),
+        *("device=cpu", "batch_size=1", "examples=0", "save_maps=true"),
         f"model.weights={tmp_path / 'runs' / 'tiny' / 'alexnet_gap' / 'train' / 'last.pt'}",
     ]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -256,7 +269,7 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
         {
             str(path.relative_to(tmp_path / name)): path.read_bytes()
             for path in (tmp_path / name).rglob("*")
-            if path.is_file() and path.name != "manifest.json"
+            if path.is_file() and path.name not in ("manifest.json", "eval.log")
         }
         for name in ("one", "two")
     )
@@ -334,7 +347,7 @@ def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
     common = [
         *("model=alexnet_gap", f"model.weights={tmp_path / 'random.pt'}", "model.width=0.05"),
         *("model.input_size=64", "model.resize_size=72", "data=ilsvrc", "loader.workers=0"),
-        *("device=cpu", "contact_sheet=0", "box=[threshold,whole_image]"),
+        *("device=cpu", "examples=0", "box=[threshold,whole_image]"),
         f"runs={tmp_path / 'runs'}",
     ]
     trees = {kaggle: []}
@@ -352,7 +365,7 @@ def test_every_layout_gives_the_same_bytes(kaggle, compose_config, tmp_path):
         files[root.name] = {
             path.name: path.read_bytes()
             for path in folder.iterdir()
-            if path.name != "manifest.json"
+            if path.name not in ("manifest.json", "eval.log")
         }
     assert layouts.keys() == {"layout Kaggle", "layout official archives", "layout ImageFolder"}
     assert len(set(layouts.values())) == 1
@@ -416,13 +429,13 @@ def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
     tiny_tree, trained, evaluate, tmp_path, caplog
 ):
     trained("alexnet_gap")
-    words = ["model=alexnet_gap", f"output={tmp_path / 'out'}", "contact_sheet=0"]
+    words = ["model=alexnet_gap", f"output={tmp_path / 'out'}", "examples=0"]
     evaluate(*words)
     assert (tmp_path / "out" / "scores.json").exists()
     with caplog.at_level(logging.INFO):
         (folder,) = evaluate(*words, "split=test")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("manifest.json", "predictions.parquet"),
+        *("eval.log", "manifest.json", "predictions.parquet"),
         *("submission_heuristic.csv", "submission_heuristic.txt"),
         *("submission_threshold.csv", "submission_threshold.txt"),
     ]

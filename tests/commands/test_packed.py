@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cam_repro.commands import evaluate as job
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
+from cam_repro.runs.examples import read_examples
 
 SIZE = 40
 NETWORK = [
@@ -136,7 +136,7 @@ def test_a_run_goes_on_where_its_images_were_packed_as_they_were(pack, train):
 def test_what_crops_of_the_squashed_image_find_is_the_same(
     pack, evaluate, checkpoint, view, format
 ):
-    words = [*checkpoint, f"view={view}", "box=[threshold,heuristic,dt_box]", "contact_sheet=0"]
+    words = [*checkpoint, f"view={view}", "box=[threshold,heuristic,dt_box]", "examples=0"]
     plain = evaluate("plain", *DEMO, *words)
     packed = evaluate("packed", *pack(f"size={SIZE}", f"format={format}"), *words)
     assert_same_results(plain, packed)
@@ -152,7 +152,7 @@ def test_what_crops_of_the_squashed_image_find_is_the_same(
 
 @pytest.mark.parametrize(("split", "box"), [("val", "[threshold,graphcut]"), ("test", "threshold")])
 def test_originals_give_the_same_results_by_every_word(pack, evaluate, checkpoint, split, box):
-    words = [*checkpoint, f"split={split}", f"box={box}", "contact_sheet=2"]
+    words = [*checkpoint, f"split={split}", f"box={box}", "examples=2"]
     plain = evaluate("plain", *DEMO, *words)
     packed = evaluate("packed", *pack("size=null"), *words, "loader.workers=2")
     assert_same_results(plain, packed)
@@ -164,17 +164,16 @@ def test_originals_give_the_same_results_by_every_word(pack, evaluate, checkpoin
     np.testing.assert_array_equal(*sheets)
 
 
-def test_boxes_are_drawn_and_cut_on_images_of_the_original_size(
-    pack, evaluate, checkpoint, monkeypatch
-):
-    drawn = []
-    monkeypatch.setattr(job, "draw_contact_sheet", lambda path, shown, *rest: drawn.extend(shown))
-    words = [*checkpoint, "box=[threshold,graphcut]", "contact_sheet=4"]
+def test_examples_are_of_the_original_size(pack, evaluate, checkpoint):
+    words = [*checkpoint, "box=[threshold,graphcut]", "examples=4"]
     folder = evaluate("packed", *pack(f"size={SIZE}"), *words)
     table = pd.read_parquet(folder / "predictions.parquet").set_index("id")
-    assert len(drawn) == 4
-    for one in drawn:
-        assert one.image.size == tuple(table.loc[one.prediction.id, ["width", "height"]])
+    examples = read_examples(folder)
+    assert len(examples) >= 4
+    for one in examples:
+        size = tuple(table.loc[one.id, ["width", "height"]])
+        assert (one.width, one.height) == size
+        assert one.picture().size == size
 
 
 def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(
@@ -191,7 +190,7 @@ def test_an_image_that_could_not_be_read_counts_as_it_does_among_files(
     assert "val    15 images in 1 shard, " in done.err
     assert "; 1 could not be read" in done.err
     packed_words = ["data=packed", f"data.root={tmp_path / 'p'}"]
-    words = [*checkpoint, "contact_sheet=0"]
+    words = [*checkpoint, "examples=0"]
     plain = evaluate("plain", *source, *words)
     packed = evaluate("packed", *packed_words, "loader.on_error=skip", *words)
     assert_same_results(plain, packed)
@@ -214,7 +213,7 @@ def test_boxes_without_a_network_have_the_original_sizes(pack, compose_config, t
 
 
 def test_cam_score_takes_it_for_the_ground_truth(pack, evaluate, checkpoint, command):
-    folder = evaluate("plain", *DEMO, *checkpoint, "contact_sheet=0")
+    folder = evaluate("plain", *DEMO, *checkpoint, "examples=0")
     submission = f"submission={folder / 'submission_threshold.txt'}"
     plain, packed = (command("score", submission, *data) for data in (DEMO, pack(f"size={SIZE}")))
     assert plain.status == packed.status == 0, packed.err

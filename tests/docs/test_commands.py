@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
 from cam_repro.commands.data import DataCommandSettings
+from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.tables import TablesSettings
@@ -22,6 +24,8 @@ SCHEMAS = {
     "data": DataCommandSettings,
     "score": ScoreSettings,
     "tables": TablesSettings,
+    "report": ReportSettings,
+    "figures": FiguresSettings,
     "reproduce": ReproduceSettings,
 }
 OTHERS = {"source", "export", "pip", "torchrun", "srun"}
@@ -48,9 +52,9 @@ def jobs(words):
     return [list(job) for job in product(*of_each)]
 
 
-def compose_tables(words):
-    """cam-tables has no groups: data=NAME is a plain setting of it."""
-    settings = OmegaConf.load(config_dir() / "tables.yaml")
+def compose_plain(name, words):
+    """cam-tables and cam-report have no groups: data=NAME is a plain setting of theirs."""
+    settings = OmegaConf.load(config_dir() / f"{name}.yaml")
     del settings["defaults"], settings["hydra"]
     return OmegaConf.merge(settings, OmegaConf.from_dotlist(words))
 
@@ -68,8 +72,8 @@ def test_a_command_composes(line):
     understood, notes = renamed(yaml, words)
     assert not notes, f"{line} has words of an earlier version"
     for job in jobs(understood):
-        if line.command == "tables":
-            validate(compose_tables(job), SCHEMAS["tables"])
+        if line.command in ("tables", "report"):
+            validate(compose_plain(line.command, job), SCHEMAS[line.command])
             continue
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             settings = validate(compose(yaml, job), SCHEMAS[line.command])

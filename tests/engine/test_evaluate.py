@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from colour_net import BLUE, GREEN, RED, ColourNet, blocks
 from PIL import Image
-from torch import nn
 
 from cam_repro.boxes.base import BoxRule
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
-from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.loading import ErrorPolicy, LabelledBatch
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
@@ -22,64 +21,13 @@ from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
-from cam_repro.models.base import PooledNetwork
 from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
 from cam_repro.truth import RaggedBoxes
+from cam_repro.types import Prediction, RuleGuesses
 
 CPU = Compute(torch.device("cpu"))
-RED, GREEN, BLUE = 0, 1, 2
-WNIDS = ["n00000001", "n00000002", "n00000003"]
-
-
-class ColourNet(PooledNetwork):
-    """Score of class c: 16 x the mean of colour c. A: the colours, averaged over 8x8 pixels."""
-
-    minimum_input = 8
-    class_layer_name = "fc"
-
-    def __init__(self):
-        super().__init__(3, 1.0, "none", 0.0)
-        self.pool = "avg"
-        self.cells = nn.AvgPool2d(8)
-        self.fc = nn.Linear(3, 3, bias=False)
-        with torch.no_grad():
-            self.fc.weight.copy_(16 * torch.eye(3))
-            self.pixel_mean.zero_()
-            self.pixel_std.fill_(1)
-
-    def _extract(self, x_NCHW):
-        return self.cells(x_NCHW)
-
-
-@pytest.fixture
-def image_set(tmp_path):
-    """Makes a val split from ``{name: (pixels HW3, label, box)}``, losslessly."""
-
-    def make(images):
-        folder = tmp_path / "set" / "Data" / "CLS-LOC" / "val"
-        folder.mkdir(parents=True)
-        lines = ["ImageId,PredictionString"]
-        for name, (pixels, label, box) in images.items():
-            Image.fromarray(pixels).save(folder / f"{name}.JPEG", "PNG")
-            lines.append(f"{name},{WNIDS[label]} {' '.join(map(str, box))} ")
-        root = tmp_path / "set"
-        (root / "LOC_val_solution.csv").write_text("\n".join(lines) + "\n")
-        (root / "LOC_synset_mapping.txt").write_text("".join(f"{w} {w}\n" for w in WNIDS))
-        return load_image_set(root, "val")
-
-    return make
-
-
-def blocks(height, width, *rectangles):
-    """A black image with rectangles (colour, x0, y0, x1, y1), inclusive, of full intensity."""
-    pixels = np.zeros((height, width, 3), np.uint8)
-    for colour, x0, y0, x1, y1 in rectangles:
-        pixels[y0 : y1 + 1, x0 : x1 + 1, colour] = 255
-    return pixels
-
-
 BOXES = {"threshold": ThresholdBox(0.2), "heuristic": HeuristicBoxes(0.2, 0.4)}
 
 
@@ -93,16 +41,30 @@ def run(
     workers=0,
     **more,
 ):
-    """What ``evaluate`` finds; every image is among those shown, unless others are asked for."""
-    more.setdefault("keep_frames_of", frozenset(images.ids))
+    """What ``evaluate`` finds."""
     this_pass = Pass(ColourNet(), saliency or Cam(), view or Squash(32, 40), boxes, batch_size=2)
     loading = LoaderSettings(on_error=on_error, workers=workers)
     return evaluate(this_pass, images, loading, compute, **more)
 
 
 def predictions(found):
-    """Of the images shown."""
-    return [prediction for prediction, _ in found.shown]
+    """The rows as records, in the order of ids."""
+    return [as_record(row) for row in found.predictions.sort_by("id").to_pylist()]
+
+
+def as_record(row):
+    def fours(name):
+        return [tuple(row[name][i : i + 4]) for i in range(0, len(row[name]), 4)]
+
+    rules = {
+        name: RuleGuesses(
+            list(zip(row[f"{name}/classes"], fours(f"{name}/boxes"), strict=True)),
+            tuple(row[f"{name}/gt_known"]),
+        )
+        for name in [key.partition("/")[0] for key in row if key.endswith("/gt_known")]
+    }
+    same = {key: row[key] for key in ("id", "width", "height", "label", "classes", "probabilities")}
+    return Prediction(true_boxes_M4=np.array(fours("gt_boxes")), rules=rules, **same)
 
 
 # Four cells of red in the middle of 4x4 cells, two of green in the left upper corner.
@@ -200,7 +162,7 @@ def test_processes_share_the_images_and_the_first_returns_all(image_set, monkeyp
         for rank in (1, 0)
     )
     assert other.predictions.num_rows == 0
-    assert [rows.num_rows for rows, _, _ in shares] == [3, 4]
+    assert [rows.num_rows for rows, _ in shares] == [3, 4]
     assert sorted(main.predictions["id"].to_pylist()) == list("0123456")
     assert [p.id for p in predictions(main)] == list("0123456")
 
@@ -218,24 +180,13 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(image_set):
     assert str(path) in found.skipped[0]
 
 
-def test_frames_are_kept_of_the_images_asked_for_only(image_set):
-    images = image_set({n: (MIDDLE, RED, (8, 8, 23, 23)) for n in "abc"})
-    found = run(images, keep_frames_of=frozenset({"b"}))
-    ((prediction, frame),) = found.shown
-    assert prediction.id == "b"
-    expected = np.zeros((4, 4))
-    expected[1:3, 1:3] = 16
-    np.testing.assert_allclose(frame, expected, atol=1e-5)
-    assert run(images, keep_frames_of=frozenset()).shown == []
-
-
-def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_set):
+def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_set, tmp_path):
     # A red square near the left upper corner of the 40x40 frame, doubled to 80x80 pixels: of the
     # 32-pixel crops (corners 0 and 8, centre 4) each sees another part of it.
     frame = blocks(40, 40, (RED, 0, 0, 15, 15), (GREEN, 24, 32, 39, 39))
     image = frame.repeat(2, axis=0).repeat(2, axis=1)
     images = image_set({"a": (image, RED, (0, 0, 31, 31))})
-    found = run(images, view=Ten(32, 40))
+    found = run(images, view=Ten(32, 40), maps_folder=tmp_path)
     (prediction,) = predictions(found)
 
     seen = np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BILINEAR)) / 255
@@ -250,7 +201,7 @@ def test_ten_crops_average_probabilities_and_boxes_come_back_to_the_image(image_
     scores = np.mean([16 * seen[y : y + 32, x : x + 32].mean((0, 1)) for y, x in corners], axis=0)
     assert abs(np.exp(scores[0]) / np.exp(scores).sum() - mean[0]) > 1e-3
 
-    kept = found.shown[0][1]
+    kept = np.load(tmp_path / "a.npy")
     assert kept.shape == (40, 40)
     assert kept.max() == 1
     assert kept[20:, 20:].max() < 0.05  # nothing of class red there

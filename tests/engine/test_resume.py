@@ -10,7 +10,7 @@ import torch
 
 from cam_repro.engine import train as train_module
 from cam_repro.engine.optim import learning_rate
-from cam_repro.errors import UserError
+from cam_repro.errors import Stopped, UserError
 
 TIME_COLUMNS = ["images_per_second"]
 
@@ -94,8 +94,11 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
     straight = start("straight", *LIVELY)
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     at_iteration(monkeypatch, 1, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped) as stopped:
         start("stopped", *LIVELY)
+    kept = straight.parent / "stopped" / "last.pt"
+    said = f"the checkpoint of iteration 2 of 7 (epoch 0.7 of 2.3) is kept in {kept}"
+    assert str(stopped.value) == said
     monkeypatch.undo()
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     folder = straight.parent / "stopped"

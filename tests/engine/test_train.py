@@ -1,6 +1,7 @@
 """Whole runs of training: the loop, its log, its checkpoints, its processes."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import torch
 
 from cam_repro.engine import train as train_module
 from cam_repro.engine.settings import OptimSettings
-from cam_repro.engine.train import Length
+from cam_repro.engine.train import Length, _check_schedule
 from cam_repro.errors import UserError
+from cam_repro.progress import Bar
 
 
 def records(folder):
@@ -99,6 +101,71 @@ def test_a_loss_that_is_no_number_ends_the_run(start, tmp_path):
     with pytest.raises(UserError, match=r"no longer a number at iteration 3: lower optim\.lr"):
         start("run", "optim.lr=1e9")
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"train.log"}
+
+
+def test_a_warmup_that_never_ends_is_refused_and_what_has_no_effect_is_said(caplog):
+    def check(n_images=100, **settings):
+        optim = OptimSettings(**settings)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            _check_schedule(optim, Length.of(optim, n_images, 1), n_images)
+        return caplog.messages
+
+    assert check(schedule="cosine", warmup=9, iterations=10) == []
+    with pytest.raises(UserError) as refused:
+        check(schedule="cosine", warmup=10, iterations=10)
+    assert str(refused.value) == (
+        "optim.warmup=10: the run is over before, after 10 iterations (optim.iterations=10): "
+        "lower optim.warmup or raise optim.iterations"
+    )
+    with pytest.raises(UserError, match=r"after 3 iterations \(optim\.epochs=3\): lower"):
+        check(warmup=3, epochs=3, iterations=None, batch_size=100)
+    assert check(step=10, iterations=11) == []
+    assert check(step=10, iterations=10) == [
+        "optim.step=10: the run has 10 iterations, so the learning rate never falls"
+    ]
+    assert check(n_images=5, schedule="constant", iterations=10, batch_size=8) == [
+        "optim.batch_size=8: the training set has 5 images, so a batch has as many"
+    ]
+
+
+def test_each_epoch_says_its_errors_and_on_which_view(start, caplog):
+    with caplog.at_level(logging.INFO):
+        folder = start("run")
+    lines = [line for line in caplog.messages if line.startswith("epoch ")]
+    log = records(folder)
+    assert [line.rpartition(";")[0] for line in lines] == [
+        f"epoch {number}/2: loss {row.train_loss:.3f}, "
+        f"training error {row.train_top1_error:.1f} %; "
+        "validation error, centre crop, top-1/top-5: "
+        f"{row.val_top1_error:.1f} / {row.val_top5_error:.1f} %"
+        for number, row in enumerate(log.itertuples(), 1)
+    ]
+
+
+def test_the_bar_is_full_when_the_last_validation_is_over(start, monkeypatch):
+    at, said = [], []
+
+    class Seen(Bar):
+        def update(self, n=1):
+            super().update(n)
+            at.append((self.n, self.total))
+
+        def say(self, text):
+            said.append(text)
+
+    monkeypatch.setattr(train_module, "Bar", Seen)
+    start("run")  # 6 iterations of 4 images, and twice 6 images to validate on
+    assert at[-1] == (36, 36)
+    assert [n for n, _ in at] == sorted({n for n, _ in at})
+    assert (12, 36) in at  # before the first validation
+    assert (18, 36) in at  # after it
+    first = [text for text in said if text.startswith("epoch 1/2, loss ")]
+    assert first
+    assert said[0] == first[0], "from the first iteration on"
+    assert [text for text in said if "loss" not in text] == [
+        *("validates epoch 1/2", "epoch 1/2", "validates epoch 2/2", "epoch 2/2")
+    ]
 
 
 def test_a_batch_must_divide_into_its_parts(start):

@@ -1,10 +1,12 @@
-import numpy as np
+import shutil
+from pathlib import Path
+
 import pandas as pd
-from PIL import Image
+import pytest
 
-from cam_repro.figures.curves import draw_curves
-
-BLUE, ORANGE, GREEN = (0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E), (0x2C, 0xA0, 0x2C)
+from cam_repro.errors import UserError
+from cam_repro.figures.base import Wanted
+from cam_repro.figures.curves import TrainingCurves, draw_curves, write_curves
 
 
 def records(train_loss, val_top1):
@@ -21,47 +23,54 @@ def records(train_loss, val_top1):
     )
 
 
-def draw(path, table):
-    draw_curves(path, table, "Some net")
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+def lines(axes):
+    """Numbers and label of each curve."""
+    return [
+        (list(line.get_xdata()), list(line.get_ydata()), line.get_label()) for line in axes.lines
+    ]
 
 
-def heights(pixels, colour):
-    """Mean height of a curve of some colour in the first and the last quarter of a plot, in
-    pixels from below; the legend, in its upper right corner, holds a short piece of it."""
-    mask = abs(pixels - np.array(colour)).max(-1) <= 20
-    columns = np.nonzero(mask.any(0))[0]
-    first, last = columns.min(), columns.max()
-    span = (last - first) // 8
-    means = []
-    for part in (mask[:, first : first + span], mask[:, last - span : last + 1]):
-        rows = np.nonzero(part)[0]
-        means.append(len(pixels) - rows.max())
-    return means
+def test_curves_go_where_the_numbers_go():
+    loss, error = draw_curves(records([2.0, 1.0, 0.5], [60.0, 40.0, 30.0]), "Some net").axes
+    assert lines(loss) == [
+        ([1, 2, 3], [2.0, 1.0, 0.5], "training, augmented: 0.5 at the end"),
+        ([1, 2, 3], [1.0, 1.0, 1.0], "validation, centre crop: 1 at the end"),
+    ]
+    assert lines(error) == [
+        ([1, 2, 3], [80.0] * 3, "top-1, training: 80 at the end"),
+        ([1, 2, 3], [60.0, 40.0, 30.0], "top-1, validation: 30 at the end"),
+        ([1, 2, 3], [5.0] * 3, "top-5, validation: 5 at the end"),
+    ]
+    assert error.get_ylim() == (0, 100)
 
 
-def test_two_plots_of_the_size_said(tmp_path):
-    pixels = draw(tmp_path / "curves.png", records([2.0, 1.0, 0.5], [60.0, 40.0, 30.0]))
-    assert pixels.shape == (442, 1170, 3)  # 9 x 3.4 inches, 130 pixels an inch
-    left, right = pixels[:, :585], pixels[:, 585:]
-
-    def has(part, colour):
-        return (abs(part - np.array(colour)).max(-1) <= 20).sum() > 100
-
-    assert [has(left, c) for c in (BLUE, ORANGE, GREEN)] == [True, True, False]
-    assert [has(right, c) for c in (BLUE, ORANGE, GREEN)] == [True, True, True]
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
+def test_ticks_are_whole_epochs(count):
+    axes = draw_curves(records([1.0] * count, [50.0] * count), "Some net").axes[0]
+    ticks = axes.get_xticks()
+    assert (ticks == ticks.round()).all()
+    left, right = axes.get_xlim()
+    assert left <= 1 <= count < right
+    assert sum(left <= tick <= right for tick in ticks) >= min(count, 2)
 
 
-def test_curves_go_where_the_numbers_go(tmp_path):
-    pixels = draw(tmp_path / "a.png", records([2.0, 1.0, 0.2, 0.1], [90.0, 70.0, 30.0, 10.0]))
-    start, end = heights(pixels[:, :585], BLUE)
-    assert start > end + 100
-    start, end = heights(pixels[:, 585:], ORANGE)
-    assert start > end + 100
-    # Errors share one scale, 0 to 100: a top-5 error of 5 % lies at the bottom.
-    assert heights(pixels[:, 585:], GREEN)[1] < heights(pixels[:, 585:], BLUE)[1] - 150
+def test_it_says_what_validation_is():
+    figure = draw_curves(records([1.0], [50.0]), "Some net")
+    assert figure.get_suptitle() == "Some net"
+    assert figure.get_supxlabel().startswith("validation: the centre crop of the squashed image")
 
 
-def test_one_epoch_is_enough(tmp_path):
-    pixels = draw(tmp_path / "one.png", records([1.5], [50.0]))
-    assert (abs(pixels - np.array(ORANGE)).max(-1) <= 20).sum() > 50
+def test_a_figure_of_a_training_run(tmp_path):
+    folder = tmp_path / "train"
+    results = Path(__file__).parents[2] / "results"
+    shutil.copytree(results / "demo" / "alexnet_gap" / "train", folder)
+    figure = TrainingCurves().draw(Wanted(names="run", folders=[folder]))
+    assert figure.get_suptitle() == "AlexNet-GAP trained on demo"
+    (folder / "log.csv").write_text("epoch\n1\n")
+    with pytest.raises(UserError, match=r"log\.csv cannot be read .*: train the network again"):
+        TrainingCurves().draw(Wanted(names="run", folders=[folder]))
+
+
+def test_the_size_and_the_format(tmp_path):
+    write_curves(tmp_path / "curves.svg", records([1.0], [50.0]), "Some net")
+    assert 'width="518.4pt"' in (tmp_path / "curves.svg").read_text()  # 7.2 inches

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cam_repro.figures import style
 from cam_repro.figures.threshold_curve import draw_threshold_curve
 from cam_repro.metrics.protocol import Curves
 
@@ -12,7 +13,7 @@ THRESHOLDS = np.arange(100) / 100
 
 def draw(path, top1, top5, gt_known, own=None):
     errors = {"top1": top1, "top5": top5, "gt_known": gt_known}
-    draw_threshold_curve(path, Curves(THRESHOLDS, errors, own), "Net on set")
+    style.save(draw_threshold_curve(Curves(THRESHOLDS, errors, own), "Net on set"), path)
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 

@@ -29,7 +29,7 @@ def test_submission_round_trip_with_labels_mapped(tmp_path):
     path = tmp_path / "s.txt"
     write_submission(path, [[(1, (0, 1, 2, 3)), (0, (4, 5, 6, 7))], []], np.array([490, 361]))
     assert path.read_text() == "361 0 1 2 3 490 4 5 6 7\n\n"
-    labels, boxes = read_submission(path)
+    labels, boxes, _ = read_submission(path)
     assert labels.tolist() == [[361, 490, -1, -1, -1], [-1] * 5]
     assert boxes[0, :2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert (boxes[0, 2:] == -1).all()
@@ -43,7 +43,7 @@ def test_submission_label_is_index_plus_one_without_a_mapping(tmp_path):
 def test_guesses_after_the_fifth_are_left_out_and_whole_floats_are_read(tmp_path):
     path = tmp_path / "s.txt"
     path.write_text(" ".join(f"{k} 0 0 {k}.0 1e1" for k in range(1, 7)))
-    labels, boxes = read_submission(path)
+    labels, boxes, _ = read_submission(path)
     assert labels.tolist() == [[1, 2, 3, 4, 5]]
     assert boxes[0, 4].tolist() == [0, 0, 5, 10]
 
@@ -87,7 +87,7 @@ def test_kaggle_submission_round_trip(tmp_path):
     assert path.read_text() == (
         "ImageId,PredictionString\na,n01443537 0 1 2 3 n01440764 4 5 6 7\nb,\nc,n01443537 8 8 9 9\n"
     )
-    ids, labels, boxes = read_kaggle_submission(path)
+    ids, labels, boxes, _ = read_kaggle_submission(path)
     assert ids == ["a", "b", "c"]
     assert labels.tolist() == [
         ["n01443537", "n01440764", "", "", ""],
@@ -101,7 +101,7 @@ def test_kaggle_submission_round_trip(tmp_path):
 def test_kaggle_guesses_after_the_fifth_are_left_out(tmp_path):
     words = " ".join(f"n{k} {k} 0 {k}.0 1e1" for k in range(1, 8))
     (tmp_path / "s.csv").write_text(f"PredictionString,ImageId\r\n{words},a\r\n\r\n")
-    ids, labels, boxes = read_kaggle_submission(tmp_path / "s.csv")
+    ids, labels, boxes, _ = read_kaggle_submission(tmp_path / "s.csv")
     assert ids == ["a"]
     assert labels.tolist() == [["n1", "n2", "n3", "n4", "n5"]]
     assert boxes[0, 4].tolist() == [5, 0, 5, 10]
@@ -183,7 +183,7 @@ guess = st.tuples(st.integers(0, 1), st.tuples(number, number, number, number))
 def test_any_guesses_come_back_as_they_were(tmp_path_factory, guesses):
     folder = tmp_path_factory.mktemp("s")
     write_submission(folder / "s.txt", guesses, np.array([490, 361]))
-    labels, boxes = read_submission(folder / "s.txt")
+    labels, boxes, _ = read_submission(folder / "s.txt")
     for row, line in enumerate(guesses):
         n = len(line)
         assert labels[row].tolist() == [(490, 361)[c] for c, _ in line] + [-1] * (5 - n)
@@ -191,7 +191,7 @@ def test_any_guesses_come_back_as_they_were(tmp_path_factory, guesses):
         assert (boxes[row, n:] == -1).all()
     check_submission(folder / "s.txt", guesses, np.array([490, 361]))
     write_kaggle_submission(folder / "s.csv", list(map(str, range(len(guesses)))), guesses, WNIDS)
-    _, names, same_boxes = read_kaggle_submission(folder / "s.csv")
+    _, names, same_boxes, _ = read_kaggle_submission(folder / "s.csv")
     assert np.array_equal(boxes, same_boxes)
     assert [[w for w in row if w] for row in names] == [[WNIDS[c] for c, _ in g] for g in guesses]
 
@@ -280,10 +280,11 @@ def one_after_another(lines, first_is_label=False):
 def found(read, path):
     """The same of a reader of this package."""
     try:
-        *_, labels_N5, boxes_N54 = read(path)
+        *_, labels_N5, boxes_N54, n_beyond = read(path)
     except UserError as error:
         return str(error).removeprefix(f"{path}, ").split(", label xmin")[0]
     assert boxes_N54.dtype == np.int64
+    assert n_beyond >= 0
     guesses = []
     for labels, boxes in zip(labels_N5.tolist(), boxes_N54.tolist(), strict=True):
         made = [place for place in range(5) if boxes[place] != [-1] * 4]
@@ -375,7 +376,7 @@ def test_regular_files_are_read_at_once(tmp_path):
     text.write_bytes(b"1 0 0 1 1\r\n\r\n 2 -1 0 5 1e1  3\t0 0 1 1.0")
     write_kaggle_submission(table, "abc", GUESSES, WNIDS)
     with patch.object(text_module, "whole_number", None):
-        labels, boxes = read_submission(text)
+        labels, boxes, _ = read_submission(text)
         assert labels[:, :3].tolist() == [[1, -1, -1], [-1, -1, -1], [2, 3, -1]]
         assert boxes[2, :2].tolist() == [[-1, 0, 5, 10], [0, 0, 1, 1]]
         check_kaggle_submission(table, "abc", GUESSES, WNIDS)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.metrics.intervals import bootstrap_interval
+from cam_repro.metrics.intervals import Number, bootstrap_interval
 
 
 def test_equals_resampling_the_images():
@@ -39,3 +39,9 @@ def test_a_higher_level_is_wider():
 def test_only_outcomes_are_taken(outcomes):
     with pytest.raises(AssertionError):
         bootstrap_interval(np.array(outcomes))
+
+
+def test_a_number_is_in_percent_and_the_same_from_counts():
+    number = Number.of(np.arange(200) < 60)
+    assert number == Number(error=30.0, low=24.0, high=36.5, n=200)
+    assert Number.of_counts(60, 200) == number

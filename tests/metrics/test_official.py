@@ -19,7 +19,7 @@ FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"
 @pytest.mark.parametrize("with_blacklist", [False, True])
 def test_equals_the_development_kit(with_blacklist):
     truth = read_truth(FIXTURE / "ground_truth.csv")
-    guesses = read_submission(FIXTURE / "submission.txt")
+    guesses = read_submission(FIXTURE / "submission.txt")[:2]
     blacklisted = read_blacklist(FIXTURE / "blacklist.txt", 1500) if with_blacklist else None
     right = hits(truth, *guesses)
     expected = [
@@ -125,7 +125,7 @@ def test_guesses_after_the_fifth_and_empty_lines(tmp_path):
     path = tmp_path / "s.txt"
     wrong, right = "8 0 0 9 9 " * 5, "7 0 0 9 9\n"
     path.write_text(f"{wrong}{right}{wrong[:-10]}{right}\n")
-    labels, boxes = read_submission(path)
+    labels, boxes, _ = read_submission(path)
     truth = Truth(
         ids=["a", "b", "c"],
         labels_N=np.array([7, 7, 7]),

@@ -45,6 +45,7 @@ def test_literal_scores(caplog):
             "threshold": {"top1": two_thirds, "top5": third, "gt_known": third},
             "heuristic": {"top1": 100, "top5": third, "gt_known": two_thirds},
         },
+        "thresholds_are": {"iou": "fixed", "box": "fixed"},
     }
     assert "1 of 3 images have no true box" in caplog.text
 

@@ -64,10 +64,10 @@ class Branching(Plain):
         return super().forward(-x)
 
 
-def adapted(kind, layer, num_classes=3, **settings):
+def adapted(kind, layer, **settings):
     torch.manual_seed(0)
     module = kind(**settings)
-    return ModuleNetwork(module, layer, num_classes=num_classes, input_size=8).eval(), module
+    return ModuleNetwork(module, layer, input_size=8).eval(), module
 
 
 def inputs():
@@ -95,7 +95,7 @@ def test_behind_a_relu_after_the_layer_there_is_no_exact_cam_but_behind_the_relu
     assert network.class_weights() is None
     module = Plain()
     module.last = nn.Sequential(module.last, nn.ReLU())
-    network = ModuleNetwork(module, "last", num_classes=3, input_size=8).eval()
+    network = ModuleNetwork(module, "last", input_size=8).eval()
     assert network.no_cam is None
     assert network.class_weights() is module.fc.weight
     logits_NC, maps_NRhw = Cam().explain(network, inputs(), lambda _: torch.arange(3).expand(2, 3))
@@ -103,7 +103,7 @@ def test_behind_a_relu_after_the_layer_there_is_no_exact_cam_but_behind_the_relu
 
 
 def test_the_average_of_one_map_a_class_has_cam_by_the_identity():
-    network, _ = adapted(ClassMaps, "last", num_classes=5)
+    network, _ = adapted(ClassMaps, "last")
     assert network.no_cam is None
     torch.testing.assert_close(network.class_weights(), torch.eye(5))
 
@@ -129,7 +129,7 @@ def test_other_heads_are_refused_by_trial_and_gradient_methods_are_offered(kind,
 def test_the_trial_is_not_fooled_by_a_class_layer_of_zeros():
     module = Plain(pool="max")
     nn.init.zeros_(module.fc.weight)
-    network = ModuleNetwork(module, "last", num_classes=3, input_size=8)
+    network = ModuleNetwork(module, "last", input_size=8)
     assert network.no_cam is not None
     assert not module.fc.weight.any()  # restored
 
@@ -138,7 +138,7 @@ def test_the_trial_leaves_the_mode_and_torchs_random_numbers():
     torch.manual_seed(3)
     module = Plain()
     before = torch.get_rng_state()
-    network = ModuleNetwork(module, "last", num_classes=3, input_size=8)
+    network = ModuleNetwork(module, "last", input_size=8)
     assert torch.equal(before, torch.get_rng_state())
     assert network.training
     assert network._features.training

@@ -18,7 +18,7 @@ from torch import nn
 from cam_repro.errors import UserError
 from cam_repro.models import CamNetwork, load_weights
 from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD
-from cam_repro.models.weights import fold_batch_norm, read_state
+from cam_repro.models.weights import _grouped, fold_batch_norm, read_state
 
 # our network, settings, torchvision's, its settings
 TWINS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
@@ -238,16 +238,56 @@ def test_a_gap_network_takes_the_layers_of_its_plain_one(plain, gap, taken, left
     assert all(key.startswith(("classifier.", "inception5", "fc.")) for key in report.unused)
 
 
-def test_each_layer_is_listed(tmp_path, caplog):
+def test_blocks_are_named_in_a_line_and_each_layer_at_level_debug(tmp_path, caplog):
     path = _save(build("alexnet", seed=1), tmp_path / "plain.pt")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         load_weights(build("alexnet_star_gap"), path, name="alexnet_star_gap")
-    lines = [" ".join(record.getMessage().split()) for record in caplog.records]
+    every = [(each.levelno, " ".join(each.getMessage().split())) for each in caplog.records]
+    assert [line for level, line in every if level == logging.INFO][1:] == [
+        "taken features.0-8 (4 layers)",
+        "left cam_conv6.conv, cam_conv7.conv, cam_fc (not in the file)",
+        "not used classifier.1-6 (3 layers) (in the file)",
+    ]
+    lines = [line for _, line in every]
     assert lines[0].startswith(f"weights {path}: 4 layers taken, 3 not in the file and 1 of")
     assert "taken features.0" in lines
     assert "left cam_conv6.conv (not in the file)" in lines
     assert "left features.10.weight (32x32x3x3 in the file, 48x32x3x3 in the network)" in lines
     assert "not used classifier.6 (in the file)" in lines
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (["features.0", "features.3", "features.28"], "features.0-28 (3 layers)"),
+        (["features.0.conv", "features.0.bn", "fc"], "features.0 (2 layers), fc"),
+        (
+            ["conv1.conv", "inception3a.b1.conv", "inception3a.b2.conv"],
+            "conv1.conv, inception3a (2 layers)",
+        ),
+        (["fc"], "fc"),
+        (["fc", "fc.inner"], "fc (2 layers)"),
+    ],
+)
+def test_layers_of_a_block_are_said_together(layers, said):
+    assert _grouped(layers) == said
+
+
+def test_many_layers_of_another_shape_are_counted(tmp_path, caplog):
+    path = _save(build("vgg", seed=1, width=0.25), tmp_path / "plain.pt")
+    state = torch.load(path, weights_only=True)
+    network = build("vgg", width=0.125)
+    fits = network.state_dict()["features.0.bias"]
+    state["features.0.weight"], state["features.0.bias"] = torch.zeros(8, 3, 3, 3), fits
+    torch.save(state, path)
+    with caplog.at_level(logging.DEBUG):
+        report = load_weights(network, path, name="vgg")
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warned) == 4
+    more = len(report.mismatched) - 3
+    assert warned[-1] == f"  left       {more} more of another shape (listed in the run's log file)"
+    listed = [r for r in caplog.records if "in the file," in r.getMessage()]
+    assert len(listed) == len(report.mismatched)
 
 
 def _without(state: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Scored runs for tests: small manifests, and folders whose errors are known."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from cam_repro.runs.examples import Example, small_jpeg, write_examples
 from cam_repro.runs.manifest import (
     Counts,
     EvalManifest,
@@ -14,10 +17,13 @@ from cam_repro.runs.manifest import (
     ScoredData,
 )
 from cam_repro.runs.predictions import to_arrow, write_predictions
-from cam_repro.types import Prediction, RuleGuesses
+from cam_repro.types import Box, Prediction, RuleGuesses
 
 RIGHT, WRONG = (0, 0, 9, 9), (10, 10, 19, 19)
 """The true box of every image of ``write_run``, and one that does not touch it."""
+
+PICTURE = (40, 120, 200)
+"""The colour of pictures of ``write_example_run``."""
 
 MANIFEST = EvalManifest(
     model="nin",
@@ -93,6 +99,70 @@ def write_run(
     path = runs / manifest.data.name / model / "eval" / name
     write_predictions(path, to_arrow(predictions, manifest.rules), manifest)
     return path
+
+
+def write_example_run(
+    folder: Path,
+    images: Sequence[Prediction],
+    heats: Mapping[str, np.ndarray] | None = None,
+    why: Mapping[str, tuple[str, ...]] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a run of these predictions, each with an example; returns the folder.
+
+    Pictures are of the one colour ``PICTURE``, and classes are called ``class 0, also kind 0``.
+
+    heats: maps (R, h, w) by id; else each stands out in the left half alone. why: kinds by id; else
+    ``even``. changes: as for ``make_manifest``.
+    """
+    manifest = make_manifest(n=len(images), rules=list(images[0].rules), **changes)
+    write_predictions(folder, to_arrow(images, manifest.rules), manifest)
+    examples = []
+    for index, one in enumerate(images):
+        classes = [*one.classes, *({one.label} - {*one.classes, -1})]
+        half = np.zeros((len(classes), 4, 6), np.float32)
+        half[..., :3] = 1
+        examples.append(
+            Example(
+                id=one.id,
+                index=index,
+                width=one.width,
+                height=one.height,
+                jpeg=small_jpeg(Image.new("RGB", (one.width, one.height), PICTURE)),
+                why=(why or {}).get(one.id, ("even",)),
+                classes=tuple(classes),
+                names=tuple(f"class {index}, also kind {index}" for index in classes),
+                probabilities=tuple([*one.probabilities, 0.01][: len(classes)]),
+                maps_Rhw=(heats or {}).get(one.id, half),
+            )
+        )
+    write_examples(folder, examples)
+    return folder
+
+
+def prediction(
+    name: str = "a",
+    label: int = 0,
+    classes: Sequence[int] = (0, 1),
+    box: Box = (10, 10, 29, 29),
+    truth: Sequence[Box] = ((10, 10, 29, 29),),
+    size: tuple[int, int] = (60, 40),
+) -> Prediction:
+    """Make a prediction whose first guess by each of two rules is the class and box given."""
+    guess = [(classes[0], box)]
+    return Prediction(
+        id=name,
+        width=size[0],
+        height=size[1],
+        label=label,
+        true_boxes_M4=np.array(truth, np.int32).reshape(-1, 4),
+        classes=list(classes),
+        probabilities=[0.75, 0.25],
+        rules={
+            "threshold": RuleGuesses(guess),
+            "whole_image": RuleGuesses([(classes[0], (0, 0, size[0] - 1, size[1] - 1))]),
+        },
+    )
 
 
 def _prediction(i: int, class_right: bool, box_right: bool, manifest: EvalManifest) -> Prediction:

@@ -10,7 +10,9 @@ from cam_repro.errors import UserError
 from cam_repro.runs.folders import (
     baseline_folder,
     eval_folder,
+    find_run_folders,
     is_scored,
+    named_runs,
     other_settings,
     refuse_to_replace,
     run_name,
@@ -107,7 +109,7 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
         ({"box": {}}, []),  # fewer boxes than there are
         ({"box": {"threshold": {"_target_": "T", "threshold": 0.3}}}, ["box"]),
         ({"box": {"center": {"_target_": "C"}}}, ["box"]),
-        ({"contact_sheet": 3}, []),
+        ({"examples": 3}, []),
     ],
 )
 def test_settings_that_differ(scored, change, groups):
@@ -169,3 +171,93 @@ def test_a_broken_manifest_is_one_line_wherever_it_is_asked(tmp_path, text):
         with pytest.raises(UserError, match=r"manifest\.json.*overwrite=true$"):
             ask()
     refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True})
+
+
+# --- finding runs
+
+
+@pytest.fixture
+def results(make_run, tmp_path, monkeypatch):
+    """Runs of two networks on two data sets, of a sweep, and what must not be taken for a run."""
+    monkeypatch.chdir(tmp_path)
+    make_run("vgg")
+    make_run("nin")
+    make_run("nin", data="other")
+    (tmp_path / "runs/other/nin/eval/val-cam").rename(tmp_path / "runs/demo/nin/eval/odd")
+    make_run("nin", data="other")
+    for width in ("0.5", "0.25"):
+        make_run("nin", data="swept")
+        (tmp_path / "sweep").mkdir(exist_ok=True)
+        (tmp_path / "runs/swept/nin/eval/val-cam").rename(tmp_path / "sweep" / width)
+    train = tmp_path / "runs/demo/nin/train"
+    train.mkdir()
+    (train / "manifest.json").write_text('{"iterations": 6}')
+    packed = tmp_path / "runs/packed"
+    packed.mkdir()
+    (packed / "manifest.json").write_text('{"splits": {}}')
+    unfinished = tmp_path / "runs/demo/vgg/eval/val-cam-ten"
+    unfinished.mkdir()
+    (unfinished / "predictions.parquet").write_bytes(b"")
+    hidden = tmp_path / "runs/.cache/x"
+    hidden.mkdir(parents=True)
+    (hidden / "manifest.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "names"),
+    [
+        (
+            ["runs"],
+            [
+                *("demo/nin/eval/odd", "demo/nin/eval/val-cam", "demo/vgg/eval/val-cam"),
+                "other/nin/eval/val-cam",
+            ],
+        ),
+        (["sweep"], ["0.25", "0.5"]),
+        (["runs/demo/vgg/eval/val-cam"], ["runs/demo/vgg/eval/val-cam"]),
+        (["runs/demo/vgg/eval/val-cam/predictions.parquet"], ["runs/demo/vgg/eval/val-cam"]),
+        (
+            ["sweep/0.5", "runs/*/nin/eval/val-*", "sweep"],
+            [
+                *("sweep/0.5", "runs/demo/nin/eval/val-cam", "runs/other/nin/eval/val-cam"),
+                "sweep/0.25",
+            ],
+        ),
+        (["runs/**/odd"], ["runs/demo/nin/eval/odd"]),
+        (["s*p"], ["sweep/0.25", "sweep/0.5"]),
+    ],
+)
+def test_runs_are_found_by_folder_glob_and_name_each_once(results, named, names):
+    found = find_run_folders(named)
+    assert list(found) == names
+    root = results / named[0] if named in (["runs"], ["sweep"]) else results
+    assert [path.resolve() for path in found.values()] == [root / name for name in names]
+
+
+@pytest.mark.parametrize("named", ["none", "runs/*/none/*", "runs/demo/nin/train", "runs/packed"])
+def test_a_name_that_leads_to_no_scored_run_is_refused(results, named):
+    with pytest.raises(UserError, match=r"^no scored runs under .*: run cam-reproduce or cam-eval"):
+        find_run_folders(["sweep", named])
+
+
+def test_a_link_to_a_run_is_that_run_and_its_maps_are_not_searched(results):
+    (results / "more").mkdir()
+    (results / "more" / "linked").symlink_to(results / "sweep" / "0.5")
+    (results / "more" / "round").symlink_to(results / "more")
+    assert list(find_run_folders(["more", "sweep"])) == ["more/linked", "sweep/0.25"]
+    maps = results / "sweep" / "0.5" / "maps"
+    maps.mkdir()
+    (maps / "manifest.json").write_text("{}")
+    assert list(find_run_folders(["sweep"])) == ["0.25", "0.5"]
+
+
+@pytest.mark.parametrize("value", [3, "", [], ["a", None], {"a": 1}])
+def test_runs_are_named_by_text(value):
+    with pytest.raises(UserError, match=r"^runs=.*: name folders of runs, as runs=DIR or runs="):
+        named_runs("runs", value)
+
+
+def test_one_name_is_a_list_of_one():
+    assert named_runs("runs", "a") == ["a"]
+    assert named_runs("runs", ["a", "b*"]) == ["a", "b*"]

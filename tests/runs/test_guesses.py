@@ -179,7 +179,7 @@ def test_the_rule_taken_is_said(make_run, caplog):
 @pytest.mark.parametrize(
     ("words", "rule", "n_classes", "message"),
     [
-        ({}, "loose", 6, "box=loose: .* has threshold, heuristic"),
+        ({}, "loose", 6, "box=loose: not in .*; choose one of threshold, heuristic"),
         ({}, None, 7, "is of 6 classes, the ground truth of 7"),
         ({"n": 3}, None, 6, r"image image00001 is not in the ground truth \(2 of 3 are not\)"),
     ],

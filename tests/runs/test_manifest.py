@@ -49,6 +49,7 @@ EVAL_1 = {
         "has_labels": True,
         "has_boxes": True,
         "layout": "layout Kaggle, labels and boxes from Annotations/CLS-LOC/val",
+        "class_names": ["<b>", "naïve"],
     },
     "counts": {"images": 500, "skipped": 1},
     "skipped": ["a.JPEG: not a readable image"],
@@ -104,6 +105,7 @@ EVAL = EvalManifest(
         has_labels=True,
         has_boxes=True,
         layout="layout Kaggle, labels and boxes from Annotations/CLS-LOC/val",
+        class_names=["<b>", "naïve"],
     ),
     counts=Counts(images=500, skipped=1),
     skipped=["a.JPEG: not a readable image"],
@@ -202,12 +204,13 @@ def test_a_pass_without_a_network_names_only_what_it_has(tmp_path):
 
 def test_what_older_versions_did_not_write_has_a_default(tmp_path):
     values = deepcopy(EVAL_1)
-    for key in ("has_boxes", "layout"):
+    for key in ("has_boxes", "layout", "class_names"):
         del values["data"][key]
     for key in ("maps", "blacklist"):
         del values[key]
     read = read_eval_manifest(put(tmp_path, values))
     assert (read.data.has_boxes, read.data.layout) == (True, None)
+    assert read.data.class_names is None
     assert (read.maps, read.blacklist) == (False, None)
 
 
@@ -262,6 +265,7 @@ def test_settings_that_are_not_there():
 
 OPTIONAL = {  # null, or not there, means something
     *("blacklist", "checkpoint", "maps", "git", "data.has_boxes", "data.layout"),
+    "data.class_names",
     *("checkpoint.sha256", "config.saliency", "config.view", "config.box"),
 }
 

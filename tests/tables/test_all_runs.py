@@ -19,14 +19,18 @@ def test_every_run_and_rule_has_its_line(make_run, tmp_path):
     assert (
         found.csv_text
         == """\
-network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,\
-GT-known,oracle,n,data,run
-squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,,4,demo,demo/squeezenet/eval/val-cam-ten
-squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,,4,demo,\
-demo/squeezenet/eval/val-gradcam
-squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,,4,demo,\
-demo/squeezenet/eval/val-gradcam
-vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,,3,demo,demo/vgg/eval/val-backprop
+network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run,\
+cls top-1 95% low,cls top-1 95% high,cls top-5 95% low,cls top-5 95% high,loc top-1 95% low,\
+loc top-1 95% high,loc top-5 95% low,loc top-5 95% high,GT-known 95% low,GT-known 95% high,\
+thresholds,GT-known oracle,GT-known oracle 95% low,GT-known oracle 95% high
+squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten,\
+0.00,0.00,0.00,0.00,0.00,100.00,0.00,100.00,0.00,100.00,fixed,,,
+squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed,,,
+squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed,,,
+vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/eval/val-backprop,\
+0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,fixed,,,
 """
     )
     assert (
@@ -34,15 +38,19 @@ vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,,3,demo,demo/vgg/e
         == """\
 **All runs**: data set demo, split val, n = 3 to 4 (each row's is in the CSV). Errors in %:
 classification (cls) and localization (loc), top-1/top-5, and localization with the true class given
-(GT). Best: GT with that threshold, of 0 to 99 % of the maximum, which is best on these very images,
-an oracle; known where maps were saved.
+(GT-known). ±: the farther end of the 95 % bootstrap interval over images; both ends are in the CSV.
+Thresholds are fixed: IoU 0.5, and those of the settings.
 
-| network    | maps     | view   | box           |       cls |       loc | GT/best |
-| ---------- | -------- | ------ | ------------- | --------: | --------: | ------: |
-| squeezenet | cam      | ten    | dt_box        |   0.0/0.0 | 50.0/50.0 |    50.0 |
-| squeezenet | gradcam  | squash | threshold [1] | 25.0/25.0 | 75.0/75.0 |    75.0 |
-| squeezenet | gradcam  | squash | heuristic     | 25.0/25.0 | 75.0/75.0 |    75.0 |
-| vgg        | backprop | squash | whole_image   |   0.0/0.0 |   0.0/0.0 |     0.0 |
+| network    | maps     | view   | box           |        cls |        loc |    GT |
+| ---------- | -------- | ------ | ------------- | ---------: | ---------: | ----: |
+| squeezenet | cam      | ten    | dt_box        |    0.0/0.0 |  50.0/50.0 |  50.0 |
+|            |          |        |               |   ±0.0/0.0 | ±50.0/50.0 | ±50.0 |
+| squeezenet | gradcam  | squash | threshold [1] |  25.0/25.0 |  75.0/75.0 |  75.0 |
+|            |          |        |               | ±50.0/50.0 | ±50.0/50.0 | ±50.0 |
+| squeezenet | gradcam  | squash | heuristic     |  25.0/25.0 |  75.0/75.0 |  75.0 |
+|            |          |        |               | ±50.0/50.0 | ±50.0/50.0 | ±50.0 |
+| vgg        | backprop | squash | whole_image   |    0.0/0.0 |    0.0/0.0 |   0.0 |
+|            |          |        |               |   ±0.0/0.0 |   ±0.0/0.0 |  ±0.0 |
 
 [1] box.threshold.threshold=0.15
 """
@@ -55,16 +63,17 @@ def test_what_a_run_cannot_know_is_empty(make_run, tmp_path):
     make_run("none", "none", view="none", folder="train", classifies=False, **boxes)
     make_run("nin", split="test", has_labels=False)
     found = sheet(tmp_path)
-    assert [row[:2] + row[3:5] + row[6:12] for row in found.rows] == [
-        ["nin", "cam", "val", "threshold", "75.00", "75.00", "", "", "", ""],
-        ["none", "none", "train", "center", "", "", "", "", "25.00", ""],
+    assert [row[:2] + row[3:5] + row[6:11] for row in found.rows] == [
+        ["nin", "cam", "val", "threshold", "75.00", "75.00", "", "", ""],
+        ["none", "none", "train", "center", "", "", "", "", "25.00"],
     ]
     assert [line[:54] for line in found.text.splitlines() if line.startswith("**")] == [
         "**All runs**: data set demo, split train, n = 4. Error",
         "**All runs**: data set demo, split val, n = 4. Errors ",
     ]
-    assert "| none    | none | none | center |     |     |    25.0 |" in found.text
-    assert "| nin     | cam  | squash | threshold | 75.0/75.0 |     |         |" in found.text
+    assert "| none    | none | none | center |     |     |  25.0 |" in found.text
+    assert "|         |      |      |        |     |     | ±50.0 |" in found.text
+    assert "| nin     | cam  | squash | threshold |  75.0/75.0 |     |    |" in found.text
 
 
 def test_the_oracle_takes_one_threshold_for_all_images(make_run, tmp_path):
@@ -72,12 +81,15 @@ def test_the_oracle_takes_one_threshold_for_all_images(make_run, tmp_path):
     right_at = [[20, 40, 41], [40], [41, 99], [0, 40]]
     make_run("nin", cls_right=4, loc_right=2, right_at=right_at)
     found = sheet(tmp_path)
-    assert [row[4:5] + row[10:12] for row in found.rows] == [
-        ["threshold", "50.00", "25.00"],
-        ["heuristic", "50.00", ""],
+    column = found.header.index("GT-known oracle")
+    assert [row[4:5] + row[10:11] + row[column : column + 3] for row in found.rows] == [
+        ["threshold", "50.00", "25.00", "0.00", "75.00"],
+        ["heuristic", "50.00", "", "", ""],
     ]
-    assert "| threshold | 0.0/0.0 | 50.0/50.0 | 50.0/25.0 |" in found.text
-    assert "| heuristic | 0.0/0.0 | 50.0/50.0 |      50.0 |" in found.text
+    assert "| threshold |  0.0/0.0 |  50.0/50.0 |  50.0/25.0 |" in found.text
+    assert "|           | ±0.0/0.0 | ±50.0/50.0 | ±50.0/50.0 |" in found.text
+    assert "| heuristic |  0.0/0.0 |  50.0/50.0 |       50.0 |" in found.text
+    assert "Behind the slash of GT: the error at the one threshold" in found.text
 
 
 def test_the_longest_names_fit_the_terminal(make_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cam_repro.runs.manifest import Blacklist
 from cam_repro.tables import (
     SOURCES,
     build_tables,
@@ -142,11 +143,15 @@ def test_literally_side_by_side(make_run, both):
     ]
     assert table2.csv_text.splitlines()[:3] == [
         "Method,error,published (ILSVRC val),paper,authors,authors - paper,paper n,authors n,data,"
-        "paper split,authors split,paper settings,authors settings,paper run,authors run",
+        "paper split,authors split,paper settings,authors settings,paper run,authors run,"
+        "paper 95% low,paper 95% high,authors 95% low,authors 95% high,difference 95% low,"
+        "difference 95% high",
         "GoogLeNet-GAP,top-1,56.40,75.00,50.00,-25.00,4,4,demo,val,val,,,"
-        "demo/googlenet_gap/eval/val-cam,demo/googlenet_gap_caffe/eval/val-cam-ten",
+        "demo/googlenet_gap/eval/val-cam,demo/googlenet_gap_caffe/eval/val-cam-ten,"
+        "25.00,100.00,0.00,100.00,-75.00,0.00",
         "GoogLeNet-GAP,top-5,43.00,75.00,50.00,-25.00,4,4,demo,val,val,,,"
-        "demo/googlenet_gap/eval/val-cam,demo/googlenet_gap_caffe/eval/val-cam-ten",
+        "demo/googlenet_gap/eval/val-cam,demo/googlenet_gap_caffe/eval/val-cam-ten,"
+        "25.00,100.00,0.00,100.00,-75.00,0.00",
     ]
     assert table1.rows[2][:6] == ["GoogLeNet-GAP", "top-1", "35.00", "0.00", "25.00", "+25.00"]
     assert (
@@ -155,13 +160,18 @@ def test_literally_side_by_side(make_run, both):
 **Table 3. Localization error, weak and full supervision, by the paper and by the authors' code
 (%)**: data set demo; paper: split val, view squash, box rules `threshold` and `heuristic`, n = 4;
 authors: split val, view ten, box rules `dt_box` and `dt_box_heuristic`, n = 4; authors - paper in
-points. The paper's numbers are of another data set, ILSVRC test: not comparable with ours.
+points. Below: 95 % bootstrap intervals over images, of the errors by their farther end, of the
+difference over the images of both. The paper's numbers are of another data set, ILSVRC test: not
+comparable with ours.
 
 | Method                     | error | published: ILSVRC | paper | authors | authors - paper |
 | -------------------------- | ----- | ----------------: | ----: | ------: | --------------: |
 | GoogLeNet-GAP (heuristics) | top-5 |             37.10 | 75.00 |   50.00 |          -25.00 |
+|                            |       |                   | ±50.0 |   ±50.0 |   -75.0 to +0.0 |
 | GoogLeNet-GAP              | top-5 |             42.90 | 75.00 |   50.00 |          -25.00 |
+|                            |       |                   | ±50.0 |   ±50.0 |   -75.0 to +0.0 |
 | Backprop [1]               | top-5 |             46.40 |       |    0.00 |                 |
+|                            |       |                   |       |    ±0.0 |                 |
 
 [1] authors: model.variant=torchvision
 """
@@ -180,8 +190,23 @@ def test_on_ilsvrc_side_by_side(make_run, both):
         "**Table 2. Localization error, by the paper and by the authors' code (%)**: "
         "data set demo; paper: split val, view squash, box rule `threshold`, n = 1000; "
         "authors: split val, view ten, box rule `dt_box`, n = 1000; "
-        "authors - paper in points. The paper's numbers are of ILSVRC val."
+        "authors - paper in points. Below: 95 % bootstrap intervals over images, of the errors by "
+        "their farther end, of the difference over the images of both. The paper's numbers are of "
+        "ILSVRC val."
     )
+
+
+def test_a_difference_that_cannot_be_paired_has_no_interval(make_run, both, caplog):
+    blacklist = {"blacklist": Blacklist(images=1, ids=["image00000"])}
+    make_run("nin")
+    make_run("nin_caffe", view="ten", rules=DT, **blacklist)
+    (row,) = [row for row in both()[1].rows if row[:2] == ["NIN", "top-1"]]
+    assert row[3:6] == ["100.00", "100.00", "+0.00"]
+    assert row[-2:] == ["", ""]
+    assert (
+        "no interval of a difference: demo/nin/eval/val-cam and demo/nin_caffe/eval/val-cam-ten "
+        "differ in the blacklist of 1 of 4 images (the first: image00000)"
+    ) in caplog.text
 
 
 def test_different_splits_are_not_subtracted(make_run, both):

@@ -16,10 +16,10 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
+from cam_repro.progress import Bar
 
 DEMO_VERSION = 2
 """Increase it with any change to what is drawn: cached trees of another version are not used."""
@@ -71,7 +71,7 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode())  # bytes: the same line ends on every system
 
 
-def _write_split(root: Path, split: str, count: int, seed: int, bar: tqdm) -> None:
+def _write_split(root: Path, split: str, count: int, seed: int, bar: Bar) -> None:
     rows: list[tuple[str, str, str]] = []  # name in the list file, id, prediction string
     for index in range(count):
         drawing = draw(split, index, seed)
@@ -151,8 +151,7 @@ def make_demo(
             "for the cache with CAM_REPRO_CACHE"
         ) from error
     try:
-        bar = tqdm(total=sum(counts.values()), desc="demo data", unit="image", disable=not progress)
-        with bar:
+        with Bar(sum(counts.values()), "drawing the built-in set", disable=not progress) as bar:
             for split, count in counts.items():
                 _write_split(temporary, split, count, seed, bar)
         mapping = "".join(f"{kind.wnid} {kind.name}\n" for kind in CLASSES)

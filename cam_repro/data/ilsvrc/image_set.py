@@ -25,7 +25,7 @@ from cam_repro.data.ilsvrc.labels import (
 from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout, has_class_folders
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, is_image, names_repeat
 from cam_repro.truth import Names, RaggedBoxes
@@ -54,8 +54,7 @@ def load_image_set(
 
     Raises UserError where something is missing or contradicts itself.
     """
-    if split not in SPLITS:
-        raise UserError(f"split={split}: choose one of {', '.join(SPLITS)}")
+    one_of("split", split, SPLITS)
     root = Path(root).expanduser()
     layout = find_layout(root, places)
     files, ids = _index_files(layout, split)

@@ -39,11 +39,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from tqdm import tqdm
-
 from cam_repro.data.image_set import SPLITS
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 from cam_repro.files import check_writable, write_json
+from cam_repro.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -222,8 +221,7 @@ def _find_archives(
 ) -> list[tuple[Kind, Path]]:
     """Find the archives to read, in the order of ``KINDS``; UserError where there is none."""
     for split in splits:
-        if split not in SPLITS:
-            raise UserError(f"splits: {split!r} is no split; choose among {', '.join(SPLITS)}")
+        one_of("splits", split, SPLITS)
     known = [name for kind in KINDS for name in kind.names]
     files: dict[str, Path] = {}
     for place in [tars] if isinstance(tars, str | Path) else tars:
@@ -364,7 +362,7 @@ def _size(count: int) -> str:
 class _Source(io.RawIOBase):
     """Read an archive; every byte moves the progress bar and enters the MD5 once, in order."""
 
-    def __init__(self, path: Path, bar: tqdm, verify: bool) -> None:
+    def __init__(self, path: Path, bar: Bar, verify: bool) -> None:
         self._file = path.open("rb", buffering=0)
         self._bar = bar
         self._md5 = hashlib.md5(usedforsecurity=False) if verify else None
@@ -424,7 +422,7 @@ class _Unpacking:
     archive: Path
     output: Path
     keep: bool
-    bar: tqdm
+    bar: Bar
     written: int = 0
     kept: int = 0
     unexpected: int = 0
@@ -515,7 +513,7 @@ class _Unpacking:
             temporary.unlink(missing_ok=True)
             raise
         self.written += 1
-        self.bar.set_postfix_str(f"{self.written:,} files written", refresh=False)
+        self.bar.say(f"{self.written:,} files written")
 
 
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
@@ -550,14 +548,7 @@ def _unpack_archive(
     keep = _may_keep(kind, path, output)
     stamp = _Stamp(path.name, status.st_size, status.st_mtime_ns, keep)
     stamp.write(output)
-    bar = tqdm(
-        total=status.st_size,
-        desc=path.name,
-        unit="B",
-        unit_scale=True,
-        disable=not progress,
-        dynamic_ncols=True,
-    )
+    bar = Bar(status.st_size, path.name, "B", unit_scale=True, disable=not progress)
     job = _Unpacking(kind, path, output, keep, bar)
     try:
         with bar, _Source(path, bar, verify) as source, io.BufferedReader(source, CHUNK) as file:

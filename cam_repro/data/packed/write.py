@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, features
-from tqdm import tqdm
 
 from cam_repro.classes import ClassTable
 from cam_repro.data.image_set import ImageSet
@@ -30,8 +29,9 @@ from cam_repro.data.images import ImageFiles, Size, UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import INDEX, MANIFEST, NOWHERE, SCHEMA, shard_path
 from cam_repro.data.views import squash
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 from cam_repro.files import check_writable, write_json
+from cam_repro.progress import Bar
 from cam_repro.types import NO_LABEL
 
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ class Stored:
         )
         require(0 < self.size <= LARGEST, f"size={self.size}: must be 1 to {LARGEST:,}, or null")
         self.format = self.format or FORMATS[0]
-        require(self.format in FORMATS, f"format={self.format}: choose {', '.join(FORMATS)}")
+        one_of("format", self.format, FORMATS)
         has_it = self.format != "webp" or bool(features.check("webp"))
         require(has_it, "format=webp: this Pillow was built without it, choose png or jpg")
         if self.format == JPG:
@@ -213,10 +213,7 @@ class SplitWriter:
         sizes_N2 = np.zeros((n_images, 2), np.int32)
         self.folder.mkdir()
         shards = ShardWriter(self.folder, images.split, self.stored.shard_bytes)
-        bar = tqdm(
-            total=n_images, desc=f"packing {images.split}", unit=" images", dynamic_ncols=True
-        )
-        with bar, shards:
+        with Bar(n_images, f"packing {images.split}") as bar, shards:
             for index, found in enumerate(in_order(self._content, n_images, threads)):
                 bar.update()
                 if isinstance(found, UnreadableImage):

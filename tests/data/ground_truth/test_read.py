@@ -280,5 +280,8 @@ def test_classes_of_a_run():
     labels = ilsvrc_classes().labels_are
     with_ids = make_manifest(n_classes=1000, submission_labels=labels)
     assert run_classes(with_ids) is ilsvrc_classes()
+    named = run_classes(make_manifest(n_classes=2, class_names=["cat", "dog"]))
+    assert named.names == ("cat", "dog")
     without = run_classes(make_manifest(n_classes=1000, submission_labels="class index + 1"))
+    assert without.names[:2] == ("class 0", "class 1")
     assert without.submission_labels_C.tolist() == list(range(1, 1001))

@@ -49,7 +49,7 @@ def test_a_layer_that_does_not_fit_is_named(tmp_path, caplog):
     misfit = r"conv5 \(features\.10\.weight\) is 32x24x3x3 in the file, 48x24x3x3 in the network"
     with pytest.raises(UserError, match=f"not those of alexnet_star_gap: other shapes: {misfit}"):
         load_weights(network, path, name="alexnet_star_gap", strict=True)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         report = load_weights(network, path, name="alexnet_star_gap")
     assert report.taken == ["features.0", "features.3", "features.6", "features.8"]
     assert report.unused == [

@@ -246,7 +246,7 @@ def test_predictions_are_equal_byte_for_byte(parts, compose_config, tmp_path):
         root = tmp_path / str(number) / "root"
         root.parent.mkdir()
         places = lay(root, parts)
-        words = [*network, f"model.weights={trained / 'last.pt'}", "contact_sheet=0"]
+        words = [*network, f"model.weights={trained / 'last.pt'}", "examples=0"]
         words += ["data=ilsvrc", f"data.root={root}", f"output={tmp_path / f'out{number}'}"]
         words += [] if places is None else [f"data.boxes={places.boxes}"]
         (folder,) = run_evaluation(compose_config("eval", *words), words)

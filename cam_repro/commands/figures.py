@@ -1,0 +1,81 @@
+"""Draw figures of runs: what ``cam-figures`` does. Needs neither torch nor the data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cam_repro.commands.score import BoxChoice
+from cam_repro.config import build_named
+from cam_repro.errors import UserError, if_stopped
+from cam_repro.figures import style
+from cam_repro.figures.base import RunFigure, Wanted
+from cam_repro.figures.curves import LOG
+from cam_repro.runs.examples import KINDS
+from cam_repro.runs.folders import find_run_folders, named_runs, places
+
+
+@dataclass
+class FiguresSettings:
+    """Hold the settings of ``cam-figures``: configs/figures.yaml."""
+
+    figure: dict[str, Any] = field(default_factory=dict)
+    runs: Any = None
+    box: BoxChoice = field(default_factory=BoxChoice)
+    images: Any = None
+    sort: str = "even"
+    count: int | None = None
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.runs is None:
+            raise UserError("runs not given: add runs=DIR or runs=[A,B] (see --help)")
+        if self.sort not in KINDS:
+            raise UserError(f"sort={self.sort}: choose one of {', '.join(KINDS)}")
+        if self.count is not None and self.count < 1:
+            raise UserError(f"count={self.count}: must be 1 or more images")
+
+
+@if_stopped("no figure is written; an older one is kept")
+def run_figures(settings: FiguresSettings) -> Path:
+    """Draw a figure; return the file written."""
+    name, figure = build_named(RunFigure, "figure", settings.figure)  # type: ignore[type-abstract]
+    path = Path(settings.output or f"figure-{name}.png")
+    style.check_figure_path(path)
+    names = named_runs("runs", settings.runs)
+    folders = _training_runs(names) if figure.of_training else find_run_folders(names).values()
+    wanted = Wanted(
+        names=",".join(names),
+        folders=list(folders),
+        box=settings.box.name,
+        images=_ids(settings.images),
+        sort=settings.sort,
+        count=settings.count,
+    )
+    style.save(figure.draw(wanted), path)
+    return path
+
+
+def _ids(images: Any) -> list[str]:
+    """List the ids that ``images=`` names: one, or several in brackets."""
+    if images is None:
+        return []
+    return [str(image_id) for image_id in (images if isinstance(images, list) else [images])]
+
+
+def _training_runs(names: list[str]) -> list[Path]:
+    """Find training runs: folders that cam-train wrote, or globs of these.
+
+    Raises UserError for a name that leads to none.
+    """
+    found = []
+    for name in names:
+        folders = [place for place in places(name) if (place / LOG).is_file()]
+        if not folders:
+            raise UserError(
+                f"no training run in {name}: name a folder that cam-train wrote, as "
+                "runs/demo/alexnet_gap/train"
+            )
+        found += folders
+    return found

@@ -1,0 +1,129 @@
+"""Define what a figure of runs is, and what the user wants to see in it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from cam_repro.errors import UserError
+from cam_repro.figures.shown import Shown, ShownRun, read_run
+
+CHOSEN = {
+    "even": "spread evenly over the split",
+    "best": "those of the highest IoU of the first guess, by the run's first box rule",
+    "typical": "those in the middle by IoU of the first guess, by the run's first box rule",
+    "worst": "those of the lowest IoU of the first guess, by the run's first box rule",
+}
+"""How images of each kind (``runs.examples.KINDS``) were chosen, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Hold what the user wants to see: settings of ``cam-figures`` that all figures share.
+
+    names: the runs, as the user named them. folders: theirs, in this order.
+    box: a box rule; None: each run's first. images: ids of images; empty: chosen by ``sort``
+    (``runs.examples.KINDS``), ``count`` of them; None: as many as the figure likes.
+    """
+
+    names: str
+    folders: Sequence[Path]
+    box: str | None = None
+    images: Sequence[str] = ()
+    sort: str = "even"
+    count: int | None = None
+
+    @property
+    def chosen(self) -> str:
+        """Say how the images were chosen, for the figure."""
+        return "images: " + ("named by hand" if self.images else CHOSEN[self.sort])
+
+    def runs(self) -> list[ShownRun]:
+        """Read the examples of all runs."""
+        return [read_run(folder, self.box) for folder in self.folders]
+
+    def one_folder(self) -> Path:
+        """Give the folder of the only run; raises UserError where there are several."""
+        if len(self.folders) != 1:
+            raise UserError(
+                f"runs={self.names}: {len(self.folders)} runs, and this figure shows one: name "
+                f"one of {', '.join(map(str, self.folders[:3]))}"
+            )
+        return self.folders[0]
+
+    def one_run(self) -> ShownRun:
+        """Read the examples of the only run; raises UserError where there are several."""
+        return read_run(self.one_folder(), self.box)
+
+    def images_of(self, run: ShownRun, default: int) -> list[Shown]:
+        """Give the images wanted of a run. default: how many, where no number was given."""
+        if self.images:
+            return run.named(self.images)
+        return run.pick(self.sort, self.count or default)
+
+    def images_of_all(self, runs: Sequence[ShownRun], default: int) -> list[list[Shown]]:
+        """Give the images wanted, the same of every run: a list for each run.
+
+        They are chosen among those that all runs have, by the first run's kinds and IoU.
+        Raises UserError where runs are of different images, or have no example in common.
+        """
+        first = runs[0]
+        for run in runs[1:]:
+            if run.manifest.data.fingerprint != first.manifest.data.fingerprint or (
+                run.manifest.split != first.manifest.split
+            ):
+                raise UserError(
+                    f"{run.folder} and {first.folder} are not of the same images: name runs over "
+                    "one split of one data set"
+                )
+        if self.images:
+            return [run.named(self.images) for run in runs]
+        common = set.intersection(*({one.example.id for one in run.images} for run in runs))
+        shared = [one for one in first.images if one.example.id in common]
+        if not any(self.sort in one.example.why for one in shared):
+            raise UserError(
+                f"sort={self.sort}: no such example of {first.folder} is among those of all runs: "
+                "use sort=even, or keep more of each kind with cam-eval examples=N"
+            )
+        chosen = ShownRun(first.folder, first.manifest, first.rule, shared).pick(
+            self.sort, self.count or default
+        )
+        ids = [one.example.id for one in chosen]
+        return [run.named(ids) for run in runs]
+
+
+def labels_of(runs: Sequence[ShownRun]) -> list[str]:
+    """Name each run; with its folder where two would have the same name."""
+    labels = [run.label for run in runs]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({run.folder})"
+        for run, label in zip(runs, labels, strict=True)
+    ]
+
+
+class RunFigure(ABC):
+    """Draw a figure of one or several runs.
+
+    To add one, write a subclass and a YAML in ``configs/figure/`` (or in your own
+    ``--config-dir``) whose ``_target_`` names it; the arguments of ``__init__`` are the keys of
+    the YAML.
+
+    of_training: whether it is drawn of training runs, not of scored ones.
+    """
+
+    of_training: bool = False
+
+    @abstractmethod
+    def draw(self, wanted: Wanted) -> Figure:
+        """Draw it. Raises UserError for runs that it cannot be drawn of."""
+
+    @staticmethod
+    def at_least_one(key: str, value: int) -> int:
+        """Give a number of ``figure.KEY``; raises UserError where it is below 1."""
+        if value < 1:
+            raise UserError(f"figure.{key}={value}: must be 1 or more")
+        return value

@@ -1,0 +1,126 @@
+"""Draw what a network says about a photograph: one map over it, or many side by side."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cam_repro.figures import style
+from cam_repro.figures.grid import Grid
+from cam_repro.figures.pictures import (
+    GUESS_DASHES,
+    GUESS_LINE,
+    WHOLE_LINE,
+    draw_box,
+    is_whole,
+    overlay,
+)
+from cam_repro.figures.shown import as_heat
+from cam_repro.types import Box
+
+SMALLEST = 480
+"""Pixels of the longer side that an overlay has at least; a smaller image is enlarged."""
+
+WIDEST = 6
+"""How many pictures stand side by side before a sheet begins a new row."""
+
+
+class Explained(Protocol):
+    """What is drawn: ``cam_repro.api.Explanation`` has all of this."""
+
+    image: Image.Image
+    classes: list[int]
+    names: list[str]
+    scores: list[float]
+    network: str
+    saliency: str
+
+    def map(self, rank: int = 0) -> np.ndarray:
+        """Give the map of a class at the image's size, float32 (height, width), raw."""
+
+    def box(self, rank: int = 0, rule: str | None = None) -> Box | None:
+        """Give the first box of a class; None if there is none."""
+
+
+def draw_overlay(
+    one: Explained, rank: int = 0, rule: str | None = None, colours: str = style.MAP_COLOURS
+) -> Figure:
+    """Draw the map of a class over the whole image, in the image's size, with its first box.
+
+    rule: whose box; None: the first rule's. colours: of the map, a name of matplotlib's.
+    """
+    width, height = one.image.size
+    scale = max(1.0, SMALLEST / max(width, height))
+    inches = scale * width / style.DPI, scale * height / style.DPI
+    figure = Figure(figsize=inches)
+    axes = figure.add_axes((0, 0, 1, 1))
+    letters = max(6.0, 72 * 0.035 * min(inches))  # points: a share of the shorter side
+    _draw(axes, one, rank, rule, colours, line=letters / 6)
+    axes.text(
+        *(0.015, 0.985, f"{one.names[rank]} {one.scores[rank]:.0%}"),
+        transform=axes.transAxes,
+        va="top",
+        fontsize=letters,
+        color="white",
+        parse_math=False,
+        bbox={"facecolor": "black", "alpha": 0.6, "lw": 0, "boxstyle": "round,pad=0.25"},
+    )
+    return figure
+
+
+def draw_sheet(
+    explained: Sequence[Explained], rule: str | None = None, colours: str = style.MAP_COLOURS
+) -> Figure:
+    """Draw an image, and beside it the map of each class: the paper's Figure 4.
+
+    explained: the same image by one network and method, or by several, one below the other.
+    rule, colours: as for ``draw_overlay``.
+    """
+    width, height = explained[0].image.size
+    cell = 1.75, float(np.clip(1.75 * height / width, 0.9, 2.4))
+    columns = min(WIDEST, 1 + max(len(one.classes) for one in explained))
+    rows_of = [-(-len(one.classes) // max(1, columns - 1)) for one in explained]
+    firsts = np.cumsum([0, *rows_of[:-1]]).tolist()
+    names = [f"{one.network}, {one.saliency}" for one in explained]
+    headings = dict(zip(firsts, names, strict=True))
+    notes = ["above each map: its class and the probability of it"]
+    grid = Grid(sum(rows_of), columns, "", above=2, headings=headings, notes=notes, cell=cell)
+    for first, one in zip(firsts, explained, strict=True):
+        picture = grid.axes(first, 0)
+        picture.imshow(one.image)
+        grid.caption(first, 0, ["", f"{width} x {height} pixels"])
+        for rank, name in enumerate(one.names):
+            row, column = first + rank // (columns - 1), 1 + rank % (columns - 1)
+            _draw(grid.axes(row, column), one, rank, rule, colours, line=1.3)
+            grid.caption(row, column, [name, f"{one.scores[rank]:.3f}"])
+    ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
+    boxes = [box for one, rank in ranks if (box := one.box(rank, rule)) is not None]
+    whole = [is_whole(box, (width, height)) for box in boxes]
+    lines = [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
+    grid.legend(lines, colours)
+    return grid.figure
+
+
+def png_of(figure: Figure) -> bytes:
+    """Draw a figure as a PNG in memory, for notebooks and terminals."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=style.DPI)
+    return buffer.getvalue()
+
+
+def _draw(
+    axes: Axes, one: Explained, rank: int, rule: str | None, colours: str, line: float
+) -> None:
+    """Draw a class's map over the image, and its box. line: width of the box's line, points."""
+    axes.axis("off")
+    heat_HW = as_heat(one.map(rank))
+    axes.imshow(overlay(np.asarray(one.image), heat_HW, colours), interpolation="none")
+    box = one.box(rank, rule)
+    if box is not None:
+        draw_box(axes, box, one.image.size, style.GUESSED, GUESS_DASHES, line)

@@ -1,0 +1,158 @@
+"""Draw one picture of a figure: its pixels, a map over it, boxes; and say what was guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from cam_repro.errors import UserError
+from cam_repro.figures import style
+from cam_repro.figures.grid import Line
+from cam_repro.figures.shown import Shown
+from cam_repro.geometry import whole_image
+from cam_repro.types import NO_LABEL
+
+GUESS_DASHES = (0, (3.5, 1.6))
+WHOLE_DOTS = (0, (1, 1.4))
+"""How a box of the whole image is drawn, further in: a line along the edges looks like a frame."""
+
+ALMOST = 0.01
+"""A box whose four edges are no further from the image's than this share of its sides counts as
+one of the whole image."""
+
+TRUE_LINE = Line2D([], [], color=style.TRUE, ls="-", lw=1.3, label="true box")
+GUESS_LINE = Line2D([], [], color=style.GUESSED, ls=GUESS_DASHES, lw=1.3, label="first guess")
+WHOLE_LINE = Line2D(
+    *([], []), color=style.INK, ls=WHOLE_DOTS, lw=1.3, label="dots: (almost) the whole image"
+)
+
+WEIGHTS = (0.3, 0.75)
+"""Share of the map's colour in an overlay, where the map is 0 and at its maximum; the rest is the
+picture, in grey, which stays visible in this way."""
+
+
+def check_colours(name: str) -> str:
+    """Give the name of a colour map; raises UserError where matplotlib has none of this name."""
+    if name not in mpl.colormaps:
+        raise UserError(
+            f"figure.colours={name}: matplotlib has no colours of this name; inferno, viridis, "
+            "turbo and jet are some"
+        )
+    return name
+
+
+def overlay(picture_HW3: np.ndarray, heat_HW: np.ndarray, colours: str) -> np.ndarray:
+    """Lay a map over a picture: uint8 (H, W, 3).
+
+    heat_HW: 0 to 1. The picture is grey beneath, so that colour is the map's alone.
+    """
+    grey_HW = picture_HW3 @ np.array([0.299, 0.587, 0.114])
+    map_HW3 = 255 * mpl.colormaps[colours](heat_HW)[..., :3]
+    weight_HW1 = (WEIGHTS[0] + (WEIGHTS[1] - WEIGHTS[0]) * heat_HW)[..., None]
+    mixed_HW3 = weight_HW1 * map_HW3 + (1 - weight_HW1) * grey_HW[..., None]
+    return mixed_HW3.round().astype(np.uint8)
+
+
+def draw_map(axes: Axes, one: Shown, rank: int, colours: str) -> None:
+    """Draw the map of one of an example's classes over the image."""
+    draw_picture(axes, one, overlay(one.picture_HW3, one.heat_HW(rank), colours))
+
+
+def draw_picture(axes: Axes, one: Shown, pixels_HW3: np.ndarray | None = None) -> None:
+    """Draw an image, in the coordinates of the original; or other pixels in its place."""
+    pixels = one.picture_HW3 if pixels_HW3 is None else pixels_HW3
+    # Matplotlib puts the centre of a pixel at its index, so its edges are half a pixel further out.
+    width, height = one.size
+    axes.imshow(pixels, extent=(-0.5, width - 0.5, height - 0.5, -0.5), aspect="equal")
+
+
+def draw_boxes(axes: Axes, one: Shown) -> None:
+    """Draw the true boxes as lines, and the first guess's box as dashes."""
+    draw_true_boxes(axes, one)
+    if one.guess is not None:
+        draw_box(axes, one.guess[1], one.size, style.GUESSED, GUESS_DASHES)
+
+
+def draw_true_boxes(axes: Axes, one: Shown) -> None:
+    """Draw the true boxes as lines."""
+    for true_box in one.true_boxes_M4.tolist():
+        draw_box(axes, true_box, one.size, style.TRUE, "-")
+
+
+def is_whole(box: Sequence[int], size: tuple[int, int]) -> bool:
+    """Tell whether a box is that of the whole image, or almost. size: width and height."""
+    width, height = size
+    x0, y0, x1, y1 = box
+    return max(x0, width - 1 - x1) <= ALMOST * width and max(y0, height - 1 - y1) <= ALMOST * height
+
+
+def draw_box(
+    axes: Axes,
+    box: Sequence[int],
+    size: tuple[int, int],
+    colour: str,
+    line: object,
+    line_width: float = 1.3,
+) -> None:
+    """Draw a box in pixels of the original; one of the whole image dotted and set in.
+
+    size: width and height of the original. line: matplotlib's kind of line. line_width: points.
+    """
+    width, height = size
+    x0, y0, x1, y1 = box
+    inset = 0.0
+    if is_whole(box, size):
+        x0, y0, x1, y1 = whole_image(width, height)
+        inset = (0.03 if colour == style.TRUE else 0.06) * min(width, height)
+        line = WHOLE_DOTS
+    axes.add_patch(
+        Rectangle(
+            (x0 - 0.5 + inset, y0 - 0.5 + inset),
+            *(x1 - x0 + 1 - 2 * inset, y1 - y0 + 1 - 2 * inset),
+            fill=False,
+            ec=colour,
+            lw=line_width,
+            ls=line,
+            clip_on=False,
+            path_effects=[withStroke(linewidth=1.7 * line_width, foreground="white", alpha=0.75)],
+        )
+    )
+
+
+def name_of(one: Shown, class_index: int) -> str:
+    """Give the first of a class's names: ``tabby`` of ``tabby, tabby cat``."""
+    rank = one.example.rank_of(class_index)
+    return f"class {class_index}" if rank is None else one.example.names[rank].split(",")[0]
+
+
+def say_guess(one: Shown) -> list[Line]:
+    """Say in two lines which class was guessed, and whether class and box are right.
+
+    ``✓ tabby 0.93`` and ``IoU 0.71``; of a wrong class also which it is. No IoU is said of an
+    image without a true box, and nothing of right and wrong where the true class is not known.
+    """
+    example = one.example
+    best = example.classes[0]
+    name, probability = name_of(one, best), f" {example.probabilities[0]:.2f}"
+    iou = one.iou
+    of_box = [] if iou is None else [f"IoU {iou:.2f}"]
+    if one.label == NO_LABEL:
+        return [(name, probability), ", ".join(of_box)]
+    if best == one.label:
+        return [(f"✓ {name}", probability), ", ".join(of_box)]
+    wrong = ", ".join([*of_box, f"is {name_of(one, one.label)}"])
+    return [(f"✗ {name}", probability), wrong]
+
+
+def note_of(rule: str) -> str:
+    """Say what the marks of ``say_guess`` mean, and by which box rule boxes are."""
+    return (
+        f"boxes of box rule {rule} · ✓ ✗: whether the best class is right, and its probability · "
+        "IoU: of the first guess with the nearest true box"
+    )

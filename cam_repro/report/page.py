@@ -1,0 +1,78 @@
+"""Write the report's page: Jinja2 templates filled with what build.py gathered."""
+
+from __future__ import annotations
+
+import jinja2
+
+from cam_repro.metrics.breakdown import MOST_INSTANCES
+from cam_repro.metrics.intervals import Number
+from cam_repro.report.build import Report
+from cam_repro.report.curves import NAMES
+from cam_repro.runs.manifest import Provenance
+from cam_repro.truth import Truth
+
+TEMPLATE = "report.html.j2"
+
+
+def render(report: Report, provenance: Provenance) -> str:
+    """Make the HTML of a report; all that comes from files is escaped.
+
+    provenance: of the page itself.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cam_repro.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ends": ends,
+        "signed": signed,
+        "difference": difference,
+        "duration": duration,
+        "without_box": without_box,
+    }
+    template = environment.get_template(TEMPLATE)
+    return template.render(
+        report=report,
+        written=provenance,
+        error_names=NAMES,
+        most_instances=MOST_INSTANCES,
+    )
+
+
+def ends(number: Number, digits: int = 1) -> str:
+    """Write an interval: ``41.8–50.6``.
+
+    Where none or all of the images are wrong, the bootstrap's interval is a point, which would look
+    certain however few they are: ``none of 12`` is written instead.
+    """
+    if number.low == number.high:
+        return f"{'all' if number.error else 'none'} of {number.n:,}"
+    return f"{number.low:.{digits}f}–{number.high:.{digits}f}"
+
+
+def signed(points: float, digits: int = 2) -> str:
+    """Write a difference with its sign, as typographers do: ``−1.20``, ``+0.35``."""
+    return f"{points:+.{digits}f}".replace("-", "−")
+
+
+def difference(number: Number, paper: float) -> str:
+    """Write the interval of ours - paper, the paper's number taken as exact."""
+    return f"{signed(number.low - paper, 1)} to {signed(number.high - paper, 1)}"
+
+
+def without_box(truth: Truth) -> int:
+    """Count the images that have no true box."""
+    return int((truth.boxes.counts_N == 0).sum())
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as one reads them: ``8.5 s``, ``12 min 05 s``, ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,192 @@
+"""Make the report's pictures of the examples that runs keep: an image under its map, and boxes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from cam_repro.figures.pictures import overlay
+from cam_repro.figures.shown import Shown
+from cam_repro.figures.style import MAP_COLOURS
+from cam_repro.metrics.official import IOU_THRESHOLD
+from cam_repro.report.comparisons import what_is_compared
+from cam_repro.runs.examples import Example
+from cam_repro.tables import Run
+from cam_repro.types import PAD, Box
+
+Pictured = tuple[str, str, Run, list[Example]]
+"""A run's label, its anchor in the page, the run, and its examples."""
+
+SIDE = 360
+"""Longer side of a picture, pixels."""
+
+QUALITY = 80
+"""JPEG quality of a picture."""
+
+KINDS = {"best": "Best", "typical": "Typical", "worst": "Worst"}
+
+MOST_OF_A_KIND = 3
+MOST_IN_GALLERIES = 150
+"""Pictures in all galleries together, about, so that the page stays small."""
+
+MOST_COMPARED = 4
+"""Images in each comparison."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Hold an image under the map of a class, and the boxes to draw over it.
+
+    source: the JPEG as a data URI. width, height: of the image, in whose pixels the boxes are.
+    name: of the map's class. probability: which the network gives it. guess: the box of that
+    class, None where there is none. true_name: None where the class is not known.
+    overlap: the IoU of the guess with the true box that it overlaps most; None without either.
+    """
+
+    id: str
+    source: str
+    width: int
+    height: int
+    name: str
+    probability: float
+    guess: Box | None
+    true_name: str | None
+    true_boxes: list[Box]
+    overlap: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Say what is right: ``right``, ``wrong box``, ``wrong class``; empty if not known."""
+        if self.true_name is None or self.overlap is None:
+            return ""
+        if self.true_name != self.name:
+            return "wrong class"
+        return "right" if self.overlap >= IOU_THRESHOLD else "wrong box"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Hold the best, typical and worst images of a run, by kind."""
+
+    label: str
+    anchor: str
+    rule: str
+    kinds: dict[str, list[Picture]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold the same images in two runs: pairs of pictures of the true class."""
+
+    title: str
+    labels: tuple[str, str]
+    anchors: tuple[str, str]
+    pairs: list[tuple[Picture, Picture]]
+
+
+def galleries(pictured: list[Pictured]) -> list[Gallery]:
+    """Show the best, typical and worst examples of each run that has some (Figure 6)."""
+    having = [each for each in pictured if each[3]]
+    of_a_kind = MOST_IN_GALLERIES // (len(KINDS) * max(1, len(having)))
+    of_a_kind = min(MOST_OF_A_KIND, max(1, of_a_kind))
+    galleries = []
+    for label, anchor, run, examples in having:
+        shown = [_first_guess(example, run) for example in examples]
+        kinds = {
+            title: [_picture(one, 0) for one in _pick(shown, kind)[:of_a_kind]]
+            for kind, title in KINDS.items()
+        }
+        kinds = {title: pictures for title, pictures in kinds.items() if pictures}
+        if kinds:
+            galleries.append(Gallery(label, anchor, next(iter(run.table.rules)), kinds))
+    return galleries
+
+
+def _pick(shown: list[Shown], kind: str) -> list[Shown]:
+    """Give the examples of a kind, by their IoU: the best first, the worst first."""
+    of_kind = [one for one in shown if kind in one.example.why]
+    return sorted(of_kind, key=lambda one: one.iou or 0, reverse=kind == "best")
+
+
+def compare_runs(pictured: list[Pictured]) -> list[Comparison]:
+    """Show the runs that the paper compares on the same images (Figure 5).
+
+    Images are examples of the kind ``even``, which runs over the same split have in common.
+    """
+    having = [each for each in pictured if any("even" in e.why for e in each[3])]
+    comparisons = []
+    for left in having:
+        for right in having:
+            title = what_is_compared(left[2], right[2])
+            if title is not None:
+                pairs = _pairs(left, right)
+                if pairs:
+                    labels, anchors = (left[0], right[0]), (left[1], right[1])
+                    comparisons.append(Comparison(title, labels, anchors, pairs))
+    return comparisons
+
+
+def _pairs(left: Pictured, right: Pictured) -> list[tuple[Picture, Picture]]:
+    theirs = {e.id: e for e in right[3]}
+    shared = [e for e in left[3] if "even" in e.why and e.id in theirs][:MOST_COMPARED]
+    return [(_true_class(e, left[2]), _true_class(theirs[e.id], right[2])) for e in shared]
+
+
+def _first_guess(example: Example, run: Run) -> Shown:
+    """Show an example with the first guess of the run's first box rule."""
+    row = run.table.ids.index(example.id)
+    return _shown(example, run, row, next(iter(run.table.rules.values())).boxes_N54[row, 0])
+
+
+def _true_class(example: Example, run: Run) -> Picture:
+    """Draw the map of the true class and the box made of it; of the best class if it is unknown."""
+    shown = _first_guess(example, run)
+    if shown.true_rank is None:
+        return _picture(shown, 0)
+    row = run.table.ids.index(example.id)
+    known_4 = next(iter(run.table.rules.values())).gt_known_N4[row]
+    return _picture(_shown(example, run, row, known_4), shown.true_rank)
+
+
+def _shown(example: Example, run: Run, row: int, box_4: np.ndarray) -> Shown:
+    """Put an example beside its truth and a box; row: of the image in the run."""
+    x0, y0, x1, y1 = box_4.tolist()
+    return Shown(
+        example=example,
+        label=int(run.table.labels_N[row]),
+        true_boxes_M4=run.table.boxes.of(row),
+        guess=None if (box_4 == PAD).all() else (example.classes[0], (x0, y0, x1, y1)),
+        interpolation=run.manifest.interpolation,
+    )
+
+
+def _picture(shown: Shown, rank: int) -> Picture:
+    """Draw an example under the map of one of its classes, by its rank in the example."""
+    example = shown.example
+    pixels_HW3 = overlay(shown.picture_HW3, shown.heat_HW(rank), MAP_COLOURS)
+    true_rank = shown.true_rank
+    return Picture(
+        id=example.id,
+        source=_data_uri(pixels_HW3),
+        width=example.width,
+        height=example.height,
+        name=example.names[rank],
+        probability=example.probabilities[rank],
+        guess=None if shown.guess is None else shown.guess[1],
+        true_name=None if true_rank is None else example.names[true_rank],
+        true_boxes=[tuple(box) for box in shown.true_boxes_M4.tolist()],
+        overlap=shown.iou,
+    )
+
+
+def _data_uri(pixels_HW3: np.ndarray) -> str:
+    """Encode a picture of at most ``SIDE`` pixels, to stand in the page itself."""
+    image = Image.fromarray(pixels_HW3)
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

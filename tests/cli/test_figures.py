@@ -1,0 +1,94 @@
+"""cam-figures: one command a figure, in three formats; mistakes in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from run_builder import prediction, write_example_run
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs over the same images; in the second every guess is the whole image."""
+    for saliency, box in (("cam", (10, 10, 29, 29)), ("backprop", (0, 0, 59, 39))):
+        images = [prediction(name, box=box) for name in ("cat_1", "cat_2", "cat_3")]
+        write_example_run(tmp_path / "runs" / saliency, images, saliency=saliency)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("figure", ["3", "4", "5", "6", "sheet"])
+def test_a_figure_by_one_command(command, runs, tmp_path, figure):
+    done = command("figures", f"figure={figure}", "runs=runs/cam", "count=2", "output=out/f.svg")
+    assert (done.status, done.errors) == (0, []), done.err
+    assert done.out == "out/f.svg\n"
+    svg = (tmp_path / "out" / "f.svg").read_text("utf-8")
+    assert "images: spread evenly over the split</text>" in svg
+    assert "class 0" in svg
+
+
+def test_two_runs_by_a_glob(command, runs, tmp_path):
+    done = command("figures", "figure=6", "runs=runs/*", "images=[cat_3,cat_1]", "output=f.svg")
+    assert done.status == 0, done.err
+    svg = (tmp_path / "f.svg").read_text("utf-8")
+    assert svg.index(">nin, backprop</text>") < svg.index(">nin, cam</text>")
+    assert svg.count(">IoU 0.17</text>") == svg.count(">IoU 1.00</text>") == 2
+
+
+def test_the_default_is_a_contact_sheet_in_this_folder(command, runs, tmp_path):
+    done = command("figures", "runs=runs/cam", "box=whole_image", "figure.columns=1")
+    assert done.out == "figure-sheet.png\n"
+    assert Image.open(tmp_path / "figure-sheet.png").size[0] == 700  # 3.5 inches, for the legend
+    done = command("figures", "figure=4", "runs=runs/cam")
+    assert done.out == "figure-4.png\n"
+
+
+def test_curves_of_a_training_run(command, tmp_path):
+    run = RESULTS / "demo" / "alexnet_gap" / "train"
+    done = command("figures", "figure=curves", f"runs={run}", "output=c.svg")
+    assert done.status == 0, done.err
+    assert "AlexNet-GAP trained on demo</text>" in (tmp_path / "c.svg").read_text("utf-8")
+
+
+def test_torch_is_not_needed(runs, tmp_path):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('torch' in sys.modules))\n"
+        "from cam_repro.cli.figures import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "runs=runs/cam"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "figure-sheet.png\nFalse\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "runs not given: add runs=DIR or runs=[A,B] (see --help)"),
+        (["runs=nowhere"], "no scored runs under nowhere: "),
+        (["runs=runs/*"], "runs=runs/*: 2 runs, and this figure shows one: name one of runs/"),
+        (["runs=runs/cam", "images=dog"], "dog: not among the 3 examples of runs/cam "),
+        (["runs=runs/cam", "sort=worst"], "sort=worst: runs/cam has no such examples"),
+        (["runs=runs/cam", "sort=odd"], "sort=odd: choose one of even, best, typical, worst"),
+        (["runs=runs/cam", "count=0"], "count=0: must be 1 or more images"),
+        (["runs=runs/cam", "box=dt_box"], "box=dt_box: runs/cam has no such boxes, but those of "),
+        (["runs=runs/cam", "output=f.jpg"], "f.jpg: a figure is written as .png, .pdf or .svg"),
+        (["runs=runs/cam", "figure=7"], "In 'figures': Could not find 'figure/7'"),
+        (["runs=runs/cam", "figure=curves"], "no training run in runs/cam: name a folder that "),
+        (["runs=runs/cam", "figure=threshold"], "runs/cam: has no maps: score it again with "),
+        (["runs=runs/cam", "figure.colours=red"], "figure.colours=red: matplotlib has no colours"),
+    ],
+)
+def test_mistakes_are_one_line(command, runs, tmp_path, words, message):
+    before = sorted(tmp_path.rglob("*"))
+    done = command("figures", *words)
+    assert done.status == 1
+    assert len(done.errors) == 1, done.err
+    assert done.errors[0].startswith(f"error: {message}")
+    assert sorted(tmp_path.rglob("*")) == before

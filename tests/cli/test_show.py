@@ -1,0 +1,121 @@
+"""``cam-show``, from the command line to its pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cam_repro.words import hydra_words
+
+
+@pytest.fixture
+def trained(command, tiny_run, tmp_path):
+    """Words for ``cam-show`` that name a network of three classes."""
+    assert command("train", *tiny_run, "output=trained").status == 0
+    return ["model=alexnet_gap", f"model.weights={tmp_path}/trained/last.pt", "device=cpu"]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of two photographs, one of them turned by its EXIF data, and a file of text."""
+    folder = tmp_path / "my photos (1)"
+    folder.mkdir()
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    pixels[:30, :40] = [255, 0, 0]
+    Image.fromarray(pixels).save(folder / "a, b.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(folder / "turned.JPG", exif=exif)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_picture_of_each_class_and_a_sheet(command, trained, photographs):
+    shown = command("show", str(photographs / "a, b.png"), *trained)
+    assert shown.status == 0, shown.err
+    names = sorted(path.name for path in photographs.parent.joinpath("shown", "a, b").iterdir())
+    assert names[-1] == "sheet.png"
+    assert [name[:2] for name in names[:-1]] == ["1-", "2-", "3-"]
+    assert "cam of AlexNet-GAP, image of 80x60 pixels" in shown.out
+    assert "(4 files)" in shown.err
+    with Image.open(photographs.parent / "shown" / "a, b" / names[0]) as picture:
+        assert picture.size == (480, 360)  # enlarged to 480 pixels
+
+
+def test_a_folder_of_photographs_by_two_methods(command, trained, photographs):
+    shown = command(
+        *("show", f"image={photographs}", *trained, "saliency=[cam,backprop]", "class=n00001010"),
+        *("output=there", "format=svg"),
+    )
+    assert shown.status == 0, shown.err
+    there = photographs.parent / "there"
+    assert sorted(str(path.relative_to(there)) for path in there.rglob("*.*")) == [
+        "a, b/AlexNet-GAP-backprop-1-n00001010.svg",
+        "a, b/AlexNet-GAP-cam-1-n00001010.svg",
+        "a, b/sheet.svg",
+        "turned/AlexNet-GAP-backprop-1-n00001010.svg",
+        "turned/AlexNet-GAP-cam-1-n00001010.svg",
+        "turned/sheet.svg",
+    ]
+    assert "turned.JPG (turned upright by its EXIF data, which scoring ignores)" in shown.out
+    assert "image of 60x80 pixels" in shown.out
+    sheet = (there / "turned" / "sheet.svg").read_text()
+    for word in ("AlexNet-GAP, cam", "AlexNet-GAP, backprop", "n00001010"):
+        assert word in sheet
+
+
+def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photographs):
+    one = str(photographs / "a, b.png")
+    assert command("show", one, *trained, "class=0", "output=one.png").status == 0
+    with Image.open(photographs.parent / "one.png") as picture:
+        assert picture.size == (480, 360)
+    assert command("show", one, *trained, "output=sheet.pdf").status == 0
+    assert (photographs.parent / "sheet.pdf").read_bytes().startswith(b"%PDF")
+    assert not (photographs.parent / "shown").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no image is given"),
+        (["image="], "no image is given"),
+        (["nowhere.jpg"], "image=nowhere.jpg: there is no such file or folder"),
+        (["{folder}", "output=x.png"], "there are 2 images"),
+        (["{folder}/turned.JPG", "output=x.gif"], ".png, .pdf or .svg"),
+        (["{folder}/notes.txt"], "notes.txt: not a readable image"),
+        (["{folder}/turned.JPG", "class=nn"], "class nn: the network has no class of this name"),
+        (["{folder}/turned.JPG", "format=bmp"], "format=bmp"),
+        (["{folder}/turned.JPG", "terminal=sixel"], "terminal=sixel"),
+        (["{folder}/turned.JPG", "colours=rainbows"], "rainbows"),
+        (
+            ["{folder}/turned.JPG", "saliency=[cam,backprop]", "saliency.blur=0"],
+            "saliency.NAME.blur",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_nothing(command, trained, photographs, words, message):
+    words = [word.replace("{folder}", str(photographs)) for word in words]
+    shown = command("show", *words, *trained)
+    assert shown.status == 1
+    (error,) = shown.errors
+    assert message in error
+    left = {path.name for path in photographs.parent.iterdir()}
+    assert left <= {photographs.name, "trained", "shown"}
+    assert not list(photographs.parent.glob("shown/*"))
+
+
+def test_words_become_hydras():
+    assert hydra_words(
+        "show", ["it's, a (1).jpg", "class=tabby", "box.loose=0.3", "box=heuristic"]
+    ) == [
+        "+model@model.efficientnet_lite0=efficientnet_lite0",
+        "+box@box.heuristic=heuristic",
+        "classes=tabby",
+        "box.heuristic.loose=0.3",
+        "image=['it\\'s, a (1).jpg']",
+    ]
+    assert hydra_words("show", ["model=timm", "model.timm=resnet50", "model.timm.dropout=0.1"]) == [
+        "+model@model.timm=timm",
+        "+box@box.threshold=threshold",
+        "model.timm.timm=resnet50",
+        "model.timm.dropout=0.1",
+    ]

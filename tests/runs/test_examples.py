@@ -1,0 +1,78 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cam_repro.errors import UserError
+from cam_repro.runs.examples import Example, read_examples, rounded, small_jpeg, write_examples
+
+
+def example(**changes):
+    values = {
+        "id": "a",
+        "index": 3,
+        "width": 900,
+        "height": 600,
+        "jpeg": small_jpeg(Image.new("RGB", (900, 600), (200, 40, 30))),
+        "why": ("even", "best"),
+        "classes": (7, 2, 5),
+        "names": ("tabby, tabby cat", "café", "cup"),
+        "probabilities": (0.5, 0.25, 0.125),
+        "maps_Rhw": np.arange(3 * 2 * 4, dtype=np.float32).reshape(3, 2, 4) - 5,
+    }
+    return Example(**values | changes)
+
+
+def test_what_is_written_is_read_back_in_the_order_of_the_split(tmp_path):
+    other = example(id="b", index=1, maps_Rhw=np.full((3, 5, 6), 0.75, np.float32))
+    write_examples(tmp_path, [example(), other])
+    first, second = read_examples(tmp_path)
+    assert (first.id, first.index, first.maps_Rhw.shape) == ("b", 1, (3, 5, 6))
+    assert (first.maps_Rhw == 0.75).all()
+    assert second.maps_Rhw.dtype == np.float32
+    np.testing.assert_array_equal(second.maps_Rhw, example().maps_Rhw)
+    for field in ("id", "index", "width", "height", "jpeg", "why", "classes", "names"):
+        assert getattr(second, field) == getattr(example(), field)
+    assert second.probabilities == (0.5, 0.25, 0.125)
+    assert [second.rank_of(index) for index in (7, 5, 6)] == [0, 2, None]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((900, 600), (480, 320)),
+        ((600, 1800), (160, 480)),
+        ((300, 200), (300, 200)),
+        ((4000, 3), (480, 1)),
+    ],
+)
+def test_pictures_are_at_most_480_pixels_long(size, expected):
+    picture = example(jpeg=small_jpeg(Image.new("RGB", size, (200, 40, 30)))).picture()
+    assert picture.size == expected
+    assert picture.mode == "RGB"
+    assert np.abs(np.asarray(picture).astype(int) - (200, 40, 30)).max() <= 2
+
+
+def test_no_examples_is_a_file_without_rows(tmp_path):
+    write_examples(tmp_path, [])
+    assert read_examples(tmp_path) == []
+
+
+def test_maps_are_rounded_to_eight_bits():
+    values = np.array([1 + 2**-7, 1 + 2**-8, 1 + 2**-9, -3e-30, np.inf, 0], np.float32)
+    np.testing.assert_array_equal(rounded(values)[:3], np.float32([1 + 2**-7, 1 + 2**-7, 1]))
+    np.testing.assert_allclose(rounded(values)[3:], values[3:], rtol=2**-8)
+    assert np.isnan(rounded(np.float32([np.nan]))).all()
+
+
+def test_a_run_without_examples_says_how_to_get_them(tmp_path):
+    with pytest.raises(UserError, match=r"examples\.parquet is missing: .*cam-eval examples=8$"):
+        read_examples(tmp_path)
+    (tmp_path / "examples.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match=r"examples\.parquet is damaged .*cam-eval examples=8$"):
+        read_examples(tmp_path)
+
+
+def test_the_jpeg_is_a_jpeg():
+    assert Image.open(io.BytesIO(example().jpeg)).format == "JPEG"
