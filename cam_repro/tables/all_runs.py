@@ -50,8 +50,8 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     """Make ``runs.csv``: a line for each box rule of each run.
 
     Without true boxes the localization errors are empty; without a network (``model=none``) all
-    errors but GT-known are. A run without labels has no errors, and so no line. GT-known at the best
-    threshold, an oracle, is beside the rule ``threshold`` in runs that saved maps.
+    errors but GT-known are. A run without labels has no errors, and so no line. GT-known at the
+    best threshold, an oracle, is beside the rule ``threshold`` in runs that saved maps.
     """
     lines = [line for run in runs for line in _scores(run)]
     rows = [
