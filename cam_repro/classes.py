@@ -194,10 +194,8 @@ def find_class(wanted: str | int, names: Sequence[str], wnids: Sequence[str] = (
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(map(str, found))
-        raise UserError(
-            f"class {wanted}: {len(found)} classes have this name; give one of {listed}"
-        )
+        listed = " or ".join(map(str, found))
+        raise UserError(f"class {wanted}: {len(found)} classes have this name; give {listed}")
     part = [name for name in lower if wanted.strip().lower() in name][:4]
     advice = did_you_mean(wanted.strip().lower(), lower)
     advice = advice or (f"; did you mean {' or '.join(part)}?" if part else "; give its index")

@@ -14,6 +14,7 @@ from scipy.io import savemat
 from cam_repro.classes import (
     ClassTable,
     classes_of,
+    find_class,
     ilsvrc_classes,
     read_meta,
     read_synset_mapping,
@@ -358,3 +359,33 @@ def test_a_file_that_is_no_meta_file_is_refused(tmp_path):
     savemat(path, {"synsets": np.arange(3)})
     with pytest.raises(UserError, match=r"not the development kit's meta.mat \(fields none\)"):
         read_meta(path)
+
+
+# --- finding one by what a user calls it
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [("tabby", 281), ("Egyptian Cat", 285), ("n02123045", 281), ("8", 8), (7, 7)],
+)
+def test_a_class_is_found_by_name_wordnet_id_or_index(wanted, index):
+    table = ilsvrc_classes()
+    assert find_class(wanted, table.names, table.wnids) == index
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("tabbi", "class tabbi: the network has no class of this name; did you mean tabby?"),
+        ("retriever", "did you mean golden retriever or"),
+        ("quark", "give its index"),
+        ("crane", "class crane: 2 classes have this name; give 134 or 517"),
+        (1000, "class 1000: the network has 1,000 classes, 0 to 999"),
+        (-1, "class -1: the network has 1,000 classes"),
+    ],
+)
+def test_a_class_that_is_not_found_is_answered_with_what_may_be_meant(wanted, words):
+    table = ilsvrc_classes()
+    with pytest.raises(UserError) as caught:
+        find_class(wanted, table.names, table.wnids)
+    assert words in str(caught.value)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.config import build_named
-from cam_repro.errors import UserError
+from cam_repro.errors import one_of
 from cam_repro.resample import check_interpolation, enlarge
 
 RESAMPLING = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "lanczos")}
@@ -38,8 +38,7 @@ def resampling_of(model: Mapping[str, Any]) -> Image.Resampling:
     Raises UserError for an ``interpolation`` that is none of ``RESAMPLING``.
     """
     name = model.get("interpolation", "bilinear")  # older checkpoints do not say
-    if name not in RESAMPLING:
-        raise UserError(f"model.interpolation={name}: choose one of {', '.join(RESAMPLING)}")
+    one_of("model.interpolation", name, RESAMPLING)
     return RESAMPLING[name]
 
 

@@ -36,6 +36,7 @@ from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.modes import evaluation_mode, frozen
 from cam_repro.errors import UserError
+from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
 from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
@@ -299,8 +300,11 @@ class BoxSearch:
         for name, rule in self.rules.items():
             known = rule(true_class) if is_known else []
             guesses[name] = RuleGuesses(rule(best), known[0][1] if known else None)
+        right_at = None
         if self.maps_folder is not None:
             _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
+            if is_known:
+                right_at = right_percents(true_class.at_image_size(0), sample.boxes_M4)
         return Prediction(
             id=sample.id,
             width=width,
@@ -310,6 +314,7 @@ class BoxSearch:
             classes=classes[:n_best],
             probabilities=probabilities[:n_best],
             rules=guesses,
+            right_at=right_at,
         )
 
 

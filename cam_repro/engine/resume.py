@@ -39,6 +39,10 @@ EARLIER_AUGMENTATIONS = [
 """Augmentations that checkpoints of earlier versions know, by their name alone."""
 
 
+EARLIER_INTERPOLATION = "bilinear"
+"""How all images were squashed before there was a setting for it."""
+
+
 def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]:
     """Collect everything that the result of a run depends on.
 
@@ -47,9 +51,14 @@ def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
     if settings.augment in EARLIER_AUGMENTATIONS:
         identity["augment"] = settings.augment["name"]
-    weights = settings.model.get("weights")
+    # What a network may start from is no part of it; checkpoints of earlier versions say neither.
+    model = {key: value for key, value in settings.model.items() if key != "pretrained"}
+    if model.get("interpolation") == EARLIER_INTERPOLATION:
+        del model["interpolation"]
+    weights = model.get("weights")
     if weights is not None and Path(weights).is_file():  # by content: the file may be moved
-        identity["model"] = {**identity["model"], "weights": sha256(weights)}
+        model["weights"] = sha256(weights)
+    identity["model"] = model
     return {**identity, "data": {"name": train_set.name, "fingerprint": train_set.fingerprint}}
 
 

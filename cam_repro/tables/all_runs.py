@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.protocol import FIXED
 from cam_repro.tables.build import Run
@@ -17,20 +19,21 @@ _HEADER = (
     *("n", "data", "run"),
     *(f"{name} 95% {end}" for name in _ERRORS for end in ("low", "high")),
     "thresholds",
+    *("GT-known oracle", "GT-known oracle 95% low", "GT-known oracle 95% high"),
 )
 
 
 _COLUMNS = {
     "cls": ("cls top-1", "cls top-5"),
     "loc": ("loc top-1", "loc top-5"),
-    "GT": ("GT-known",),
+    "GT": ("GT-known", "GT-known oracle"),
 }
 """Columns of the terminal's table, and the errors in each."""
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """Hold one box rule of a run and its errors: those of ``_ERRORS`` that it has."""
+    """Hold one box rule of a run and its errors: those of ``_ERRORS``, and the oracle, it has."""
 
     run: Run
     rule: str
@@ -47,7 +50,8 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     """Make ``runs.csv``: a line for each box rule of each run.
 
     Without true boxes the localization errors are empty; without a network (``model=none``) all
-    errors but GT-known are. A run without labels has no errors, and so no line.
+    errors but GT-known are. A run without labels has no errors, and so no line. GT-known at the
+    best threshold, an oracle, is beside the rule ``threshold`` in runs that saved maps.
     """
     lines = [line for run in runs for line in _scores(run)]
     rows = [
@@ -57,6 +61,7 @@ def runs_sheet(runs: list[Run]) -> Sheet:
             *(str(len(line.run.table)), line.run.data, line.run.name),
             *(end for name in _ERRORS for end in _ends(line.errors.get(name))),
             FIXED,
+            *_with_ends(line.errors.get("GT-known oracle")),
         ]
         for line in lines
     ]
@@ -76,6 +81,8 @@ def _scores(run: Run) -> Iterator[_Scored]:
         if run.localizes:
             wrong = run.loc_outcomes[rule]
             boxes = {"GT-known": wrong["gt_known"]}
+            if rule == "threshold" and run.table.right_at_N100 is not None:
+                boxes["GT-known oracle"] = ~_at_best_threshold(run.table.right_at_N100)
             if run.classifies:
                 boxes |= {"loc top-1": wrong["top1"], "loc top-5": wrong["top5"]}
         numbers = {name: Number.of(wrong_N) for name, wrong_N in (errors | boxes).items()}
@@ -86,6 +93,17 @@ def _scores(run: Run) -> Iterator[_Scored]:
 def _ends(number: Number | None) -> tuple[str, str]:
     """Write both ends of an interval; nothing where there is no number."""
     return ("", "") if number is None else (f"{number.low:.2f}", f"{number.high:.2f}")
+
+
+def _with_ends(number: Number | None) -> tuple[str, str, str]:
+    """Write an error and both ends of its interval; nothing where there is none."""
+    return ("" if number is None else f"{number.error:.2f}", *_ends(number))
+
+
+def _at_best_threshold(right_at_N100: np.ndarray) -> np.ndarray:
+    """Tell which images are right at the one threshold that is best for all of them, bool (N,)."""
+    best_N: np.ndarray = right_at_N100[:, right_at_N100.sum(axis=0).argmax()]
+    return best_N
 
 
 def _text(lines: list[_Scored]) -> str:
@@ -105,6 +123,11 @@ def _text(lines: list[_Scored]) -> str:
         "±: the farther end of the 95 % bootstrap interval over images; both ends are in the CSV. "
         "Thresholds are fixed: IoU 0.5, and those of the settings."
     )
+    if any("GT-known oracle" in line.errors for line in lines):
+        caption += (
+            " Behind the slash of GT: the error at the one threshold, of 0 to 99 % of the map's "
+            "maximum, that is best on these very images, an oracle; known where maps were saved."
+        )
     return f"{paragraph(caption)}\n\n{grid(head, body, left=4)}\n{notes.text()}"
 
 

@@ -310,7 +310,7 @@ def test_contact_sheet_is_a_picture_of_every_image(gap):
     width, height = Image.open(gap / "contact_sheet.png").size
     # Two rows of three images with their maps, 200 pixels an inch: cells of 1.32 x 1 inches, 0.08
     # apart; above each row three lines of text; a title, and three lines for the legend.
-    inches = (0.2 + 6 * 1.4 - 0.08, 0.1 + 0.22 + 2 * (3 * 0.135 + 1.08) + 0.02 + 3 * 0.135 + 0.1)
+    inches = (0.2 + 6 * 1.4 - 0.08, 0.1 + 0.24 + 2 * (3 * 0.135 + 1.08) + 0.02 + 3 * 0.135 + 0.1)
     assert (width, height) == pytest.approx([200 * side for side in inches], abs=1)
 
 

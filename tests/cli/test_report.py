@@ -50,7 +50,7 @@ def test_mistakes_are_answered_in_one_line(make_run, command, tmp_path):
             "output not given: runs= names no folder to write to; add output=F.html"
         ),
         ("runs=full",): "no scored runs under full: run cam-reproduce or cam-eval first",
-        ("data=third",): "no scored runs of data=third under runs; there: demo, other",
+        ("data=third",): "no scored runs of data=third under runs; choose one of demo, other",
     }.items():
         done = command("report", *words)
         assert done.status == 1

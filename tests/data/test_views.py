@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cam_repro.data.views import Center, Squash, Ten, squash
+from cam_repro.data.views import Center, Squash, Ten, build_view, squash
 from cam_repro.errors import UserError
 from cam_repro.resample import INTERPOLATIONS, resize
 
@@ -36,6 +36,24 @@ def test_squash_does_not_keep_the_aspect_ratio_and_antialiases():
     result = squash(Image.fromarray(pixels), 2)
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, np.repeat(expected[:, :, None], 3, 2))
+
+
+@pytest.mark.parametrize("view", ["Squash", "Center", "Ten"])
+def test_an_image_is_squashed_as_the_network_needs_it(view):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8))
+    settings = {"_target_": f"cam_repro.data.views.{view}", "name": view.lower()}
+    sizes = {"input_size": 4, "resize_size": 4}
+    for name, resampling in (
+        ("bilinear", Image.Resampling.BILINEAR),
+        ("bicubic", Image.Resampling.BICUBIC),
+    ):
+        crops = build_view(settings, {**sizes, "interpolation": name}).crops(image)
+        np.testing.assert_array_equal(crops[0], np.asarray(image.resize((4, 4), resampling)))
+    older = build_view(settings, sizes)  # older checkpoints do not say
+    assert older.resampling == Image.Resampling.BILINEAR
+    with pytest.raises(UserError, match=r"model.interpolation=nearest: choose one of bilinear"):
+        build_view(settings, {**sizes, "interpolation": "nearest"})
 
 
 def test_squash_view_is_the_identity_at_the_images_own_size():

@@ -48,5 +48,5 @@ def test_the_walk_goes_from_the_command_line_to_the_table():
 def test_the_rooms_stand_in_their_order():
     source = (ROOT / "tests" / "test_rooms.py").read_text("utf-8")
     rooms = re.findall(r'"(\w+)"', re.search(r"ROOMS = \[(.*?)\]", source, re.S)[1])
-    listed = re.findall(r"^\| `(\w+)/` \|", TEXT, re.M)
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", TEXT, re.M)
     assert ["ground", *listed] == rooms

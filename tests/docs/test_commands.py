@@ -13,6 +13,7 @@ from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
+from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import config_dir, validate
 from cam_repro.engine.settings import EvalSettings, TrainSettings
@@ -26,6 +27,7 @@ SCHEMAS = {
     "tables": TablesSettings,
     "report": ReportSettings,
     "figures": FiguresSettings,
+    "show": ShowSettings,
     "reproduce": ReproduceSettings,
 }
 OTHERS = {"source", "export", "pip", "torchrun", "srun"}

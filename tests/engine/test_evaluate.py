@@ -20,9 +20,11 @@ from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
+from cam_repro.geometry import iou
 from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
+from cam_repro.truth import RaggedBoxes
 from cam_repro.types import Prediction, RuleGuesses
 
 CPU = Compute(torch.device("cpu"))
@@ -282,7 +284,25 @@ def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, 
 def test_maps_are_no_matter_to_the_predictions(image_set, tmp_path):
     images = mixed(image_set)
     with_maps, without = run(images, maps_folder=tmp_path), run(images)
-    assert with_maps.predictions.equals(without.predictions)
+    assert without.predictions["right_at"].null_count == len(images)
+    assert with_maps.predictions.drop("right_at").equals(without.predictions.drop("right_at"))
+
+
+def test_with_maps_it_is_known_at_which_thresholds_the_box_is_right(image_set, tmp_path):
+    images = mixed(image_set)
+
+    def boxes_at(threshold, folder=None):
+        found = run(images, maps_folder=folder, boxes={"threshold": ThresholdBox(threshold)})
+        boxes = [prediction.rules["threshold"].gt_known for prediction in predictions(found)]
+        return np.array(boxes, np.int32), found.predictions["right_at"].to_pylist()
+
+    # The boxes at 65 % become the truth; most of those at 20 % are other boxes.
+    truth_N4, _ = boxes_at(0.65)
+    images = dataclasses.replace(images, boxes=RaggedBoxes.from_lists(truth_N4[:, None]))
+    boxes_N4, right_at = boxes_at(0.2, tmp_path)
+    assert all(65 in percents for percents in right_at)
+    is_right = [iou(boxes_N4[i : i + 1], truth_N4[i : i + 1]).item() >= 0.5 for i in range(5)]
+    assert [20 in percents for percents in right_at] == is_right
 
 
 # --- rules that look at the image

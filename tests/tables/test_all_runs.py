@@ -22,15 +22,15 @@ def test_every_run_and_rule_has_its_line(make_run, tmp_path):
 network,maps,view,split,box,settings,cls top-1,cls top-5,loc top-1,loc top-5,GT-known,n,data,run,\
 cls top-1 95% low,cls top-1 95% high,cls top-5 95% low,cls top-5 95% high,loc top-1 95% low,\
 loc top-1 95% high,loc top-5 95% low,loc top-5 95% high,GT-known 95% low,GT-known 95% high,\
-thresholds
+thresholds,GT-known oracle,GT-known oracle 95% low,GT-known oracle 95% high
 squeezenet,cam,ten,val,dt_box,,0.00,0.00,50.00,50.00,50.00,4,demo,demo/squeezenet/eval/val-cam-ten,\
-0.00,0.00,0.00,0.00,0.00,100.00,0.00,100.00,0.00,100.00,fixed
+0.00,0.00,0.00,0.00,0.00,100.00,0.00,100.00,0.00,100.00,fixed,,,
 squeezenet,gradcam,squash,val,threshold,box.threshold.threshold=0.15,25.00,25.00,75.00,75.00,75.00,4,demo,\
-demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed,,,
 squeezenet,gradcam,squash,val,heuristic,,25.00,25.00,75.00,75.00,75.00,4,demo,\
-demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed
+demo/squeezenet/eval/val-gradcam,0.00,75.00,0.00,75.00,25.00,100.00,25.00,100.00,25.00,100.00,fixed,,,
 vgg,backprop,squash,val,whole_image,,0.00,0.00,0.00,0.00,0.00,3,demo,demo/vgg/eval/val-backprop,\
-0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,fixed
+0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00,fixed,,,
 """
     )
     assert (
@@ -74,6 +74,22 @@ def test_what_a_run_cannot_know_is_empty(make_run, tmp_path):
     assert "| none    | none | none | center |     |     |  25.0 |" in found.text
     assert "|         |      |      |        |     |     | ±50.0 |" in found.text
     assert "| nin     | cam  | squash | threshold |  75.0/75.0 |     |    |" in found.text
+
+
+def test_the_oracle_takes_one_threshold_for_all_images(make_run, tmp_path):
+    # Each image is right somewhere, but no threshold is right for more than three of the four.
+    right_at = [[20, 40, 41], [40], [41, 99], [0, 40]]
+    make_run("nin", cls_right=4, loc_right=2, right_at=right_at)
+    found = sheet(tmp_path)
+    column = found.header.index("GT-known oracle")
+    assert [row[4:5] + row[10:11] + row[column : column + 3] for row in found.rows] == [
+        ["threshold", "50.00", "25.00", "0.00", "75.00"],
+        ["heuristic", "50.00", "", "", ""],
+    ]
+    assert "| threshold |  0.0/0.0 |  50.0/50.0 |  50.0/25.0 |" in found.text
+    assert "|           | ±0.0/0.0 | ±50.0/50.0 | ±50.0/50.0 |" in found.text
+    assert "| heuristic |  0.0/0.0 |  50.0/50.0 |       50.0 |" in found.text
+    assert "Behind the slash of GT: the error at the one threshold" in found.text
 
 
 def test_the_longest_names_fit_the_terminal(make_run, tmp_path):

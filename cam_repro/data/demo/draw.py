@@ -3,9 +3,10 @@
 Each image shows one to three objects of one class on a cluttered background. A class is a shape
 with a material (``dotted cross``). Every shape comes in three materials and every material in two
 shapes, so neither alone tells the class; nor does colour. The material covers the whole object, so
-that the evidence for a class lies over its full extent. Objects are so often small and off-centre
-that the box of the whole image is wrong most of the time. A few images are grey (mode L) or CMYK,
-as in ILSVRC.
+that the evidence for a class lies over its full extent. The background is textured and cluttered,
+with edges as strong as the object's, so that where an image has gradients does not tell where its
+object is. Objects are so small that the box of the whole image is hardly ever right. A few images
+are grey (mode L) or CMYK, as in ILSVRC.
 
 The pixels are the same on every machine: all drawing is integer arithmetic (lengths in quarter
 pixels, sines and cosines as multiples of 1/4096), and all random numbers are raw output of PCG64,
@@ -63,10 +64,11 @@ MATERIALS: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
     "netted": lambda p, q, t: np.minimum(p % t, q % t) * 4 < t,
     "bricked": lambda p, q, t: np.minimum((p + q // t % 2 * t) % (2 * t), q % t) * 4 > t,
 }
-# Materials of no class, for the clutter.
+# Materials of no class, for background and clutter.
 NEUTRAL: dict[str, Callable[[np.ndarray, np.ndarray, int], Mask]] = {
     "plain": lambda p, q, t: np.ones_like(p, bool),
     "speckled": lambda p, q, t: ((3 * p // t * 7919) ^ (3 * q // t * 10007)) % 7 < 3,
+    "flecked": lambda p, q, t: ((2 * p // t * 7919) ^ (5 * q // t * 10007)) % 5 < 2,
 }
 
 
@@ -268,53 +270,59 @@ def _clouds(dice: _Dice, height: int, width: int, cells: int) -> np.ndarray:
 
 
 def _background(dice: _Dice, height: int, width: int, material: str) -> np.ndarray:
-    """Paint clouds, a few large plain pieces and many small ones; none of it tells the class.
+    """Paint textured ground and, on it, clutter of all sizes; none of it tells the class.
 
-    In one image of four a small piece is of a class's material, but never of ``material``, this
-    image's own: that piece would be an object without a box.
+    Ground and clutter have edges as strong as the object's. Some clutter is of a class's material,
+    but never of ``material``, this image's own: such a piece would be an object without a box.
     """
     short = min(height, width)
-    mix = (2 * _clouds(dice, height, width, 3) + _clouds(dice, height, width, 9)) // 3
-    a, b = _colour(dice, 70, 190, 60), _colour(dice, 70, 190, 60)
-    canvas_3HW = (a * (255 - mix) + b * mix) // 255
 
-    def piece(kind: str, small: int, large: int, low: int, high: int) -> _Piece:
-        """Make a piece at random; its radii are ``small``..``large`` hundredths of the short side.
+    def piece(kind: str, radii: tuple[int, int], tones: tuple[int, int, int, int]) -> _Piece:
+        """Make a piece at random.
 
-        low, high: luminance of the light tone.
+        radii: the smallest and the largest, in hundredths of the short side of the image.
+        tones: lowest and highest luminance of the light tone, and of the dark one.
         """
-        radii = tuple(max(6, dice.roll(small, large) * short * QUARTER // 100) for _ in "xy")
+        across, down = (max(6, dice.roll(*radii) * short * QUARTER // 100) for _ in "xy")
         return _Piece(
             shape=list(SHAPES)[dice.roll(0, len(SHAPES) - 1)],
             material=kind,
             centre=(dice.roll(0, width * QUARTER), dice.roll(0, height * QUARTER)),
-            radii=(radii[0], radii[1]),
+            radii=(across, down),
             angle=dice.roll(0, TURN - 1),
             grain_angle=dice.roll(0, TURN - 1),
             period=short * QUARTER * dice.roll(9, 13) // 100,
-            light=_colour(dice, low, high, 80),
-            dark=_colour(dice, 30, 90, 80),
+            light=_colour(dice, *tones[:2], 80),
+            dark=_colour(dice, *tones[2:], 80),
         )
 
+    mix = (2 * _clouds(dice, height, width, 3) + _clouds(dice, height, width, 9)) // 3
+    a, b = _colour(dice, 70, 190, 60), _colour(dice, 70, 190, 60)
+    canvas_3HW = (a * (255 - mix) + b * mix) // 255
+    for _ in range(dice.roll(2, 4)):
+        kind = ("speckled", "flecked")[dice.roll(0, 1)]
+        _paint(canvas_3HW, piece(kind, (35, 90), (130, 200, 60, 120)))
     for _ in range(dice.roll(1, 3)):
-        _paint(canvas_3HW, piece("plain", 15, 55, 70, 190))
-    for _ in range(dice.roll(4, 9)):
-        _paint(canvas_3HW, piece("plain", 2, 9, 30, 225))
-    for _ in range(dice.roll(0, 3)):
-        _paint(canvas_3HW, piece("speckled", 4, 10, 140, 230))
+        _paint(canvas_3HW, piece("plain", (10, 40), (70, 190, 30, 90)))
+    for _ in range(dice.roll(3, 7)):
+        kind = list(NEUTRAL)[dice.roll(0, len(NEUTRAL) - 1)]
+        _paint(canvas_3HW, piece(kind, (4, 14), (140, 230, 30, 90)))
     others = [name for name in MATERIALS if name != material]
-    if dice.roll(1, 4) == 1:
-        other = others[dice.roll(0, len(others) - 1)]
-        _paint(canvas_3HW, piece(other, 5, 8, 170, 230))
+    for _ in range(dice.roll(0, 2)):
+        kind = others[dice.roll(0, len(others) - 1)]
+        _paint(canvas_3HW, piece(kind, (7, 13), (170, 230, 30, 90)))
     return canvas_3HW
 
 
 def _place(dice: _Dice, height: int, width: int, kind: DemoClass) -> list[_Piece]:
-    """Place one object (70 % of images), two (20 %) or three, whose boxes do not overlap."""
+    """Place one object (77 % of images, as in ILSVRC), two (17 %) or three.
+
+    Their boxes do not overlap.
+    """
     short = min(height, width) * QUARTER
     chance = dice.roll(1, 100)
-    count = 1 if chance <= 70 else 2 if chance <= 90 else 3
-    smallest, largest = {1: (60, 96), 2: (46, 60), 3: (42, 50)}[count]
+    count = 1 if chance <= 77 else 2 if chance <= 94 else 3
+    smallest, largest = {1: (50, 84), 2: (40, 54), 3: (36, 46)}[count]
     leaves = dice.roll(1, 8) == 1
     placed: list[_Piece] = []
     taken: list[tuple[int, int, int, int]] = []

@@ -21,7 +21,7 @@ from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 
-DEMO_VERSION = 1
+DEMO_VERSION = 2
 """Increase it with any change to what is drawn: cached trees of another version are not used."""
 
 DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}

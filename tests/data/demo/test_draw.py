@@ -53,35 +53,35 @@ def read_csv(path: Path) -> dict[str, str]:
     [
         (
             "train",
-            0,
+            1,
             "RGB",
-            (158, 105, 3),
-            [(1, 67, 55, 117), (26, 8, 82, 63)],
-            "75ca94068972801b700258fd91e52063123c8f76d115ed9250578482864e6d53",
+            (92, 116, 3),
+            [(73, 9, 114, 45), (3, 8, 43, 49)],
+            "7a8895aeaceeebc3eb5344b3e1a920f09fe0f212b3a470072e4eb8cf7b52e9c9",
         ),
         (
             "val",
             45,
             "L",
             (133, 106),
-            [(19, 48, 99, 126)],
-            "b7574ac8cec4bc4cd26d4e63b293b22be0e504144477a2893368b8cf93d5a6ff",
+            [(0, 23, 77, 103)],
+            "1b4cf48ca074ddea0f78e696e5617715d77340e3d256b6ebb45bacfbdc194473",
         ),
         (
             "val",
             37,
             "CMYK",
             (139, 139, 4),
-            [(24, 7, 125, 123)],
-            "4555e9a1191c10f6e87bd4a06231350ab6abd0a20225995ce24c81ed66771435",
+            [(24, 4, 101, 81)],
+            "0ac1e0c5fdac9b32e1ff619d82e38718da7465ceeea48f9381c5f37599fdae8e",
         ),
         (
             "test",
             7,
             "RGB",
             (152, 152, 3),
-            [(22, 39, 95, 118)],
-            "43097ca839433c8c41e3c5d6ae01570bd506c4075014aa9a399d14ca6c1c5ac9",
+            [(20, 13, 85, 95)],
+            "1426df6de859883c0f6fc98c7d981da06ac7d1998a3115e96bda191ed5b22466",
         ),
     ],
 )
@@ -183,14 +183,14 @@ def test_sides_and_modes_are_mixed(drawings):
     assert modes["CMYK"] >= 1
 
 
-def test_the_box_of_the_whole_image_is_mostly_wrong(drawings):
+def test_the_box_of_the_whole_image_is_hardly_ever_right(drawings):
     def largest(drawing):
         areas = [(x1 - x0 + 1) * (y1 - y0 + 1) for x0, y0, x1, y1 in drawing.boxes]
         return max(areas) / (drawing.pixels.shape[0] * drawing.pixels.shape[1])
 
     # The intersection with the whole image is the box itself, so this is the IoU.
     right = np.mean([largest(drawing) >= 0.5 for drawing in drawings])
-    assert 0.1 < right < 0.4
+    assert 0 < right < 0.15
 
 
 def test_neither_shape_nor_material_tells_the_class():
@@ -262,7 +262,7 @@ def test_files_hold_what_was_drawn(tree):
         with Image.open(tree / "Data" / "CLS-LOC" / "val" / f"{name}.JPEG") as image:
             assert (image.format, image.mode) == ("JPEG", drawing.mode)
             difference = np.asarray(image).astype(int) - drawing.pixels
-        assert abs(difference).mean() < 12
+        assert abs(difference).mean() < 14  # JPEG halves the resolution of colours
         seen[drawing.mode] += 1
     assert set(seen) == {"RGB", "L", "CMYK"}
 

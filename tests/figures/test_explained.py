@@ -1,0 +1,100 @@
+"""Pictures of one's own photographs: one map over the whole image, and a sheet of many."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from cam_repro.api import Explanation
+from cam_repro.figures import style
+from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
+from cam_repro.figures.pictures import overlay
+
+
+def explained(width=600, height=400, classes=2, box=(0, 0, 199, 199), network="Net"):
+    """A grey image; the map of each class is 1 in its upper left part, 0 elsewhere."""
+    maps = np.zeros((classes, 4, 6), np.float32)
+    maps[:, :2, :2] = 1
+    return Explanation(
+        image=Image.new("RGB", (width, height), (128, 128, 128)),
+        classes=list(range(classes)),
+        names=[f"kind {index}" for index in range(classes)],
+        scores=[0.75, *[0.25 / max(1, classes - 1)] * (classes - 1)],
+        maps=maps,
+        boxes={"threshold": [(index, box) for index in range(classes)]},
+        network=network,
+        saliency="cam",
+        interpolation="linear",
+    )
+
+
+def pixels_of(figure):
+    with Image.open(io.BytesIO(png_of(figure))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def svg_of(figure):
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg")
+    return buffer.getvalue().decode()
+
+
+def test_an_overlay_has_the_images_size_and_the_colours_of_the_map():
+    one = explained()
+    pixels = pixels_of(draw_overlay(one))
+    assert pixels.shape == (400, 600, 3)
+    expected = overlay(np.asarray(one.image), one.map(0), style.MAP_COLOURS)
+    np.testing.assert_array_equal(pixels[100, 100], expected[100, 100])  # the map is 1 here
+    np.testing.assert_array_equal(pixels[350, 550], expected[350, 550])  # and 0 here
+    assert not np.array_equal(pixels[100, 100], pixels[350, 550])
+
+
+def test_a_small_image_is_enlarged_and_keeps_its_shape():
+    assert pixels_of(draw_overlay(explained(60, 40))).shape == (320, 480, 3)
+
+
+def test_an_overlay_names_class_and_probability():
+    assert "kind 1 25%" in svg_of(draw_overlay(explained(), rank=1))
+
+
+def test_the_box_is_drawn_where_it_is():
+    red = np.array([int(style.GUESSED[i : i + 2], 16) for i in (1, 3, 5)])
+    pixels = pixels_of(draw_overlay(explained())).astype(int)
+    near = np.abs(pixels - red).sum(2) < 60
+    rows, columns = np.nonzero(near)
+    assert abs(rows.max() - 199) <= 3
+    assert abs(columns.max() - 199) <= 3
+
+
+@pytest.mark.parametrize(
+    ("box", "legend", "other"),
+    [
+        ((0, 0, 199, 199), "first guess", "the whole image"),
+        ((0, 0, 599, 399), "the whole image", "first guess"),
+    ],
+)
+def test_the_legend_explains_the_lines_that_are_there(box, legend, other):
+    svg = svg_of(draw_sheet([explained(box=box)]))
+    assert legend in svg
+    assert other not in svg
+
+
+def test_a_sheet_has_a_row_for_each_network_and_breaks_long_ones():
+    svg = svg_of(draw_sheet([explained(network="One"), explained(classes=8, network="Two")]))
+    for word in ("One, cam", "Two, cam", "kind 7", "600 x 400 pixels", "0.750"):
+        assert word in svg
+    # One row for the first; two for the second, with five maps in each beside the picture.
+    width, height = draw_sheet([explained(network="One")]).get_size_inches()
+    wide, high = draw_sheet([explained(classes=8)]).get_size_inches()
+    assert wide == pytest.approx(width * 2, rel=0.05)
+    assert high > 1.6 * height
+
+
+def test_without_a_box_rule_there_is_no_box():
+    one = explained()
+    one.boxes = {}
+    assert one.box(0) is None
+    assert "first guess" not in svg_of(draw_sheet([one]))
