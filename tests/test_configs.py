@@ -302,13 +302,15 @@ def test_command_defaults(valid, command):
     needed = {
         "train": ["model=nin"],
         "score": ["submission=a", "ground_truth=b"],
+        "figures": ["runs=runs"],
+        "show": ["image=a"],
     }
     settings = valid(command, *needed.get(command, []))
-    assert settings.output is None
+    assert settings.output == ("shown" if command == "show" else None)
     assert getattr(settings, "runs", "runs") == "runs"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "reproduce", "data_command"])
+@pytest.mark.parametrize("command", ["train", "eval", "reproduce", "data_command", "show"])
 def test_every_key_is_explained(command):
     text = (config_dir() / f"{command}.yaml").read_text().split("\nhydra:")[0]
     lines = [line for line in text.splitlines() if re.match(r"(\w|  - )", line)]
