@@ -9,20 +9,21 @@ ignores the rotation, because true boxes refer to the pixels as stored.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
-from cam_repro.boxes.base import RankedMaps
+from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
 from cam_repro.classes import classes_of, find_class, ilsvrc_classes
 from cam_repro.config import choices, compose_choice
@@ -32,24 +33,36 @@ from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Explainer, Pass
 from cam_repro.engine.hardware import pick_device, pick_precision
-from cam_repro.errors import UserError, choose
+from cam_repro.errors import UserError, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.style import save
 from cam_repro.models.adapted import ModuleNetwork
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_network, complete
+from cam_repro.models.build import build_network, check_sizes, complete
+from cam_repro.models.layers import check_count
 from cam_repro.models.weights import load_weights
-from cam_repro.runs.folders import run_name
+from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import default_saliency, refuse_unfit, saliency_of
-from cam_repro.types import Box, Guess
-from cam_repro.words import DEFAULT_NETWORK
+from cam_repro.types import MAX_GUESSES, Box, Guess
+from cam_repro.words import composed_from
+
+DEFAULT_NETWORK = "efficientnet_lite0"
+"""The network that explains photographs when none is named: its weights come with a package."""
+
+log = logging.getLogger(__name__)
 
 Picture = str | Path | Image.Image | np.ndarray
 """An image: a path, a Pillow image, or an array of uint8, (H, W, 3) RGB or (H, W) grey."""
 
 Choice = str | Mapping[str, Any]
 """A name, as in ``view="ten"``; or a name and settings: ``{"name": "backprop", "blur": 0.0}``."""
+
+AT_A_TIME = 8
+"""Photographs in memory at a time, each with some tens of megabytes."""
+
+ABOUT_MODULES = ("input_size", "resize_size", "interpolation")
+"""Settings of a module from elsewhere, besides its normalisation."""
 
 Classes = Sequence[str | int] | str | int | None
 """Names, WordNet ids or indices of classes; None: the best ones."""
@@ -95,6 +108,8 @@ class Explanation:
         """
         if not self.boxes:
             return None
+        if rule is not None:
+            one_of("rule", rule, self.boxes)
         guesses = self.boxes[next(iter(self.boxes)) if rule is None else rule]
         return next((box for index, box in guesses if index == self.classes[rank]), None)
 
@@ -102,7 +117,8 @@ class Explanation:
         """Draw the map of a class over the image, with its box, to a PNG, PDF or SVG.
 
         rank: the place of the class in ``classes``. rule: whose box; None: the first rule's. The
-        picture is as large as the image. Raises UserError for another suffix.
+        picture is as large as the image, or 480 pixels if that is smaller. Raises UserError for
+        another suffix.
         """
         save(draw_overlay(self, rank, rule), path)
 
@@ -143,6 +159,13 @@ class LoadedNetwork:
         """The network's name."""
         return run_name(self.settings)
 
+    def __repr__(self) -> str:
+        size = self.settings["input_size"]
+        return (
+            f"LoadedNetwork({self.name}, {len(self.names):,} classes, input of {size}x{size} "
+            f"pixels, {self.compute.device})"
+        )
+
     def explain(
         self,
         image: Picture,
@@ -154,6 +177,8 @@ class LoadedNetwork:
         top: int = 5,
     ) -> Explanation:
         """Explain one image; see ``cam_repro.explain``."""
+        if isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) == 4:
+            raise UserError("explain takes one image; explain_each takes several")
         images = self.explain_each(
             [image], classes=classes, saliency=saliency, view=view, box=box, top=top
         )
@@ -161,7 +186,7 @@ class LoadedNetwork:
 
     def explain_each(
         self,
-        images: Sequence[Picture],
+        images: Iterable[Picture],
         *,
         classes: Classes = None,
         saliency: Choice | None = None,
@@ -172,7 +197,7 @@ class LoadedNetwork:
         """Explain images one after another, a few at a time; see ``cam_repro.explain``."""
         method = self._saliency(saliency)
         rules = [box] if isinstance(box, (str, Mapping)) else list(box)
-        named_rules = {_name(rule): _settings("box", rule) for rule in rules}
+        named_rules = {_name("box", rule): _settings("box", rule) for rule in rules}
         this_pass = Pass(
             self.network,
             method,
@@ -180,63 +205,63 @@ class LoadedNetwork:
             build_rules(named_rules),
         )
         asked = None if classes is None else self._indices(classes)
-        if asked is None and not top >= 1:
-            raise UserError(f"top={top}: at least one class is explained")
+        if not isinstance(top, int) or top < 1:
+            raise UserError(f"top={top}: give a whole number, 1 or more")
+        if isinstance(images, (str, Path)):
+            raise UserError(f"{images}: explain_each takes several images; explain takes one")
         explainer = Explainer(this_pass, self.compute, 0 if asked is not None else top)
-        at_a_time = this_pass.images_at_a_time(self.compute)
-        for start in range(0, len(images), at_a_time):
-            pictures = [_read(image) for image in images[start : start + at_a_time]]
+        at_a_time = min(AT_A_TIME, this_pass.images_at_a_time(self.compute))
+        remaining = iter(images)
+        while pictures := [_read(image) for image in islice(remaining, at_a_time)]:
             yield from self._of_batch(explainer, pictures, asked)
 
     def _of_batch(
         self, explainer: Explainer, pictures: list[Image.Image], asked: list[int] | None
     ) -> Iterator[Explanation]:
         """Explain a few images by one forward pass."""
-        this_pass = explainer.this_pass
-        crops_NV3HW = torch.from_numpy(
-            np.stack([this_pass.view.crops(picture) for picture in pictures])
-        ).permute(0, 1, 4, 2, 3)
+        view, rules = explainer.this_pass.view, explainer.this_pass.rules
+        crops = np.stack([view.crops(picture) for picture in pictures])
         asked_NA = torch.tensor([asked or []] * len(pictures), dtype=torch.int64)
         with explainer.ready():
-            explained = explainer(crops_NV3HW, asked_NA)
+            explained = explainer(torch.from_numpy(crops).permute(0, 1, 4, 2, 3), asked_NA)
         classes_NR, scores_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
         for picture, classes, scores, maps_VRhw in zip(
             pictures, classes_NR.tolist(), scores_NR.tolist(), maps_NVRhw, strict=True
         ):
-            view = this_pass.view
+            pixels = np.asarray(picture) if any(r.needs_image for r in rules.values()) else None
             frames = view.merge(maps_VRhw)
-            maps = RankedMaps(
-                classes, frames, *picture.size, np.asarray(picture), view.interpolation
-            )
+            maps = RankedMaps(classes, frames, *picture.size, pixels, view.interpolation)
             yield Explanation(
                 image=picture,
                 classes=classes,
                 names=[self.names[index] for index in classes],
                 scores=scores,
                 maps=frames,
-                boxes={
-                    # Asked for some classes, a rule sees each alone, as if it were the best.
-                    name: rule(maps)
-                    if asked is None
-                    else [guess for rank in range(len(maps)) for guess in rule(maps.only(rank))]
-                    for name, rule in this_pass.rules.items()
-                },
+                boxes={name: _guesses(rule, maps, asked is None) for name, rule in rules.items()},
                 network=str(self.settings["row"]),
-                saliency=this_pass.saliency.name,
+                saliency=explainer.this_pass.saliency.name,
                 interpolation=view.interpolation,
             )
 
     def _saliency(self, wanted: Choice | None) -> Saliency:
         """Build the saliency method; refuse one that does not work on the network."""
         if wanted is None:
-            return default_saliency(self.network)
+            method = default_saliency(self.network)
+            if (reason := self.network.no_cam) is not None:
+                log.warning(
+                    "%s has no CAM (%s): saliency=%s is used", self.name, reason, method.name
+                )
+            return method
         method = saliency_of(_settings("saliency", wanted))
         refuse_unfit(method, self.network, self.name)
         return method
 
     def _indices(self, classes: Sequence[str | int] | str | int) -> list[int]:
         """Give the class indices of names, WordNet ids or indices."""
-        wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+        given: Any = classes
+        wanted = (
+            list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        )
         if not wanted:
             raise UserError("classes is empty: name some, or leave it out for the best ones")
         return [find_class(one, self.names, self.wnids) for one in wanted]
@@ -270,24 +295,39 @@ def load_network(
     place = pick_device(device)
     compute = Compute(place, pick_precision(precision, place))
     if isinstance(model, nn.Module):
+        if weights is not None:
+            raise UserError(
+                f"weights={weights}: is for the networks of configs/model; load it into the module"
+            )
         return _adapt(model, layer, class_names, settings, compute)
     if layer is not None:
         raise UserError(
             f"layer={layer} is for an nn.Module; the networks of configs/model have one"
         )
+    choice = {"name": model} if isinstance(model, str) else dict(model or {})
+    weights = choice.pop("weights", None) if weights is None else weights
     stored = _stored(weights)
-    named = {**_settings("model", model or DEFAULT_NETWORK), **settings}
-    config = complete(named if stored is None else {**stored["model_config"], **settings})
-    if stored is not None and model is not None and run_name(named) != run_name(config):
-        raise UserError(f"{weights} holds the network {run_name(config)}, not {run_name(named)}")
-    weights = weights if weights is not None else config.get("pretrained")
+    given = {key: value for key, value in {**choice, **settings}.items() if key != "name"}
+    named = _settings("model", {"name": DEFAULT_NETWORK, **choice, **settings})
+    if named.get("name") == NO_MODEL:
+        raise UserError(f"model={NO_MODEL} is no network: leave model out, or name one")
+    config = complete(named if stored is None else {**stored["model_config"], **given})
+    if stored is not None and choice and run_name(named) != run_name(config):
+        raise UserError(
+            f"{weights} holds the network {run_name(config)}, not {run_name(named)}: leave out"
+            " model"
+        )
+    weights = config.get("pretrained") if weights is None else weights
     if weights is None:
         raise UserError(
             f"model={run_name(config)} has no pretrained weights: give weights=FILE, such as the "
             "checkpoint of a run of cam-train (runs/.../train/last.pt)"
         )
     table = classes_of(stored["classes"]) if stored is not None else ilsvrc_classes()
-    names, wnids = (table.names, table.wnids) if class_names is None else (class_names, ())
+    names: Sequence[str] = table.names
+    wnids: Sequence[str] = table.wnids
+    if class_names is not None:
+        names, wnids = [str(name) for name in class_names], ()
     network = build_network(config, len(names))
     load_weights(network, str(weights), name=run_name(config), strict=True)
     return LoadedNetwork(network, names, config, compute, wnids)
@@ -349,7 +389,11 @@ def explain(
     Errors: ``UserError``, in one line with the remedy.
     """
     if isinstance(model, LoadedNetwork):
+        if weights is not None or device != "auto":
+            raise UserError("weights and device are those of the loaded network: leave them out")
         loaded = model
+    elif isinstance(model, nn.Module) and not isinstance(model, CamNetwork):
+        raise UserError("a module needs its last layer's name: load_network(module, layer=NAME)")
     else:
         loaded = load_network(model, weights=weights, device=device)
     is_batch = isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) == 4
@@ -367,27 +411,33 @@ def _adapt(
     settings: dict[str, Any],
     compute: Compute,
 ) -> LoadedNetwork:
-    """Take a module from elsewhere, of which the last convolutional layer's name is known."""
-    about: dict[str, Any] = {"name": type(module).__name__, "row": type(module).__name__}
-    about |= {"input_size": 224, "resize_size": 256, "interpolation": "bilinear"}
-    colours = {key: settings.pop(key) for key in ("pixel_mean", "pixel_std") if key in settings}
-    unknown = sorted(settings.keys() - about.keys())
+    """Take a copy of a module from elsewhere, whose last convolutional layer's name is known.
+
+    A copy, so that the module stays on its device and in its mode.
+    """
+    kind = type(module).__name__
+    about: dict[str, Any] = {"name": kind, "row": kind, "input_size": 224}
+    about |= {"interpolation": "bilinear", **settings}
+    colours = {key: about.pop(key) for key in ("pixel_mean", "pixel_std") if key in about}
+    about.setdefault("resize_size", round(check_count("input_size", about["input_size"]) * 8 / 7))
+    unknown = sorted(about.keys() - {"name", "row", *ABOUT_MODULES})
     if unknown:
         raise UserError(
-            f"{unknown[0]}: no setting of a module; these are input_size, resize_size, "
-            "interpolation, pixel_mean and pixel_std"
+            f"{unknown[0]}: no setting of a module; these are {', '.join(ABOUT_MODULES)}, "
+            "pixel_mean and pixel_std"
         )
-    about |= settings
     if isinstance(module, CamNetwork):
-        network, count = module, module.num_classes
+        if layer is not None or colours:
+            raise UserError(f"{kind} is a CamNetwork, which has its own layer, mean and std")
+        network = copy.deepcopy(module)
     elif layer is None:
         raise UserError("layer is not given: name the module's last convolutional layer")
     else:
-        # Copied, so that the module stays where it is, and in the mode in which it is.
         network = ModuleNetwork(
-            copy.deepcopy(module).cpu(), layer, input_size=about["input_size"], **colours
+            copy.deepcopy(module).cpu().float(), layer, input_size=about["input_size"], **colours
         )
-        count = network.num_classes
+    check_sizes(about, network)
+    count = network.num_classes
     names: Sequence[str] = class_names or ()
     wnids: Sequence[str] = ()
     if class_names is None:
@@ -401,7 +451,8 @@ def _adapt(
 
 def _stored(weights: str | Path | None) -> dict[str, Any] | None:
     """Read a checkpoint of ``cam-train``; None if the weights are something else."""
-    if weights is None or not str(weights).endswith(".pt") or not Path(weights).is_file():
+    torch_file = str(weights).endswith((".pt", ".pth"))
+    if weights is None or not torch_file or not Path(weights).is_file():
         return None
     try:
         return load_checkpoint(Path(weights))
@@ -409,30 +460,58 @@ def _stored(weights: str | Path | None) -> dict[str, Any] | None:
         return None
 
 
-def _name(choice: Choice) -> str:
-    """Give the name of a choice."""
-    return choice if isinstance(choice, str) else str(choice["name"])
+def _guesses(rule: BoxRule, maps: RankedMaps, are_best: bool) -> list[Guess]:
+    """Let a rule guess the boxes of an image.
+
+    are_best: whether the classes are the best ones. Then the rule sees the best five together, as
+    in scoring. Each other class, and each that was asked for, it sees alone.
+    """
+    together = MAX_GUESSES if are_best else 0
+    guesses = rule(maps.first(together)) if together else []
+    for rank in range(together, len(maps)):
+        guesses = [*guesses, *rule(maps.only(rank))]
+    return guesses
+
+
+def _name(group: str, choice: Choice) -> str:
+    """Give the name of a choice. Raises UserError where it has none."""
+    name = choice if isinstance(choice, str) else None
+    if isinstance(choice, Mapping):
+        name = choice.get("name")
+    if not isinstance(name, str):
+        raise UserError(f"{group}={choice}: give a name, or settings with a name")
+    return name
 
 
 def _settings(group: str, choice: Choice) -> dict[str, Any]:
-    """Give the settings of a choice: those of its YAML, and what was given with its name."""
+    """Give the settings of a choice: those of its YAML, and what was given with its name.
+
+    What names a class by ``_target_`` is complete, and returned as it is.
+    """
+    name = _name(group, choice)
     given = {} if isinstance(choice, str) else {k: v for k, v in choice.items() if k != "name"}
-    merged = OmegaConf.create({**_of_yaml(group, _name(choice)), **given})
+    if "_target_" in given:
+        return {"name": name, **given} if group != "box" else given
+    merged = OmegaConf.create({**_of_yaml(group, name), **given})
     settings = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 
 
-@cache
 def _of_yaml(group: str, name: str) -> dict[str, Any]:
-    """Read the settings of ``configs/<group>/<name>.yaml``.
+    """Read the settings of ``configs/<group>/<name>.yaml``, or of the user's own file.
 
     Raises UserError, with the nearest names, if there is no such file.
     """
-    try:
-        settings = OmegaConf.to_container(compose_choice(group, name), resolve=False)
-    except MissingConfigException:
-        raise UserError(f"{group}={name}: {choose(name, choices(group))}") from None
+    folders = composed_from()
+    one_of(group, name, choices(group, folders))
+    return dict(_composed(group, name, tuple(folders)))
+
+
+@cache
+def _composed(group: str, name: str, folders: tuple[Path, ...]) -> dict[str, Any]:
+    """Compose a choice once; folders: where its YAML files are, by which results are kept apart."""
+    settings = OmegaConf.to_container(compose_choice(group, name), resolve=False)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
 
@@ -444,7 +523,8 @@ def _read(image: Picture) -> Image.Image:
     if isinstance(image, Image.Image):
         return upright(image)
     array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+    is_image = array.ndim in (2, 3) and array.shape[2:] in ((), (3,)) and array.size > 0
+    if array.dtype != np.uint8 or not is_image:
         raise UserError(
             f"an array of {array.dtype} {array.shape} is no image: give uint8 (height, width, 3)"
         )

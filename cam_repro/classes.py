@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -175,13 +176,17 @@ def classes_of(
     return ClassTable(wnids, tuple(known.get(wnid, wnid) for wnid in wnids), ids_C, ids_from)
 
 
-def find_class(wanted: str | int, names: Sequence[str], wnids: Sequence[str] = ()) -> int:
+def find_class(
+    wanted: str | Integral | int, names: Sequence[str], wnids: Sequence[str] = ()
+) -> int:
     """Find a class by its index, its WordNet id or its name, in capitals or not.
 
     names: of the classes, by class index. wnids: their WordNet ids, if they have any.
     Raises UserError for a name that no class has, with the nearest ones, or that several have.
     """
-    if isinstance(wanted, int) or wanted.isdecimal():
+    if isinstance(wanted, bool) or not isinstance(wanted, str | Integral) or wanted == "":
+        raise UserError(f"class {wanted!r}: give a name, a WordNet id or an index")
+    if isinstance(wanted, Integral) or wanted.isdecimal():
         if not 0 <= int(wanted) < len(names):
             raise UserError(
                 f"class {wanted}: the network has {len(names):,} classes, 0 to {len(names) - 1}"
@@ -197,8 +202,8 @@ def find_class(wanted: str | int, names: Sequence[str], wnids: Sequence[str] = (
         listed = " or ".join(map(str, found))
         raise UserError(f"class {wanted}: {len(found)} classes have this name; give {listed}")
     part = [name for name in lower if wanted.strip().lower() in name][:4]
-    advice = did_you_mean(wanted.strip().lower(), lower)
-    advice = advice or (f"; did you mean {' or '.join(part)}?" if part else "; give its index")
+    advice = f"; did you mean {' or '.join(part)}?" if part else ""
+    advice = advice or did_you_mean(wanted.strip().lower(), lower) or "; give its index"
     raise UserError(f"class {wanted}: the network has no class of this name{advice}")
 
 

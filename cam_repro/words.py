@@ -16,6 +16,11 @@ from cam_repro.errors import UserError, choose
 # --- settings and flags ---------------------------------------------------------------------------
 
 FOLDER_FLAGS = ("--config-dir", "-cd")
+VALUE_FLAGS = (
+    *FOLDER_FLAGS,
+    *("--cfg", "-c", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"),
+)
+"""Flags that take the next word as their value."""
 
 
 def part_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -27,7 +32,7 @@ def part_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     for before, word in pairwise(["", *words]):
         is_setting = word.startswith("~") or ("=" in word and not word.startswith("-"))
-        (settings if is_setting and before not in FOLDER_FLAGS else flags).append(word)
+        (settings if is_setting and before not in VALUE_FLAGS else flags).append(word)
     return settings, flags
 
 
@@ -47,8 +52,8 @@ DEFAULT_BOXES = ("threshold", "heuristic")
 """The box rules that ``cam-eval`` uses when none is named: the paper's."""
 
 
-DEFAULT_NETWORK = "efficientnet_lite0"
-"""The network that explains photographs when none is named: its weights come with a package."""
+GROUPS_OF_SHOW = ("model", "saliency", "box")
+"""Groups of which ``cam-show`` takes several choices."""
 
 
 def hydra_words(
@@ -129,43 +134,59 @@ def _words_of_show(words: Sequence[str]) -> list[str]:
 
     ``model=[a,b]`` becomes ``+model@model.a=a +model@model.b=b``. ``model.KEY=VALUE`` is a setting
     of the only network; of several, ``model.NAME.KEY=VALUE`` says which. So it is for ``saliency``
-    and ``box``. A word that is no setting and no flag is an image. Names of files are quoted,
-    because Hydra would not take their spaces and brackets.
+    and ``box``. Where no network is named, its settings stand under ``model.default``. A word that
+    is no setting and no flag, or that is the name of a file, is an image. Names of files and
+    classes are quoted, because Hydra would not take their spaces, brackets and apostrophes.
     """
-    chosen: list[str] = []
-    rest: list[str] = []
-    names: dict[str, list[str]] = {}
-    for group, default in (("model", DEFAULT_NETWORK), ("saliency", ""), ("box", "threshold")):
+    names = {group: _names_of(group, words) for group in GROUPS_OF_SHOW}
+    names["box"] = names["box"] or ["threshold"]
+    for group, found in names.items():
         given = [word for word in words if word.startswith(f"{group}=")]
-        names[group] = _names_of(group, words)
-        if given and not names[group]:
+        if given and not found:
             raise UserError(f"{given[-1]}: give one name, or several in brackets: {group}=[A,B]")
-        names[group] = names[group] or [default][: len(default)]
-        chosen += [f"+{group}@{group}.{name}={name}" for name in names[group]]
+    chosen = [f"+{group}@{group}.{name}={name}" for group in names for name in names[group]]
+    rest: list[str] = []
     images: list[str] = []
     for before, word in pairwise(["", *words]):
         key, equals, value = word.partition("=")
         group, _, setting = key.partition(".")
+        is_flag = word.startswith("-") or before in VALUE_FLAGS
         if group in names and not setting:
             continue  # one of ``chosen``
         if group in names and "." not in setting:
-            if len(names[group]) != 1:
-                raise UserError(f"{word}: say of which, as {group}.NAME.{setting}={value}")
-            rest.append(f"{group}.{names[group][0]}.{setting}={value}")
+            rest.append(_setting_of_only(group, names[group], word))
+        elif key == "class" and value not in ("", "null") and value[0] not in "['\"":
+            rest.append(f"classes={_quoted([value])}")
         elif key == "class":
             rest.append(f"classes={value}")
-        elif key == "image" and value.startswith("["):
-            rest.append(word)
-        elif key == "image":
+        elif key == "image" and not value.startswith("["):
             images.append(value)
-        elif not equals and not word.startswith("-") and before not in FOLDER_FLAGS:
+        elif not is_flag and (not equals or Path(word).exists()):
             images.append(word)
         else:
             rest.append(word)
-    if images:
-        quoted = ["'" + image.replace("\\", "\\\\").replace("'", "\\'") + "'" for image in images]
-        rest.append(f"image=[{','.join(quoted)}]")
-    return [*chosen, *rest]
+    if images and any(word.startswith("image=") for word in rest):
+        raise UserError("images are given both in brackets and alone: give all in one way")
+    return [*chosen, *rest, *([f"image={_quoted(images)}"] if images else [])]
+
+
+def _setting_of_only(group: str, names: Sequence[str], word: str) -> str:
+    """Write ``group.KEY=VALUE`` as a setting of the only choice of a group."""
+    setting = word.removeprefix(f"{group}.")
+    if len(names) > 1 or (not names and group != "model"):
+        raise UserError(f"{word}: say of which, as {group}.NAME.{setting}")
+    return f"{group}.{names[0]}.{setting}" if names else f"+model.default.{setting}"
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    """Write a list of texts so that Hydra takes each as it stands, and none as a number."""
+
+    def quoted(text: str) -> str:
+        # Hydra takes backslashes as they are, but for those before a quote and at the end.
+        escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+        return "'" + escaped.replace("${", "\\${") + "'"
+
+    return f"[{','.join(map(quoted, texts))}]"
 
 
 def compose(command: str, words: Sequence[str]) -> DictConfig:
@@ -179,9 +200,11 @@ def compose(command: str, words: Sequence[str]) -> DictConfig:
 
 
 def composed_from() -> list[Path]:
-    """List the folders that Hydra (it must be initialized) composes from: ours, and the user's."""
+    """List the folders that Hydra composes from: ours, and within a command the user's."""
     from hydra.core.global_hydra import GlobalHydra
 
+    if not GlobalHydra.instance().is_initialized():
+        return [config_dir()]
     loader = GlobalHydra.instance().config_loader()
     places = [str(place.path) for place in loader.get_search_path().get_path()]
     own = [Path(place.removeprefix("file://")) for place in places if "file://" in place]

@@ -89,6 +89,9 @@ def test_classes_that_are_asked_for_keep_their_order(network, image):
     assert e.boxes["threshold"] == [(1, (3, 3, 3, 3)), (0, (0, 0, 1, 1))]
     assert network.explain(image, classes="green").classes == [1]
     assert network.explain(image, top=1).classes == [0]
+    assert network.explain(image, classes=np.array([1])).classes == [1]
+    with pytest.raises(UserError, match="rule=heuristic: choose one of threshold"):
+        network.explain(image).box(0, "heuristic")
     # A rule sees each class that was asked for alone: loose and tight of both.
     e = network.explain(image, classes=[1, 0], box="heuristic")
     assert [index for index, _ in e.boxes["heuristic"]] == [1, 1, 0, 0]
@@ -100,6 +103,12 @@ def test_classes_that_are_asked_for_keep_their_order(network, image):
         ({"classes": ["gren"]}, ["class gren", "did you mean green?"]),
         ({"classes": [2]}, ["class 2", "2 classes, 0 to 1"]),
         ({"classes": []}, ["classes is empty"]),
+        ({"classes": 1.5}, ["class 1.5: give a name, a WordNet id or an index"]),
+        ({"classes": [True]}, ["class True: give a name"]),
+        ({"classes": [None]}, ["class None: give a name"]),
+        ({"top": 2.5}, ["top=2.5"]),
+        ({"saliency": 3}, ["saliency=3: give a name"]),
+        ({"view": {"size": 3}}, ["view={'size': 3}: give a name, or settings with a name"]),
         ({"top": 0}, ["top=0"]),
         ({"saliency": "gradcamm"}, ["saliency=gradcamm", "did you mean gradcam"]),
         ({"box": "treshold"}, ["box=treshold", "did you mean threshold"]),
@@ -114,15 +123,47 @@ def test_what_cannot_be_understood_is_said_in_one_line(network, image, settings,
     assert "\n" not in str(caught.value)
 
 
+def test_more_than_five_classes_have_boxes_too():
+    torch.manual_seed(0)
+    network = cam_repro.load_network(
+        ResNet18(num_classes=9, width=0.05), input_size=64, device="cpu"
+    )
+    e = network.explain(np.full((20, 30, 3), 128, np.uint8), top=7)
+    assert [index for index, _ in e.boxes["threshold"]] == e.classes
+    assert len(e.classes) == 7
+
+
 def test_images_of_every_form_are_the_same_image(network, image, tmp_path):
     Image.fromarray(image).save(tmp_path / "image.png")
     forms = [image, Image.fromarray(image), tmp_path / "image.png", str(tmp_path / "image.png")]
     for e in cam_repro.explain(forms, model=network):
         np.testing.assert_allclose(e.map(0), image[..., 0] / 255, atol=1e-6)
+    each = network.explain_each(form for form in forms[2:])
+    assert [e.box(0) for e in each] == [(0, 0, 1, 1)] * 2
     batch = cam_repro.explain(np.stack([image, image[::-1]]), model=network)
     assert [e.box(0) for e in batch] == [(0, 0, 1, 1), (0, 2, 1, 3)]
     assert cam_repro.explain(image, model=network).box(0) == (0, 0, 1, 1)
     assert network.explain(image[..., 0]).image.mode == "RGB"  # a grey one
+
+
+def test_several_images_are_for_explain_each(network, image):
+    with pytest.raises(UserError, match="explain_each takes several"):
+        network.explain([image, image])
+    with pytest.raises(UserError, match="explain_each takes several images; explain takes one"):
+        next(network.explain_each("cat.jpg"))
+
+
+def test_what_takes_the_place_of_cam_is_said(image, caplog):
+    module = HandWeighted()
+    module.pool = nn.AdaptiveMaxPool2d(1)
+    network = cam_repro.load_network(module, layer="features", input_size=4, device="cpu")
+    assert network.explain(image).saliency == "backprop"
+    assert "HandWeighted has no CAM (its class score is not the mean" in caplog.text
+    assert "saliency=backprop is used" in caplog.text
+
+
+def test_a_loaded_network_is_told_in_a_line(network):
+    assert repr(network) == "LoadedNetwork(HandWeighted, 2 classes, input of 4x4 pixels, cpu)"
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)])
@@ -157,7 +198,11 @@ def test_a_module_is_left_as_it_is(image):
         ("vgg_gapp", {}, ["model=vgg_gapp", "did you mean vgg_gap"]),
         ("resnet18", {"layer": "layer4"}, ["layer=layer4", "nn.Module"]),
         ("resnet18", {"weights": "nowhere.pt"}, ["nowhere.pt", "no such file"]),
+        ("none", {}, ["model=none is no network"]),
+        ("resnet18", {"precision": "fp16"}, ["precision=fp16", "choose one of auto, fp32, bf16"]),
         (HandWeighted(), {}, ["layer is not given"]),
+        (HandWeighted(), {"layer": "features", "weights": "a.pt"}, ["weights=a.pt", "module"]),
+        (ResNet18(num_classes=3, width=0.05), {"layer": "layer4"}, ["is a CamNetwork"]),
         (HandWeighted(), {"layer": "features", "width": 2}, ["width", "input_size"]),
         (HandWeighted(), {"layer": "features", "class_names": ["a"]}, ["1 names", "2 classes"]),
     ],
@@ -172,9 +217,12 @@ def test_a_network_that_cannot_be_had_is_answered_with_the_remedy(model, setting
 def test_a_network_of_ours_needs_no_layer(image):
     torch.manual_seed(0)
     own = ResNet18(num_classes=3, width=0.05).eval()
+    own.layer1.train()  # a part of it in another mode
     network = cam_repro.load_network(own, input_size=32, device="cpu")
-    assert network.network is own
     assert network.explain(image).maps.shape == (3, 1, 1)
+    assert not own.training
+    assert own.layer1.training
+    assert own.fc.weight.requires_grad
 
 
 def test_pictures_are_written_by_suffix_and_shown_in_notebooks(network, image, tmp_path):

@@ -377,7 +377,7 @@ def test_a_class_is_found_by_name_wordnet_id_or_index(wanted, index):
     ("wanted", "words"),
     [
         ("tabbi", "class tabbi: the network has no class of this name; did you mean tabby?"),
-        ("retriever", "did you mean golden retriever or"),
+        ("retriever", "did you mean flat-coated retriever or curly-coated retriever"),
         ("quark", "give its index"),
         ("crane", "class crane: 2 classes have this name; give 134 or 517"),
         (1000, "class 1000: the network has 1,000 classes, 0 to 999"),

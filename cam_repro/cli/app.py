@@ -26,11 +26,11 @@ from cam_repro.cli.messages import TRACEBACK_VARIABLE, Known, fail, one_line, st
 from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
 from cam_repro.config import choices, config_dir, setting_keys
 from cam_repro.errors import UserError, did_you_mean
-from cam_repro.words import config_folders, hydra_words, part_words, renamed
+from cam_repro.words import GROUPS_OF_SHOW, config_folders, hydra_words, part_words, renamed
 
 log = logging.getLogger(__name__)
 
-ADDED = {"eval": ("box",), "show": ("model", "saliency", "box")}
+ADDED = {"eval": ("box",), "show": GROUPS_OF_SHOW}
 """Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
 VERSION = "--version"
 """The flag that prints ``_version_text``; Hydra's would print its own version."""

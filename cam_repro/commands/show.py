@@ -6,16 +6,17 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from PIL import Image
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from cam_repro.api import Explanation, LoadedNetwork, load_network
 from cam_repro.config import validate
+from cam_repro.data.images import UnreadableImage, is_turned
 from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
 """Of the files that are taken from a folder, in small letters or capitals."""
 
-EXIF_ORIENTATION, EXIF_UPRIGHT = 0x0112, 1
+UNNAMED = "default"
+"""Stands for the network in ``model.NAME.KEY`` where none is named (words.py)."""
 
 
 @dataclass
@@ -56,6 +58,8 @@ class ShowSettings:
         one_of("format", self.format, [suffix.removeprefix(".") for suffix in FIGURES])
         one_of("terminal", self.terminal, ("auto", "no", *PROTOCOLS))
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        if self.top < 1:
+            raise UserError(f"top={self.top}: at least one class is shown")
         check_colours(self.colours)
 
 
@@ -76,25 +80,43 @@ def run_show(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
             )
     else:
         check_writable(Path(settings.output))
-    networks = [_load(name, settings, overrides) for name in settings.model]
+    networks = {
+        name: _load(name, settings, overrides) for name in settings.model or {UNNAMED: None}
+    }
     written: list[Path] = []
     for file, place in zip(files, _places(files, settings), strict=True):
-        explained = [
-            network.explain(
-                file,
-                classes=settings.classes,
-                saliency=method,
-                view=settings.view,
-                box=[{"name": name, **rule} for name, rule in settings.box.items()],
-                top=settings.top,
-            )
-            for network in networks
-            for method in list(settings.saliency.values()) or [None]
-        ]
-        _say(file, explained)
+        try:
+            explained = _explain(file, networks, settings)
+        except UnreadableImage as error:
+            if len(files) == 1:
+                raise
+            log.warning("left out: %s", error)
+            continue
+        _say(file, list(explained.values()))
         written += _draw(explained, place, settings)
+    if not written:
+        raise UserError(f"none of the {len(files)} images could be read")
     log.info("%s", _written(written))
     return written
+
+
+def _explain(
+    file: Path, networks: Mapping[str, LoadedNetwork], settings: ShowSettings
+) -> dict[str, Explanation]:
+    """Explain an image by each network and method: by their names, as ``squeezenet-cam``."""
+    methods = settings.saliency or {"": None}
+    return {
+        f"{name}-{method}": network.explain(
+            file,
+            classes=settings.classes,
+            saliency=choice,
+            view=settings.view,
+            box=[{"name": rule, **keys} for rule, keys in settings.box.items()],
+            top=settings.top,
+        )
+        for name, network in networks.items()
+        for method, choice in methods.items()
+    }
 
 
 def find_images(wanted: Any) -> Iterator[Path]:
@@ -112,25 +134,28 @@ def find_images(wanted: Any) -> Iterator[Path]:
         elif path.exists():
             yield path
         else:
-            found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            matching = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            found = [file for file in matching if file.is_file()]
             if not found:
                 raise UserError(f"image={one}: there is no such file or folder")
-            yield from (file for file in found if file.is_file())
+            yield from found
 
 
 def _load(name: str, settings: ShowSettings, overrides: Sequence[str]) -> LoadedNetwork:
-    """Load a network with the settings that were given for it."""
+    """Load a network with the settings that were given for it; ``UNNAMED``: the default one."""
     start = f"model.{name}."
-    words = [word.removeprefix(start) for word in overrides if word.startswith(start)]
-    given = OmegaConf.to_container(OmegaConf.from_dotlist(words))
-    assert isinstance(given, dict)
-    weights = given.pop("weights", None)
+    words = OverridesParser.create().parse_overrides(list(overrides))
+    given: dict[str, Any] = {
+        word.key_or_group.removeprefix(start): word.value()
+        for word in words
+        if word.key_or_group.startswith(start)
+    }
     return load_network(
-        name,
-        weights=weights,
+        None if name == UNNAMED else name,
+        weights=given.pop("weights", None),
         device=settings.device,
         precision=settings.precision,
-        **{str(key): value for key, value in given.items()},
+        **given,
     )
 
 
@@ -149,24 +174,28 @@ def _places(files: Sequence[Path], settings: ShowSettings) -> Iterator[Path]:
         yield Path(settings.output) / name
 
 
-def _draw(explained: Sequence[Explanation], place: Path, settings: ShowSettings) -> Iterator[Path]:
+def _draw(
+    explained: Mapping[str, Explanation], place: Path, settings: ShowSettings
+) -> Iterator[Path]:
     """Draw the pictures of one image, and give their files.
 
-    place: the one file; or a folder, for a picture of each class and a sheet.
+    explained: by network and method, as ``squeezenet-cam``. place: the one file; or a folder, for a
+    picture of each class and a sheet.
     """
-    sheet = draw_sheet(explained, colours=settings.colours)
+    first, *more = explained.values()
+    sheet = draw_sheet([first, *more], colours=settings.colours)
     protocol = settings.terminal if settings.terminal in PROTOCOLS else None
     if settings.terminal == "auto" and sys.stdout.isatty():
         protocol = protocol_of(os.environ)
     if protocol:
         sys.stdout.write(inline(png_of(sheet), protocol))
     if is_figure(place):
-        alone = len(explained) == len(explained[0].classes) == 1
-        save(draw_overlay(explained[0], colours=settings.colours) if alone else sheet, place)
+        alone = len(first.classes) == 1 and not more
+        save(draw_overlay(first, colours=settings.colours) if alone else sheet, place)
         yield place
         return
-    for one in explained:
-        of = f"{_file_name(one.network)}-{one.saliency}-" if len(explained) > 1 else ""
+    for label, one in explained.items():
+        of = f"{label.strip('-')}-" if more else ""
         for rank, name in enumerate(one.names):
             path = place / f"{of}{rank + 1}-{_file_name(name)}.{settings.format}"
             save(draw_overlay(one, rank, colours=settings.colours), path)
@@ -183,9 +212,7 @@ def _file_name(name: str) -> str:
 
 def _say(file: Path, explained: Sequence[Explanation]) -> None:
     """Print the classes and boxes of an image."""
-    with Image.open(file) as image:
-        turned = image.getexif().get(EXIF_ORIENTATION, EXIF_UPRIGHT) != EXIF_UPRIGHT
-    note = " (turned upright by its EXIF data, which scoring ignores)" if turned else ""
+    note = " (turned upright by its EXIF data, which scoring ignores)" if is_turned(file) else ""
     print(f"{file}{note}")
     for one in explained:
         print(one)

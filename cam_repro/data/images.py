@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from cam_repro.errors import UserError
 
@@ -43,12 +44,22 @@ def read_upright(source: Path) -> Image.Image:
 
     For looking at one's own photographs. Where boxes are scored, ``read_image`` is used.
     """
+    if not source.is_file():
+        raise UnreadableImage(f"{source}: there is no such file")
     return _open(source, None, upright)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image upright by its EXIF data, if it has any; RGB."""
-    return _to_rgb(ImageOps.exif_transpose(image))
+    """Turn an image upright by its EXIF data, if it has any; RGB. Raises UnreadableImage."""
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except OSError as error:  # Pillow decodes late: a file cut short is found out here
+        raise UnreadableImage(f"not a readable image ({error})") from None
+
+
+def is_turned(source: Path) -> bool:
+    """Tell whether ``read_upright`` turns an image: its EXIF orientation is not the usual 1."""
+    return _open(source, None, lambda image: image.getexif().get(Base.Orientation, 1) != 1)
 
 
 def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:

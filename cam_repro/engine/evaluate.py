@@ -34,10 +34,10 @@ from cam_repro.data.views import View
 from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.engine.modes import evaluation_mode, frozen
 from cam_repro.errors import UserError
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
+from cam_repro.models.modes import evaluation_mode, frozen
 from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
+
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
@@ -36,8 +38,9 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     """Give the precision: ``wanted``, or for ``auto`` the faster of ``fp32`` and ``bf16``.
 
     bf16 is faster on a CUDA GPU and on a CPU with AMX. A CPU without AMX may take five times as
-    long for bf16 as for fp32.
+    long for bf16 as for fp32. Raises UserError for another word.
     """
+    one_of("precision", wanted, PRECISIONS)
     if wanted == "auto":
         return "bf16" if device.type == "cuda" or has_amx() else "fp32"
     return wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cam_repro.data.images import at_size
 from cam_repro.figures import style
 from cam_repro.figures.grid import Grid
 from cam_repro.figures.pictures import (
@@ -22,6 +24,7 @@ from cam_repro.figures.pictures import (
     overlay,
 )
 from cam_repro.figures.shown import as_heat
+from cam_repro.resample import resize
 from cam_repro.types import Box
 
 SMALLEST = 480
@@ -40,12 +43,24 @@ class Explained(Protocol):
     scores: list[float]
     network: str
     saliency: str
-
-    def map(self, rank: int = 0) -> np.ndarray:
-        """Give the map of a class at the image's size, float32 (height, width), raw."""
+    maps: np.ndarray
+    interpolation: str
 
     def box(self, rank: int = 0, rule: str | None = None) -> Box | None:
         """Give the first box of a class; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Hold how a map over an image is drawn.
+
+    colours: a name of matplotlib's. line: width of a box's line, points. size: width and height at
+    which image and map are drawn, pixels.
+    """
+
+    colours: str
+    line: float
+    size: tuple[int, int]
 
 
 def draw_overlay(
@@ -61,7 +76,7 @@ def draw_overlay(
     figure = Figure(figsize=inches)
     axes = figure.add_axes((0, 0, 1, 1))
     letters = max(6.0, 72 * 0.035 * min(inches))  # points: a share of the shorter side
-    _draw(axes, one, rank, rule, colours, line=letters / 6)
+    _draw(axes, one, rank, rule, Look(colours, letters / 6, one.image.size))
     axes.text(
         *(0.015, 0.985, f"{one.names[rank]} {one.scores[rank]:.0%}"),
         transform=axes.transAxes,
@@ -91,13 +106,17 @@ def draw_sheet(
     headings = dict(zip(firsts, names, strict=True))
     notes = ["above each map: its class and the probability of it"]
     grid = Grid(sum(rows_of), columns, "", above=2, headings=headings, notes=notes, cell=cell)
+    # A large photograph is shrunk first: a cell shows no more of it.
+    shrink = min(1.0, 2 * style.DPI * max(cell) / max(width, height))
+    size = max(1, round(shrink * width)), max(1, round(shrink * height))
+    look = Look(colours, 1.3, size)
     for first, one in zip(firsts, explained, strict=True):
         picture = grid.axes(first, 0)
-        picture.imshow(one.image)
+        picture.imshow(at_size(one.image, size))
         grid.caption(first, 0, ["", f"{width} x {height} pixels"])
         for rank, name in enumerate(one.names):
             row, column = first + rank // (columns - 1), 1 + rank % (columns - 1)
-            _draw(grid.axes(row, column), one, rank, rule, colours, line=1.3)
+            _draw(grid.axes(row, column), one, rank, rule, look)
             grid.caption(row, column, [name, f"{one.scores[rank]:.3f}"])
     ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
     boxes = [box for one, rank in ranks if (box := one.box(rank, rule)) is not None]
@@ -114,13 +133,14 @@ def png_of(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(
-    axes: Axes, one: Explained, rank: int, rule: str | None, colours: str, line: float
-) -> None:
-    """Draw a class's map over the image, and its box. line: width of the box's line, points."""
+def _draw(axes: Axes, one: Explained, rank: int, rule: str | None, look: Look) -> None:
+    """Draw a class's map over the image, and its box, in coordinates of the image."""
     axes.axis("off")
-    heat_HW = as_heat(one.map(rank))
-    axes.imshow(overlay(np.asarray(one.image), heat_HW, colours), interpolation="none")
+    width, height = one.image.size
+    heat_HW = as_heat(resize(one.maps[rank], *look.size, one.interpolation))
+    pixels = overlay(np.asarray(at_size(one.image, look.size)), heat_HW, look.colours)
+    edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(pixels, extent=edges, interpolation="none")
     box = one.box(rank, rule)
     if box is not None:
-        draw_box(axes, box, one.image.size, style.GUESSED, GUESS_DASHES, line)
+        draw_box(axes, box, one.image.size, style.GUESSED, GUESS_DASHES, look.line)

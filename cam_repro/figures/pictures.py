@@ -52,10 +52,12 @@ def overlay(picture_HW3: np.ndarray, heat_HW: np.ndarray, colours: str) -> np.nd
 
     heat_HW: 0 to 1. The picture is grey beneath, so that colour is the map's alone.
     """
-    grey_HW = picture_HW3 @ np.array([0.299, 0.587, 0.114])
-    map_HW3 = 255 * mpl.colormaps[colours](heat_HW)[..., :3]
+    table = (255 * mpl.colormaps[colours](np.arange(256))[:, :3]).astype(np.float32)
+    heat_HW = heat_HW.astype(np.float32)
+    grey_HW = picture_HW3 @ np.array([0.299, 0.587, 0.114], np.float32)
     weight_HW1 = (WEIGHTS[0] + (WEIGHTS[1] - WEIGHTS[0]) * heat_HW)[..., None]
-    mixed_HW3 = weight_HW1 * map_HW3 + (1 - weight_HW1) * grey_HW[..., None]
+    mixed_HW3 = weight_HW1 * table[(255 * heat_HW).round().astype(np.uint8)]
+    mixed_HW3 += (1 - weight_HW1) * grey_HW[..., None]
     return mixed_HW3.round().astype(np.uint8)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, fx, nn
 
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
+from cam_repro.models.layers import check_count
+from cam_repro.models.modes import evaluation_mode
 from cam_repro.models.trial import Verdict, class_weights_of, try_out
 
 
@@ -32,11 +35,8 @@ class AdaptedNetwork(CamNetwork):
         """
         # In a tuple, so that torch does not register it a second time.
         self._class_layer = None if class_layer is None else (class_layer,)
-        self.eval()
-        self._verdict = try_out(
-            self.forward, self._extract, self.forward_head, class_layer, input_size
-        )
-        self.train()
+        with evaluation_mode(self):
+            self._verdict = try_out(self, self._extract, self.forward_head, class_layer, input_size)
 
     @property
     def no_maps(self) -> str | None:
@@ -65,8 +65,8 @@ class ModuleNetwork(AdaptedNetwork):
     A. Name the last layer, or group of layers, before the pooling: ``layer4`` of a ResNet, not a
     convolution within it that a shortcut passes by. The two parts use the weights of ``module``.
 
-    input_size: side of its input, pixels. pixel_mean,
-    pixel_std: normalisation of its input, for colours in [0, 1]; None: ImageNet's.
+    input_size: side of its input, pixels. pixel_mean, pixel_std: normalisation of its input, for
+    colours in [0, 1]; None: ImageNet's.
     Errors: ``UserError`` if there is no such layer, if it cannot be traced, or if the layers after
     it need more than its output.
     """
@@ -79,20 +79,18 @@ class ModuleNetwork(AdaptedNetwork):
         layer: str,
         *,
         input_size: int,
-        pixel_mean: tuple[float, float, float] | None = None,
-        pixel_std: tuple[float, float, float] | None = None,
+        pixel_mean: Sequence[float] | None = None,
+        pixel_std: Sequence[float] | None = None,
     ) -> None:
-        was_training = module.training
-        features, head, class_layer = cut(module.eval(), layer)
-        with torch.no_grad():
-            num_classes = module(torch.zeros(1, 3, input_size, input_size)).shape[1]
-        super().__init__(num_classes, 1.0, "none", 0.0)
+        check_count("input_size", input_size)
+        features, head, class_layer = cut(module, layer)
+        super().__init__(_count_classes(module, input_size), 1.0, "none", 0.0)
         self._features, self._head = features, head
         for name, colours in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             if colours is not None:
-                self.get_buffer(name).copy_(torch.tensor(colours).view(3, 1, 1))
+                self.get_buffer(name).copy_(_three(name, colours))
+        self.train(module.training)
         self._try(class_layer, input_size)
-        self.train(was_training)
 
     def _extract(self, x_NCHW: Tensor) -> Tensor:
         A_NKhw: Tensor = self._features(x_NCHW)
@@ -139,6 +137,31 @@ def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module, nn.Module 
     return fx.GraphModule(module, features), fx.GraphModule(module, head), class_layer
 
 
+def _count_classes(module: nn.Module, input_size: int) -> int:
+    """Count the outputs of a module. Raises UserError if it takes no images or gives no scores."""
+    name = type(module).__name__
+    try:
+        with evaluation_mode(module), torch.no_grad():
+            logits = module(torch.zeros(1, 3, input_size, input_size))
+    except Exception as error:  # whatever the module's own code raises
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{name} does not take float32 images of 3x{input_size}x{input_size} ({reason}): give "
+            "another input_size, or a module that does"
+        ) from error
+    if not (isinstance(logits, Tensor) and logits.ndim == 2):
+        raise UserError(f"{name} does not return class scores, one row an image: wrap it so")
+    return logits.shape[1]
+
+
+def _three(name: str, colours: Sequence[float]) -> Tensor:
+    """Make a tensor (3,1,1) of a number for each colour; UserError if these are not three."""
+    try:
+        return torch.tensor(list(colours), dtype=torch.float32).view(3, 1, 1)
+    except (RuntimeError, TypeError, ValueError):
+        raise UserError(f"{name}={colours}: give three numbers, for red, green, blue") from None
+
+
 def _trace(module: nn.Module, layer: str) -> fx.Graph:
     """Record what a module computes, with ``layer`` as one step."""
 
@@ -149,7 +172,8 @@ def _trace(module: nn.Module, layer: str) -> fx.Graph:
             )
 
     try:
-        return Tracer().trace(module)
+        with evaluation_mode(module):  # the record holds the mode of functional dropout
+            return Tracer().trace(module)
     except Exception as error:  # whatever the module's own code raises when traced
         reason = " ".join(str(error).split())
         raise UserError(
@@ -185,4 +209,4 @@ def _some(names: dict[str, Any], most: int = 12) -> str:
     """List the names of the outer layers for a message, at most ``most`` of them."""
     outer = [name for name in names if name and name.count(".") == 0]
     more = f" and {len(outer) - most} more" if len(outer) > most else ""
-    return ", ".join(outer[:most]) + more + " (and layers within these: layer4.2, ...)"
+    return ", ".join(outer[:most]) + more + ", and layers within these (such as NAME.0)"

@@ -51,7 +51,7 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
         remedy=" (if a recipe sets it, choose another: recipe=ilsvrc)",
     )
     network = network_class(num_classes=num_classes, **settings)
-    _check_sizes(about, network)
+    check_sizes(about, network)
     return network
 
 
@@ -72,7 +72,7 @@ def _network_class(target: object) -> type[CamNetwork]:
     return found
 
 
-def _check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
+def check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
     """Refuse an ``input_size`` or ``resize_size`` that is given but too small."""
     smallest = network.minimum_input
     for key in ("input_size", "resize_size"):

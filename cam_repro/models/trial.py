@@ -6,7 +6,7 @@ What its class or its documentation promises is not asked: its answers to random
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 TOLERANCE = 1e-4
 """How far two results that should be equal may differ, as a share of the largest value."""
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+"""Layers that change nothing, or next to nothing, before they are trained."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Verdict:
 
 
 def try_out(
-    whole: Callable[[Tensor], Tensor],
+    network: nn.Module,
     features: Callable[[Tensor], Tensor],
     head: Callable[[Tensor], Tensor],
     class_layer: nn.Module | None,
@@ -37,26 +40,30 @@ def try_out(
 ) -> Verdict:
     """Try the parts of a network, which is in evaluation mode, on random numbers.
 
-    whole: x_NCHW -> logits_NC. features: x_NCHW -> A_NKhw. head: A_NKhw -> logits_NC.
+    network: x_NCHW -> logits_NC. features: x_NCHW -> A_NKhw. head: A_NKhw -> logits_NC.
     class_layer: the layer with one output a class; None if A has one map a class.
     input_size: height and width of the random input, pixels.
 
     The network has maps if ``features`` gives N,K,h,w and ``head`` makes of these the same logits
-    as ``whole``. It has exact CAMs if, for any maps, the mean over (x, y) of ``sum_k w_ck A_k``
-    plus the bias is the logit of class c (the paper, section 2). To try this, the class layer has
-    random weights for a moment, because those of an untrained one may be 0. torch's global random
-    generator is not used.
+    as ``network``. It has exact CAMs if, for any maps, the mean over (x, y) of ``sum_k w_ck A_k``
+    plus the bias is the logit of class c (the paper, section 2). To try this, the class layer and
+    all norms have random weights for a moment: in an untrained network a class layer may be 0, and
+    a norm may change nothing. torch's global random generator is not used.
     """
     generator = torch.Generator().manual_seed(0)
     x_NCHW = torch.randn(1, 3, input_size, input_size, generator=generator)
+    classifier = [] if class_layer is None else [class_layer]
+    norms = [module for module in network.modules() if isinstance(module, NORMS)]
     with torch.no_grad():
-        A_NKhw = features(x_NCHW)
-        reason = _not_maps(A_NKhw)
-        if reason is None and not _same(head(A_NKhw), whole(x_NCHW)):
-            reason = "its head does not make its class scores from its last maps alone"
+        with random_weights(classifier):
+            A_NKhw = features(x_NCHW)
+            reason = _not_maps(A_NKhw)
+            if reason is None and not _same(head(A_NKhw), network(x_NCHW)):
+                reason = "its head does not make its class scores from its last maps alone"
         if reason is not None:
             return Verdict(no_maps=reason, no_cam=reason)
-        return Verdict(no_cam=_not_linear(head, class_layer, _random_maps(A_NKhw, generator)))
+        with random_weights([*classifier, *norms]):
+            return Verdict(no_cam=_not_linear(head, class_layer, _random_maps(A_NKhw, generator)))
 
 
 def class_weights_of(layer: nn.Module | None) -> Tensor | None:
@@ -68,8 +75,10 @@ def class_weights_of(layer: nn.Module | None) -> Tensor | None:
     return None
 
 
-def _not_maps(A: Tensor) -> str | None:
+def _not_maps(A: object) -> str | None:
     """Say why the input of a head is not maps of the shape N,K,h,w; None if it is."""
+    if not isinstance(A, Tensor):
+        return "its last maps are several, not one N,K,h,w"
     if A.ndim != 4:
         return f"its head takes {A.ndim - 1} dimensions, not maps with height and width"
     if min(A.shape[2:]) < 2:
@@ -102,12 +111,11 @@ def _not_linear(
             f"its class layer takes {w_CK.shape[1]:,} values and its last maps are "
             f"{A_NKhw.shape[1]:,}: there are other layers between them"
         )
-    with _random_weights(class_layer):
-        wanted_NC = A_NKhw.mean((2, 3)) @ w_CK.T
-        if isinstance(class_layer.bias, Tensor):
-            wanted_NC = wanted_NC + class_layer.bias
-        if _same(head(A_NKhw), wanted_NC):
-            return None
+    wanted_NC = A_NKhw.mean((2, 3)) @ w_CK.T
+    if isinstance(class_layer.bias, Tensor):
+        wanted_NC = wanted_NC + class_layer.bias
+    if _same(head(A_NKhw), wanted_NC):
+        return None
     return (
         "its class score is not the mean of the map plus the bias: there is more than an average "
         "between its last maps and its class layer"
@@ -122,14 +130,26 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _random_weights(layer: nn.Module) -> Iterator[None]:
-    """Give a layer random weights and biases within a ``with`` block, and restore its own."""
+def random_weights(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Give modules random weights and statistics within a ``with`` block, and restore their own.
+
+    Variances are between 0.5 and 1.5, all else is normal.
+    """
     generator = torch.Generator().manual_seed(1)
-    own = [tensor.clone() for tensor in layer.parameters()]
+    tensors = [
+        (name, tensor)
+        for module in modules
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+        if tensor.is_floating_point()
+    ]
+    own = [tensor.clone() for _, tensor in tensors]
     try:
-        for tensor in layer.parameters():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+        for name, tensor in tensors:
+            if name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            else:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
         yield
     finally:
-        for tensor, before in zip(layer.parameters(), own, strict=True):
+        for (_, tensor), before in zip(tensors, own, strict=True):
             tensor.copy_(before)

@@ -26,6 +26,9 @@ class Backprop(Saliency):
             raise UserError(f"saliency.blur={blur}: must be at least 0 and under 0.5")
         self.blur = blur
 
+    def refusal(self, network: CamNetwork) -> None:
+        """Return None: class scores are enough."""
+
     def explain(
         self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:

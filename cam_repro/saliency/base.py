@@ -43,8 +43,11 @@ class Saliency(ABC):
         """
 
     def refusal(self, network: CamNetwork) -> str | None:
-        """Say why the method does not work on this network; None if it does."""
-        return None
+        """Say why the method does not work on this network; None if it does.
+
+        By default it needs maps A.
+        """
+        return network.no_maps
 
     def __call__(self, network: CamNetwork, x_NCHW: Tensor, classes_NR: Tensor) -> Tensor:
         """Make maps_NRhw of the given classes."""

@@ -16,10 +16,6 @@ class GradCam(Saliency):
     ReLU(CAM) / (h w).
     """
 
-    def refusal(self, network: CamNetwork) -> str | None:
-        """Say why the network has no maps A to weight."""
-        return network.no_maps
-
     def explain(
         self, network: CamNetwork, x_NCHW: Tensor, select: SelectClasses
     ) -> tuple[Tensor, Tensor]:

@@ -49,11 +49,11 @@ def test_a_folder_of_photographs_by_two_methods(command, trained, photographs):
     assert shown.status == 0, shown.err
     there = photographs.parent / "there"
     assert sorted(str(path.relative_to(there)) for path in there.rglob("*.*")) == [
-        "a, b/AlexNet-GAP-backprop-1-n00001010.svg",
-        "a, b/AlexNet-GAP-cam-1-n00001010.svg",
+        "a, b/alexnet_gap-backprop-1-n00001010.svg",
+        "a, b/alexnet_gap-cam-1-n00001010.svg",
         "a, b/sheet.svg",
-        "turned/AlexNet-GAP-backprop-1-n00001010.svg",
-        "turned/AlexNet-GAP-cam-1-n00001010.svg",
+        "turned/alexnet_gap-backprop-1-n00001010.svg",
+        "turned/alexnet_gap-cam-1-n00001010.svg",
         "turned/sheet.svg",
     ]
     assert "turned.JPG (turned upright by its EXIF data, which scoring ignores)" in shown.out
@@ -61,6 +61,15 @@ def test_a_folder_of_photographs_by_two_methods(command, trained, photographs):
     sheet = (there / "turned" / "sheet.svg").read_text()
     for word in ("AlexNet-GAP, cam", "AlexNet-GAP, backprop", "n00001010"):
         assert word in sheet
+
+
+def test_a_broken_file_of_a_folder_is_left_out_by_name(command, trained, photographs):
+    (photographs / "broken.jpg").write_bytes(b"no image")
+    shown = command("show", str(photographs), *trained, "top=1")
+    assert shown.status == 0, shown.err
+    assert "left out:" in shown.err
+    assert "broken.jpg: not a readable image" in shown.err
+    assert {path.name for path in (photographs.parent / "shown").iterdir()} == {"a, b", "turned"}
 
 
 def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photographs):
@@ -103,19 +112,59 @@ def test_mistakes_end_in_one_line_and_leave_nothing(command, trained, photograph
     assert not list(photographs.parent.glob("shown/*"))
 
 
-def test_words_become_hydras():
-    assert hydra_words(
-        "show", ["it's, a (1).jpg", "class=tabby", "box.loose=0.3", "box=heuristic"]
-    ) == [
-        "+model@model.efficientnet_lite0=efficientnet_lite0",
-        "+box@box.heuristic=heuristic",
-        "classes=tabby",
-        "box.heuristic.loose=0.3",
-        "image=['it\\'s, a (1).jpg']",
-    ]
-    assert hydra_words("show", ["model=timm", "model.timm=resnet50", "model.timm.dropout=0.1"]) == [
-        "+model@model.timm=timm",
-        "+box@box.threshold=threshold",
-        "model.timm.timm=resnet50",
-        "model.timm.dropout=0.1",
-    ]
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (
+            ["it's, a (1).jpg", "class=tabby", "box.loose=0.3", "box=heuristic"],
+            [
+                "+box@box.heuristic=heuristic",
+                "classes=['tabby']",
+                "box.heuristic.loose=0.3",
+                "image=['it\\'s, a (1).jpg']",
+            ],
+        ),
+        (
+            ["model=timm", "model.timm=resnet50", "model.timm.dropout=0.1"],
+            [
+                "+model@model.timm=timm",
+                "+box@box.threshold=threshold",
+                "model.timm.timm=resnet50",
+                "model.timm.dropout=0.1",
+            ],
+        ),
+        (
+            ["model.weights=last.pt", "class=[1,2]", "--cfg", "job"],
+            [
+                "+box@box.threshold=threshold",
+                "+model.default.weights=last.pt",
+                "classes=[1,2]",
+                *("--cfg", "job"),
+            ],
+        ),
+        (
+            ["class=carpenter's kit", "back\\slash.jpg"],
+            [
+                "+box@box.threshold=threshold",
+                "classes=['carpenter\\'s kit']",
+                "image=['back\\slash.jpg']",
+            ],
+        ),
+    ],
+)
+def test_words_become_hydras(typed, expected):
+    assert hydra_words("show", typed) == expected
+
+
+def test_a_checkpoint_names_its_network_itself(command, trained, photographs):
+    one = str(photographs / "a, b.png")
+    shown = command("show", one, *trained[1:], "top=1", "output=own.png")
+    assert shown.status == 0, shown.err
+    assert "cam of AlexNet-GAP" in shown.out
+
+
+def test_a_setting_that_is_forced_is_not_lost(command, trained, photographs):
+    one = str(photographs / "a, b.png")
+    shown = command("show", one, "model=alexnet_gap", "++model.alexnet_gap.weights=nowhere.pt")
+    (error,) = shown.errors
+    assert "nowhere.pt: there is no such file" in error

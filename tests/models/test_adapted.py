@@ -161,17 +161,75 @@ def test_what_cannot_be_cut_is_refused_in_one_line(kind, layer, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_head_without_places_is_no_head_for_maps():
-    verdict = try_out(
-        lambda x: x.mean((2, 3)), lambda x: x.mean((2, 3)), lambda A: A, None, input_size=8
-    )
-    assert verdict.no_maps == "its head takes 1 dimensions, not maps with height and width"
-    assert verdict.no_cam == verdict.no_maps
+class NoPlaces(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        (lambda x: x.mean((2, 3)), "its head takes 1 dimensions, not maps with height and width"),
+        (lambda x: [x, x], "its last maps are several, not one N,K,h,w"),
+        (lambda x: x.mean((2, 3), keepdim=True), "its last maps have 1x1 places only"),
+    ],
+)
+def test_what_is_no_map_is_refused(features, reason):
+    verdict = try_out(NoPlaces(), features, lambda A: A, None, input_size=8)
+    assert verdict.no_maps == reason
+    assert verdict.no_cam == reason
+
+
+class NormedHead(Plain):
+    """A batch norm between average and class layer, which changes nothing before training."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+
+    def forward(self, x):
+        A = self.last(self.act(self.first(x)))
+        return self.fc(self.norm(self.pool(A).flatten(1)))
+
+
+def test_the_trial_is_not_fooled_by_a_norm_that_is_not_trained_yet():
+    network, module = adapted(NormedHead, "last")
+    assert "more than an average" in network.no_cam
+    torch.testing.assert_close(module.norm.running_mean, torch.zeros(5))  # restored
+    torch.testing.assert_close(module.norm.weight, torch.ones(5))
+
+
+class Tuples(Plain):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores, scores
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "words"),
+    [
+        (Tuples(), {}, "Tuples does not return class scores"),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 1)),
+            {"layer": "0"},
+            "does not take float32 images of 3x8x8",
+        ),
+        (Plain(), {"pixel_mean": (0.5, 0.5)}, "pixel_mean=(0.5, 0.5): give three numbers"),
+        (Plain(), {"pixel_std": 0.5}, "pixel_std=0.5: give three numbers"),
+        (Plain(), {"input_size": 0}, "input_size"),
+    ],
+)
+def test_a_module_that_does_not_fit_is_refused_in_one_line(module, settings, words):
+    arguments = {"layer": "last", "input_size": 8, **settings}
+    with pytest.raises(UserError) as caught:
+        ModuleNetwork(module, **arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # --- timm
 
-timm = pytest.importorskip("timm")
+timm = pytest.importorskip("timm", exc_type=ImportError)
 
 
 def of_timm(name, num_classes=5):
@@ -221,7 +279,7 @@ def test_sizes_colours_and_interpolation_are_those_that_timm_states():
     ("name", "words"),
     [
         ("resnett50", ["model.timm=resnett50", "did you mean", "resnet50"]),
-        ("resnet50.a9_in1k", ["no such network", "resnet50.a3_in1k"]),
+        ("resnet50.a9_in1k", ["no such network", "resnet50.a1_in1k"]),
         (None, ["model.timm is not given"]),
     ],
 )

@@ -10,9 +10,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from cam_repro.engine.modes import frozen
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork, PooledNetwork
+from cam_repro.models.modes import frozen
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam, class_activation_maps
 from cam_repro.saliency.gradcam import GradCam

@@ -11,12 +11,13 @@ from torch import nn
 @contextlib.contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Keep the network in evaluation mode within a ``with`` block; restore its mode afterwards."""
-    was_training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         yield
     finally:
-        network.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 @contextlib.contextmanager
