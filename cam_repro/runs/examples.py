@@ -35,6 +35,9 @@ from cam_repro.files import atomic_path
 
 EXAMPLES = "examples.parquet"
 
+CONTACT_SHEET = "contact_sheet.png"
+"""A picture of the examples, for a first look."""
+
 KINDS = ("even", "best", "typical", "worst")
 """Why an image is among the examples."""
 
