@@ -47,7 +47,7 @@ class ReportSettings(RunsSettings):
         return place / PAGE
 
 
-@if_stopped("no report is written; an older one is kept")
+@if_stopped("reports that are written are whole; older ones are kept")
 def run_report(settings: ReportSettings) -> None:
     """Write the report of each data set, and print where it is."""
     by_data = find_runs(settings.run_names, settings.data)
