@@ -66,7 +66,7 @@ def run_report(settings: ReportSettings) -> None:
             left_out=_left_out(folders, runs),
             sources=chosen_sources(settings.source, runs),
             trainings=read_trainings(_trained([folders[run.name] for run in runs])),
-            examples={run.name: _examples(folders[run.name]) for run in runs},
+            examples={run.name: _examples(run, folders[run.name]) for run in runs},
         )
         write_text(pages[data], render(report, provenance()))
         megabytes = pages[data].stat().st_size / 1e6
@@ -94,12 +94,12 @@ def _trained(folders: list[Path]) -> list[Path]:
     return [folder for folder in beside if is_complete(folder)]
 
 
-def _examples(folder: Path) -> list[Example]:
+def _examples(run: Run, folder: Path) -> list[Example]:
     """Read the examples of a run; none, with a warning, where the file is damaged."""
     if not (folder / EXAMPLES).is_file():
         return []
     try:
-        return read_examples(folder)
+        return read_examples(folder, run.table.ids)
     except UserError as error:
         log.warning("no pictures: %s", error)
         return []

@@ -141,7 +141,8 @@ def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
     predictions = read_predictions(folder)
     row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
     images = [
-        _shown(example, predictions, row_of[example.id], rule) for example in read_examples(folder)
+        _shown(example, predictions, row_of[example.id], rule)
+        for example in read_examples(folder, row_of)
     ]
     return ShownRun(folder, manifest, rule, images)
 
