@@ -36,18 +36,17 @@ class ReportSettings(RunsSettings):
 
     def page(self, data: str) -> Path:
         """Give the file for the report on a data set; raises UserError where none is known."""
+        if self.output is not None:
+            return Path(self.output)
         place = self.place(data)
-        if self.output is None and place is None:
+        if place is None:
             raise UserError(
                 "output not given: runs= names no folder to write to; add output=F.html"
             )
-        if self.output is not None:
-            return Path(self.output)
-        assert place is not None
         return place / PAGE
 
 
-@if_stopped("no report is written; an older one is kept")
+@if_stopped("reports that are written are whole; older ones are kept")
 def run_report(settings: ReportSettings) -> None:
     """Write the report of each data set, and print where it is."""
     by_data = find_runs(settings.run_names, settings.data)
@@ -66,7 +65,7 @@ def run_report(settings: ReportSettings) -> None:
             left_out=_left_out(folders, runs),
             sources=chosen_sources(settings.source, runs),
             trainings=read_trainings(_trained([folders[run.name] for run in runs])),
-            examples={run.name: _examples(folders[run.name]) for run in runs},
+            examples={run.name: _examples(run, folders[run.name]) for run in runs},
         )
         write_text(pages[data], render(report, provenance()))
         megabytes = pages[data].stat().st_size / 1e6
@@ -94,12 +93,12 @@ def _trained(folders: list[Path]) -> list[Path]:
     return [folder for folder in beside if is_complete(folder)]
 
 
-def _examples(folder: Path) -> list[Example]:
+def _examples(run: Run, folder: Path) -> list[Example]:
     """Read the examples of a run; none, with a warning, where the file is damaged."""
     if not (folder / EXAMPLES).is_file():
         return []
     try:
-        return read_examples(folder)
+        return read_examples(folder, run.table.ids)
     except UserError as error:
         log.warning("no pictures: %s", error)
         return []

@@ -29,6 +29,7 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.folders import (
     SCORING,
     eval_folder,
@@ -368,6 +369,6 @@ def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
     log.info("all in %d min %02d s", seconds // 60, seconds % 60)
     log.info("\ntables:   %s", folder / "tables")
     log.info("report:   %s", folder / PAGE)
-    pictures = [s.folder / "contact_sheet.png" for s in steps if s.command == "eval"]
+    pictures = [s.folder / CONTACT_SHEET for s in steps if s.command == "eval"]
     curves = [s.folder / "curves.png" for s in steps if s.command == "train"]
     log.info("pictures: %s", "\n          ".join(str(p) for p in pictures + curves if p.is_file()))

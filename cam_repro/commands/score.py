@@ -125,14 +125,32 @@ def run_score(cfg: DictConfig) -> None:
         check_columns_file("per_image", settings.per_image)
     submitted = _submitted(settings)
     _check_inputs(settings, protocol, submitted)
-    results = {}
-    to_score: list[Submitted | None] = [*submitted] or [None]  # None: maps alone
-    for each in to_score:
-        results[each.name if each else ""] = _score_one(settings, protocol, each)
-    text = _as_text(results if len(results) > 1 else next(iter(results.values())))
+    if len(submitted) > 1:
+        result = _score_several(settings, protocol, submitted)
+    else:  # nothing submitted: maps alone
+        result = _score_one(settings, protocol, submitted[0] if submitted else None)
+    text = _as_text(result)
     print(text)
     if settings.json_file is not None:
         write_text(settings.json_file, text + "\n")
+
+
+def _score_several(
+    settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]
+) -> dict[str, Any]:
+    """Score runs one after another; give the JSON of each by its name.
+
+    Those that cannot be scored are left out with a warning. Raises UserError where none is left.
+    """
+    results = {}
+    for each in submitted:
+        try:
+            results[each.name] = _score_one(settings, protocol, each)
+        except UserError as error:
+            log.warning("left out: %s: %s", each.name, error)
+    if not results:
+        raise UserError(f"none of the {len(submitted)} runs can be scored")
+    return results
 
 
 def _score_one(
@@ -217,6 +235,11 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             "cam-eval wrote with save_maps=true"
         )
+    if settings.box.name is not None and not are_runs:
+        raise UserError(
+            f"box={settings.box.name}: {settings.submission} is no run folder, so it has no box "
+            "rules"
+        )
     if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
@@ -263,7 +286,7 @@ def _score_guesses(
     with_labels = protocol.needs is Needs.GUESSES
     rule, path = settings.box.name, submitted.path
     if submitted.run is None:
-        guesses = read_guesses(path, truth, rule, with_labels, settings.form)
+        guesses = read_guesses(path, truth, with_labels, settings.form)
         classes_N5, of_rules = guesses.labels_N5, {"": guesses}
     else:
         run = RunGuesses.in_order_of(truth, submitted.run, path)

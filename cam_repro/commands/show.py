@@ -17,12 +17,14 @@ from omegaconf import DictConfig
 from cam_repro.api import Explanation, LoadedNetwork, load_network
 from cam_repro.config import validate
 from cam_repro.data.images import UnreadableImage, is_turned
+from cam_repro.engine.settings import PRECISIONS
 from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
 from cam_repro.files import FIGURES, check_writable, is_figure
+from cam_repro.runs.folders import places
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +59,10 @@ class ShowSettings:
             raise UserError("no image is given: cam-show FILE, or a folder of images")
         one_of("format", self.format, [suffix.removeprefix(".") for suffix in FIGURES])
         one_of("terminal", self.terminal, ("auto", "no", *PROTOCOLS))
-        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("precision", self.precision, PRECISIONS)
         if self.top < 1:
             raise UserError(f"top={self.top}: at least one class is shown")
-        check_colours(self.colours)
+        check_colours(self.colours, key="colours")
 
 
 @if_stopped("pictures that are drawn are whole")
@@ -131,11 +133,8 @@ def find_images(wanted: Any) -> Iterator[Path]:
             if not found:
                 raise UserError(f"image={one}: no image lies directly in this folder")
             yield from found
-        elif path.exists():
-            yield path
         else:
-            matching = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-            found = [file for file in matching if file.is_file()]
+            found = [file for file in places(str(path)) if not file.is_dir()]
             if not found:
                 raise UserError(f"image={one}: there is no such file or folder")
             yield from found

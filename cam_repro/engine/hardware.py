@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 
+from cam_repro.engine.settings import PRECISIONS
 from cam_repro.errors import UserError, one_of
-
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def pick_device(wanted: str, local_rank: int = 0) -> torch.device:

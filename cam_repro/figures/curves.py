@@ -35,8 +35,7 @@ class TrainingCurves(RunFigure):
         path = folder / LOG
         try:
             records = pd.read_csv(path)
-            row = (manifest.config.get("model") or {}).get("row", manifest.model)
-            return draw_curves(records, f"{row} trained on {manifest.data.name}")
+            return draw_curves(records, f"{manifest.row} trained on {manifest.data.name}")
         except (OSError, ValueError, AttributeError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({error}): train the network again") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jinja2
 
-from cam_repro.metrics.breakdown import MOST_INSTANCES
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.build import Report
 from cam_repro.report.curves import NAMES
@@ -38,7 +37,6 @@ def render(report: Report, provenance: Provenance) -> str:
         report=report,
         written=provenance,
         error_names=NAMES,
-        most_instances=MOST_INSTANCES,
     )
 
 

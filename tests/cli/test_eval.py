@@ -14,7 +14,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-DATA_KEYS = {"name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels", "has_boxes", "layout"}
+DATA_KEYS = {
+    *("name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels", "has_boxes", "layout"),
+    "class_names",
+}
 MANIFEST_KEYS = {
     *("schema", "config", "git", "checkpoint", "versions", "device", "precision", "counts"),
     *("seconds", "images_per_second", "processes", "command", "created", "skipped", "data"),
@@ -137,7 +140,7 @@ def test_scores_are_those_of_the_predictions(place, run):
     assert [row["id"] for row in rows] == [f"ILSVRC2012_val_{i:08d}" for i in range(1, 7)]
     assert [row["label"] for row in rows] == [0, 1, 2, 0, 1, 2]
     assert {(row["width"], row["height"]) for row in rows} == {(32, 24)}
-    assert scores.keys() == {"n_images", "n_blacklisted", "cls", "loc"}
+    assert scores.keys() == {"n_images", "n_blacklisted", "cls", "loc", "thresholds_are"}
     assert (scores["n_images"], scores["n_blacklisted"]) == (6, 0)
     top1 = sum(row["classes"][0] != row["label"] for row in rows) / 6 * 100
     assert scores["cls"] == {"top1": pytest.approx(top1), "top5": 0.0}  # three classes in all
@@ -271,7 +274,8 @@ def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
     assert done.status == 0, done.err
     result = json.loads(done.out)
     assert json.loads((tmp_path / "f.json").read_text()) == result
-    assert result.keys() == {"max_box_acc", "mean", "best_threshold"}
+    measured = {"max_box_acc", "mean", "best_threshold"}
+    assert result.keys() == {*measured, "max_box_acc_95", "thresholds_are"}
 
     # The same by brute force at every tenth threshold finds no more, and as much at the best.
     rows = pd.read_parquet(tmp_path / "run" / "predictions.parquet").to_dict("records")

@@ -52,6 +52,11 @@ def test_literal_counts():
     assert blind.line == "odd guesses: 3 inverted, 3 after the fifth"
 
 
+def test_a_box_that_begins_inside_and_ends_outside_is_a_box():
+    found = count_oddities(truth_of(1), guesses_of([[[5, 5, -1, -1], [0, 0, 3, 3]]]))
+    assert (found.outside, found.inverted) == (1, 1)
+
+
 def test_an_image_of_unknown_size_has_no_outside():
     truth = truth_of(2)
     assert truth.sizes_N2 is not None
@@ -74,7 +79,7 @@ def hinted(tmp_path):
 
     def read(labels, truth, box="2 2 9 9", form=None):
         (tmp_path / "s.txt").write_text("".join(f"{label} {box}\n" for label in labels))
-        guesses = read_guesses(tmp_path / "s.txt", truth, None, True, form)
+        guesses = read_guesses(tmp_path / "s.txt", truth, True, form)
         rows = errors(*hits(truth, guesses.labels_N5, guesses.boxes_N54))
         inverted = count_oddities(truth, guesses).inverted
         return [hint.as_json() for hint in find_hints(truth, guesses, rows[-1], inverted)]
