@@ -16,7 +16,7 @@ from cam_repro.metrics.official import IOU_THRESHOLD
 from cam_repro.report.comparisons import what_is_compared
 from cam_repro.runs.examples import Example
 from cam_repro.tables import Run
-from cam_repro.types import PAD, Box
+from cam_repro.types import NO_LABEL, PAD, Box
 
 Pictured = tuple[str, str, Run, list[Example]]
 """A run's label, its anchor in the page, the run, and its examples."""
@@ -43,7 +43,8 @@ class Picture:
 
     source: the JPEG as a data URI. width, height: of the image, in whose pixels the boxes are.
     name: of the map's class. probability: which the network gives it. guess: the box of that
-    class, None where there is none. true_name: None where the class is not known.
+    class, None where there is none. is_right: whether that class is the true one; None where that
+    is not known. true_name: of the true class; two classes of ILSVRC may have the same name.
     overlap: the IoU of the guess with the true box that it overlaps most; None without either.
     """
 
@@ -54,6 +55,7 @@ class Picture:
     name: str
     probability: float
     guess: Box | None
+    is_right: bool | None
     true_name: str | None
     true_boxes: list[Box]
     overlap: float | None
@@ -61,9 +63,9 @@ class Picture:
     @property
     def verdict(self) -> str:
         """Say what is right: ``right``, ``wrong box``, ``wrong class``; empty if not known."""
-        if self.true_name is None or self.overlap is None:
+        if self.is_right is None or self.overlap is None:
             return ""
-        if self.true_name != self.name:
+        if not self.is_right:
             return "wrong class"
         return "right" if self.overlap >= IOU_THRESHOLD else "wrong box"
 
@@ -177,6 +179,7 @@ def _picture(shown: Shown, rank: int) -> Picture:
         name=example.names[rank],
         probability=example.probabilities[rank],
         guess=None if shown.guess is None else shown.guess[1],
+        is_right=None if shown.label == NO_LABEL else example.classes[rank] == shown.label,
         true_name=None if true_rank is None else example.names[true_rank],
         true_boxes=[tuple(box) for box in shown.true_boxes_M4.tolist()],
         overlap=shown.iou,

@@ -65,11 +65,23 @@ def test_a_wrong_box_is_called_so(pictured):
     assert (picture.verdict, picture.overlap) == ("wrong box", 0.0)
 
 
+def test_two_classes_of_one_name_are_two(pictured):
+    cranes = ("crane",) * 2 + NAMES[2:]
+    shown = [
+        example(number, "worst", classes=classes, names=cranes[: len(classes)])
+        for number, classes in enumerate([(0, 1, 2, 3, 4), (1, 2, 3, 4, 5, 0)])
+    ]
+    (gallery,) = galleries([pictured("nin", cls_right=1, loc_right=2, examples=shown)])
+    one, other = gallery.kinds["Worst"]
+    assert (one.name, one.true_name, one.is_right, one.verdict) == ("crane", "crane", True, "right")
+    assert (other.name, other.is_right, other.verdict) == ("crane", False, "wrong class")
+
+
 def test_without_a_label_or_a_true_box_nothing_is_judged(pictured):
     unknown = pictured("nin", has_labels=False, examples=[example(0, "best")])
     (gallery,) = galleries([unknown])
     (picture,) = gallery.kinds["Best"]
-    assert (picture.true_name, picture.verdict) == (None, "")
+    assert (picture.true_name, picture.is_right, picture.verdict) == (None, None, "")
 
 
 def test_the_best_and_the_worst_come_first(pictured):
