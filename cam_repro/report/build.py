@@ -107,37 +107,23 @@ class ClassGrids:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """Hold all that the page shows.
+class SplitErrors:
+    """Hold the errors of the runs over one split, as those of other splits are of other images.
 
-    left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    n: images of the split. by_size, by_instances: None where no run has labels and true boxes.
     """
 
-    data: str
+    split: str
+    n: int
     runs: list[ShownRun]
-    left_out: list[str]
-    tables: list[ShownTable]
     by_size: Grid | None
     by_instances: Grid | None
     by_class: list[ClassGrids]
-    galleries: list[Gallery]
-    compared: list[Compared]
-    comparisons: list[Comparison]
-    trainings: list[tuple[Training, Markup]]
 
     @property
-    def splits(self) -> list[str]:
-        """List the splits that were scored."""
-        return sorted({shown.run.split for shown in self.runs})
-
-    def of(self, run: Run) -> ShownRun:
-        """Give a run as the page shows it."""
-        return next(shown for shown in self.runs if shown.run is run)
-
-    @property
-    def fills_a_table(self) -> bool:
-        """Tell whether some run fills a row of the paper's tables."""
-        return any(line.run for shown in self.tables for line in shown.table.lines)
+    def has_errors(self) -> bool:
+        """Tell whether some run has labels to score against."""
+        return any(shown.rules for shown in self.runs)
 
     @property
     def whole_image(self) -> Number | None:
@@ -151,6 +137,33 @@ class Report:
         """Find the run and box rule with the lowest error of a name; None where none has it."""
         known = [(s, rule) for s in self.runs for rule in s.rules if error in rule.numbers]
         return min(known, key=lambda pair: pair[1].numbers[error].error, default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Hold all that the page shows.
+
+    left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    """
+
+    data: str
+    runs: list[ShownRun]
+    left_out: list[str]
+    tables: list[ShownTable]
+    splits: list[SplitErrors]
+    galleries: list[Gallery]
+    compared: list[Compared]
+    comparisons: list[Comparison]
+    trainings: list[tuple[Training, Markup]]
+
+    def of(self, run: Run) -> ShownRun:
+        """Give a run as the page shows it."""
+        return next(shown for shown in self.runs if shown.run is run)
+
+    @property
+    def fills_a_table(self) -> bool:
+        """Tell whether some run fills a row of the paper's tables."""
+        return any(line.run for shown in self.tables for line in shown.table.lines)
 
 
 def build_report(
@@ -168,8 +181,7 @@ def build_report(
     """
     shown = _shown_runs(runs, folders)
     tables = [table for source in sources for table in build_tables(runs, source)]
-    localized = [each for each in shown if each.run.localizes]
-    classified = [each for each in shown if each.run.classifies]
+    splits = sorted({each.run.split for each in shown})
     pictured = [(s.label, s.anchor, s.run, examples.get(s.run.name, [])) for s in shown]
     return Report(
         data=runs[0].data,
@@ -178,12 +190,7 @@ def build_report(
         tables=[
             ShownTable(table, _charts(table, number)) for number, table in enumerate(tables, 1)
         ],
-        by_size=_grid(localized, by_size),
-        by_instances=_grid(localized, by_instances),
-        by_class=[
-            *_class_grids(localized, "GT-known localization error", _gt_known),
-            *_class_grids(classified, "top-1 classification error", _cls_top1),
-        ],
+        splits=[_split([each for each in shown if each.run.split == name]) for name in splits],
         galleries=galleries(pictured),
         compared=compare_errors(runs),
         comparisons=compare_runs(pictured),
@@ -253,6 +260,23 @@ def _charts(table: Table, number: int) -> list[Markup]:
 
 
 # --- errors of parts -----------------------------------------------------------------------------
+
+
+def _split(shown: list[ShownRun]) -> SplitErrors:
+    """Measure the errors of the runs over one split, and on which images they are made."""
+    localized = [each for each in shown if each.run.localizes]
+    classified = [each for each in shown if each.run.classifies]
+    return SplitErrors(
+        split=shown[0].run.split,
+        n=len(shown[0].run.table),
+        runs=shown,
+        by_size=_grid(localized, by_size),
+        by_instances=_grid(localized, by_instances),
+        by_class=[
+            *_class_grids(localized, "GT-known localization error", _gt_known),
+            *_class_grids(classified, "top-1 classification error", _cls_top1),
+        ],
+    )
 
 
 def _gt_known(run: Run) -> np.ndarray:

@@ -103,6 +103,23 @@ def test_errors_by_size_number_and_class(make_run, write_report):
     assert cls_by_class[1] == ["cat", "4", "75.0 25–100"]
 
 
+def test_each_split_has_its_own_errors_and_number_of_images(make_run, write_report):
+    make_run("nin", split="train", n=6, cls_right=6, loc_right=6)
+    make_run("nin", n=4, cls_right=2, loc_right=1)
+    make_run("vgg", n=4, cls_right=1)
+    page = write_report()
+    assert "split train: 6 images · split val: 4 images · 3 runs" in page.flat
+    train, val = page.flat.split("Split train")[1].split("Split val")[:2]
+    assert "Localization, five guesses 0.0 % 95 % interval none of 6; n = 6" in train
+    assert "Localization, five guesses 75.0 %" in val
+    assert [page.tables[i][2][0] for i in (0, 2)] == ["nin · cam · train", "nin · cam · val"]
+    grids = [page.tables[i] for i in range(4, 8)]
+    assert [grid[1][:2] for grid in grids] == [["class 0", n] for n in ("6", "6", "4", "4")]
+    assert [len(grid[0]) for grid in grids] == [3, 3, 4, 4]
+    assert "By size of the object, split val" in page.flat
+    assert "By class: top-1 classification error, split train" in page.flat
+
+
 def write_many_classes(runs, n_classes=50):
     """Two images of each class; of class i the first i images of all are localized right."""
     manifest = make_manifest(model="nin", n_classes=n_classes, n=2 * n_classes, rules=["threshold"])
