@@ -41,6 +41,7 @@ class FiguresSettings:
 def run_figures(settings: FiguresSettings) -> Path:
     """Draw a figure; return the file written."""
     name, figure = build_named(RunFigure, "figure", settings.figure)  # type: ignore[type-abstract]
+    _refuse_unused(settings, name, figure)
     path = Path(settings.output or f"figure-{name}.png")
     style.check_figure_path(path)
     names = named_runs("runs", settings.runs)
@@ -55,6 +56,21 @@ def run_figures(settings: FiguresSettings) -> Path:
     )
     style.save(figure.draw(wanted), path)
     return path
+
+
+def _refuse_unused(settings: FiguresSettings, name: str, figure: RunFigure) -> None:
+    """Raise UserError for a setting that makes no difference to the figure. name: the figure's."""
+    given = {
+        "box": settings.box.name is not None,
+        "images": settings.images is not None,
+        "sort": settings.sort != "even",
+        "count": settings.count is not None,
+    }
+    for key in (key for key, is_given in given.items() if is_given):
+        if key not in figure.uses:
+            raise UserError(f"{key} is not used by figure={name}: leave it out")
+        if key in ("sort", "count") and given["images"]:
+            raise UserError(f"{key} is not used beside images: leave one of them out")
 
 
 def _ids(images: Any) -> list[str]:

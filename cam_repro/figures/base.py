@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 
@@ -112,10 +113,12 @@ class RunFigure(ABC):
     ``--config-dir``) whose ``_target_`` names it; the arguments of ``__init__`` are the keys of
     the YAML.
 
-    of_training: whether it is drawn of training runs, not of scored ones.
+    of_training: whether it is drawn of training runs, not of scored ones. uses: which settings of
+    ``cam-figures`` besides ``runs`` and ``output`` make a difference to it; others are refused.
     """
 
-    of_training: bool = False
+    of_training: ClassVar[bool] = False
+    uses: ClassVar[tuple[str, ...]] = ("box", "images", "sort", "count")
 
     @abstractmethod
     def draw(self, wanted: Wanted) -> Figure:
@@ -123,7 +126,7 @@ class RunFigure(ABC):
 
     @staticmethod
     def at_least_one(key: str, value: int) -> int:
-        """Give a number of ``figure.KEY``; raises UserError where it is below 1."""
-        if value < 1:
-            raise UserError(f"figure.{key}={value}: must be 1 or more")
+        """Give a number of ``figure.KEY``; raises UserError where it is no whole one above 0."""
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"figure.{key}={value}: must be a whole number, 1 or more")
         return value

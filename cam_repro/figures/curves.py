@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,8 @@ VALIDATION = (
 class TrainingCurves(RunFigure):
     """Draw loss and classification error of a training run over its epochs."""
 
-    of_training = True
+    of_training: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def draw(self, wanted: Wanted) -> Figure:
         """Draw the curves of one run; raises UserError where its log.csv cannot be read."""
@@ -62,7 +64,7 @@ def draw_curves(records: pd.DataFrame, title: str) -> Figure:
         axes.set_xlim(right=last + max(0.05 * last, 0.1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.legend(fontsize=style.SMALL_SIZE, frameon=False)
-    figure.suptitle(title, fontsize=style.TITLE_SIZE, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=style.TITLE_SIZE, x=0.01, ha="left", parse_math=False)
     figure.supxlabel(VALIDATION, fontsize=style.SMALL_SIZE, color=style.MUTED, x=0.01, ha="left")
     return figure
 

@@ -39,7 +39,7 @@ picture, in grey, which stays visible in this way."""
 
 def check_colours(name: str) -> str:
     """Give the name of a colour map; raises UserError where matplotlib has none of this name."""
-    if name not in mpl.colormaps:
+    if not isinstance(name, str) or name not in mpl.colormaps:
         raise UserError(
             f"figure.colours={name}: matplotlib has no colours of this name; inferno, viridis, "
             "turbo and jet are some"

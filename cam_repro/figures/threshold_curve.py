@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from matplotlib.figure import Figure
 
 from cam_repro.figures import style
@@ -26,6 +28,8 @@ class ThresholdCurve(RunFigure):
 
     thresholds: how many are tried.
     """
+
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, thresholds: int = 100) -> None:
         self.protocol = EveryThreshold(thresholds)
@@ -75,6 +79,6 @@ def draw_threshold_curve(curves: Curves, title: str) -> Figure:
         xlim=(0, 100),
         ylim=(0, 100),
     )
-    axes.set_title(title, fontsize=style.TITLE_SIZE, loc="left")
+    axes.set_title(title, fontsize=style.TITLE_SIZE, loc="left", parse_math=False)
     axes.legend(fontsize=style.TEXT_SIZE, loc="lower right")
     return figure

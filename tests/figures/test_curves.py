@@ -54,6 +54,11 @@ def test_ticks_are_whole_epochs(count):
     assert sum(left <= tick <= right for tick in ticks) >= min(count, 2)
 
 
+def test_a_name_that_looks_like_a_formula_is_written_as_it_is(tmp_path):
+    write_curves(tmp_path / "c.svg", records([1.0], [50.0]), r"Net on a$\foo$")
+    assert r">Net on a$\foo$</text>" in (tmp_path / "c.svg").read_text()
+
+
 def test_it_says_what_validation_is():
     figure = draw_curves(records([1.0], [50.0]), "Some net")
     assert figure.get_suptitle() == "Some net"
