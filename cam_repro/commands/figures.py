@@ -11,9 +11,9 @@ from cam_repro.config import build_named
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
-from cam_repro.figures.curves import LOG
 from cam_repro.runs.examples import KINDS
 from cam_repro.runs.folders import find_run_folders, named_runs, places
+from cam_repro.runs.training_log import LOG
 
 
 @dataclass

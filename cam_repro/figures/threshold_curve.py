@@ -16,12 +16,6 @@ from cam_repro.runs.manifest import EvalManifest
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.saved_maps import maps_folder
 
-_LINES = {
-    "top1": ("top-1", style.ORANGE, "o"),
-    "top5": ("top-5", style.BLUE, "s"),
-    "gt_known": ("GT-known", style.GREEN, "D"),
-}
-
 
 class ThresholdCurve(RunFigure):
     """Draw a run's localization error at every threshold; it needs ``save_maps=true``.
@@ -62,16 +56,16 @@ def draw_threshold_curve(curves: Curves, title: str) -> Figure:
         label = f"the run's threshold, {100 * curves.own:g} %"
         axes.axvline(100 * curves.own, color="0.6", lw=1, ls="--", label=label)
     for number, (name, error_T) in enumerate(curves.errors.items()):
-        label, colour, mark = _LINES.get(name, (name, f"C{number}", "v"))
+        look = style.ERRORS.get(name, style.Look(name, f"C{number}", "v"))
         best = curves.best[name]
-        axes.plot(100 * curves.thresholds_T, error_T, color=colour, lw=1.5)
+        axes.plot(100 * curves.thresholds_T, error_T, color=look.colour, lw=1.5)
         axes.plot(
             100 * best["threshold"],
             best["error"],
-            color=colour,
-            marker=mark,
+            color=look.colour,
+            marker=look.mark,
             ms=5,
-            label=f"{label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
+            label=f"{look.label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
         )
     axes.set(
         xlabel="threshold, % of the map's maximum",

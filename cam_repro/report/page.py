@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import jinja2
+import matplotlib as mpl
+from matplotlib.colors import to_hex
 
-from cam_repro.metrics.breakdown import MOST_INSTANCES
+from cam_repro.figures import style
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.build import Report
 from cam_repro.report.curves import NAMES
@@ -38,7 +40,8 @@ def render(report: Report, provenance: Provenance) -> str:
         report=report,
         written=provenance,
         error_names=NAMES,
-        most_instances=MOST_INSTANCES,
+        look=style,
+        map_stops=[to_hex(mpl.colormaps[style.MAP_COLOURS](share)) for share in (1 / 3, 2 / 3, 1)],
     )
 
 
