@@ -8,11 +8,12 @@ from pathlib import Path
 
 from cam_repro.commands.tables import BOTH, RunsSettings, chosen_sources
 from cam_repro.errors import UserError, if_stopped
+from cam_repro.figures.shown import Shown, show_examples
 from cam_repro.files import check_file_writable, write_text
 from cam_repro.report.build import build_report
 from cam_repro.report.page import render
 from cam_repro.report.training import read_trainings
-from cam_repro.runs.examples import EXAMPLES, Example, read_examples
+from cam_repro.runs.examples import EXAMPLES, read_examples
 from cam_repro.runs.folders import find_run_folders, is_complete
 from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.runs.provenance import provenance
@@ -66,7 +67,7 @@ def run_report(settings: ReportSettings) -> None:
             left_out=_left_out(folders, runs),
             sources=chosen_sources(settings.source, runs),
             trainings=read_trainings(_trained([folders[run.name] for run in runs])),
-            examples={run.name: _examples(folders[run.name]) for run in runs},
+            examples={run.name: _examples(run, folders[run.name]) for run in runs},
         )
         write_text(pages[data], render(report, provenance()))
         megabytes = pages[data].stat().st_size / 1e6
@@ -94,12 +95,12 @@ def _trained(folders: list[Path]) -> list[Path]:
     return [folder for folder in beside if is_complete(folder)]
 
 
-def _examples(folder: Path) -> list[Example]:
-    """Read the examples of a run; none, with a warning, where the file is damaged."""
+def _examples(run: Run, folder: Path) -> list[Shown]:
+    """Read a run's examples, with the guesses of its first box rule; warn of a damaged file."""
     if not (folder / EXAMPLES).is_file():
         return []
     try:
-        return read_examples(folder)
+        return show_examples(read_examples(folder), run.table, next(iter(run.table.rules)), folder)
     except UserError as error:
         log.warning("no pictures: %s", error)
         return []

@@ -12,11 +12,11 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
 from cam_repro.resample import resize
-from cam_repro.runs.examples import KINDS, Example, read_examples
+from cam_repro.runs.examples import EXAMPLES, KINDS, Example, read_examples
 from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
-from cam_repro.types import NO_LABEL, Box
+from cam_repro.types import NO_LABEL, PAD, Box
 
 
 def as_heat(map_HW: np.ndarray) -> np.ndarray:
@@ -34,14 +34,15 @@ class Shown:
     """Hold one image of a run, with what a box rule guesses for it.
 
     label: class index, ``NO_LABEL`` if unknown. true_boxes_M4: in pixels of the original.
-    guess: the first guess's class and box; None if the rule guessed nothing.
-    interpolation: how the run's view resizes maps.
+    guess: the first guess's class and box; None if the rule guessed nothing. known: the rule's box
+    for the true class; None without one. interpolation: how the run's view resizes maps.
     """
 
     example: Example
     label: int
     true_boxes_M4: np.ndarray
     guess: tuple[int, Box] | None
+    known: Box | None
     interpolation: str
 
     @cached_property
@@ -138,22 +139,42 @@ def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
         raise UserError(
             f"box={rule}: {folder} has no such boxes, but those of {', '.join(manifest.rules)}"
         )
-    predictions = read_predictions(folder)
-    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
-    images = [
-        _shown(example, predictions, row_of[example.id], rule) for example in read_examples(folder)
-    ]
+    images = show_examples(read_examples(folder), read_predictions(folder), rule, folder)
     return ShownRun(folder, manifest, rule, images)
+
+
+def show_examples(
+    examples: Sequence[Example], predictions: Predictions, rule: str, folder: Path
+) -> list[Shown]:
+    """Put the examples of a run beside their truth and the guesses of a box rule that it has.
+
+    folder: of the run, for messages. Raises UserError for an example that is no image of the run.
+    """
+    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
+    for example in examples:
+        if example.id not in row_of:
+            raise UserError(
+                f"{folder / EXAMPLES}: {example.id} is no image of this run: score it again with "
+                "cam-eval examples=8"
+            )
+    return [_shown(example, predictions, row_of[example.id], rule) for example in examples]
 
 
 def _shown(example: Example, predictions: Predictions, row: int, rule: str) -> Shown:
     table = predictions.rules[rule]
     class_index = int(table.classes_N5[row, 0])
-    x0, y0, x1, y1 = table.boxes_N54[row, 0].tolist()
+    box, known = _box(table.boxes_N54[row, 0]), _box(table.gt_known_N4[row])
     return Shown(
         example,
-        int(predictions.labels_N[row]),
-        predictions.boxes.of(row),
-        None if class_index < 0 else (class_index, (x0, y0, x1, y1)),
-        predictions.manifest.interpolation,
+        label=int(predictions.labels_N[row]),
+        true_boxes_M4=predictions.boxes.of(row),
+        guess=None if class_index == PAD or box is None else (class_index, box),
+        known=known,
+        interpolation=predictions.manifest.interpolation,
     )
+
+
+def _box(box_4: np.ndarray) -> Box | None:
+    """Give a box of a run's tables; None where there is none."""
+    x0, y0, x1, y1 = box_4.tolist()
+    return None if (box_4 == PAD).all() else (x0, y0, x1, y1)

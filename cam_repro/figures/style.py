@@ -62,11 +62,12 @@ MAP_COLOURS = "inferno"
 """How maps are coloured: lightness grows with the map, also in grey print and for the
 colour-blind. ``jet`` is the paper's, which has edges where the map has none."""
 
-_WHEN_SAVED: Any = {
+WHEN_SAVED: Any = {
     "svg.fonttype": "none",  # text stays text, which can be searched and edited
     "svg.hashsalt": "cam_repro",  # names within the file are the same each time
     "pdf.fonttype": 42,  # TrueType, which publishers ask for
 }
+"""Matplotlib's settings while a figure is written."""
 
 _NO_DATE: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -91,7 +92,7 @@ def save(figure: Figure, path: Path | str) -> None:
     path = Path(path)
     check_figure_path(path)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a PDF's fonts: a line a table
-    with atomic_path(path) as temporary, mpl.rc_context(_WHEN_SAVED):
+    with atomic_path(path) as temporary, mpl.rc_context(WHEN_SAVED):
         figure.savefig(temporary, dpi=DPI, metadata=_NO_DATE[path.suffix.lower()])
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from cam_repro.figures.shown import Shown
 from cam_repro.metrics.breakdown import Part, by_class, by_instances, by_size
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.comparisons import Compared, compare_errors
 from cam_repro.report.curves import ErrorCurves, read_curves
-from cam_repro.report.pictures import Comparison, Gallery, compare_runs, galleries
+from cam_repro.report.pictures import Comparison, Gallery, Pictured, compare_runs, galleries
 from cam_repro.report.plots import draw_table, draw_threshold_curves, draw_training
 from cam_repro.report.training import Training
-from cam_repro.runs.examples import Example
 from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.tables import Run, Source, Table, build_tables
 from cam_repro.tables.settings import changed_settings
@@ -43,7 +43,7 @@ class RuleErrors:
 
 
 @dataclass(frozen=True, eq=False)
-class ShownRun:
+class ReportedRun:
     """Hold a scored run as the report shows it.
 
     label: short and unlike all others. anchor: where its description is in the page. folder: of
@@ -115,7 +115,7 @@ class SplitErrors:
 
     split: str
     n: int
-    runs: list[ShownRun]
+    runs: list[ReportedRun]
     by_size: Grid | None
     by_instances: Grid | None
     by_class: list[ClassGrids]
@@ -133,7 +133,7 @@ class SplitErrors:
             (rule.numbers["gt_known"] for rule in known if "gt_known" in rule.numbers), None
         )
 
-    def lowest(self, error: str) -> tuple[ShownRun, RuleErrors] | None:
+    def lowest(self, error: str) -> tuple[ReportedRun, RuleErrors] | None:
         """Find the run and box rule with the lowest error of a name; None where none has it."""
         known = [(s, rule) for s in self.runs for rule in s.rules if error in rule.numbers]
         return min(known, key=lambda pair: pair[1].numbers[error].error, default=None)
@@ -147,7 +147,7 @@ class Report:
     """
 
     data: str
-    runs: list[ShownRun]
+    runs: list[ReportedRun]
     left_out: list[str]
     tables: list[ShownTable]
     splits: list[SplitErrors]
@@ -156,7 +156,7 @@ class Report:
     comparisons: list[Comparison]
     trainings: list[tuple[Training, Markup]]
 
-    def of(self, run: Run) -> ShownRun:
+    def of(self, run: Run) -> ReportedRun:
         """Give a run as the page shows it."""
         return next(shown for shown in self.runs if shown.run is run)
 
@@ -172,17 +172,18 @@ def build_report(
     left_out: list[str],
     sources: list[Source],
     trainings: list[Training],
-    examples: dict[str, list[Example]],
+    examples: dict[str, list[Shown]],
 ) -> Report:
     """Gather what the page shows of the runs of one data set.
 
-    folders, examples: of the runs, by their names; a run may have no examples. left_out: names of
+    folders, examples: of the runs, by their names; a run may have no examples, and those that it
+    has are with guesses of its first box rule. left_out: names of
     other runs. trainings: of the runs' networks.
     """
     shown = _shown_runs(runs, folders)
     tables = [table for source in sources for table in build_tables(runs, source)]
     splits = sorted({each.run.split for each in shown})
-    pictured = [(s.label, s.anchor, s.run, examples.get(s.run.name, [])) for s in shown]
+    pictured = [Pictured(s.label, s.anchor, s.run, examples.get(s.run.name, [])) for s in shown]
     return Report(
         data=runs[0].data,
         runs=shown,
@@ -204,14 +205,14 @@ def build_report(
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def _shown_runs(runs: list[Run], folders: dict[str, Path]) -> list[ShownRun]:
+def _shown_runs(runs: list[Run], folders: dict[str, Path]) -> list[ReportedRun]:
     shown = []
     for number, (run, label) in enumerate(zip(runs, labels_of(runs), strict=True), start=1):
         curves = read_curves(run)
         chart = draw_threshold_curves(curves, label, f"curve{number}") if curves else None
         rules = _rules(run)
         anchor = f"run-{number}"
-        shown.append(ShownRun(label, anchor, folders[run.name], run, rules, curves, chart))
+        shown.append(ReportedRun(label, anchor, folders[run.name], run, rules, curves, chart))
     return shown
 
 
@@ -262,7 +263,7 @@ def _charts(table: Table, number: int) -> list[Markup]:
 # --- errors of parts -----------------------------------------------------------------------------
 
 
-def _split(shown: list[ShownRun]) -> SplitErrors:
+def _split(shown: list[ReportedRun]) -> SplitErrors:
     """Measure the errors of the runs over one split, and on which images they are made."""
     localized = [each for each in shown if each.run.localizes]
     classified = [each for each in shown if each.run.classifies]
@@ -297,7 +298,7 @@ def _errors_of(run: Run, parts: list[Part], outcomes: np.ndarray) -> list[Number
     ]
 
 
-def _grid(shown: list[ShownRun], parts_of: Callable[[Truth], list[Part]]) -> Grid | None:
+def _grid(shown: list[ReportedRun], parts_of: Callable[[Truth], list[Part]]) -> Grid | None:
     """Measure the GT-known error of each run on each part; None where no run has one."""
     if not shown:
         return None
@@ -310,7 +311,7 @@ def _grid(shown: list[ShownRun], parts_of: Callable[[Truth], list[Part]]) -> Gri
 
 
 def _class_grids(
-    shown: list[ShownRun], error: str, outcomes_of: Callable[[Run], np.ndarray]
+    shown: list[ReportedRun], error: str, outcomes_of: Callable[[Run], np.ndarray]
 ) -> list[ClassGrids]:
     """Measure an error of each run on each class; nothing where no run has it.
 

@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.colors import to_hex
 
 from cam_repro.figures import style
+from cam_repro.figures.pictures import WHOLE_LINE
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.build import Report
 from cam_repro.report.curves import NAMES
@@ -41,7 +42,10 @@ def render(report: Report, provenance: Provenance) -> str:
         written=provenance,
         error_names=NAMES,
         look=style,
-        map_stops=[to_hex(mpl.colormaps[style.MAP_COLOURS](share)) for share in (1 / 3, 2 / 3, 1)],
+        whole=WHOLE_LINE.get_label(),
+        map_stops=[
+            to_hex(mpl.colormaps[style.MAP_COLOURS](share)) for share in (1 / 3, 2 / 3, 1.0)
+        ],
     )
 
 

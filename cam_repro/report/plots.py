@@ -24,8 +24,7 @@ WIDTH = 5.0
 """Width of every chart, inches: 360 points, which a phone shows in about their true size."""
 
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cam_repro",
+    **style.WHEN_SAVED,
     "font.size": 11,
     "axes.edgecolor": "#000000",
     "axes.spines.top": False,

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from run_builder import make_manifest
 
+from cam_repro.figures import style
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.page import difference, duration, ends, signed
 from cam_repro.runs.examples import Example, small_jpeg, write_examples
@@ -245,6 +246,15 @@ def test_the_page_asks_nothing_of_the_network(make_run, write_report):
     assert "@import" not in page.text
     (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
     assert policy["content"].startswith("default-src 'none'")
+
+
+def test_the_page_has_the_colours_of_the_figures(make_run, write_report):
+    make_run("nin")
+    text = write_report().text
+    assert ".ours-key::before { border-color: #0072B2; }" in text
+    assert ".gt_known-key::before { border-color: #009E73; }" in text
+    assert f".picture .guess {{ stroke: {style.GUESSED};" in text
+    assert "#57575766, #781c6d, #ed6925, #fcffa4)" in text
 
 
 def test_every_link_leads_somewhere_and_no_id_comes_twice(make_run, write_report):

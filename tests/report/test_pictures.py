@@ -1,12 +1,15 @@
 import base64
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.report.pictures import compare_runs, galleries
+from cam_repro.errors import UserError
+from cam_repro.figures.shown import show_examples
+from cam_repro.report.pictures import Pictured, compare_runs, galleries
 from cam_repro.runs.examples import Example, small_jpeg
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.tables import Run
@@ -33,11 +36,12 @@ def example(number, *why, classes=(1, 2, 3, 4, 5, 0), **changes):
 
 @pytest.fixture
 def pictured(make_run):
-    """A run as the report passes it on: label, anchor, run, examples."""
+    """A run as the report passes it on."""
 
     def make(model, saliency="cam", examples=(), **changes):
         run = Run(f"{model}/{saliency}", read_predictions(make_run(model, saliency, **changes)))
-        return f"{model} {saliency}", "run-1", run, list(examples)
+        images = show_examples(examples, run.table, next(iter(run.table.rules)), Path(run.name))
+        return Pictured(f"{model} {saliency}", "run-1", run, images)
 
     return make
 
@@ -115,7 +119,7 @@ def test_cam_and_backprop_are_compared_on_the_true_class_of_the_same_images(pict
     cam = pictured("googlenet_gap", loc_right=1, examples=even)
     backprop = pictured("googlenet", "backprop", examples=[even[0], example(1, "best")])
     (found,) = compare_runs([backprop, cam])
-    assert (found.title, found.labels) == ("CAM and Backprop", (cam[0], backprop[0]))
+    assert (found.title, found.labels) == ("CAM and Backprop", (cam.label, backprop.label))
     (left, right), _ = found.pairs
     assert (left.id, left.name, left.guess) == ("image00000", "a", (0, 0, 9, 9))
     assert (right.id, right.name, right.guess) == ("image00000", "a", (10, 10, 19, 19))
@@ -141,6 +145,11 @@ def test_what_is_compared(pictured, ours, other, title):
     assert [found.startswith(title) for found in titles] == [True] if title else titles == []
 
 
+def test_an_example_of_another_run_is_an_error(pictured):
+    with pytest.raises(UserError, match=r"examples\.parquet: image00009 is no image of this run"):
+        pictured("nin", examples=[example(9, "even")])
+
+
 # --- pixels --------------------------------------------------------------------------------------
 
 
@@ -152,3 +161,21 @@ def test_a_picture_is_a_small_jpeg_and_boxes_stay_in_pixels_of_the_original(pict
     assert kind == "data:image/jpeg;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (360, 360)
     assert (picture.width, picture.height) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("box", "lines"),
+    [
+        ((2, 3, 11, 12), (2, 3, 10, 10, False)),
+        ((1, 0, 98, 49), (3, 3, 94, 44, True)),  # within 1 % of the whole image
+        ((2, 0, 99, 49), (2, 0, 98, 50, False)),
+    ],
+)
+def test_a_box_of_almost_the_whole_image_is_set_in_as_in_figures(pictured, box, lines):
+    (gallery,) = galleries([pictured("nin", examples=[example(0, "best")])])
+    (picture,) = gallery.kinds["Best"]
+    wide = replace(picture, width=100, height=50, guess=box, true_boxes=[(0, 0, 99, 49)])
+    (true, true_line), (guess, line) = wide.outlines
+    assert (true, guess) == ("true", "guess")
+    assert (true_line.x, true_line.width, true_line.is_whole) == (1.5, 97, True)
+    assert (line.x, line.y, line.width, line.height, line.is_whole) == lines
