@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ADDED = {"eval": ("box",), "show": ("model", "saliency", "box")}
 """Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
+
 VERSION = "--version"
 """The flag that prints ``_version_text``; Hydra's would print its own version."""
 
@@ -240,26 +241,37 @@ def command(
             stored = contextlib.nullcontext() if groups else _stored("base", config_name)
             _log_to_stderr()  # Hydra logs the jobs of a sweep before they start
             typed[:] = sys.argv
-            # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
             if VERSION in typed[1:]:
                 print(f"{Path(typed[0]).name}, {_version_text()}")
                 return
             words: list[str] = []  # as Hydra needs them
             known = partial(_known, config_name, words)
+            # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
             with _full_error(True), _errors_in_one_line(traceback_wanted, known), stored:
                 words[:] = _understood(config_name, typed[1:], groups)
                 settings, flags[:] = part_words(words)
-                _check_flags(flags)
-                if not SWEEP.isdisjoint(flags):
-                    settings = sweep_settings(settings)
-                sys.argv = [typed[0], *settings, *flags]
-                try:
-                    with _quick_help():
-                        hydra_main()
-                finally:
-                    sys.argv = list(typed)
+                _run_hydra(hydra_main, typed, settings, flags)
 
         main.__doc__ = run.__doc__
         return main
 
     return decorate
+
+
+def _run_hydra(
+    hydra_main: Callable[[], None], typed: list[str], settings: list[str], flags: list[str]
+) -> None:
+    """Let Hydra compose the settings and run the job, or the jobs of a sweep.
+
+    hydra_main: what it made of the command's function. typed: the command line, which ``sys.argv``
+    is again afterwards. settings, flags: its words as Hydra needs them.
+    """
+    _check_flags(flags)
+    if not SWEEP.isdisjoint(flags):
+        settings = sweep_settings(settings)
+    sys.argv = [typed[0], *settings, *flags]
+    try:
+        with _quick_help():
+            hydra_main()
+    finally:
+        sys.argv = list(typed)

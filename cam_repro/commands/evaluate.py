@@ -274,12 +274,15 @@ def _score(
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    predictions = read_predictions(folder)
-    _write_scores(folder, predictions, this_pass.view)
-    if settings.examples:
-        chosen = choose_examples(predictions, images, settings.examples)
-        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
-        write_sheet(folder)
+    # The run has its manifest, so a later cam-eval without model= takes it for done.
+    again = f"cam-eval model={model_config['name']} with the same settings"
+    with if_stopped(f"{folder} has the predictions of the pass; {again} adds what it lacks"):
+        predictions = read_predictions(folder)
+        _write_scores(folder, predictions, this_pass.view)
+        if settings.examples:
+            chosen = choose_examples(predictions, images, settings.examples)
+            write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
+            write_sheet(folder)
     log.info("  %s", folder)
 
 

@@ -48,7 +48,7 @@ class ReportSettings(RunsSettings):
         return place / PAGE
 
 
-@if_stopped("no report is written; an older one is kept")
+@if_stopped("reports that are written are whole; older ones are kept")
 def run_report(settings: ReportSettings) -> None:
     """Write the report of each data set, and print where it is."""
     by_data = find_runs(settings.run_names, settings.data)
@@ -100,7 +100,8 @@ def _examples(run: Run, folder: Path) -> list[Shown]:
     if not (folder / EXAMPLES).is_file():
         return []
     try:
-        return show_examples(read_examples(folder), run.table, next(iter(run.table.rules)), folder)
+        examples = read_examples(folder, run.table.ids)
     except UserError as error:
         log.warning("no pictures: %s", error)
         return []
+    return show_examples(examples, run.table, next(iter(run.table.rules)))

@@ -16,12 +16,14 @@ from PIL import Image
 
 from cam_repro.api import Explanation, LoadedNetwork, load_network
 from cam_repro.config import validate
+from cam_repro.engine.settings import PRECISIONS
 from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
 from cam_repro.files import FIGURES, check_writable, is_figure
+from cam_repro.runs.folders import places
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +57,8 @@ class ShowSettings:
             raise UserError("no image is given: cam-show FILE, or a folder of images")
         one_of("format", self.format, [suffix.removeprefix(".") for suffix in FIGURES])
         one_of("terminal", self.terminal, ("auto", "no", *PROTOCOLS))
-        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
-        check_colours(self.colours)
+        one_of("precision", self.precision, PRECISIONS)
+        check_colours(self.colours, key="colours")
 
 
 @if_stopped("pictures that are drawn are whole")
@@ -109,13 +111,11 @@ def find_images(wanted: Any) -> Iterator[Path]:
             if not found:
                 raise UserError(f"image={one}: no image lies directly in this folder")
             yield from found
-        elif path.exists():
-            yield path
         else:
-            found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            found = [file for file in places(str(path)) if not file.is_dir()]
             if not found:
                 raise UserError(f"image={one}: there is no such file or folder")
-            yield from (file for file in found if file.is_file())
+            yield from found
 
 
 def _load(name: str, settings: ShowSettings, overrides: Sequence[str]) -> LoadedNetwork:

@@ -11,6 +11,9 @@ from typing import Any
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.errors import UserError, one_of
 
+PRECISIONS = ("auto", "fp32", "bf16")
+"""What ``precision=`` takes; ``auto``: bf16 where the hardware is fast with it."""
+
 
 def _require(ok: bool, message: str) -> None:
     """Raise a UserError with the message unless ``ok``."""
@@ -77,7 +80,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
-        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("precision", self.precision, PRECISIONS)
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
 
 
@@ -107,6 +110,6 @@ class EvalSettings:
     def __post_init__(self) -> None:
         one_of("split", self.split, ("train", "val", "test"))
         one_of("checkpoint", self.checkpoint, ("last", "best"))
-        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("precision", self.precision, PRECISIONS)
         _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
         _require(self.examples >= 0, "examples: must be 0 or more images")

@@ -21,6 +21,7 @@ from cam_repro.figures.pictures import (
     say_guess,
 )
 from cam_repro.figures.shown import Shown, ShownRun
+from cam_repro.runs.examples import CONTACT_SHEET
 
 COLUMNS = 3
 
@@ -69,4 +70,4 @@ def draw_sheet(
 def write_sheet(folder: Path) -> None:
     """Write ``contact_sheet.png`` of a run's even examples into its folder."""
     wanted = Wanted(names=str(folder), folders=[folder])
-    style.save(ContactSheet().draw(wanted), folder / "contact_sheet.png")
+    style.save(ContactSheet().draw(wanted), folder / CONTACT_SHEET)

@@ -38,12 +38,15 @@ WEIGHTS = (0.3, 0.75)
 picture, in grey, which stays visible in this way."""
 
 
-def check_colours(name: str) -> str:
-    """Give the name of a colour map; raises UserError where matplotlib has none of this name."""
+def check_colours(name: str, key: str = "figure.colours") -> str:
+    """Give the name of a colour map; raises UserError where matplotlib has none of this name.
+
+    key: the setting that names it, for the message.
+    """
     if not isinstance(name, str) or name not in mpl.colormaps:
         raise UserError(
-            f"figure.colours={name}: matplotlib has no colours of this name; inferno, viridis, "
-            "turbo and jet are some"
+            f"{key}={name}: matplotlib has no colours of this name; inferno, viridis, turbo and "
+            "jet are some"
         )
     return name
 

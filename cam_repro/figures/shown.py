@@ -12,7 +12,7 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
 from cam_repro.resample import resize
-from cam_repro.runs.examples import EXAMPLES, KINDS, Example, read_examples
+from cam_repro.runs.examples import KINDS, Example, read_examples
 from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
@@ -139,24 +139,14 @@ def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
         raise UserError(
             f"box={rule}: {folder} has no such boxes, but those of {', '.join(manifest.rules)}"
         )
-    images = show_examples(read_examples(folder), read_predictions(folder), rule, folder)
+    predictions = read_predictions(folder)
+    images = show_examples(read_examples(folder, predictions.ids), predictions, rule)
     return ShownRun(folder, manifest, rule, images)
 
 
-def show_examples(
-    examples: Sequence[Example], predictions: Predictions, rule: str, folder: Path
-) -> list[Shown]:
-    """Put the examples of a run beside their truth and the guesses of a box rule that it has.
-
-    folder: of the run, for messages. Raises UserError for an example that is no image of the run.
-    """
+def show_examples(examples: Sequence[Example], predictions: Predictions, rule: str) -> list[Shown]:
+    """Put examples beside their truth and the guesses of a box rule; all must be of the run."""
     row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
-    for example in examples:
-        if example.id not in row_of:
-            raise UserError(
-                f"{folder / EXAMPLES}: {example.id} is no image of this run: score it again with "
-                "cam-eval examples=8"
-            )
     return [_shown(example, predictions, row_of[example.id], rule) for example in examples]
 
 

@@ -57,8 +57,7 @@ def _intervals(row: GuessErrors, n_images: int, n_kept: int) -> dict[str, list[f
     """Give the 95 % intervals of both errors, in percent. n_kept: images not blacklisted."""
     found = {}
     for name, error, n in (("cls", row.cls_error, n_images), ("clsloc", row.clsloc_error, n_kept)):
-        number = Number.of_counts(round(error * n / 100), n)
-        found[f"{name}_error_95"] = [number.low, number.high]
+        found[f"{name}_error_95"] = Number.of_percent(error, n).ends
     return found
 
 

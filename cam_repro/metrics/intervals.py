@@ -20,41 +20,42 @@ class Number:
     @classmethod
     def of(cls, wrong_N: np.ndarray) -> Number:
         """Measure the error of images: bool or 0/1, one an image, at least one."""
-        low, high = bootstrap_interval(wrong_N)
-        return cls(100 * float(np.mean(wrong_N)), 100 * low, 100 * high, len(wrong_N))
+        wrong_N = np.asarray(wrong_N)
+        assert wrong_N.ndim == 1, "one outcome an image"
+        assert np.isin(wrong_N, (0, 1)).all(), "outcomes are 0 or 1"
+        return cls.of_counts(int(np.count_nonzero(wrong_N)), len(wrong_N))
 
     @classmethod
     def of_counts(cls, n_wrong: int, n: int) -> Number:
         """Measure the error where ``n_wrong`` of ``n`` images are wrong; at least one image."""
-        low, high = _interval(n_wrong, n)
+        low, high = bootstrap_interval(n_wrong, n)
         return cls(100 * n_wrong / n, 100 * low, 100 * high, n)
 
+    @classmethod
+    def of_percent(cls, percent: float, n: int) -> Number:
+        """Find what was measured on ``n`` images from its percentage, and with it the interval."""
+        return cls.of_counts(round(percent * n / 100), n)
 
+    @property
+    def ends(self) -> list[float]:
+        """Both ends of the interval, ``[low, high]``, as the JSON of results has them."""
+        return [self.low, self.high]
+
+
+@lru_cache(maxsize=4096)
 def bootstrap_interval(
-    outcomes_N: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+    count: int, n: int, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval of a mean of 0/1 outcomes over images (Efron 1979).
 
     The mean of N outcomes, drawn with replacement from N, follows Binomial(N, p) / N, where p is
     the mean of the outcomes. So means are drawn from that distribution: it is exact, and needs no
     array of N x resamples. Where all outcomes are equal, the interval is a single point, as with
-    every bootstrap.
+    every bootstrap. Intervals are kept, as small groups of images often have the same.
 
-    outcomes_N: bool or 0/1, at least one. level: share of the means within the interval.
+    count: how many of the ``n`` outcomes are 1. level: share of the means within the interval.
     Returns (low, high), fractions in [0, 1].
     """
-    outcomes_N = np.asarray(outcomes_N)
-    assert outcomes_N.ndim == 1, "one outcome an image"
-    assert len(outcomes_N), "at least one image"
-    assert np.isin(outcomes_N, (0, 1)).all(), "outcomes are 0 or 1"
-    return _interval(int(np.count_nonzero(outcomes_N)), len(outcomes_N), level, resamples, seed)
-
-
-@lru_cache(maxsize=4096)
-def _interval(
-    count: int, n: int, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Compute the interval from the number of ones; kept, as small groups often have the same."""
     assert n > 0, "at least one image"
     assert 0 < level < 1
     means = np.random.default_rng(seed).binomial(n, count / n, resamples) / n

@@ -57,7 +57,7 @@ def count_oddities(truth: Truth, guesses: Guesses) -> Oddities:
         leaves_NG = low_NG < 0
         leaves_NG |= np.maximum(x0_NG, x1_NG) >= width_N1
         leaves_NG |= np.maximum(y0_NG, y1_NG) >= height_N1
-        is_made_NG = (np.maximum(x1_NG, y1_NG) != PAD) | (low_NG != PAD)
+        is_made_NG = (guesses.boxes_N54 != PAD).any(axis=-1)
         outside = int(np.count_nonzero(leaves_NG & is_made_NG & (width_N1 > 0)))
     return Oddities(
         outside=outside,

@@ -149,8 +149,7 @@ def row_of_ious(name: str, values: dict[str, float], form: str) -> str:
 
 def accuracy_intervals(accuracy: dict[str, float], n: int) -> dict[str, list[float]]:
     """Give the 95 % interval ``[low, high]`` of each accuracy over ``n`` images, in percent."""
-    numbers = {key: Number.of_counts(round(value * n / 100), n) for key, value in accuracy.items()}
-    return {key: [number.low, number.high] for key, number in numbers.items()}
+    return {key: Number.of_percent(value, n).ends for key, value in accuracy.items()}
 
 
 def rows_of_intervals(intervals: dict[str, list[float]]) -> list[str]:

@@ -176,8 +176,7 @@ class ThresholdCurve:
         found = {}
         for name, error in self.at(threshold).items():
             n = self.n_images if name == "gt_known" else n_kept
-            number = Number.of_counts(round(error * n / 100), n)
-            found[name] = [number.low, number.high]
+            found[name] = Number.of_percent(error, n).ends
         return found
 
     def as_json(self) -> dict[str, Any]:

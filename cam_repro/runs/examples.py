@@ -19,10 +19,11 @@ labels and true boxes are not repeated: they stand in ``predictions.parquet`` un
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,9 @@ from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
 
 EXAMPLES = "examples.parquet"
+
+CONTACT_SHEET = "contact_sheet.png"
+"""A picture of the examples, for a first look."""
 
 KINDS = ("even", "best", "typical", "worst")
 """Why an image is among the examples."""
@@ -137,30 +141,60 @@ def write_examples(folder: Path | str, examples: Sequence[Example]) -> None:
         )
 
 
-def read_examples(folder: Path | str) -> list[Example]:
+def read_examples(folder: Path | str, ids: Collection[str] | None = None) -> list[Example]:
     """Read the examples of a run, in the order of the split.
 
-    Raises UserError where the file is missing or damaged.
+    ids: those of the run's predictions, which must have every example; None: it is not checked.
+    Raises UserError where the file is missing or damaged, or of another pass.
     """
     path = Path(folder) / EXAMPLES
     again = "score the run again with cam-eval examples=8"
     try:
         with pq.ParquetFile(path) as file:
-            return _from_arrow(file.read())
+            examples = _from_arrow(file.read(columns=_SCHEMA.names))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {again}") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): {again}") from error
+    known = None if ids is None else set(ids)
+    for example in examples:
+        if known is not None and example.id not in known:
+            raise UserError(f"{path}: the run has no image {example.id}: {again}")
+    return examples
 
 
 def _from_arrow(table: pa.Table) -> list[Example]:
+    """Make the examples; an error of any kind that ``read_examples`` knows where they are damaged.
+
+    Columns are read as they were written: one that is missing is a KeyError.
+    """
+    table = table.select(_SCHEMA.names).cast(_SCHEMA)
     maps = table["maps"].combine_chunks()
     values = np.from_dlpack(pc.list_flatten(maps))
-    starts = np.from_dlpack(maps.offsets).tolist()
+    ends = np.from_dlpack(maps.offsets).tolist()
     examples = []
-    for row, start in zip(table.drop_columns(["maps"]).to_pylist(), starts[:-1], strict=True):
+    for row, place in zip(table.drop_columns(["maps"]).to_pylist(), pairwise(ends), strict=True):
+        _check_row(row)
         shape_Rhw = (len(row["classes"]), row.pop("map_height"), row.pop("map_width"))
-        maps_Rhw = values[start : start + math.prod(shape_Rhw)].reshape(shape_Rhw)
+        maps_Rhw = values[slice(*place)].reshape(shape_Rhw)
         lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
         examples.append(Example(**{**row, **lists}, maps_Rhw=maps_Rhw))
     return examples
+
+
+def _check_row(row: dict[str, Any]) -> None:
+    """Raise ValueError unless a row has all of its values and a picture that can be decoded."""
+    for key, value in row.items():
+        if value is None or (isinstance(value, list) and None in value):
+            raise ValueError(f"{key} of {row['id']} has no value")
+    for key in ("width", "height", "map_height", "map_width"):
+        if row[key] < 1:
+            raise ValueError(f"{key} of {row['id']} is {row[key]}")
+    counts = {len(row[key]) for key in ("classes", "names", "probabilities")}
+    if len(counts) > 1 or 0 in counts:
+        raise ValueError(f"classes of {row['id']}: not a name and a probability of each")
+    try:
+        with Image.open(io.BytesIO(row["jpeg"])) as picture:
+            picture.load()
+    except Exception as error:  # Pillow raises many kinds
+        raise ValueError(f"the picture of {row['id']} cannot be read") from error

@@ -113,12 +113,18 @@ def find_run_folders(names: list[str]) -> dict[str, Path]:
 
 
 def places(name: str) -> list[Path]:
-    """List what a path stands for: itself if it is there, else what it matches as a glob."""
+    """List what a path stands for: itself if it is there, else what it matches as a glob.
+
+    Raises UserError for a pattern that matches nothing in any folder, such as ``a**b``.
+    """
     path = Path(name)
     if path.exists():
         return [path]
     root = Path(path.anchor)
-    return sorted(root.glob(str(path.relative_to(root))))
+    try:
+        return sorted(root.glob(str(path.relative_to(root))))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"{name}: is no pattern of files ({error})") from None
 
 
 def _runs_below(place: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -41,7 +41,7 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
-from cam_repro.runs.examples import EXAMPLES
+from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
@@ -146,8 +146,8 @@ def write_predictions(
     replaces_run = (folder / MANIFEST).is_file()
     (folder / MANIFEST).unlink(missing_ok=True)
     if replaces_run:  # without a manifest these files may not be a run's
-        (folder / SCORES).unlink(missing_ok=True)
-        (folder / EXAMPLES).unlink(missing_ok=True)
+        for name in (SCORES, EXAMPLES, CONTACT_SHEET):
+            (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
         maps.replace(folder / MAPS)

@@ -79,7 +79,7 @@ def test_torch_is_not_needed(runs, tmp_path):
         (["runs=runs/cam", "count=0"], "count=0: must be 1 or more images"),
         (["runs=runs/cam", "box=dt_box"], "box=dt_box: runs/cam has no such boxes, but those of "),
         (["runs=runs/cam", "output=f.jpg"], "f.jpg: a figure is written as .png, .pdf or .svg"),
-        (["runs=runs/cam", "figure=7"], "In 'figures': Could not find 'figure/7'"),
+        (["runs=runs/cam", "figure=7"], "figure=7: choose one of 3, 4, 5, 6, curves, sheet, thr"),
         (["runs=runs/cam", "figure=curves"], "no training run in runs/cam: name a folder that "),
         (["runs=runs/cam", "figure=threshold"], "runs/cam: has no maps: score it again with "),
         (["runs=x", "figure=curves", "box=foo"], "box is not used by figure=curves: leave it out"),

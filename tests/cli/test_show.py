@@ -78,6 +78,7 @@ def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photograp
     [
         ([], "no image is given"),
         (["image="], "no image is given"),
+        (["a**b.jpg"], "a**b.jpg: is no pattern of files"),
         (["nowhere.jpg"], "image=nowhere.jpg: there is no such file or folder"),
         (["{folder}", "output=x.png"], "there are 2 images"),
         (["{folder}/turned.JPG", "output=x.gif"], ".png, .pdf or .svg"),
@@ -85,7 +86,7 @@ def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photograp
         (["{folder}/turned.JPG", "class=nn"], "class nn: the network has no class of this name"),
         (["{folder}/turned.JPG", "format=bmp"], "format=bmp"),
         (["{folder}/turned.JPG", "terminal=sixel"], "terminal=sixel"),
-        (["{folder}/turned.JPG", "colours=rainbows"], "rainbows"),
+        (["{folder}/turned.JPG", "colours=rainbows"], "error: colours=rainbows: "),
         (
             ["{folder}/turned.JPG", "saliency=[cam,backprop]", "saliency.blur=0"],
             "saliency.NAME.blur",

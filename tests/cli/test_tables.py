@@ -76,7 +76,7 @@ def test_mistakes_are_one_line(make_run, tmp_path):
 
     assert error() == "error: no scored runs under runs: run cam-reproduce or cam-eval first\n"
     path = make_run("nin")
-    assert error("data=foo") == "error: no scored runs of data=foo under runs; there: demo\n"
+    assert error("data=foo") == "error: no scored runs of data=foo under runs; choose one of demo\n"
     assert error("dat=foo") == "error: there is no setting 'dat': --help lists them\n"
     assert error("source=foo") == "error: source=foo: choose one of paper, authors, both\n"
     (path / "manifest.json").write_text('{"schema": 7}')

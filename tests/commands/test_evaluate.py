@@ -17,7 +17,7 @@ from cam_repro.commands import evaluate as job
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.commands.train import run_training
 from cam_repro.engine.evaluate import BoxSearch
-from cam_repro.errors import UserError
+from cam_repro.errors import Stopped, UserError
 from cam_repro.figures.shown import read_run
 from cam_repro.models import build_network
 from cam_repro.resample import resize
@@ -123,6 +123,22 @@ def test_examples_of_an_older_pass_do_not_stay(trained, evaluate):
     evaluate("model=alexnet_gap", "examples=0")
     assert not (folder / "examples.parquet").exists()
     assert (folder / "predictions.parquet").read_bytes() == before
+
+
+def test_a_pass_that_is_stopped_at_its_examples_says_what_is_kept(trained, evaluate, monkeypatch):
+    """The run counts as done from then on, but lacks its examples."""
+    trained("alexnet_gap")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "make_examples", stop)
+        with pytest.raises(Stopped, match=r"val-cam has the predictions of .*model=alexnet_gap "):
+            evaluate("model=alexnet_gap")
+    assert evaluate("saliency=cam") == [], "done, by its manifest"
+    (folder,) = evaluate("model=alexnet_gap")
+    assert (folder / "contact_sheet.png").exists()
 
 
 def test_best_or_last_checkpoint(trained, evaluate):

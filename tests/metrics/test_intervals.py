@@ -11,37 +11,44 @@ def test_equals_resampling_the_images():
     rng = np.random.default_rng(1)
     means = outcomes[rng.integers(0, 200, (20_000, 200))].mean(axis=1)
     expected = np.quantile(means, [0.025, 0.975])
-    np.testing.assert_allclose(bootstrap_interval(outcomes), expected, atol=0.0051)
+    np.testing.assert_allclose(bootstrap_interval(60, 200), expected, atol=0.0051)
 
 
 def test_width_is_that_of_the_normal_approximation_for_many_images():
-    low, high = bootstrap_interval(np.arange(50_000) < 28_000)
+    low, high = bootstrap_interval(28_000, 50_000)
     assert low == pytest.approx(0.56 - 1.96 * (0.56 * 0.44 / 50_000) ** 0.5, abs=2e-4)
     assert high == pytest.approx(0.56 + 1.96 * (0.56 * 0.44 / 50_000) ** 0.5, abs=2e-4)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=50))
 def test_is_deterministic_ordered_around_the_mean_and_a_point_where_all_are_equal(outcomes):
-    outcomes = np.array(outcomes)
-    low, high = bootstrap_interval(outcomes, resamples=500)
-    assert (low, high) == bootstrap_interval(outcomes, resamples=500)
-    assert 0 <= low <= outcomes.mean() <= high <= 1
-    assert (low == high) == (outcomes.mean() in (0, 1))
+    count, n = sum(outcomes), len(outcomes)
+    low, high = bootstrap_interval.__wrapped__(count, n, resamples=500)  # not the one kept
+    assert (low, high) == bootstrap_interval.__wrapped__(count, n, resamples=500)
+    assert 0 <= low <= count / n <= high <= 1
+    assert (low == high) == (count in (0, n))
 
 
 def test_a_higher_level_is_wider():
-    outcomes = np.arange(100) < 30
-    narrow, wide = bootstrap_interval(outcomes, 0.5), bootstrap_interval(outcomes, 0.99)
+    narrow, wide = bootstrap_interval(30, 100, 0.5), bootstrap_interval(30, 100, 0.99)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 @pytest.mark.parametrize("outcomes", [[], [0.5], [2]])
 def test_only_outcomes_are_taken(outcomes):
     with pytest.raises(AssertionError):
-        bootstrap_interval(np.array(outcomes))
+        Number.of(np.array(outcomes))
 
 
-def test_a_number_is_in_percent_and_the_same_from_counts():
+def test_a_number_is_in_percent():
     number = Number.of(np.arange(200) < 60)
     assert number == Number(error=30.0, low=24.0, high=36.5, n=200)
-    assert Number.of_counts(60, 200) == number
+    assert number.ends == [24.0, 36.5]
+
+
+@pytest.mark.parametrize(("n_wrong", "n"), [(60, 200), (109, 800), (1, 3), (0, 7), (7, 7)])
+def test_an_error_is_the_same_from_images_counts_and_percent(n_wrong, n):
+    """100 * mean of 109 in 800 is not 100 * 109 / 800: 13.63 and 13.62 % would be printed."""
+    number = Number.of(np.arange(n) < n_wrong)
+    assert number == Number.of_counts(n_wrong, n) == Number.of_percent(100 * n_wrong / n, n)
+    assert f"{number.error:.2f}" == f"{100 * n_wrong / n:.2f}"

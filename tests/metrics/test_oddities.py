@@ -52,6 +52,11 @@ def test_literal_counts():
     assert blind.line == "odd guesses: 3 inverted, 3 after the fifth"
 
 
+def test_a_box_that_begins_inside_and_ends_outside_is_a_box():
+    found = count_oddities(truth_of(1), guesses_of([[[5, 5, -1, -1], [0, 0, 3, 3]]]))
+    assert (found.outside, found.inverted) == (1, 1)
+
+
 def test_an_image_of_unknown_size_has_no_outside():
     truth = truth_of(2)
     assert truth.sizes_N2 is not None

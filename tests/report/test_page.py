@@ -9,7 +9,7 @@ from run_builder import make_manifest
 
 from cam_repro.figures import style
 from cam_repro.metrics.intervals import Number
-from cam_repro.report.page import difference, duration, ends, signed
+from cam_repro.report.page import difference, ends, signed
 from cam_repro.runs.examples import Example, small_jpeg, write_examples
 from cam_repro.runs.manifest import write_manifest
 from cam_repro.runs.predictions import to_arrow, write_predictions
@@ -307,9 +307,7 @@ def test_intervals(number, text):
     assert ends(number) == text
 
 
-def test_differences_and_durations():
+def test_differences():
     assert signed(-1.204) == "−1.20"
     assert signed(0.35) == "+0.35"
     assert difference(Number(40.0, 38.04, 42.0, 9), 41.9) == "−3.9 to +0.1"
-    seconds = (8.46, 725.4, 12_000)
-    assert [duration(each) for each in seconds] == ["8.5 s", "12 min 05 s", "3 h 20 min"]

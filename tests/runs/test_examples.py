@@ -1,6 +1,8 @@
 import io
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -72,6 +74,51 @@ def test_a_run_without_examples_says_how_to_get_them(tmp_path):
     (tmp_path / "examples.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(UserError, match=r"examples\.parquet is damaged .*cam-eval examples=8$"):
         read_examples(tmp_path)
+
+
+CLASSES, NAMES, VALUES = (pa.list_(kind()) for kind in (pa.int32, pa.string, pa.float32))
+DAMAGE = {
+    "column missing": ("why", None, "why"),
+    "maps missing": ("maps", None, "maps"),
+    "null classes": ("classes", pa.array([None], CLASSES), "classes of a has no value"),
+    "null class": ("classes", pa.array([[7, None, 5]], CLASSES), "classes of a has no value"),
+    "no class": ("classes", pa.array([[]], CLASSES), "classes of a: not a name and a prob"),
+    "text for classes": ("classes", pa.array([["x"]]), "x"),
+    "too few names": ("names", pa.array([["cat"]], NAMES), "classes of a: not a name and a prob"),
+    "null names": ("names", pa.array([None], NAMES), "names of a has no value"),
+    "short maps": ("maps", pa.array([[1.0] * 23], VALUES), "reshape"),
+    "long maps": ("maps", pa.array([[1.0] * 25], VALUES), "reshape"),
+    "null maps": ("maps", pa.array([None], VALUES), "reshape"),
+    "narrow maps": ("map_width", pa.array([0], pa.int32()), "map_width of a is 0"),
+    "null width": ("width", pa.array([None], pa.int32()), "width of a has no value"),
+    "junk": ("jpeg", pa.array([b"junk"]), "the picture of a cannot be read"),
+    "cut short": ("jpeg", pa.array([example().jpeg[:400]]), "the picture of a cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "said"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_one_line(tmp_path, name, values, said):
+    write_examples(tmp_path, [example()])
+    path = tmp_path / "examples.parquet"
+    table = pq.read_table(path).drop_columns([name])
+    pq.write_table(table if values is None else table.append_column(name, values), path)
+    with pytest.raises(UserError, match=rf"parquet is damaged \(.*{said}.*\): .* examples=8$"):
+        read_examples(tmp_path)
+
+
+def test_columns_that_are_not_ours_do_not_matter(tmp_path):
+    write_examples(tmp_path, [example()])
+    path = tmp_path / "examples.parquet"
+    pq.write_table(pq.read_table(path).append_column("mine", pa.array([1])), path)
+    (one,) = read_examples(tmp_path)
+    assert one.id == "a"
+
+
+def test_examples_of_images_that_the_run_lacks_are_refused(tmp_path):
+    write_examples(tmp_path, [example(), example(id="b", index=4)])
+    assert [one.id for one in read_examples(tmp_path, ["b", "a", "c"])] == ["a", "b"]
+    with pytest.raises(UserError, match=r"parquet: the run has no image b: .*examples=8$"):
+        read_examples(tmp_path, ["a"])
 
 
 def test_the_jpeg_is_a_jpeg():

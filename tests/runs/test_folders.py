@@ -1,6 +1,7 @@
 """Names and places of results, and whether those that are there are the ones wanted."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,12 @@ def test_runs_are_found_by_folder_glob_and_name_each_once(results, named, names)
 def test_a_name_that_leads_to_no_scored_run_is_refused(results, named):
     with pytest.raises(UserError, match=r"^no scored runs under .*: run cam-reproduce or cam-eval"):
         find_run_folders(["sweep", named])
+
+
+@pytest.mark.parametrize("named", ["sweep/a**b", "/a**b"])
+def test_what_is_no_pattern_is_refused(results, named):
+    with pytest.raises(UserError, match=rf"^{re.escape(named)}: is no pattern of files \("):
+        find_run_folders([named])
 
 
 def test_a_link_to_a_run_is_that_run_and_its_maps_are_not_searched(results):

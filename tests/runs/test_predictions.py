@@ -143,14 +143,17 @@ def test_maps_become_the_runs_and_go_with_it(tmp_path):
         write(run, [prediction()], manifest(1), maps=maps)
         assert [path.name for path in (run / "maps").iterdir()] == [f"{value}.npy"]
         assert not maps.exists()
-    (run / "scores.json").write_text("{}")
+    of_older = ("scores.json", "examples.parquet", "contact_sheet.png")
+    for name in of_older:
+        (run / name).write_text("{}")
     write(run, [prediction()], manifest(1))
     assert not (run / "maps").exists()
-    assert not (run / "scores.json").exists(), "of the predictions that were replaced"
+    for name in of_older:
+        assert not (run / name).exists(), f"{name}: of the predictions that were replaced"
 
 
 def test_what_is_nobodys_result_is_left_alone(tmp_path):
-    names = ("maps/mine.npy", "scores.json", "submission_mine/a.txt", "submission_notes.md")
+    names = ("maps/mine.npy", "scores.json", "contact_sheet.png", "submission_mine/a.txt")
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")

@@ -152,7 +152,7 @@ def test_data_sets_are_kept_apart(make_run, tmp_path):
     assert list(find_runs(runs, data="other")) == ["other"]
     assert row(csvs(tmp_path)[0], "NIN").startswith("NIN,0.00,")
     assert row(csvs(tmp_path, "other")[0], "NIN").startswith("NIN,100.00,")
-    with pytest.raises(UserError, match=r"no scored runs of data=foo .* there: demo, other"):
+    with pytest.raises(UserError, match=r"no scored runs of data=foo .* choose one of demo, other"):
         find_runs(runs, data="foo")
 
 
