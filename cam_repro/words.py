@@ -60,8 +60,9 @@ def hydra_words(
     which is how Hydra takes several files of one group; ``cam-show`` takes networks and saliency
     methods in the same way. ``box=NAME`` of ``cam-score`` and ``cam-figures`` becomes
     ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``figure=6`` becomes
-    ``figure='6'``, as Hydra takes only text for the name of a file. ``cam-data check`` becomes
-    ``action=check``. The words of other commands stay as they are.
+    ``figure='6'``, as Hydra takes only text for the name of a file, and ``images=[2008_000002]``
+    becomes ``images=['2008_000002']``, which Hydra would read as a number. ``cam-data check``
+    becomes ``action=check``. The words of other commands stay as they are.
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
@@ -74,7 +75,8 @@ def hydra_words(
         return _words_of_show(words)
     if command in ("score", "figures"):
         words = [re.sub("^box=", "box.name=", word) for word in words]
-        return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
+        words = [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
+        return [_with_quoted_ids(word) if command == "figures" else word for word in words]
     if command == "data_command" and words and words[0].isidentifier():
         return [f"action={words[0]}", *words[1:]]
     if command == "train":
@@ -163,9 +165,25 @@ def _words_of_show(words: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     if images:
-        quoted = ["'" + image.replace("\\", "\\\\").replace("'", "\\'") + "'" for image in images]
-        rest.append(f"image=[{','.join(quoted)}]")
+        rest.append(f"image={_quoted(images)}")
     return [*chosen, *rest]
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    """Write a list of texts so that Hydra takes each as it stands, and none as a number."""
+    quoted = ["'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'" for text in texts]
+    return f"[{','.join(quoted)}]"
+
+
+def _with_quoted_ids(word: str) -> str:
+    """Quote the ids of ``images=ID`` or ``images=[ID,...]``, unless the user has quoted some."""
+    key, _, value = word.partition("=")
+    listed = value.strip()
+    if key != "images" or listed in ("", "null") or re.search("['\"]", listed):
+        return word
+    if listed.startswith("[") and listed.endswith("]"):
+        listed = listed[1:-1]
+    return f"images={_quoted([name.strip() for name in listed.split(',') if name.strip()])}"
 
 
 def compose(command: str, words: Sequence[str]) -> DictConfig:

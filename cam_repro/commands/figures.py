@@ -8,7 +8,7 @@ from typing import Any
 
 from cam_repro.commands.score import BoxChoice
 from cam_repro.config import build_named
-from cam_repro.errors import UserError, if_stopped
+from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.runs.examples import KINDS
@@ -31,8 +31,7 @@ class FiguresSettings:
     def __post_init__(self) -> None:
         if self.runs is None:
             raise UserError("runs not given: add runs=DIR or runs=[A,B] (see --help)")
-        if self.sort not in KINDS:
-            raise UserError(f"sort={self.sort}: choose one of {', '.join(KINDS)}")
+        one_of("sort", self.sort, KINDS)
         if self.count is not None and self.count < 1:
             raise UserError(f"count={self.count}: must be 1 or more images")
 

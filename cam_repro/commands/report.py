@@ -37,14 +37,13 @@ class ReportSettings(RunsSettings):
 
     def page(self, data: str) -> Path:
         """Give the file for the report on a data set; raises UserError where none is known."""
+        if self.output is not None:
+            return Path(self.output)
         place = self.place(data)
-        if self.output is None and place is None:
+        if place is None:
             raise UserError(
                 "output not given: runs= names no folder to write to; add output=F.html"
             )
-        if self.output is not None:
-            return Path(self.output)
-        assert place is not None
         return place / PAGE
 
 

@@ -217,6 +217,11 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             "cam-eval wrote with save_maps=true"
         )
+    if settings.box.name is not None and not are_runs:
+        raise UserError(
+            f"box={settings.box.name}: {settings.submission} is no run folder, so it has no box "
+            "rules"
+        )
     if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
@@ -263,7 +268,7 @@ def _score_guesses(
     with_labels = protocol.needs is Needs.GUESSES
     rule, path = settings.box.name, submitted.path
     if submitted.run is None:
-        guesses = read_guesses(path, truth, rule, with_labels, settings.form)
+        guesses = read_guesses(path, truth, with_labels, settings.form)
         classes_N5, of_rules = guesses.labels_N5, {"": guesses}
     else:
         run = RunGuesses.in_order_of(truth, submitted.run, path)

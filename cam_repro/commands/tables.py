@@ -56,10 +56,12 @@ class RunsSettings:
         """Give the folder of a data set's runs: that of its name, else the one that is named.
 
         None where it is not known: several places of runs are named, or a run alone.
+        Raises UserError where the name would lead out of the folder of runs.
         """
         root = Path(self.run_names[0])
         if len(self.run_names) > 1 or not root.is_dir() or run_folder(root) is not None:
             return None
+        _check_folder_name(data)
         return root / data if (root / data).is_dir() else root
 
 
@@ -94,13 +96,24 @@ class TablesSettings(RunsSettings):
         None where neither is known: several places of runs are named, or a run alone.
         is_only: whether all runs are of this data set.
         """
+        if self.output is not None and is_only:
+            return Path(self.output)
         if self.output is not None:
-            return Path(self.output) / ("" if is_only else data)
+            _check_folder_name(data)
+            return Path(self.output) / data
         place = self.place(data)
         if place is None:
             return None
         is_own = place != Path(self.run_names[0])
         return place / "tables" / ("" if is_own or is_only else data)
+
+
+def _check_folder_name(data: str) -> None:
+    """Raise UserError where a data set's name, read from manifests, is a path or no name at all."""
+    if data in ("", "..") or Path(data).name != data:
+        raise UserError(
+            f"data={data}: is no name of a folder: give output=, and one data set alone"
+        )
 
 
 @if_stopped("tables that are written are whole")
@@ -110,6 +123,7 @@ def run_tables(settings: TablesSettings) -> None:
         _compare(settings)
         return
     by_data = find_runs(settings.run_names, settings.data)
+    folders = {data: settings.folder(data, is_only=len(by_data) == 1) for data in by_data}
     for data, runs in by_data.items():
         place = ", ".join(settings.run_names)
         print(f"data set: {data} ({len(runs)} scored runs under {place})\n")
@@ -118,15 +132,16 @@ def run_tables(settings: TablesSettings) -> None:
         empty = [sheet.stem for sheet in sheets if sheet.is_empty]
         if empty:
             print(paragraph(f"no run fills a row of {', '.join(empty)}") + "\n")
-        _write(sheets, settings.folder(data, is_only=len(by_data) == 1), "tables")
+        _write(sheets, folders[data], "tables")
 
 
 def _compare(settings: TablesSettings) -> None:
     """Write the table that compares the first run with the others, and print it."""
     runs = open_runs(settings.run_names, settings.data)
+    folder = settings.folder(runs[0].data, is_only=True)
     sheet = comparison_sheet(runs, settings.rules)
     print(markdown([sheet]))
-    _write([sheet], settings.folder(runs[0].data, is_only=True), "comparison")
+    _write([sheet], folder, "comparison")
 
 
 def _write(sheets: list[Sheet], folder: Path | None, together: str) -> None:

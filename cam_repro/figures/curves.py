@@ -30,8 +30,7 @@ class TrainingCurves(RunFigure):
         """Draw the curves of one run; raises UserError where its log.csv cannot be read."""
         folder = wanted.one_folder()
         manifest = read_train_manifest(folder)
-        row = (manifest.config.get("model") or {}).get("row", manifest.model)
-        return draw_curves(read_log(folder), f"{row} trained on {manifest.data.name}")
+        return draw_curves(read_log(folder), f"{manifest.row} trained on {manifest.data.name}")
 
 
 def draw_curves(log: TrainingLog, title: str) -> Figure:

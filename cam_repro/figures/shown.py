@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, one_of
 from cam_repro.geometry import iou
 from cam_repro.resample import resize
 from cam_repro.runs.examples import KINDS, Example, read_examples
@@ -85,9 +85,8 @@ class ShownRun:
     @property
     def label(self) -> str:
         """Name the run's network and saliency method, and its view unless that is the default."""
-        network = self.manifest.config.get("model") or {}
         view = "" if self.manifest.view == DEFAULT_VIEW else f", view {self.manifest.view}"
-        return f"{network.get('row', self.manifest.model)}, {self.manifest.saliency}{view}"
+        return f"{self.manifest.row}, {self.manifest.saliency}{view}"
 
     @property
     def title(self) -> str:
@@ -100,8 +99,7 @@ class ShownRun:
         ``even`` ones come spread over the split, the others by their IoU: best first, worst first.
         Raises UserError where there are none.
         """
-        if sort not in KINDS:
-            raise UserError(f"sort={sort}: choose one of {', '.join(KINDS)}")
+        one_of("sort", sort, KINDS)
         of_kind = [one for one in self.images if sort in one.example.why]
         if not of_kind:
             raise UserError(f"sort={sort}: {self.folder} has no such examples")
@@ -135,10 +133,7 @@ def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
     if not manifest.classifies:
         raise UserError(f"{folder}: made without a network, it has no maps to show")
     rule = rule or manifest.rules[0]
-    if rule not in manifest.rules:
-        raise UserError(
-            f"box={rule}: {folder} has no such boxes, but those of {', '.join(manifest.rules)}"
-        )
+    manifest.check_rule(rule, folder)
     predictions = read_predictions(folder)
     images = show_examples(read_examples(folder, predictions.ids), predictions, rule)
     return ShownRun(folder, manifest, rule, images)

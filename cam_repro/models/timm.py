@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,10 @@ def stated_by_timm(name: str) -> Any:
 def _import_timm() -> Any:
     """Import timm, which takes half a second, when one of its networks is wanted."""
     try:
-        import timm
+        with warnings.catch_warnings():
+            # Of its progress bars, in a notebook without ipywidgets; none of them is shown here.
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import timm
     except ImportError as error:
         raise UserError(f"timm is not installed: {INSTALL}") from error
     return timm

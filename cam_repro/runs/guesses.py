@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cam_repro.classes import ClassTable
-from cam_repro.errors import UserError, choose
+from cam_repro.errors import UserError, one_of
 from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
     KAGGLE_HEADER,
@@ -20,7 +20,6 @@ from cam_repro.formats.submissions import (
 )
 from cam_repro.formats.text import read_header
 from cam_repro.geometry import corners_of_xywh
-from cam_repro.runs.folders import run_folder
 from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL, PAD
 
@@ -69,10 +68,9 @@ class Form:
     boxes: str = "xyxy"
 
     def __post_init__(self) -> None:
-        if self.labels is not None and self.labels not in NUMBERINGS:
-            raise UserError(f"labels={self.labels}: choose one of {', '.join(NUMBERINGS)}")
-        if self.boxes not in ("xyxy", "xywh"):
-            raise UserError(f"boxes={self.boxes}: choose one of xyxy, xywh")
+        if self.labels is not None:
+            one_of("labels", self.labels, NUMBERINGS)
+        one_of("boxes", self.boxes, ("xyxy", "xywh"))
 
 
 @dataclass
@@ -99,29 +97,18 @@ class Guesses:
 def read_guesses(
     path: Path,
     truth: Truth,
-    rule: str | None = None,
     with_labels: bool = True,
     form: Form | None = None,
 ) -> Guesses:
-    """Read a submission in any form and bring it into the order of the ground truth.
+    """Read a file of guesses and bring them into the order of the ground truth.
 
-    path: a run folder or its predictions.parquet, Kaggle's CSV, or a text file of the development
-        kit. The last is matched line by line, the others by image id.
-    rule: the box rule of a run to read; None: its first.
+    path: Kaggle's CSV, matched by image id, or a text file of the development kit, by line.
     with_labels: whether the labels will be used. If not, they are not checked, and may be anything.
-    form: how the numbers of a file are meant.
+    form: how the numbers of the file are meant.
 
     Raises UserError for lines or images that do not match. Images that a submission with ids does
     not name have no guess.
     """
-    folder = run_folder(path)
-    if folder is not None:
-        from cam_repro.runs.predictions import read_predictions  # pyarrow: text does without it
-
-        run = RunGuesses.in_order_of(truth, read_predictions(folder), folder)
-        return run.chosen(rule, with_labels)
-    if rule is not None:
-        raise UserError(f"box={rule}: {path} is no run folder, so it has no box rules")
     form = form or Form()
     if set(KAGGLE_HEADER) <= set(read_header(path, "submission")):
         guesses = _read_kaggle(path, truth, with_labels, form)
@@ -172,8 +159,7 @@ class RunGuesses:
         """
         names = list(self.table.rules)
         name = rule or names[0]
-        if name not in names:
-            raise UserError(f"box={name}: not in {self.folder}; {choose(name, names)}")
+        self.table.manifest.check_rule(name, self.folder)
         if with_labels:
             self._check_classes()
         elif (self.table.rules[name].gt_known_N4 == PAD).all():

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, choose
 from cam_repro.files import write_json
 
 MANIFEST = "manifest.json"
@@ -154,6 +154,11 @@ class EvalManifest:
     hardware: Hardware | None = None
 
     @property
+    def row(self) -> str:
+        """What tables and figures call the network."""
+        return _row(self.config, self.model)
+
+    @property
     def view_settings(self) -> Settings | None:
         """The settings of the view; None where the manifest names none."""
         return self.config.get("view")
@@ -178,6 +183,11 @@ class EvalManifest:
         """The threshold of ``box=threshold``, a share of the maximum; None without that rule."""
         value = (self.box_settings or {}).get("threshold", {}).get("threshold")
         return value if _is_a(value, float) else None
+
+    def check_rule(self, name: str, where: Path | str) -> None:
+        """Raise UserError where the run lacks a box rule. where: the run, for the message."""
+        if name not in self.rules:
+            raise UserError(f"box={name}: not in {where}; {choose(name, self.rules)}")
 
     def as_json(self) -> dict[str, Any]:
         """Give what ``manifest.json`` holds, in its order."""
@@ -229,6 +239,11 @@ class TrainManifest:
     checkpoint: Checkpoint
     skipped: list[str] = field(default_factory=list)
 
+    @property
+    def row(self) -> str:
+        """What tables and figures call the network."""
+        return _row(self.config, self.model)
+
     def as_json(self) -> dict[str, Any]:
         """Give what ``manifest.json`` holds, in its order."""
         return {
@@ -246,6 +261,11 @@ class TrainManifest:
             "checkpoint": self.checkpoint.as_json(),
             "schema": SCHEMA,
         }
+
+
+def _row(config: Settings, model: str) -> str:
+    """Give the name of a network's row in its settings; that of its YAML where there is none."""
+    return str((config.get("model") or {}).get("row") or model)
 
 
 _OF_NETWORKS = (
@@ -273,7 +293,7 @@ def is_of_scored_run(folder: Path | str) -> bool:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         return False
-    except ValueError:
+    except (ValueError, RecursionError):
         return True  # whoever reads it says what is wrong
     return not isinstance(values, dict) or not {"iterations", "splits"} & values.keys()
 
@@ -436,7 +456,7 @@ def _eval_manifest(keys: _Keys) -> EvalManifest:
         saliency=keys.get("saliency", str),
         view=keys.get("view", str),
         split=keys.get("split", str),
-        rules=keys.list_of("rules", str),
+        rules=_rules(keys),
         data=_scored_data(keys.within("data")),
         counts=_counts(keys.within("counts")),
         submission_labels=keys.get("submission_labels", str),
@@ -464,7 +484,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
         parameters=keys.get("parameters", int),
         seconds=keys.get("seconds", float),
         hardware=_hardware(keys),
-        config=keys.get("config", dict),
+        config=_model_config(keys.within("config")),
         provenance=_provenance(keys),
         skipped=keys.list_of("skipped", str),
         checkpoint=_checkpoint(keys.within("checkpoint")),
@@ -525,10 +545,33 @@ def _provenance(keys: _Keys) -> Provenance:
     )
 
 
+def _rules(keys: _Keys) -> list[str]:
+    """Give the names of the box rules, of which a pass has one or more."""
+    rules = keys.list_of("rules", str)
+    if not rules:
+        raise keys.error("has no box rule: rules is empty")
+    return rules
+
+
+def _model_config(keys: _Keys) -> Settings:
+    """Check the types of the settings that ``row`` looks for."""
+    if keys.find("model", dict) is not None:
+        keys.within("model").find("row", str)
+    return keys.values
+
+
 def _pass_config(keys: _Keys) -> Settings:
     """Check the types of those settings that ``EvalManifest`` has properties for."""
-    keys.find("view", dict)
+    _model_config(keys)
     keys.find("saliency", dict)
+    if keys.find("view", dict) is not None:
+        interpolation = keys.within("view").find("interpolation", str)
+        if interpolation is not None:
+            from cam_repro.resample import INTERPOLATIONS  # cv2, which is slow
+
+            if interpolation not in INTERPOLATIONS:
+                there = choose(interpolation, INTERPOLATIONS)
+                raise keys.error(f"has config.view.interpolation={interpolation}; {there}")
     if keys.find("box", dict) is not None:
         keys.dict_of("box", dict)
     return keys.values

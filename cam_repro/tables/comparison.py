@@ -76,8 +76,7 @@ def _rule_pairs(
         there = second.table.rules
         return [(rule, rule) for rule in first.table.rules if rule in there]
     for run, rule in zip((first, second), rules, strict=True):
-        if rule not in run.table.rules:
-            raise UserError(f"box={rule}: {run.name} has {', '.join(run.table.rules)}")
+        run.manifest.check_rule(rule, run.name)
     return [rules]
 
 

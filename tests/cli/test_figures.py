@@ -77,7 +77,7 @@ def test_torch_is_not_needed(runs, tmp_path):
         (["runs=runs/cam", "sort=worst"], "sort=worst: runs/cam has no such examples"),
         (["runs=runs/cam", "sort=odd"], "sort=odd: choose one of even, best, typical, worst"),
         (["runs=runs/cam", "count=0"], "count=0: must be 1 or more images"),
-        (["runs=runs/cam", "box=dt_box"], "box=dt_box: runs/cam has no such boxes, but those of "),
+        (["runs=runs/cam", "box=dt_box"], "box=dt_box: not in runs/cam; choose one of threshold"),
         (["runs=runs/cam", "output=f.jpg"], "f.jpg: a figure is written as .png, .pdf or .svg"),
         (["runs=runs/cam", "figure=7"], "figure=7: choose one of 3, 4, 5, 6, curves, sheet, thr"),
         (["runs=runs/cam", "figure=curves"], "no training run in runs/cam: name a folder that "),

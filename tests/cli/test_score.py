@@ -406,8 +406,8 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
             [*FILES, "split=train"],
             "split needs a data set: leave it out, or give data= in place of ground_truth",
         ),
-        (["submision=x"], "there is no setting 'submision': --help lists them"),
-        (["+extra=1", *FILES], "extra: Key 'extra' not in 'ScoreSettings'"),
+        (["submision=x"], "there is no setting 'submision'; did you mean submission?"),
+        (["+extra=1", *FILES], "there is no setting 'extra': --help lists them"),
         (["submission=none.txt", FILES[1]], "no submission file none.txt"),
         ([FILES[0], "ground_truth=none.csv"], "no ground truth file none.csv"),
         ([*FILES, "blacklist=none.txt"], "no blacklist file none.txt"),
@@ -420,8 +420,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ([*FILES, "blacklist=far.txt"], "far.txt, line 1: image 1501; the images are 1 to 1500"),
         (
             [*FILES, "protocol=map"],
-            "In 'score': Could not find 'protocol/map' Available options in 'protocol': clsloc "
-            "gt_known max_box_acc threshold_curve",
+            "protocol=map: choose one of clsloc, gt_known, max_box_acc, threshold_curve",
         ),
         (
             [*FILES, "protocol.multi_contour=true"],

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def cam_tables(*arguments, cwd):
     command = [sys.executable, "-c", "from cam_repro.cli.tables import main; main()", *arguments]
@@ -77,7 +79,7 @@ def test_mistakes_are_one_line(make_run, tmp_path):
     assert error() == "error: no scored runs under runs: run cam-reproduce or cam-eval first\n"
     path = make_run("nin")
     assert error("data=foo") == "error: no scored runs of data=foo under runs; choose one of demo\n"
-    assert error("dat=foo") == "error: there is no setting 'dat': --help lists them\n"
+    assert error("dat=foo") == "error: there is no setting 'dat'; did you mean data?\n"
     assert error("source=foo") == "error: source=foo: choose one of paper, authors, both\n"
     (path / "manifest.json").write_text('{"schema": 7}')
     broken = (
@@ -143,6 +145,27 @@ def test_compare(command, make_run, tmp_path):
     )
     names = sorted(path.name for path in (tmp_path / "runs/demo/tables").iterdir())
     assert names == ["comparison.csv", "comparison.md"]
+
+
+@pytest.mark.parametrize("data", ["../out", "..", "/tmp", "a/b", "."])
+def test_a_data_sets_name_leads_nowhere_else(command, make_run, tmp_path, data):
+    folder = make_run("nin")
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"name": "demo"', f'"name": "{data}"'))
+    before = sorted(tmp_path.rglob("*"))
+    for words in ([], ["compare=true", "box=[threshold,heuristic]"]):
+        done = command("tables", *words)
+        assert done.errors == [
+            f"error: data={data}: is no name of a folder: give output=, and one data set alone"
+        ]
+    assert command("report").errors == done.errors
+    assert sorted(tmp_path.rglob("*")) == before
+    assert command("tables", "output=mine").status == 0
+    assert (tmp_path / "mine" / "runs.csv").is_file()
+    make_run("vgg")
+    assert command("tables", "output=both").errors == done.errors
+    assert not (tmp_path / "both").exists()
+    assert command("report", f"data={data}", "output=page.html").status == 0
 
 
 def test_mistakes_in_comparing_are_one_line(command, make_run):

@@ -258,6 +258,22 @@ def test_words_of_figures():
     ]
 
 
+@pytest.mark.parametrize(
+    ("word", "ids"),
+    [
+        ("images=[2008_000002, 1e5,true]", ["2008_000002", "1e5", "true"]),
+        ("images=2008_000002", ["2008_000002"]),
+        ("images=ILSVRC2012_val_00000001.JPEG", ["ILSVRC2012_val_00000001.JPEG"]),
+        ("images=[a b (1).jpg,0x1F]", ["a b (1).jpg", "0x1F"]),
+        ("images=['a,b',2_3]", ["a,b", 23]),  # quoted by the user, who then does so for all
+        ("images=null", None),
+        ("images=[]", []),
+    ],
+)
+def test_ids_of_images_are_text(compose_config, word, ids):
+    assert compose_config("figures", word, "runs=a").images == ids
+
+
 # --- old words
 
 

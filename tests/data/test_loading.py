@@ -142,11 +142,11 @@ def test_random_resized_crop_draws_area_and_ratio_in_the_stated_ranges(monkeypat
     pixels = noise(60, 90)
     parts = []
 
-    def record(image, size):
+    def record(self, image, size):
         parts.append(image)
         return np.zeros((size, size, 3), np.uint8)
 
-    monkeypatch.setattr("cam_repro.data.augment.squash", record)
+    monkeypatch.setattr(RandomResizedCrop, "squash", record)
     augmentation = RandomResizedCrop(8, 16)
     for seed in range(300):
         augmentation.vary(pixels, np.random.default_rng(seed))

@@ -79,7 +79,7 @@ def hinted(tmp_path):
 
     def read(labels, truth, box="2 2 9 9", form=None):
         (tmp_path / "s.txt").write_text("".join(f"{label} {box}\n" for label in labels))
-        guesses = read_guesses(tmp_path / "s.txt", truth, None, True, form)
+        guesses = read_guesses(tmp_path / "s.txt", truth, True, form)
         rows = errors(*hits(truth, guesses.labels_N5, guesses.boxes_N54))
         inverted = count_oddities(truth, guesses).inverted
         return [hint.as_json() for hint in find_hints(truth, guesses, rows[-1], inverted)]

@@ -9,7 +9,8 @@ from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.formats.maps import open_maps
 from cam_repro.formats.submissions import write_kaggle_submission, write_submission
-from cam_repro.runs.guesses import match_ids, read_guesses
+from cam_repro.runs.guesses import RunGuesses, match_ids, read_guesses
+from cam_repro.runs.predictions import read_predictions
 from cam_repro.truth import RaggedBoxes, Truth
 
 RIGHT = (0, 0, 9, 9)
@@ -35,7 +36,7 @@ def test_ids_of_the_development_kit_become_class_indices(tmp_path):
     path = tmp_path / "s.txt"
     write_submission(path, [[(SNAKE, RIGHT), (GOOSE, RIGHT)], []], ilsvrc_classes().devkit_ids_C)
     assert path.read_text() == "490 0 0 9 9 420 0 0 9 9\n\n"
-    found = read_guesses(path, truth_of("ab", ilsvrc_classes()), None, with_labels=True)
+    found = read_guesses(path, truth_of("ab", ilsvrc_classes()), with_labels=True)
     assert found.labels_N5.tolist() == [[65, 99, -1, -1, -1], [-1] * 5]
     assert found.boxes_N54[0, :2].tolist() == [[0, 0, 9, 9]] * 2
     assert found.known_N4.tolist() == [[0, 0, 9, 9], [-1] * 4]
@@ -44,20 +45,20 @@ def test_ids_of_the_development_kit_become_class_indices(tmp_path):
 def test_labels_of_classes_without_ids_are_index_plus_one(tmp_path):
     (tmp_path / "s.txt").write_text("1 0 0 9 9 3 0 0 9 9\n")
     classes = classes_of(["n1", "n2", "n3"])
-    found = read_guesses(tmp_path / "s.txt", truth_of("a", classes), None, with_labels=True)
+    found = read_guesses(tmp_path / "s.txt", truth_of("a", classes), with_labels=True)
     assert found.labels_N5.tolist() == [[0, 2, -1, -1, -1]]
 
 
 def test_labels_are_compared_as_given_where_nobody_knows_the_classes(tmp_path):
     (tmp_path / "s.txt").write_text("490 0 0 9 9 7 0 0 9 9\n")
-    found = read_guesses(tmp_path / "s.txt", truth_of("a"), None, with_labels=True)
+    found = read_guesses(tmp_path / "s.txt", truth_of("a"), with_labels=True)
     assert found.labels_N5.tolist() == [[490, 7, -1, -1, -1]]
 
 
 def test_numbers_that_are_no_label_are_counted_once_and_match_nothing(tmp_path, caplog):
     (tmp_path / "s.txt").write_text("1001 0 0 9 9 0 0 0 9 9 490 0 0 9 9\n-1 0 0 9 9\n")
     truth = truth_of("ab", ilsvrc_classes())
-    found = read_guesses(tmp_path / "s.txt", truth, None, with_labels=True)
+    found = read_guesses(tmp_path / "s.txt", truth, with_labels=True)
     assert found.labels_N5.tolist() == [[-1, -1, 65, -1, -1], [-1] * 5]
     (record,) = caplog.records
     assert "3 guesses have a label that no class has (the first: 1001)" in record.getMessage()
@@ -66,7 +67,7 @@ def test_numbers_that_are_no_label_are_counted_once_and_match_nothing(tmp_path, 
 def test_labels_do_not_matter_where_the_class_is_given(tmp_path, caplog):
     (tmp_path / "s.txt").write_text("4711 1 2 3 4 7 0 0 9 9\n\n")
     truth = truth_of("ab", ilsvrc_classes())
-    found = read_guesses(tmp_path / "s.txt", truth, None, with_labels=False)
+    found = read_guesses(tmp_path / "s.txt", truth, with_labels=False)
     assert found.known_N4.tolist() == [[1, 2, 3, 4], [-1] * 4]
     assert not caplog.records
 
@@ -75,12 +76,12 @@ def test_labels_do_not_matter_where_the_class_is_given(tmp_path, caplog):
 def test_text_must_have_a_line_an_image(tmp_path, lines):
     (tmp_path / "s.txt").write_text(lines)
     with pytest.raises(UserError, match=f"the submission has {len(lines)} lines, ground truth 2"):
-        read_guesses(tmp_path / "s.txt", truth_of("ab"), None, with_labels=True)
+        read_guesses(tmp_path / "s.txt", truth_of("ab"), with_labels=True)
 
 
 def test_an_order_that_is_not_that_of_the_names_is_said(tmp_path, caplog):
     (tmp_path / "s.txt").write_text("1 0 0 1 1\n2 0 0 1 1\n")
-    found = read_guesses(tmp_path / "s.txt", truth_of("ba"), None, with_labels=True)
+    found = read_guesses(tmp_path / "s.txt", truth_of("ba"), with_labels=True)
     assert found.labels_N5[:, 0].tolist() == [1, 2]
     assert "not in file-name order" in caplog.text
 
@@ -92,7 +93,7 @@ def test_kaggle_rows_are_matched_by_name(tmp_path):
     path, classes = tmp_path / "s.csv", ilsvrc_classes()
     guesses = [[(GOOSE, (1, 2, 3, 4))], [(SNAKE, RIGHT), (GOOSE, RIGHT)]]
     write_kaggle_submission(path, ["b", "a"], guesses, classes.wnids)
-    found = read_guesses(path, truth_of(["a", "b"], classes), None, with_labels=True)
+    found = read_guesses(path, truth_of(["a", "b"], classes), with_labels=True)
     assert found.labels_N5.tolist() == [[65, 99, -1, -1, -1], [99, -1, -1, -1, -1]]
     assert found.boxes_N54[1, 0].tolist() == [1, 2, 3, 4]
     assert found.known_N4.tolist() == [[0, 0, 9, 9], [1, 2, 3, 4]]
@@ -101,7 +102,7 @@ def test_kaggle_rows_are_matched_by_name(tmp_path):
 def test_kaggle_labels_may_be_numbers_and_unknown_ones_are_wrong(tmp_path, caplog):
     path = tmp_path / "s.csv"
     path.write_text("ImageId,PredictionString\na,490 0 0 9 9 n00000001 0 0 9 9 n01751748 0 0 9 9\n")
-    found = read_guesses(path, truth_of("a", ilsvrc_classes()), None, with_labels=True)
+    found = read_guesses(path, truth_of("a", ilsvrc_classes()), with_labels=True)
     assert found.labels_N5.tolist() == [[65, -1, 65, -1, -1]]
     assert "1 guesses have a label that no class has (the first: n00000001)" in caplog.text
 
@@ -111,8 +112,8 @@ def test_kaggle_labels_need_classes_with_wordnet_ids(tmp_path, classes):
     path = tmp_path / "s.csv"
     path.write_text("ImageId,PredictionString\na,n01751748 0 0 9 9\n")
     with pytest.raises(UserError, match="that the ground truth does not know; give data=ilsvrc"):
-        read_guesses(path, truth_of("a", classes), None, with_labels=True)
-    found = read_guesses(path, truth_of("a", classes), None, with_labels=False)
+        read_guesses(path, truth_of("a", classes), with_labels=True)
+    found = read_guesses(path, truth_of("a", classes), with_labels=False)
     assert found.known_N4.tolist() == [[0, 0, 9, 9]]
 
 
@@ -160,19 +161,23 @@ def test_an_image_twice_in_the_ground_truth_cannot_be_matched():
 # --- runs
 
 
+def run_of(folder, truth):
+    return RunGuesses.in_order_of(truth, read_predictions(folder), folder)
+
+
 def test_a_run_brings_class_indices_and_boxes(make_run):
     folder = make_run("nin", cls_right=1, loc_right=1, n=2)
     images = ["image00000", "image00001", "image00002"]
-    for path in (folder, folder / "predictions.parquet"):
-        found = read_guesses(path, truth_of(images), "heuristic", with_labels=True)
-        assert found.labels_N5.tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [-1] * 5]
-        assert found.boxes_N54[:2, 4].tolist() == [[0, 0, 9, 9], [10, 10, 19, 19]]
-        assert found.known_N4.tolist() == [[0, 0, 9, 9], [10, 10, 19, 19], [-1] * 4]
+    found = run_of(folder, truth_of(images)).chosen("heuristic", with_labels=True)
+    assert found.labels_N5.tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [-1] * 5]
+    assert found.boxes_N54[:2, 4].tolist() == [[0, 0, 9, 9], [10, 10, 19, 19]]
+    assert found.known_N4.tolist() == [[0, 0, 9, 9], [10, 10, 19, 19], [-1] * 4]
 
 
 def test_the_rule_taken_is_said(make_run, caplog):
     caplog.set_level(logging.INFO)
-    read_guesses(make_run("nin", n=1), truth_of(["image00000"]), None, with_labels=False)
+    run = run_of(make_run("nin", n=1), truth_of(["image00000"]))
+    run.chosen(None, with_labels=False)
     assert "box rule threshold (box=NAME for heuristic)" in caplog.text
 
 
@@ -187,19 +192,13 @@ def test_the_rule_taken_is_said(make_run, caplog):
 def test_a_run_that_does_not_fit_is_refused(make_run, words, rule, n_classes, message):
     truth = truth_of(["image00000"], classes_of([f"n{i}" for i in range(n_classes)]))
     with pytest.raises(UserError, match=message):
-        read_guesses(make_run("nin", **{"n": 1, **words}), truth, rule, with_labels=True)
+        run_of(make_run("nin", **{"n": 1, **words}), truth).chosen(rule, with_labels=True)
 
 
 def test_a_run_without_labels_has_no_box_of_the_true_class(make_run):
     folder = make_run("nin", n=1, has_labels=False)
     with pytest.raises(UserError, match="has no boxes of the true class"):
-        read_guesses(folder, truth_of(["image00000"]), None, with_labels=False)
-
-
-def test_only_runs_have_rules(tmp_path):
-    (tmp_path / "s.txt").write_text("\n")
-    with pytest.raises(UserError, match=r"box=threshold: .*s.txt is no run folder"):
-        read_guesses(tmp_path / "s.txt", truth_of("a"), "threshold", with_labels=True)
+        run_of(folder, truth_of(["image00000"])).chosen(None, with_labels=False)
 
 
 # --- maps

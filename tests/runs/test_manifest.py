@@ -18,6 +18,7 @@ from cam_repro.runs.manifest import (
     ScoredData,
     TrainedData,
     TrainManifest,
+    is_of_scored_run,
     read_eval_manifest,
     read_train_manifest,
     write_manifest,
@@ -347,12 +348,42 @@ def test_each_key_that_is_missing_or_of_a_wrong_type_is_named(tmp_path, kind, ke
         ("config", {"saliency": 1}, "config.saliency is not an object"),
         ("config", {"box": ["threshold"]}, "config.box is not an object"),
         ("config", {"box": {"a": 1}}, "config.box.a is not an object"),
+        ("config", {"model": "nin"}, "config.model is not an object"),
+        ("config", {"model": {"row": 3}}, "config.model.row is not text"),
+        ("config", {"view": {"interpolation": 1}}, "config.view.interpolation is not text"),
     ],
 )
 def test_literal_refusals(tmp_path, key, value, said):
     message = refusal(read_eval_manifest, tmp_path, changed(EVAL_2, key, value))
     path = tmp_path / "manifest.json"
     assert message == f"{path}: {said}: score the run again with cam-eval overwrite=true"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("rules", [], "has no box rule: rules is empty"),
+        (
+            "config",
+            {"view": {"interpolation": "cubik"}},
+            "has config.view.interpolation=cubik; choose one of linear, cubic; did you mean cubic?",
+        ),
+    ],
+)
+def test_values_that_cannot_be_used(tmp_path, key, value, said):
+    message = refusal(read_eval_manifest, tmp_path, changed(EVAL_2, key, value))
+    path = tmp_path / "manifest.json"
+    assert message == f"{path} {said}: score the run again with cam-eval overwrite=true"
+
+
+def test_settings_of_a_trained_network_that_are_none(tmp_path):
+    message = refusal(read_train_manifest, tmp_path, changed(TRAIN_2, "config", {"model": 3}))
+    assert "config.model is not an object" in message
+
+
+def test_a_networks_name_in_figures():
+    assert make_manifest(model="nin", config={"model": {"row": "NIN"}}).row == "NIN"
+    assert make_manifest(model="nin", config={"model": None}).row == "nin"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -419,6 +450,7 @@ def test_what_is_no_manifest_is_one_line(tmp_path, content, said):
     for read in (read_eval_manifest, read_train_manifest):
         with pytest.raises(UserError, match=rf"manifest\.json {said}"):
             read(tmp_path)
+    assert is_of_scored_run(tmp_path), "whoever reads it says what is wrong"
 
 
 def test_a_run_without_a_manifest_is_not_finished(tmp_path):

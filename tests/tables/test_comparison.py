@@ -116,7 +116,7 @@ def test_the_longest_names_fit_the_terminal(make_run, compared):
         (
             ["nin", "vgg"],
             ("threshold", "heuristic"),
-            "box=heuristic: runs/demo/vgg/eval/val-cam has dt_box",
+            "box=heuristic: not in runs/demo/vgg/eval/val-cam; choose one of dt_box",
         ),
         (
             ["none", "vgg"],
