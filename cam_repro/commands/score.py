@@ -293,10 +293,10 @@ def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
 def _draw(path: Path, curves: Curves, run: Predictions | None, title: str, n_images: int) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
     from cam_repro.figures import style  # matplotlib
-    from cam_repro.figures.threshold_curve import draw_threshold_curve, of_run
+    from cam_repro.figures.threshold_curve import draw_threshold_curve
 
     if run is not None:
-        title = of_run(run.manifest)
+        title = run.manifest.title
     style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
 
 

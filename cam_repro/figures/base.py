@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from cam_repro.errors import UserError
 from cam_repro.figures.shown import Shown, ShownRun, read_run
+from cam_repro.runs.folders import labels_of
 
 CHOSEN = {
     "even": "spread evenly over the split",
@@ -97,13 +98,9 @@ class Wanted:
         return [run.named(ids) for run in runs]
 
 
-def labels_of(runs: Sequence[ShownRun]) -> list[str]:
-    """Name each run; with its folder where two would have the same name."""
-    labels = [run.label for run in runs]
-    return [
-        label if labels.count(label) == 1 else f"{label} ({run.folder})"
-        for run, label in zip(runs, labels, strict=True)
-    ]
+def labels_of_runs(runs: Sequence[ShownRun]) -> list[str]:
+    """Name each run, with its folder where two would have the same name."""
+    return labels_of([run.manifest for run in runs], [str(run.folder) for run in runs])
 
 
 class RunFigure(ABC):

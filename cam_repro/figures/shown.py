@@ -13,7 +13,6 @@ from cam_repro.errors import UserError, one_of
 from cam_repro.geometry import iou
 from cam_repro.resample import resize
 from cam_repro.runs.examples import KINDS, Example, read_examples
-from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
 from cam_repro.types import NO_LABEL, PAD, Box
@@ -81,17 +80,6 @@ class ShownRun:
     manifest: EvalManifest
     rule: str
     images: list[Shown]
-
-    @property
-    def label(self) -> str:
-        """Name the run's network and saliency method, and its view unless that is the default."""
-        view = "" if self.manifest.view == DEFAULT_VIEW else f", view {self.manifest.view}"
-        return f"{self.manifest.row}, {self.manifest.saliency}{view}"
-
-    @property
-    def title(self) -> str:
-        """Name the run and the images that it was scored on."""
-        return f"{self.label} on {self.manifest.data.name}, {self.manifest.split}"
 
     def pick(self, sort: str, count: int) -> list[Shown]:
         """Give up to ``count`` examples of a kind (``runs.examples.KINDS``).

@@ -11,8 +11,6 @@ from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Curves, RunMaps
 from cam_repro.metrics.threshold_curve import EveryThreshold
-from cam_repro.runs.folders import DEFAULT_VIEW
-from cam_repro.runs.manifest import EvalManifest
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.saved_maps import maps_folder
 
@@ -35,13 +33,7 @@ class ThresholdCurve(RunFigure):
         maps = open_maps(maps_folder(run, folder), run.ids)
         scored = self.protocol.score(run, RunMaps(run, (maps[i] for i in range(len(run)))))
         assert scored.curves is not None, "this protocol draws"
-        return draw_threshold_curve(scored.curves, f"{of_run(run.manifest)} ({len(run):,} images)")
-
-
-def of_run(manifest: EvalManifest) -> str:
-    """Name a run's network, saliency method, view and images, for a title."""
-    of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
-    return f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, {manifest.split}"
+        return draw_threshold_curve(scored.curves, f"{run.manifest.title} ({len(run):,} images)")
 
 
 def draw_threshold_curve(curves: Curves, title: str) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from cam_repro.report.curves import ErrorCurves, read_curves
 from cam_repro.report.pictures import Comparison, Gallery, Pictured, compare_runs, galleries
 from cam_repro.report.plots import draw_table, draw_threshold_curves, draw_training
 from cam_repro.report.training import Training
-from cam_repro.runs.folders import DEFAULT_VIEW
+from cam_repro.runs.folders import labels_of
 from cam_repro.tables import Run, Source, Table, build_tables
 from cam_repro.tables.settings import changed_settings
 from cam_repro.truth import Truth
@@ -207,31 +206,14 @@ def build_report(
 
 def _shown_runs(runs: list[Run], folders: dict[str, Path]) -> list[ReportedRun]:
     shown = []
-    for number, (run, label) in enumerate(zip(runs, labels_of(runs), strict=True), start=1):
+    labels = labels_of([run.manifest for run in runs], [run.name for run in runs])
+    for number, (run, label) in enumerate(zip(runs, labels, strict=True), start=1):
         curves = read_curves(run)
         chart = draw_threshold_curves(curves, label, f"curve{number}") if curves else None
         rules = _rules(run)
         anchor = f"run-{number}"
         shown.append(ReportedRun(label, anchor, folders[run.name], run, rules, curves, chart))
     return shown
-
-
-def labels_of(runs: list[Run]) -> list[str]:
-    """Name runs shortly: network and saliency method, and only what else sets them apart."""
-    several_splits = len({run.split for run in runs}) > 1
-    labels = []
-    for run in runs:
-        parts = [run.manifest.model]
-        if run.manifest.classifies:
-            parts.append(run.manifest.saliency)
-            parts += [run.view] if run.view != DEFAULT_VIEW else []
-        parts += [run.split] if several_splits else []
-        labels.append(" · ".join(parts))
-    counts = Counter(labels)
-    return [
-        f"{label} ({run.name})" if counts[label] > 1 else label
-        for run, label in zip(runs, labels, strict=True)
-    ]
 
 
 def _rules(run: Run) -> list[RuleErrors]:

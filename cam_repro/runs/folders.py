@@ -6,21 +6,19 @@ Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
 from cam_repro.runs.manifest import (
+    DEFAULT_VIEW,
     MANIFEST,
     EvalManifest,
     is_of_scored_run,
     read_eval_manifest,
 )
-
-DEFAULT_VIEW = "squash"
-"""The view that folder names leave out."""
 
 DEFAULT_VARIANT = "torchvision"
 """The variant of a network that names leave out."""
@@ -73,6 +71,19 @@ def run_folder(path: Path) -> Path | None:
     if path.name == "predictions.parquet":
         return path.parent
     return path if any((path / name).is_file() for name in _RUN_FILES) else None
+
+
+def labels_of(manifests: Sequence[EvalManifest], names: Sequence[str]) -> list[str]:
+    """Name runs shortly, all differently: by their labels, and only what else sets them apart.
+
+    That is the split where there are several, and a run's own name where two would be alike.
+    """
+    several = len({each.split for each in manifests}) > 1
+    labels = [each.label + (f", {each.split}" if several else "") for each in manifests]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({name})"
+        for label, name in zip(labels, names, strict=True)
+    ]
 
 
 def named_runs(key: str, value: Any) -> list[str]:

@@ -138,7 +138,7 @@ def test_what_is_said_of_each_image(tmp_path):
 def test_boxes_of_another_rule(tmp_path):
     said = text_of(tmp_path, prediction(), box="whole_image")
     assert "IoU 0.17" in said  # 400 of 2400 pixels
-    with pytest.raises(UserError, match=r"box=dt_box: .* those of threshold, whole_image$"):
+    with pytest.raises(UserError, match=r"box=dt_box: .*; choose one of threshold, whole_image$"):
         text_of(tmp_path, prediction(), box="dt_box")
 
 

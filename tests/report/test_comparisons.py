@@ -64,6 +64,6 @@ def test_the_page_has_a_line_for_each_error(make_run, write_report):
     errors = ["25.0 0.0–75.0", "75.0 25.0–100.0", "+50.0 +0.0 to +100.0", "0.5", "4"]
     assert write_report().tables["compared"][1:] == [
         ["CAM and Backprop"],
-        ["nin · cam", "nin · backprop", "localization, top-5", *errors],
-        ["nin · cam", "nin · backprop", "GT-known", *errors],
+        ["nin, cam", "nin, backprop", "localization, top-5", *errors],
+        ["nin, cam", "nin, backprop", "GT-known", *errors],
     ]

@@ -80,10 +80,10 @@ def test_all_runs_have_a_line_for_each_box_rule(make_run, write_report):
     make_run("nin", cls_right=4, loc_right=3)
     make_run("vgg", "backprop", cls_right=2, rules=["threshold"])
     assert write_report().tables["runs"][1:] == [
-        ["nin · cam", rule, *["0.0 none of 4"] * 2, *["25.0 0.0–75.0"] * 3, "4"]
+        ["nin, cam", rule, *["0.0 none of 4"] * 2, *["25.0 0.0–75.0"] * 3, "4"]
         for rule in ("threshold", "heuristic")
     ] + [
-        ["vgg · backprop", "threshold", *["50.0 0.0–100.0"] * 2, *["100.0 all of 4"] * 3, "4"],
+        ["vgg, backprop", "threshold", *["50.0 0.0–100.0"] * 2, *["100.0 all of 4"] * 3, "4"],
     ]
 
 
@@ -97,9 +97,9 @@ def test_errors_by_size_number_and_class(make_run, write_report):
     assert by_size == [
         ["run", "0–5 %", "5–10 %", "10–20 %", "20–40 %", "40–60 %", "60–80 %", "80–100 %"],
         ["images", "0", "0", "0", "4", "0", "0", "0"],
-        ["nin · cam", "–", "–", "–", "25.0 0–75", "–", "–", "–"],
+        ["nin, cam", "–", "–", "–", "25.0 0–75", "–", "–", "–"],
     ]
-    assert by_number[2] == ["nin · cam", "25.0 0–75", "–", "–", "–", "–"]
+    assert by_number[2] == ["nin, cam", "25.0 0–75", "–", "–", "–", "–"]
     assert by_class == [["class", "images", "nin cam"], ["cat", "4", "25.0 0–75"]]
     assert cls_by_class[1] == ["cat", "4", "75.0 25–100"]
 
@@ -113,7 +113,7 @@ def test_each_split_has_its_own_errors_and_number_of_images(make_run, write_repo
     train, val = page.flat.split("Split train")[1].split("Split val")[:2]
     assert "Localization, five guesses 0.0 % 95 % interval none of 6; n = 6" in train
     assert "Localization, five guesses 75.0 %" in val
-    assert [page.tables[i][2][0] for i in (0, 2)] == ["nin · cam · train", "nin · cam · val"]
+    assert [page.tables[i][2][0] for i in (0, 2)] == ["nin, cam, train", "nin, cam, val"]
     grids = [page.tables[i] for i in range(4, 8)]
     assert [grid[1][:2] for grid in grids] == [["class 0", n] for n in ("6", "6", "4", "4")]
     assert [len(grid[0]) for grid in grids] == [3, 3, 4, 4]
@@ -164,7 +164,7 @@ def test_without_labels_there_are_no_errors_and_the_page_says_so(make_run, write
     make_run("nin", split="test", has_labels=False)
     page = write_report()
     assert "No run has labels to score against" in page.flat
-    assert "Without labels, and so without errors: nin · cam ." in page.flat
+    assert "Without labels, and so without errors: nin, cam ." in page.flat
     assert "runs" not in page.tables
     assert "no localization error to take apart" in page.flat
 
@@ -231,7 +231,7 @@ def test_all_that_comes_from_files_is_escaped(write_report, tmp_path):
         picture["aria-label"]
         == f"Image {QUOTED}: map of {EVIL}, 1 true boxes, IoU of the guess 1.00"
     )
-    assert f"{QUOTED} · cam" in page.tables["runs"][1]
+    assert f"{QUOTED}, cam" in page.tables["runs"][1]
     assert EVIL in page.tables["runs"][1]
 
 
@@ -289,7 +289,7 @@ def test_runs_of_one_name_are_told_apart(make_run, write_report):
     make_run("nin", folder="a")
     make_run("nin", folder="b")
     names = [row[0] for row in write_report().tables["runs"][1:]]
-    assert names[::2] == ["nin · cam (demo/nin/eval/a)", "nin · cam (demo/nin/eval/b)"]
+    assert names[::2] == ["nin, cam (demo/nin/eval/a)", "nin, cam (demo/nin/eval/b)"]
 
 
 # --- how numbers are written ---------------------------------------------------------------------
