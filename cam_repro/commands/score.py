@@ -125,14 +125,32 @@ def run_score(cfg: DictConfig) -> None:
         check_columns_file("per_image", settings.per_image)
     submitted = _submitted(settings)
     _check_inputs(settings, protocol, submitted)
-    results = {}
-    to_score: list[Submitted | None] = [*submitted] or [None]  # None: maps alone
-    for each in to_score:
-        results[each.name if each else ""] = _score_one(settings, protocol, each)
-    text = _as_text(results if len(results) > 1 else next(iter(results.values())))
+    if len(submitted) > 1:
+        result = _score_several(settings, protocol, submitted)
+    else:  # nothing submitted: maps alone
+        result = _score_one(settings, protocol, submitted[0] if submitted else None)
+    text = _as_text(result)
     print(text)
     if settings.json_file is not None:
         write_text(settings.json_file, text + "\n")
+
+
+def _score_several(
+    settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]
+) -> dict[str, Any]:
+    """Score runs one after another; give the JSON of each by its name.
+
+    Those that cannot be scored are left out with a warning. Raises UserError where none is left.
+    """
+    results = {}
+    for each in submitted:
+        try:
+            results[each.name] = _score_one(settings, protocol, each)
+        except UserError as error:
+            log.warning("left out: %s: %s", each.name, error)
+    if not results:
+        raise UserError(f"none of the {len(submitted)} runs can be scored")
+    return results
 
 
 def _score_one(

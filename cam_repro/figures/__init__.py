@@ -1,1 +1,1 @@
-"""Draw pictures of runs: training curves, contact sheets, errors over the threshold."""
+"""Draw the paper's Figures 3 to 6, contact sheets, curves and explained photographs. No torch."""

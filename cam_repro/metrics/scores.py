@@ -45,10 +45,16 @@ def loc_outcomes(table: Predictions, rule: str) -> dict[str, np.ndarray]:
     found = loc_wrong(table, rule)
     if table.blacklisted_N is None:
         return found
+    _check_kept(table)
     kept_N = ~table.blacklisted_N
-    if not kept_N.any():
-        raise UserError("no image to score: every image is blacklisted; add data.blacklist=none")
     return {**found, "top1": found["top1"][kept_N], "top5": found["top5"][kept_N]}
+
+
+def check_outcomes(table: Predictions) -> None:
+    """Raise UserError where ``cls_outcomes`` or ``loc_outcomes`` would, before any is computed."""
+    _check_labels(table)
+    if table.has_boxes:
+        _check_kept(table)
 
 
 def score(table: Predictions) -> dict[str, Any]:
@@ -74,6 +80,11 @@ def score(table: Predictions) -> dict[str, Any]:
 
 def _percent(outcomes: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: percent(wrong_N) for name, wrong_N in outcomes.items()}
+
+
+def _check_kept(table: Predictions) -> None:
+    if table.blacklisted_N is not None and table.blacklisted_N.all():
+        raise UserError("no image to score: every image is blacklisted; add data.blacklist=none")
 
 
 def _check_labels(table: Predictions) -> None:

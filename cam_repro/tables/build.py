@@ -13,7 +13,7 @@ import numpy as np
 
 from cam_repro.errors import UserError, choose
 from cam_repro.metrics.intervals import Number
-from cam_repro.metrics.scores import cls_outcomes, loc_outcomes
+from cam_repro.metrics.scores import check_outcomes, cls_outcomes, loc_outcomes
 from cam_repro.runs.folders import find_run_folders
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
@@ -118,11 +118,20 @@ def find_runs(runs: Path | str | Sequence[str], data: str | None = None) -> dict
     runs are kept, the others are left out with a warning.
 
     runs: folders, runs or globs (``runs.folders.find_run_folders``). data: one data set, or None
-    for each that has runs. Raises UserError where nothing is left.
+    for each that has runs. Runs that cannot be scored are left out with a warning too. Raises
+    UserError where nothing is left.
     """
     groups: dict[str, list[Run]] = defaultdict(list)
-    for run in open_runs(runs, data):
-        groups[run.data].append(run)
+    opened = open_runs(runs, data)
+    for run in opened:
+        try:
+            if run.classifies or run.localizes:
+                check_outcomes(run.table)
+            groups[run.data].append(run)
+        except UserError as error:
+            log.warning("left out: %s: %s", run.name, error)
+    if not groups:
+        raise UserError(f"no scored run can be shown ({len(opened)} left out)")
     return {name: _of_one_version(of_data) for name, of_data in sorted(groups.items())}
 
 

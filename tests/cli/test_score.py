@@ -368,6 +368,22 @@ def test_several_runs_are_scored_one_after_another(score, make_run, tmp_path):
     assert [result["gt_known"]["0.5"] for result in listed.values()] == [100, 50]
 
 
+def test_of_several_runs_those_that_cannot_be_scored_are_named(score, command, make_run):
+    make_run("nin", cls_right=4, n=4)
+    blind = make_run("vgg", n=4, has_labels=False)
+    found, said = score("submission=runs/demo/*/eval/*")
+    assert list(found) == ["runs/demo/nin/eval/val-cam"]
+    assert (
+        "left out: runs/demo/vgg/eval/val-cam: the ground truth has no labels, so there is nothing "
+        "to score\n"
+    ) in said
+    make_run("nin", n=4, has_labels=False)
+    done = command("score", "submission=runs/demo/*/eval/*", "output=o.json")
+    assert (done.out, done.errors) == ("", ["error: none of the 2 runs can be scored"])
+    done = command("score", f"submission={blind}")
+    assert done.errors == ["error: the ground truth has no labels, so there is nothing to score"]
+
+
 def test_a_run_is_read_once(score, make_run, monkeypatch):
     folder = make_run("nin", n=4)
     read, files = pq.ParquetFile.read, []

@@ -15,7 +15,7 @@ from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import config_dir, validate
+from cam_repro.config import choices, config_dir, validate
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.words import compose, renamed
 
@@ -97,3 +97,15 @@ def test_nothing_else_is_to_be_typed_but_what_is_there(page):
             assert words[0] in OTHERS or words[0].split("-")[0] in ("cam", "torchrun", "srun"), (
                 words
             )
+
+
+GROUPS = [path.name for path in config_dir().iterdir() if path.is_dir() and path.name != "loader"]
+"""Of choices; ``loader`` has a single one."""
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_every_choice_is_in_the_table_of_choices(group):
+    text = (ROOT / "docs" / "commands.md").read_text().partition("## The choices")[2]
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{group}` |")]
+    missing = [name for name in choices(group) if f"`{name}`" not in row]
+    assert not missing

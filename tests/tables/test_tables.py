@@ -7,6 +7,7 @@ import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics import scores
+from cam_repro.runs.manifest import Blacklist
 from cam_repro.tables import (
     SOURCES,
     build_tables,
@@ -154,6 +155,23 @@ def test_data_sets_are_kept_apart(make_run, tmp_path):
     assert row(csvs(tmp_path, "other")[0], "NIN").startswith("NIN,100.00,")
     with pytest.raises(UserError, match=r"no scored runs of data=foo .* choose one of demo, other"):
         find_runs(runs, data="foo")
+
+
+def test_a_run_that_cannot_be_scored_is_named_and_left_out(make_run, tmp_path, caplog):
+    ids = [f"image{i:05d}" for i in range(4)]
+    blacklist = Blacklist(images=4, ids=ids)
+    make_run("vgg_gap", cls_right=4)
+    make_run("nin", blacklist=blacklist)
+    table1, _, _ = csvs(tmp_path)
+    assert row(table1, "VGGnet-GAP").startswith("VGGnet-GAP,0.00,")
+    assert row(table1, "NIN").startswith("NIN,,,")
+    assert (
+        "left out: demo/nin/eval/val-cam: no image to score: every image is blacklisted"
+        in caplog.text
+    )
+    make_run("vgg_gap", cls_right=4, blacklist=blacklist)
+    with pytest.raises(UserError, match=r"^no scored run can be shown \(2 left out\)$"):
+        find_runs(tmp_path / "runs")
 
 
 def test_a_broken_run_is_left_out_with_one_line(make_run, tmp_path, caplog):
