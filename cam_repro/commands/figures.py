@@ -12,8 +12,7 @@ from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.runs.examples import KINDS
-from cam_repro.runs.folders import find_run_folders, named_runs, places
-from cam_repro.runs.training_log import LOG
+from cam_repro.runs.folders import find_run_folders, find_training_runs, named_runs
 
 
 @dataclass
@@ -44,10 +43,13 @@ def run_figures(settings: FiguresSettings) -> Path:
     path = Path(settings.output or f"figure-{name}.png")
     style.check_figure_path(path)
     names = named_runs("runs", settings.runs)
-    folders = _training_runs(names) if figure.of_training else find_run_folders(names).values()
+    if figure.of_training:
+        folders = find_training_runs(names)
+    else:
+        folders = list(find_run_folders(names).values())
     wanted = Wanted(
         names=",".join(names),
-        folders=list(folders),
+        folders=folders,
         box=settings.box.name,
         images=_ids(settings.images),
         sort=settings.sort,
@@ -77,20 +79,3 @@ def _ids(images: Any) -> list[str]:
     if images is None:
         return []
     return [str(image_id) for image_id in (images if isinstance(images, list) else [images])]
-
-
-def _training_runs(names: list[str]) -> list[Path]:
-    """Find training runs: folders that cam-train wrote, or globs of these.
-
-    Raises UserError for a name that leads to none.
-    """
-    found = []
-    for name in names:
-        folders = [place for place in places(name) if (place / LOG).is_file()]
-        if not folders:
-            raise UserError(
-                f"no training run in {name}: name a folder that cam-train wrote, as "
-                "runs/demo/alexnet_gap/train"
-            )
-        found += folders
-    return found

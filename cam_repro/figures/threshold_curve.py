@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
+from cam_repro.engine.saved_maps import score_maps
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
-from cam_repro.formats.maps import open_maps
-from cam_repro.metrics.protocol import Curves, RunMaps
-from cam_repro.metrics.threshold_curve import EveryThreshold
+from cam_repro.metrics.protocol import Curves
+from cam_repro.metrics.threshold_curve import EveryThreshold, check_thresholds
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.saved_maps import maps_folder
 
@@ -24,14 +24,14 @@ class ThresholdCurve(RunFigure):
     uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, thresholds: int = 100) -> None:
+        check_thresholds("figure.thresholds", thresholds)
         self.protocol = EveryThreshold(thresholds)
 
     def draw(self, wanted: Wanted) -> Figure:
         """Draw the curves of one run; raises UserError where it has no maps, labels or boxes."""
         folder = wanted.one_folder()
         run = read_predictions(folder)
-        maps = open_maps(maps_folder(run, folder), run.ids)
-        scored = self.protocol.score(run, RunMaps(run, (maps[i] for i in range(len(run)))))
+        scored = score_maps(self.protocol, run, maps_folder(run, folder), run)
         assert scored.curves is not None, "this protocol draws"
         return draw_threshold_curve(scored.curves, f"{run.manifest.title} ({len(run):,} images)")
 
