@@ -109,7 +109,8 @@ class ClassGrids:
 class SplitErrors:
     """Hold the errors of the runs over one split, as those of other splits are of other images.
 
-    n: images of the split. by_size, by_instances: None where no run has labels and true boxes.
+    n: images of the split, in the run with most. by_size, by_instances: None where no run has labels
+    and true boxes.
     """
 
     split: str
@@ -251,7 +252,7 @@ def _split(shown: list[ReportedRun]) -> SplitErrors:
     classified = [each for each in shown if each.run.classifies]
     return SplitErrors(
         split=shown[0].run.split,
-        n=len(shown[0].run.table),
+        n=max(len(each.run.table) for each in shown),
         runs=shown,
         by_size=_grid(localized, by_size),
         by_instances=_grid(localized, by_instances),
