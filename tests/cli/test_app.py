@@ -45,7 +45,7 @@ WHERE = {
     "check": "commands.data.open_source",
     "unpack": "commands.data._unpack",
     "pack": "commands.data._pack",
-    "score": "commands.score._open_truth",
+    "score": "commands.score._submitted",
     "tables": "commands.tables.find_runs",
 }
 
