@@ -109,8 +109,8 @@ class ClassGrids:
 class SplitErrors:
     """Hold the errors of the runs over one split, as those of other splits are of other images.
 
-    n: images of the split, in the run with most. by_size, by_instances: None where no run has labels
-    and true boxes.
+    n: images of the split, in the run with most. by_size, by_instances: None where no run has
+    labels and true boxes.
     """
 
     split: str
