@@ -74,3 +74,17 @@ class Bar(tqdm):
             gone = time.time() - self.start_t
             self.mininterval = self.maxinterval = min(max(FIRST, SHARE * gone), LONGEST)
         return super().display(*arguments, **options)
+
+
+def duration(seconds: float, to_minutes: bool = False) -> str:
+    """Write seconds as one reads them: ``8.5 s``, ``12 min 05 s``, ``3 h 20 min``.
+
+    to_minutes: of an estimate, whole minutes and at least one.
+    """
+    if seconds < 99.95 and not to_minutes:
+        return f"{seconds:.1f} s"
+    whole = max(60, 60 * round(seconds / 60)) if to_minutes else round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if to_minutes else f"{minutes} min {rest:02d} s"

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from cam_repro import progress
-from cam_repro.progress import Bar
+from cam_repro.progress import Bar, duration
 
 
 class Terminal(io.StringIO):
@@ -83,3 +83,11 @@ def test_counts_may_be_left_out(monkeypatch, clock):
         bar.update()
     assert "1/4" not in terminal.getvalue()
     assert "00:01<00:03,  1.00 images/s" in terminal.getvalue()
+
+
+def test_durations():
+    seconds = (8.46, 99.97, 725.4, 12_000)
+    said = ["8.5 s", "1 min 40 s", "12 min 05 s", "3 h 20 min"]
+    assert [duration(each) for each in seconds] == said
+    rough = [duration(each, to_minutes=True) for each in (3, 170, 7500)]
+    assert rough == ["1 min", "3 min", "2 h 05 min"]

@@ -11,9 +11,8 @@ from cam_repro.config import build_named
 from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
-from cam_repro.figures.curves import LOG
 from cam_repro.runs.examples import KINDS
-from cam_repro.runs.folders import find_run_folders, named_runs, places
+from cam_repro.runs.folders import find_run_folders, find_training_runs, named_runs
 
 
 @dataclass
@@ -40,13 +39,17 @@ class FiguresSettings:
 def run_figures(settings: FiguresSettings) -> Path:
     """Draw a figure; return the file written."""
     name, figure = build_named(RunFigure, "figure", settings.figure)  # type: ignore[type-abstract]
+    _refuse_unused(settings, name, figure)
     path = Path(settings.output or f"figure-{name}.png")
     style.check_figure_path(path)
     names = named_runs("runs", settings.runs)
-    folders = _training_runs(names) if figure.of_training else find_run_folders(names).values()
+    if figure.of_training:
+        folders = find_training_runs(names)
+    else:
+        folders = list(find_run_folders(names).values())
     wanted = Wanted(
         names=",".join(names),
-        folders=list(folders),
+        folders=folders,
         box=settings.box.name,
         images=_ids(settings.images),
         sort=settings.sort,
@@ -56,25 +59,23 @@ def run_figures(settings: FiguresSettings) -> Path:
     return path
 
 
+def _refuse_unused(settings: FiguresSettings, name: str, figure: RunFigure) -> None:
+    """Raise UserError for a setting that makes no difference to the figure. name: the figure's."""
+    given = {
+        "box": settings.box.name is not None,
+        "images": settings.images is not None,
+        "sort": settings.sort != "even",
+        "count": settings.count is not None,
+    }
+    for key in (key for key, is_given in given.items() if is_given):
+        if key not in figure.uses:
+            raise UserError(f"{key} is not used by figure={name}: leave it out")
+        if key in ("sort", "count") and given["images"]:
+            raise UserError(f"{key} is not used beside images: leave one of them out")
+
+
 def _ids(images: Any) -> list[str]:
     """List the ids that ``images=`` names: one, or several in brackets."""
     if images is None:
         return []
     return [str(image_id) for image_id in (images if isinstance(images, list) else [images])]
-
-
-def _training_runs(names: list[str]) -> list[Path]:
-    """Find training runs: folders that cam-train wrote, or globs of these.
-
-    Raises UserError for a name that leads to none.
-    """
-    found = []
-    for name in names:
-        folders = [place for place in places(name) if (place / LOG).is_file()]
-        if not folders:
-            raise UserError(
-                f"no training run in {name}: name a folder that cam-train wrote, as "
-                "runs/demo/alexnet_gap/train"
-            )
-        found += folders
-    return found

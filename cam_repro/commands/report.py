@@ -8,11 +8,12 @@ from pathlib import Path
 
 from cam_repro.commands.tables import BOTH, RunsSettings, chosen_sources
 from cam_repro.errors import UserError, if_stopped
+from cam_repro.figures.shown import Shown, show_examples
 from cam_repro.files import check_file_writable, write_text
 from cam_repro.report.build import build_report
 from cam_repro.report.page import render
 from cam_repro.report.training import read_trainings
-from cam_repro.runs.examples import EXAMPLES, Example, read_examples
+from cam_repro.runs.examples import EXAMPLES, read_examples
 from cam_repro.runs.folders import find_run_folders, is_complete
 from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.runs.provenance import provenance
@@ -93,12 +94,13 @@ def _trained(folders: list[Path]) -> list[Path]:
     return [folder for folder in beside if is_complete(folder)]
 
 
-def _examples(run: Run, folder: Path) -> list[Example]:
-    """Read the examples of a run; none, with a warning, where the file is damaged."""
+def _examples(run: Run, folder: Path) -> list[Shown]:
+    """Read a run's examples, with the guesses of its first box rule; warn of a damaged file."""
     if not (folder / EXAMPLES).is_file():
         return []
     try:
-        return read_examples(folder, run.table.ids)
+        examples = read_examples(folder, run.table.ids)
     except UserError as error:
         log.warning("no pictures: %s", error)
         return []
+    return show_examples(examples, run.table, next(iter(run.table.rules)))

@@ -29,6 +29,7 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.progress import duration
 from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.folders import (
     SCORING,
@@ -266,14 +267,8 @@ def _say_time_left(steps: list[Step], done: list[Step]) -> None:
             "%d of %d steps done; about %s left, by the mean of those done",
             len(done),
             len(steps),
-            _as_time(seconds),
+            duration(seconds, to_minutes=True),
         )
-
-
-def _as_time(seconds: float) -> str:
-    """Write a duration for a person: ``3 min``, ``2 h 05 min``."""
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
 def say_experiments(folders: Sequence[Path]) -> None:
@@ -366,7 +361,7 @@ def _methods(model: str) -> list[str]:
 
 def _sum_up(steps: list[Step], folder: Path, seconds: float) -> None:
     """Log how long it took, and where tables, report and pictures are."""
-    log.info("all in %d min %02d s", seconds // 60, seconds % 60)
+    log.info("all in %s", duration(seconds))
     log.info("\ntables:   %s", folder / "tables")
     log.info("report:   %s", folder / PAGE)
     pictures = [s.folder / CONTACT_SHEET for s in steps if s.command == "eval"]

@@ -6,17 +6,15 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 from cam_repro.config import build, validate
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.saved_maps import score_maps
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import (
     check_columns_file,
@@ -26,9 +24,7 @@ from cam_repro.files import (
     write_text,
 )
 from cam_repro.formats.devkit import read_blacklist
-from cam_repro.formats.maps import open_maps
-from cam_repro.metrics.protocol import Curves, Needs, Protocol, RunMaps, Scored
-from cam_repro.progress import Bar
+from cam_repro.metrics.protocol import Curves, Needs, Protocol, Scored
 from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
 from cam_repro.runs.guesses import (
     Form,
@@ -262,20 +258,14 @@ def _score(
     """Load what the protocol needs, and let it score this."""
     if protocol.needs is Needs.MAPS:
         assert settings.maps is not None
-        maps = open_maps(Path(settings.maps), truth.ids)
-        with freed_memory_kept():
-            return protocol.score(truth, _each(maps, len(truth), protocol.name))
+        return score_maps(protocol, truth, Path(settings.maps))
     assert submitted is not None
     if protocol.needs is Needs.RUN_MAPS:
         from cam_repro.runs.saved_maps import maps_folder  # pyarrow
 
         run = submitted.run
         assert run is not None
-        folder = maps_folder(run, submitted.path)
-        maps = open_maps(folder, truth.ids)
-        with freed_memory_kept():
-            given = RunMaps(run, _each(maps, len(truth), protocol.name))
-            return protocol.score(truth, given)
+        return score_maps(protocol, truth, maps_folder(run, submitted.path), run)
     return _score_guesses(protocol, settings, truth, submitted)
 
 
@@ -302,19 +292,13 @@ def _score_guesses(
     return scored
 
 
-def _each(maps: Any, count: int, what: str) -> Iterator[np.ndarray]:
-    """Yield all maps in order, with a progress bar."""
-    for index in Bar(count, what, iterable=range(count), leave=False):
-        yield maps[index]
-
-
 def _draw(path: Path, curves: Curves, run: Predictions | None, title: str, n_images: int) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
     from cam_repro.figures import style  # matplotlib
-    from cam_repro.figures.threshold_curve import draw_threshold_curve, of_run
+    from cam_repro.figures.threshold_curve import draw_threshold_curve
 
     if run is not None:
-        title = of_run(run.manifest)
+        title = run.manifest.title
     style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
 
 

@@ -6,7 +6,6 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 from omegaconf import DictConfig
 
 from cam_repro.commands.common import TRAIN_LOG, announce, log_file, open_data
@@ -31,6 +30,7 @@ from cam_repro.runs.manifest import (
     write_manifest,
 )
 from cam_repro.runs.provenance import provenance
+from cam_repro.runs.training_log import TrainingLog
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,8 @@ def run_training(cfg: DictConfig) -> Path:
                 load_weights(network, settings.model["weights"], name=name, strict=False)
             trained = train(settings, network, data, compute, folder, earlier)
             if processes.is_main:
-                write_curves(
-                    folder / "curves.png", pd.DataFrame(trained.records), settings.model["row"]
-                )
+                curves = TrainingLog.of(trained.records)
+                write_curves(folder / "curves.png", curves, settings.model["row"])
                 # Written last, because a run with a manifest is complete.
                 manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
                 write_manifest(folder, manifest)

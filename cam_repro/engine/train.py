@@ -45,6 +45,7 @@ from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
+from cam_repro.runs.training_log import LOG
 
 log = logging.getLogger(__name__)
 
@@ -469,7 +470,7 @@ def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBat
 
 def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
     """Write log.csv with a line an epoch, and add the last line to TensorBoard."""
-    with atomic_path(folder / "log.csv") as temporary:
+    with atomic_path(folder / LOG) as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
     if writer is not None:
         for key, value in records[-1].items():

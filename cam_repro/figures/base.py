@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 
 from cam_repro.errors import UserError
 from cam_repro.figures.shown import Shown, ShownRun, read_run
+from cam_repro.runs.folders import labels_of
 
 CHOSEN = {
     "even": "spread evenly over the split",
@@ -96,13 +98,9 @@ class Wanted:
         return [run.named(ids) for run in runs]
 
 
-def labels_of(runs: Sequence[ShownRun]) -> list[str]:
-    """Name each run; with its folder where two would have the same name."""
-    labels = [run.label for run in runs]
-    return [
-        label if labels.count(label) == 1 else f"{label} ({run.folder})"
-        for run, label in zip(runs, labels, strict=True)
-    ]
+def labels_of_runs(runs: Sequence[ShownRun]) -> list[str]:
+    """Name each run, with its folder where two would have the same name."""
+    return labels_of([run.manifest for run in runs], [str(run.folder) for run in runs])
 
 
 class RunFigure(ABC):
@@ -112,10 +110,12 @@ class RunFigure(ABC):
     ``--config-dir``) whose ``_target_`` names it; the arguments of ``__init__`` are the keys of
     the YAML.
 
-    of_training: whether it is drawn of training runs, not of scored ones.
+    of_training: whether it is drawn of training runs, not of scored ones. uses: which settings of
+    ``cam-figures`` besides ``runs`` and ``output`` make a difference to it; others are refused.
     """
 
-    of_training: bool = False
+    of_training: ClassVar[bool] = False
+    uses: ClassVar[tuple[str, ...]] = ("box", "images", "sort", "count")
 
     @abstractmethod
     def draw(self, wanted: Wanted) -> Figure:
@@ -123,7 +123,7 @@ class RunFigure(ABC):
 
     @staticmethod
     def at_least_one(key: str, value: int) -> int:
-        """Give a number of ``figure.KEY``; raises UserError where it is below 1."""
-        if value < 1:
-            raise UserError(f"figure.{key}={value}: must be 1 or more")
+        """Give a number of ``figure.KEY``; raises UserError where it is no whole one above 0."""
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"figure.{key}={value}: must be a whole number, 1 or more")
         return value

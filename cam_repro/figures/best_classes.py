@@ -26,7 +26,7 @@ class BestClasses(RunFigure):
         run = wanted.one_run()
         images = wanted.images_of(run, default=1)
         columns = 1 + max(_n_best(one) for one in images)
-        title = f"{run.title}: maps of the best classes"
+        title = f"{run.manifest.title}: maps of the best classes"
         notes = [
             "above each map: the class, its probability, ✓ if it is the true one",
             wanted.chosen,

@@ -34,7 +34,7 @@ class ClassMaps(RunFigure):
             )
         rows = _in_rows(groups, self.columns)
         columns = max(map(len, rows))
-        title = f"{run.title}: maps of the true class"
+        title = f"{run.manifest.title}: maps of the true class"
         grid = Grid(2 * len(rows), columns, title, above=1, notes=[wanted.chosen])
         for number, row in enumerate(rows):
             for column, one in enumerate(row):

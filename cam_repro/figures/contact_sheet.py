@@ -53,7 +53,7 @@ def draw_sheet(
     """Draw images of a run beside the maps of their best classes. chosen: how they were."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    title = f"{run.title}: pictures, and maps of the best class"
+    title = f"{run.manifest.title}: pictures, and maps of the best class"
     grid = Grid(rows, 2 * columns, title, above=3, notes=[note_of(run.rule), chosen])
     for number, one in enumerate(images):
         row, column = number // columns, 2 * (number % columns)

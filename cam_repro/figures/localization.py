@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from cam_repro.figures.base import RunFigure, Wanted, labels_of
+from cam_repro.figures.base import RunFigure, Wanted, labels_of_runs
 from cam_repro.figures.grid import Grid
 from cam_repro.figures.pictures import (
     GUESS_LINE,
@@ -33,7 +33,7 @@ class Localization(RunFigure):
         columns = min(self.columns, len(images[0]))
         rows = -(-len(images[0]) // columns)
         data = runs[0].manifest.data.name
-        headings = {number * rows: label for number, label in enumerate(labels_of(runs))}
+        headings = {number * rows: label for number, label in enumerate(labels_of_runs(runs))}
         rules = ", ".join(dict.fromkeys(run.rule for run in runs))
         grid = Grid(
             *(rows * len(runs), columns, f"Localization on {data}, {runs[0].manifest.split}"),

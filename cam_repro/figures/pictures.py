@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -42,7 +43,7 @@ def check_colours(name: str, key: str = "figure.colours") -> str:
 
     key: the setting that names it, for the message.
     """
-    if name not in mpl.colormaps:
+    if not isinstance(name, str) or name not in mpl.colormaps:
         raise UserError(
             f"{key}={name}: matplotlib has no colours of this name; inferno, viridis, turbo and "
             "jet are some"
@@ -97,6 +98,32 @@ def is_whole(box: Sequence[int], size: tuple[int, int]) -> bool:
     return max(x0, width - 1 - x1) <= ALMOST * width and max(y0, height - 1 - y1) <= ALMOST * height
 
 
+@dataclass(frozen=True)
+class Outline:
+    """Say where the line of a box is drawn: its upper left corner, width and height, in pixels.
+
+    The image's own upper left corner is at 0, 0. is_whole: whether the box is that of the whole
+    image, or almost; it is then dotted, and set in.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    is_whole: bool
+
+
+def outline(box: Sequence[int], size: tuple[int, int], is_true: bool) -> Outline:
+    """Find the outline of a true or a guessed box. size: width and height of the image, pixels."""
+    inset, whole = 0.0, is_whole(box, size)
+    if whole:
+        box = whole_image(*size)
+        inset = (0.03 if is_true else 0.06) * min(size)
+    x0, y0, x1, y1 = box
+    sides = x1 - x0 + 1 - 2 * inset, y1 - y0 + 1 - 2 * inset
+    return Outline(x0 + inset, y0 + inset, *sides, whole)
+
+
 def draw_box(
     axes: Axes,
     box: Sequence[int],
@@ -109,21 +136,15 @@ def draw_box(
 
     size: width and height of the original. line: matplotlib's kind of line. line_width: points.
     """
-    width, height = size
-    x0, y0, x1, y1 = box
-    inset = 0.0
-    if is_whole(box, size):
-        x0, y0, x1, y1 = whole_image(width, height)
-        inset = (0.03 if colour == style.TRUE else 0.06) * min(width, height)
-        line = WHOLE_DOTS
+    drawn = outline(box, size, is_true=colour == style.TRUE)
     axes.add_patch(
         Rectangle(
-            (x0 - 0.5 + inset, y0 - 0.5 + inset),
-            *(x1 - x0 + 1 - 2 * inset, y1 - y0 + 1 - 2 * inset),
+            (drawn.x - 0.5, drawn.y - 0.5),
+            *(drawn.width, drawn.height),
             fill=False,
             ec=colour,
             lw=line_width,
-            ls=line,
+            ls=WHOLE_DOTS if drawn.is_whole else line,
             clip_on=False,
             path_effects=[withStroke(linewidth=1.7 * line_width, foreground="white", alpha=0.75)],
         )

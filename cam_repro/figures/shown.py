@@ -13,10 +13,9 @@ from cam_repro.errors import UserError, one_of
 from cam_repro.geometry import iou
 from cam_repro.resample import resize
 from cam_repro.runs.examples import KINDS, Example, read_examples
-from cam_repro.runs.folders import DEFAULT_VIEW
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
-from cam_repro.types import NO_LABEL, Box
+from cam_repro.types import NO_LABEL, PAD, Box
 
 
 def as_heat(map_HW: np.ndarray) -> np.ndarray:
@@ -34,14 +33,15 @@ class Shown:
     """Hold one image of a run, with what a box rule guesses for it.
 
     label: class index, ``NO_LABEL`` if unknown. true_boxes_M4: in pixels of the original.
-    guess: the first guess's class and box; None if the rule guessed nothing.
-    interpolation: how the run's view resizes maps.
+    guess: the first guess's class and box; None if the rule guessed nothing. known: the rule's box
+    for the true class; None without one. interpolation: how the run's view resizes maps.
     """
 
     example: Example
     label: int
     true_boxes_M4: np.ndarray
     guess: tuple[int, Box] | None
+    known: Box | None
     interpolation: str
 
     @cached_property
@@ -80,17 +80,6 @@ class ShownRun:
     manifest: EvalManifest
     rule: str
     images: list[Shown]
-
-    @property
-    def label(self) -> str:
-        """Name the run's network and saliency method, and its view unless that is the default."""
-        view = "" if self.manifest.view == DEFAULT_VIEW else f", view {self.manifest.view}"
-        return f"{self.manifest.row}, {self.manifest.saliency}{view}"
-
-    @property
-    def title(self) -> str:
-        """Name the run and the images that it was scored on."""
-        return f"{self.label} on {self.manifest.data.name}, {self.manifest.split}"
 
     def pick(self, sort: str, count: int) -> list[Shown]:
         """Give up to ``count`` examples of a kind (``runs.examples.KINDS``).
@@ -134,22 +123,31 @@ def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
     rule = rule or manifest.rules[0]
     manifest.check_rule(rule, folder)
     predictions = read_predictions(folder)
-    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
-    images = [
-        _shown(example, predictions, row_of[example.id], rule)
-        for example in read_examples(folder, row_of)
-    ]
+    images = show_examples(read_examples(folder, predictions.ids), predictions, rule)
     return ShownRun(folder, manifest, rule, images)
+
+
+def show_examples(examples: Sequence[Example], predictions: Predictions, rule: str) -> list[Shown]:
+    """Put examples beside their truth and the guesses of a box rule; all must be of the run."""
+    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
+    return [_shown(example, predictions, row_of[example.id], rule) for example in examples]
 
 
 def _shown(example: Example, predictions: Predictions, row: int, rule: str) -> Shown:
     table = predictions.rules[rule]
     class_index = int(table.classes_N5[row, 0])
-    x0, y0, x1, y1 = table.boxes_N54[row, 0].tolist()
+    box, known = _box(table.boxes_N54[row, 0]), _box(table.gt_known_N4[row])
     return Shown(
         example,
-        int(predictions.labels_N[row]),
-        predictions.boxes.of(row),
-        None if class_index < 0 else (class_index, (x0, y0, x1, y1)),
-        predictions.manifest.interpolation,
+        label=int(predictions.labels_N[row]),
+        true_boxes_M4=predictions.boxes.of(row),
+        guess=None if class_index == PAD or box is None else (class_index, box),
+        known=known,
+        interpolation=predictions.manifest.interpolation,
     )
+
+
+def _box(box_4: np.ndarray) -> Box | None:
+    """Give a box of a run's tables; None where there is none."""
+    x0, y0, x1, y1 = box_4.tolist()
+    return None if (box_4 == PAD).all() else (x0, y0, x1, y1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from cam_repro.figures import style
-from cam_repro.figures.base import RunFigure, Wanted, labels_of
+from cam_repro.figures.base import RunFigure, Wanted, labels_of_runs
 from cam_repro.figures.grid import Grid
 from cam_repro.figures.pictures import (
     TRUE_LINE,
@@ -35,7 +35,7 @@ class SideBySide(RunFigure):
         which = "true" if runs[0].manifest.data.has_labels else "best"
         title = f"Maps of the {which} class, {data}, {runs[0].manifest.split}"
         notes = ["above each map: the probability of its class by this network", wanted.chosen]
-        columns = ["image", *labels_of(runs)]
+        columns = ["image", *labels_of_runs(runs)]
         grid = Grid(len(images[0]), len(columns), title, 1, over_columns=columns, notes=notes)
         for row, same in enumerate(zip(*images, strict=True)):
             first = same[0]

@@ -7,6 +7,7 @@ lightness and in the kind of line too.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,36 @@ TRUE, GUESSED = "#12d18e", "#e03a0c"
 INK, MUTED, GRID = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 ORANGE, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 
+OURS, PAPERS = BLUE, ORANGE
+"""Colours of our numbers and of those that the paper prints."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Say how a curve looks and what it is called; dashes, mark: in matplotlib's signs."""
+
+    label: str
+    colour: str
+    mark: str
+    dashes: str = "-"
+
+
+ERRORS = {
+    "top1": Look("top-1", ORANGE, "o"),
+    "top5": Look("top-5", BLUE, "s"),
+    "gt_known": Look("GT-known", GREEN, "D"),
+}
+"""Of localization errors, in the order in which they are shown."""
+
+TRAINING = {
+    "train_loss": Look("training, augmented", BLUE, "o", "--"),
+    "val_loss": Look("validation, centre crop", ORANGE, "s"),
+    "train_top1_error": Look("top-1, training", BLUE, "o", "--"),
+    "val_top1_error": Look("top-1, validation", ORANGE, "s"),
+    "val_top5_error": Look("top-5, validation", PURPLE, "D"),
+}
+"""Of the columns of a training run's log (``runs.training_log.COLUMNS``)."""
+
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 9, 7.5, 6.5
 """Sizes of letters in points, for figures that are printed as large as they are."""
 
@@ -31,11 +62,12 @@ MAP_COLOURS = "inferno"
 """How maps are coloured: lightness grows with the map, also in grey print and for the
 colour-blind. ``jet`` is the paper's, which has edges where the map has none."""
 
-_WHEN_SAVED: Any = {
+WHEN_SAVED: Any = {
     "svg.fonttype": "none",  # text stays text, which can be searched and edited
     "svg.hashsalt": "cam_repro",  # names within the file are the same each time
     "pdf.fonttype": 42,  # TrueType, which publishers ask for
 }
+"""Matplotlib's settings while a figure is written."""
 
 _NO_DATE: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -60,7 +92,7 @@ def save(figure: Figure, path: Path | str) -> None:
     path = Path(path)
     check_figure_path(path)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a PDF's fonts: a line a table
-    with atomic_path(path) as temporary, mpl.rc_context(_WHEN_SAVED):
+    with atomic_path(path) as temporary, mpl.rc_context(WHEN_SAVED):
         figure.savefig(temporary, dpi=DPI, metadata=_NO_DATE[path.suffix.lower()])
 
 

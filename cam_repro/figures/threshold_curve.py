@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from matplotlib.figure import Figure
 
+from cam_repro.engine.saved_maps import score_maps
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
-from cam_repro.formats.maps import open_maps
-from cam_repro.metrics.protocol import Curves, RunMaps
-from cam_repro.metrics.threshold_curve import EveryThreshold
-from cam_repro.runs.folders import DEFAULT_VIEW
-from cam_repro.runs.manifest import EvalManifest
+from cam_repro.metrics.protocol import Curves
+from cam_repro.metrics.threshold_curve import EveryThreshold, check_thresholds
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.saved_maps import maps_folder
-
-_LINES = {
-    "top1": ("top-1", style.ORANGE, "o"),
-    "top5": ("top-5", style.BLUE, "s"),
-    "gt_known": ("GT-known", style.GREEN, "D"),
-}
 
 
 class ThresholdCurve(RunFigure):
@@ -27,23 +21,19 @@ class ThresholdCurve(RunFigure):
     thresholds: how many are tried.
     """
 
+    uses: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, thresholds: int = 100) -> None:
+        check_thresholds("figure.thresholds", thresholds)
         self.protocol = EveryThreshold(thresholds)
 
     def draw(self, wanted: Wanted) -> Figure:
         """Draw the curves of one run; raises UserError where it has no maps, labels or boxes."""
         folder = wanted.one_folder()
         run = read_predictions(folder)
-        maps = open_maps(maps_folder(run, folder), run.ids)
-        scored = self.protocol.score(run, RunMaps(run, (maps[i] for i in range(len(run)))))
+        scored = score_maps(self.protocol, run, maps_folder(run, folder), run)
         assert scored.curves is not None, "this protocol draws"
-        return draw_threshold_curve(scored.curves, f"{of_run(run.manifest)} ({len(run):,} images)")
-
-
-def of_run(manifest: EvalManifest) -> str:
-    """Name a run's network, saliency method, view and images, for a title."""
-    of_view = "" if manifest.view == DEFAULT_VIEW else f", view {manifest.view}"
-    return f"{manifest.model}, {manifest.saliency}{of_view}: {manifest.data.name}, {manifest.split}"
+        return draw_threshold_curve(scored.curves, f"{run.manifest.title} ({len(run):,} images)")
 
 
 def draw_threshold_curve(curves: Curves, title: str) -> Figure:
@@ -58,16 +48,16 @@ def draw_threshold_curve(curves: Curves, title: str) -> Figure:
         label = f"the run's threshold, {100 * curves.own:g} %"
         axes.axvline(100 * curves.own, color="0.6", lw=1, ls="--", label=label)
     for number, (name, error_T) in enumerate(curves.errors.items()):
-        label, colour, mark = _LINES.get(name, (name, f"C{number}", "v"))
+        look = style.ERRORS.get(name, style.Look(name, f"C{number}", "v"))
         best = curves.best[name]
-        axes.plot(100 * curves.thresholds_T, error_T, color=colour, lw=1.5)
+        axes.plot(100 * curves.thresholds_T, error_T, color=look.colour, lw=1.5)
         axes.plot(
             100 * best["threshold"],
             best["error"],
-            color=colour,
-            marker=mark,
+            color=look.colour,
+            marker=look.mark,
             ms=5,
-            label=f"{label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
+            label=f"{look.label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
         )
     axes.set(
         xlabel="threshold, % of the map's maximum",
@@ -75,6 +65,6 @@ def draw_threshold_curve(curves: Curves, title: str) -> Figure:
         xlim=(0, 100),
         ylim=(0, 100),
     )
-    axes.set_title(title, fontsize=style.TITLE_SIZE, loc="left")
+    axes.set_title(title, fontsize=style.TITLE_SIZE, loc="left", parse_math=False)
     axes.legend(fontsize=style.TEXT_SIZE, loc="lower right")
     return figure

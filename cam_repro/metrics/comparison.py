@@ -73,6 +73,11 @@ class Paired:
         tosses = self.only_first + self.only_second
         return float(binomtest(self.only_first, tosses).pvalue) if tosses else 1.0
 
+    @property
+    def p_text(self) -> str:
+        """The p value as tables write it: ``0.012``, ``<0.001``."""
+        return "<0.001" if self.p < 0.001 else f"{self.p:.2g}"
+
 
 @dataclass(frozen=True)
 class Pairs:

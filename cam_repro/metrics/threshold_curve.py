@@ -243,6 +243,13 @@ class ThresholdCurveAccumulator:
 # --- the protocol --------------------------------------------------------------------------------
 
 
+def check_thresholds(key: str, n: int) -> None:
+    """Raise UserError unless ``n`` thresholds can be tried. key: the setting that says how many."""
+    is_number = isinstance(n, int) and not isinstance(n, bool)
+    if not (is_number and 2 <= n <= MAX_THRESHOLDS):
+        raise UserError(f"{key}={n}: must be a whole number from 2 to {MAX_THRESHOLDS}")
+
+
 class EveryThreshold(Protocol):
     """Score a run by its localization error at every threshold of ``box=threshold``.
 
@@ -255,12 +262,7 @@ class EveryThreshold(Protocol):
     draws: ClassVar[bool] = True
 
     def __init__(self, thresholds: int = 100) -> None:
-        is_number = isinstance(thresholds, int) and not isinstance(thresholds, bool)
-        if not (is_number and 2 <= thresholds <= MAX_THRESHOLDS):
-            raise UserError(
-                f"protocol.thresholds={thresholds}: must be a whole number from 2 to "
-                f"{MAX_THRESHOLDS}"
-            )
+        check_thresholds("protocol.thresholds", thresholds)
         self.n_thresholds = thresholds
 
     def score(self, truth: Truth, given: RunMaps) -> Scored:

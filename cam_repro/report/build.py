@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from cam_repro.figures.shown import Shown
 from cam_repro.metrics.breakdown import Part, by_class, by_instances, by_size
 from cam_repro.metrics.intervals import Number
 from cam_repro.report.comparisons import Compared, compare_errors
 from cam_repro.report.curves import ErrorCurves, read_curves
-from cam_repro.report.pictures import Comparison, Gallery, compare_runs, galleries
+from cam_repro.report.pictures import Comparison, Gallery, Pictured, compare_runs, galleries
 from cam_repro.report.plots import draw_table, draw_threshold_curves, draw_training
 from cam_repro.report.training import Training
-from cam_repro.runs.examples import Example
-from cam_repro.runs.folders import DEFAULT_VIEW
+from cam_repro.runs.folders import labels_of
 from cam_repro.tables import Run, Source, Table, build_tables
 from cam_repro.tables.settings import changed_settings
 from cam_repro.truth import Truth
@@ -43,7 +42,7 @@ class RuleErrors:
 
 
 @dataclass(frozen=True, eq=False)
-class ShownRun:
+class ReportedRun:
     """Hold a scored run as the report shows it.
 
     label: short and unlike all others. anchor: where its description is in the page. folder: of
@@ -107,37 +106,24 @@ class ClassGrids:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """Hold all that the page shows.
+class SplitErrors:
+    """Hold the errors of the runs over one split, as those of other splits are of other images.
 
-    left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    n: images of the split, in the run with most. by_size, by_instances: None where no run has
+    labels and true boxes.
     """
 
-    data: str
-    runs: list[ShownRun]
-    left_out: list[str]
-    tables: list[ShownTable]
+    split: str
+    n: int
+    runs: list[ReportedRun]
     by_size: Grid | None
     by_instances: Grid | None
     by_class: list[ClassGrids]
-    galleries: list[Gallery]
-    compared: list[Compared]
-    comparisons: list[Comparison]
-    trainings: list[tuple[Training, Markup]]
 
     @property
-    def splits(self) -> list[str]:
-        """List the splits that were scored."""
-        return sorted({shown.run.split for shown in self.runs})
-
-    def of(self, run: Run) -> ShownRun:
-        """Give a run as the page shows it."""
-        return next(shown for shown in self.runs if shown.run is run)
-
-    @property
-    def fills_a_table(self) -> bool:
-        """Tell whether some run fills a row of the paper's tables."""
-        return any(line.run for shown in self.tables for line in shown.table.lines)
+    def has_errors(self) -> bool:
+        """Tell whether some run has labels to score against."""
+        return any(shown.rules for shown in self.runs)
 
     @property
     def whole_image(self) -> Number | None:
@@ -147,10 +133,37 @@ class Report:
             (rule.numbers["gt_known"] for rule in known if "gt_known" in rule.numbers), None
         )
 
-    def lowest(self, error: str) -> tuple[ShownRun, RuleErrors] | None:
+    def lowest(self, error: str) -> tuple[ReportedRun, RuleErrors] | None:
         """Find the run and box rule with the lowest error of a name; None where none has it."""
         known = [(s, rule) for s in self.runs for rule in s.rules if error in rule.numbers]
         return min(known, key=lambda pair: pair[1].numbers[error].error, default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Hold all that the page shows.
+
+    left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    """
+
+    data: str
+    runs: list[ReportedRun]
+    left_out: list[str]
+    tables: list[ShownTable]
+    splits: list[SplitErrors]
+    galleries: list[Gallery]
+    compared: list[Compared]
+    comparisons: list[Comparison]
+    trainings: list[tuple[Training, Markup]]
+
+    def of(self, run: Run) -> ReportedRun:
+        """Give a run as the page shows it."""
+        return next(shown for shown in self.runs if shown.run is run)
+
+    @property
+    def fills_a_table(self) -> bool:
+        """Tell whether some run fills a row of the paper's tables."""
+        return any(line.run for shown in self.tables for line in shown.table.lines)
 
 
 def build_report(
@@ -159,18 +172,18 @@ def build_report(
     left_out: list[str],
     sources: list[Source],
     trainings: list[Training],
-    examples: dict[str, list[Example]],
+    examples: dict[str, list[Shown]],
 ) -> Report:
     """Gather what the page shows of the runs of one data set.
 
-    folders, examples: of the runs, by their names; a run may have no examples. left_out: names of
+    folders, examples: of the runs, by their names; a run may have no examples, and those that it
+    has are with guesses of its first box rule. left_out: names of
     other runs. trainings: of the runs' networks.
     """
     shown = _shown_runs(runs, folders)
     tables = [table for source in sources for table in build_tables(runs, source)]
-    localized = [each for each in shown if each.run.localizes]
-    classified = [each for each in shown if each.run.classifies]
-    pictured = [(s.label, s.anchor, s.run, examples.get(s.run.name, [])) for s in shown]
+    splits = sorted({each.run.split for each in shown})
+    pictured = [Pictured(s.label, s.anchor, s.run, examples.get(s.run.name, [])) for s in shown]
     return Report(
         data=runs[0].data,
         runs=shown,
@@ -178,12 +191,7 @@ def build_report(
         tables=[
             ShownTable(table, _charts(table, number)) for number, table in enumerate(tables, 1)
         ],
-        by_size=_grid(localized, by_size),
-        by_instances=_grid(localized, by_instances),
-        by_class=[
-            *_class_grids(localized, "GT-known localization error", _gt_known),
-            *_class_grids(classified, "top-1 classification error", _cls_top1),
-        ],
+        splits=[_split([each for each in shown if each.run.split == name]) for name in splits],
         galleries=galleries(pictured),
         compared=compare_errors(runs),
         comparisons=compare_runs(pictured),
@@ -197,33 +205,16 @@ def build_report(
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def _shown_runs(runs: list[Run], folders: dict[str, Path]) -> list[ShownRun]:
+def _shown_runs(runs: list[Run], folders: dict[str, Path]) -> list[ReportedRun]:
     shown = []
-    for number, (run, label) in enumerate(zip(runs, labels_of(runs), strict=True), start=1):
+    labels = labels_of([run.manifest for run in runs], [run.name for run in runs])
+    for number, (run, label) in enumerate(zip(runs, labels, strict=True), start=1):
         curves = read_curves(run)
         chart = draw_threshold_curves(curves, label, f"curve{number}") if curves else None
         rules = _rules(run)
         anchor = f"run-{number}"
-        shown.append(ShownRun(label, anchor, folders[run.name], run, rules, curves, chart))
+        shown.append(ReportedRun(label, anchor, folders[run.name], run, rules, curves, chart))
     return shown
-
-
-def labels_of(runs: list[Run]) -> list[str]:
-    """Name runs shortly: network and saliency method, and only what else sets them apart."""
-    several_splits = len({run.split for run in runs}) > 1
-    labels = []
-    for run in runs:
-        parts = [run.manifest.model]
-        if run.manifest.classifies:
-            parts.append(run.manifest.saliency)
-            parts += [run.view] if run.view != DEFAULT_VIEW else []
-        parts += [run.split] if several_splits else []
-        labels.append(" · ".join(parts))
-    counts = Counter(labels)
-    return [
-        f"{label} ({run.name})" if counts[label] > 1 else label
-        for run, label in zip(runs, labels, strict=True)
-    ]
 
 
 def _rules(run: Run) -> list[RuleErrors]:
@@ -255,6 +246,23 @@ def _charts(table: Table, number: int) -> list[Markup]:
 # --- errors of parts -----------------------------------------------------------------------------
 
 
+def _split(shown: list[ReportedRun]) -> SplitErrors:
+    """Measure the errors of the runs over one split, and on which images they are made."""
+    localized = [each for each in shown if each.run.localizes]
+    classified = [each for each in shown if each.run.classifies]
+    return SplitErrors(
+        split=shown[0].run.split,
+        n=max(len(each.run.table) for each in shown),
+        runs=shown,
+        by_size=_grid(localized, by_size),
+        by_instances=_grid(localized, by_instances),
+        by_class=[
+            *_class_grids(localized, "GT-known localization error", _gt_known),
+            *_class_grids(classified, "top-1 classification error", _cls_top1),
+        ],
+    )
+
+
 def _gt_known(run: Run) -> np.ndarray:
     """Tell which images the run's first box rule localizes wrongly, the class given."""
     return run.loc_outcomes[next(iter(run.table.rules))]["gt_known"]
@@ -273,7 +281,7 @@ def _errors_of(run: Run, parts: list[Part], outcomes: np.ndarray) -> list[Number
     ]
 
 
-def _grid(shown: list[ShownRun], parts_of: Callable[[Truth], list[Part]]) -> Grid | None:
+def _grid(shown: list[ReportedRun], parts_of: Callable[[Truth], list[Part]]) -> Grid | None:
     """Measure the GT-known error of each run on each part; None where no run has one."""
     if not shown:
         return None
@@ -286,7 +294,7 @@ def _grid(shown: list[ShownRun], parts_of: Callable[[Truth], list[Part]]) -> Gri
 
 
 def _class_grids(
-    shown: list[ShownRun], error: str, outcomes_of: Callable[[Run], np.ndarray]
+    shown: list[ReportedRun], error: str, outcomes_of: Callable[[Run], np.ndarray]
 ) -> list[ClassGrids]:
     """Measure an error of each run on each class; nothing where no run has it.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cam_repro.figures.style import ERRORS
 from cam_repro.metrics.intervals import Number
 from cam_repro.tables import Run
 
-NAMES = {"top1": "top-1", "top5": "top-5", "gt_known": "GT-known"}
+NAMES = {error: look.label for error, look in ERRORS.items()}
 """What the errors are called, in the order in which they are shown."""
 
 

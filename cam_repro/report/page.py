@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import jinja2
+import matplotlib as mpl
+from matplotlib.colors import to_hex
 
+from cam_repro.figures import style
+from cam_repro.figures.pictures import WHOLE_LINE
 from cam_repro.metrics.intervals import Number
+from cam_repro.progress import duration
 from cam_repro.report.build import Report
 from cam_repro.report.curves import NAMES
 from cam_repro.runs.manifest import Provenance
@@ -37,6 +42,11 @@ def render(report: Report, provenance: Provenance) -> str:
         report=report,
         written=provenance,
         error_names=NAMES,
+        look=style,
+        whole=WHOLE_LINE.get_label(),
+        map_stops=[
+            to_hex(mpl.colormaps[style.MAP_COLOURS](share)) for share in (1 / 3, 2 / 3, 1.0)
+        ],
     )
 
 
@@ -64,13 +74,3 @@ def difference(number: Number, paper: float) -> str:
 def without_box(truth: Truth) -> int:
     """Count the images that have no true box."""
     return int((truth.boxes.counts_N == 0).sum())
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as one reads them: ``8.5 s``, ``12 min 05 s``, ``3 h 20 min``."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

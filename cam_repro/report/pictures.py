@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from cam_repro.figures.pictures import overlay
+from cam_repro.figures.pictures import Outline, outline, overlay
 from cam_repro.figures.shown import Shown
 from cam_repro.figures.style import MAP_COLOURS
 from cam_repro.metrics.official import IOU_THRESHOLD
 from cam_repro.report.comparisons import what_is_compared
-from cam_repro.runs.examples import Example
 from cam_repro.tables import Run
-from cam_repro.types import PAD, Box
-
-Pictured = tuple[str, str, Run, list[Example]]
-"""A run's label, its anchor in the page, the run, and its examples."""
+from cam_repro.types import NO_LABEL, Box
 
 SIDE = 360
 """Longer side of a picture, pixels."""
@@ -37,13 +33,27 @@ MOST_COMPARED = 4
 """Images in each comparison."""
 
 
+@dataclass(frozen=True, eq=False)
+class Pictured:
+    """Hold a run with its examples, which have the guesses of its first box rule.
+
+    label, anchor: what the page calls the run, and where it describes it.
+    """
+
+    label: str
+    anchor: str
+    run: Run
+    images: list[Shown]
+
+
 @dataclass(frozen=True)
 class Picture:
     """Hold an image under the map of a class, and the boxes to draw over it.
 
     source: the JPEG as a data URI. width, height: of the image, in whose pixels the boxes are.
     name: of the map's class. probability: which the network gives it. guess: the box of that
-    class, None where there is none. true_name: None where the class is not known.
+    class, None where there is none. is_right: whether that class is the true one; None where that
+    is not known. true_name: of the true class; two classes of ILSVRC may have the same name.
     overlap: the IoU of the guess with the true box that it overlaps most; None without either.
     """
 
@@ -54,16 +64,25 @@ class Picture:
     name: str
     probability: float
     guess: Box | None
+    is_right: bool | None
     true_name: str | None
     true_boxes: list[Box]
     overlap: float | None
 
     @property
+    def outlines(self) -> list[tuple[str, Outline]]:
+        """List the lines of the boxes, each with its kind, ``true`` or ``guess``."""
+        size = self.width, self.height
+        drawn = [("true", outline(box, size, is_true=True)) for box in self.true_boxes]
+        guessed = [] if self.guess is None else [self.guess]
+        return drawn + [("guess", outline(box, size, is_true=False)) for box in guessed]
+
+    @property
     def verdict(self) -> str:
         """Say what is right: ``right``, ``wrong box``, ``wrong class``; empty if not known."""
-        if self.true_name is None or self.overlap is None:
+        if self.is_right is None or self.overlap is None:
             return ""
-        if self.true_name != self.name:
+        if not self.is_right:
             return "wrong class"
         return "right" if self.overlap >= IOU_THRESHOLD else "wrong box"
 
@@ -90,19 +109,19 @@ class Comparison:
 
 def galleries(pictured: list[Pictured]) -> list[Gallery]:
     """Show the best, typical and worst examples of each run that has some (Figure 6)."""
-    having = [each for each in pictured if each[3]]
+    having = [each for each in pictured if each.images]
     of_a_kind = MOST_IN_GALLERIES // (len(KINDS) * max(1, len(having)))
     of_a_kind = min(MOST_OF_A_KIND, max(1, of_a_kind))
     galleries = []
-    for label, anchor, run, examples in having:
-        shown = [_first_guess(example, run) for example in examples]
+    for each in having:
         kinds = {
-            title: [_picture(one, 0) for one in _pick(shown, kind)[:of_a_kind]]
+            title: [_picture(one, 0) for one in _pick(each.images, kind)[:of_a_kind]]
             for kind, title in KINDS.items()
         }
         kinds = {title: pictures for title, pictures in kinds.items() if pictures}
         if kinds:
-            galleries.append(Gallery(label, anchor, next(iter(run.table.rules)), kinds))
+            rule = next(iter(each.run.table.rules))
+            galleries.append(Gallery(each.label, each.anchor, rule, kinds))
     return galleries
 
 
@@ -117,51 +136,32 @@ def compare_runs(pictured: list[Pictured]) -> list[Comparison]:
 
     Images are examples of the kind ``even``, which runs over the same split have in common.
     """
-    having = [each for each in pictured if any("even" in e.why for e in each[3])]
+    having = [each for each in pictured if any("even" in one.example.why for one in each.images)]
     comparisons = []
     for left in having:
         for right in having:
-            title = what_is_compared(left[2], right[2])
-            if title is not None:
-                pairs = _pairs(left, right)
-                if pairs:
-                    labels, anchors = (left[0], right[0]), (left[1], right[1])
-                    comparisons.append(Comparison(title, labels, anchors, pairs))
+            title = what_is_compared(left.run, right.run)
+            pairs = [] if title is None else _pairs(left.images, right.images)
+            if title is not None and pairs:
+                labels, anchors = (left.label, right.label), (left.anchor, right.anchor)
+                comparisons.append(Comparison(title, labels, anchors, pairs))
     return comparisons
 
 
-def _pairs(left: Pictured, right: Pictured) -> list[tuple[Picture, Picture]]:
-    theirs = {e.id: e for e in right[3]}
-    shared = [e for e in left[3] if "even" in e.why and e.id in theirs][:MOST_COMPARED]
-    return [(_true_class(e, left[2]), _true_class(theirs[e.id], right[2])) for e in shared]
+def _pairs(left: list[Shown], right: list[Shown]) -> list[tuple[Picture, Picture]]:
+    theirs = {one.example.id: one for one in right}
+    shared = [one for one in left if "even" in one.example.why and one.example.id in theirs]
+    return [
+        (_true_class(one), _true_class(theirs[one.example.id])) for one in shared[:MOST_COMPARED]
+    ]
 
 
-def _first_guess(example: Example, run: Run) -> Shown:
-    """Show an example with the first guess of the run's first box rule."""
-    row = run.table.ids.index(example.id)
-    return _shown(example, run, row, next(iter(run.table.rules.values())).boxes_N54[row, 0])
-
-
-def _true_class(example: Example, run: Run) -> Picture:
+def _true_class(shown: Shown) -> Picture:
     """Draw the map of the true class and the box made of it; of the best class if it is unknown."""
-    shown = _first_guess(example, run)
     if shown.true_rank is None:
         return _picture(shown, 0)
-    row = run.table.ids.index(example.id)
-    known_4 = next(iter(run.table.rules.values())).gt_known_N4[row]
-    return _picture(_shown(example, run, row, known_4), shown.true_rank)
-
-
-def _shown(example: Example, run: Run, row: int, box_4: np.ndarray) -> Shown:
-    """Put an example beside its truth and a box; row: of the image in the run."""
-    x0, y0, x1, y1 = box_4.tolist()
-    return Shown(
-        example=example,
-        label=int(run.table.labels_N[row]),
-        true_boxes_M4=run.table.boxes.of(row),
-        guess=None if (box_4 == PAD).all() else (example.classes[0], (x0, y0, x1, y1)),
-        interpolation=run.manifest.interpolation,
-    )
+    guess = None if shown.known is None else (shown.label, shown.known)
+    return _picture(replace(shown, guess=guess), shown.true_rank)
 
 
 def _picture(shown: Shown, rank: int) -> Picture:
@@ -177,6 +177,7 @@ def _picture(shown: Shown, rank: int) -> Picture:
         name=example.names[rank],
         probability=example.probabilities[rank],
         guess=None if shown.guess is None else shown.guess[1],
+        is_right=None if shown.label == NO_LABEL else example.classes[rank] == shown.label,
         true_name=None if true_rank is None else example.names[true_rank],
         true_boxes=[tuple(box) for box in shown.true_boxes_M4.tolist()],
         overlap=shown.iou,

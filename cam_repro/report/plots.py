@@ -15,6 +15,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from cam_repro.figures import style
 from cam_repro.report.curves import ErrorCurves
 from cam_repro.report.training import Training
 from cam_repro.tables import Table
@@ -22,14 +23,8 @@ from cam_repro.tables import Table
 WIDTH = 5.0
 """Width of every chart, inches: 360 points, which a phone shows in about their true size."""
 
-COLOURS = {"top1": "#d55e00", "top5": "#0072b2", "gt_known": "#009e73"}
-"""Of the errors: Okabe and Ito's, which colour-blind readers can tell apart."""
-
-OURS, PAPERS = "#0072b2", "#d55e00"
-
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cam_repro",
+    **style.WHEN_SAVED,
     "font.size": 11,
     "axes.edgecolor": "#000000",
     "axes.spines.top": False,
@@ -56,9 +51,9 @@ def draw_table(table: Table, column: int, name: str) -> Markup:
         for y, line in enumerate(lines):
             if line.numbers:
                 number = line.numbers[column]
-                axes.plot([number.low, number.high], [y, y], color=OURS, lw=2.2)
-                axes.plot(number.error, y, "o", color=OURS, ms=6)
-            axes.plot(line.row.paper[column], y, "D", ms=6, mfc="none", mec=PAPERS, mew=1.5)
+                axes.plot([number.low, number.high], [y, y], color=style.OURS, lw=2.2)
+                axes.plot(number.error, y, "o", color=style.OURS, ms=6)
+            axes.plot(line.row.paper[column], y, "D", ms=6, mfc="none", mec=style.PAPERS, mew=1.5)
         axes.set_yticks(range(len(lines)), [line.row.name for line in lines])
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlabel("error, %")
@@ -84,7 +79,7 @@ def draw_threshold_curves(curves: ErrorCurves, title: str, name: str) -> Markup:
         axes = figure.subplots()
         at = [100 * threshold for threshold in curves.thresholds]
         for error, numbers in curves.numbers.items():
-            colour = COLOURS[error]
+            colour = style.ERRORS[error].colour
             low, high = [n.low for n in numbers], [n.high for n in numbers]
             axes.fill_between(at, low, high, color=colour, alpha=0.18, lw=0)
             axes.plot(at, [n.error for n in numbers], color=colour, lw=1.8)
@@ -103,25 +98,21 @@ def draw_training(training: Training, name: str) -> Markup:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         loss, error = figure.subplots(2, 1, sharex=True)
-        marks = {"marker": "o", "ms": 3} if len(training.epochs) < 30 else {}
-        styles = {
-            "train_loss": (loss, COLOURS["top1"], "--"),
-            "val_loss": (loss, COLOURS["top1"], "-"),
-            "train_top1_error": (error, COLOURS["top1"], "--"),
-            "val_top1_error": (error, COLOURS["top1"], "-"),
-            "val_top5_error": (error, COLOURS["top5"], "-"),
-        }
-        for column, (axes, colour, dashes) in styles.items():
-            values = training.columns[column]
-            axes.plot(training.epochs, values, color=colour, ls=dashes, lw=1.6, **marks)
+        log = training.log
+        for column, look in style.TRAINING.items():
+            axes = loss if column.endswith("loss") else error
+            marks = {"marker": look.mark, "ms": 3} if len(log.epochs) < 30 else {}
+            values = log.columns[column]
+            axes.plot(log.epochs, values, color=look.colour, ls=look.dashes, lw=1.6, **marks)
         loss.set(ylabel="cross-entropy", ylim=(0, None))
         error.set(ylabel="classification error, %", ylim=(0, 100), xlabel="epoch")
         error.xaxis.get_major_locator().set_params(integer=True)
         for axes in (loss, error):
             axes.grid(True)
-        last = f"{training.columns['val_top1_error'][-1]:.1f}"
-        alt = f"Training of {training.model}: loss and error over {len(training.epochs)} epochs; "
-        return _as_svg(figure, name, f"{alt}validation top-1 error {last} % at the end.")
+        alt = f"Training of {training.model}: loss and error over {len(log.epochs)} epochs"
+        last = log.last("val_top1_error")
+        end = "" if last is None else f"; validation top-1 error {last:.1f} % at the end"
+        return _as_svg(figure, name, f"{alt}{end}.")
 
 
 def _as_svg(figure: Figure, name: str, alt: str) -> Markup:

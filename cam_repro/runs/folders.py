@@ -6,21 +6,20 @@ Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
 from cam_repro.runs.manifest import (
+    DEFAULT_VIEW,
     MANIFEST,
     EvalManifest,
     is_of_scored_run,
     read_eval_manifest,
 )
-
-DEFAULT_VIEW = "squash"
-"""The view that folder names leave out."""
+from cam_repro.runs.training_log import LOG
 
 DEFAULT_VARIANT = "torchvision"
 """The variant of a network that names leave out."""
@@ -75,6 +74,19 @@ def run_folder(path: Path) -> Path | None:
     return path if any((path / name).is_file() for name in _RUN_FILES) else None
 
 
+def labels_of(manifests: Sequence[EvalManifest], names: Sequence[str]) -> list[str]:
+    """Name runs shortly, all differently: by their labels, and only what else sets them apart.
+
+    That is the split where there are several, and a run's own name where two would be alike.
+    """
+    several = len({each.split for each in manifests}) > 1
+    labels = [each.label + (f", {each.split}" if several else "") for each in manifests]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({name})"
+        for label, name in zip(labels, names, strict=True)
+    ]
+
+
 def named_runs(key: str, value: Any) -> list[str]:
     """Give the list of what a setting such as ``runs=`` names: one text, or a list of texts.
 
@@ -99,7 +111,9 @@ def find_run_folders(names: list[str]) -> dict[str, Path]:
     """
     found: dict[Path, Path] = {}  # by what the path leads to
     for name in names:
-        folders = [folder for place in places(name) for folder in _runs_below(place)]
+        folders = [
+            folder for place in places(name) for folder in _runs_below(place, is_of_scored_run)
+        ]
         if not folders:
             raise UserError(f"no scored runs under {name}: run cam-reproduce or cam-eval first")
         for folder in folders:
@@ -110,6 +124,28 @@ def find_run_folders(names: list[str]) -> dict[str, Path]:
         (folder.relative_to(root) if is_one else folder).as_posix(): folder
         for folder in found.values()
     }
+
+
+def find_training_runs(names: list[str]) -> list[Path]:
+    """Find training runs that ended: their folders, in the order in which they are named.
+
+    names: as for ``find_run_folders``. Raises UserError for a name that leads to none.
+    """
+    found: dict[Path, Path] = {}  # by what the path leads to
+    for name in names:
+        folders = [each for place in places(name) for each in _runs_below(place, _is_training)]
+        if not folders:
+            raise UserError(
+                f"no training run in {name}: name a folder that cam-train wrote, as "
+                "runs/demo/alexnet_gap/train, or one above it"
+            )
+        for folder in folders:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def _is_training(folder: Path) -> bool:
+    return (folder / LOG).is_file()
 
 
 def places(name: str) -> list[Path]:
@@ -127,15 +163,17 @@ def places(name: str) -> list[Path]:
         raise UserError(f"{name}: is no pattern of files ({error})") from None
 
 
-def _runs_below(place: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield the scored runs at or below a path, sorted.
+def _runs_below(
+    place: Path, is_wanted: Callable[[Path], bool], above: tuple[Path, ...] = ()
+) -> Iterator[Path]:
+    """Yield the runs at or below a path that are wanted, sorted.
 
     Folders with a manifest are not searched further: a run may have maps of 50,000 images. Nor are
     hidden ones, and links to the folders ``above``.
     """
     folder = run_folder(place) or place
     if (folder / MANIFEST).is_file():
-        if is_of_scored_run(folder):
+        if is_wanted(folder):
             yield folder
         return
     if folder.is_dir():
@@ -144,7 +182,7 @@ def _runs_below(place: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
         above = (*above, folder.resolve())
         for name in names:
             if (folder / name).resolve() not in above:
-                yield from _runs_below(folder / name, above)
+                yield from _runs_below(folder / name, is_wanted, above)
 
 
 def trained_models(runs: Path | str, data: str) -> list[str]:

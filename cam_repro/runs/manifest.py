@@ -31,6 +31,10 @@ Settings = dict[str, Any]
 # --- the records ---------------------------------------------------------------------------------
 
 
+DEFAULT_VIEW = "squash"
+"""The view that folder names and labels leave out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoredData:
     """Describe the data set of a scored pass.
@@ -157,6 +161,19 @@ class EvalManifest:
     def row(self) -> str:
         """What tables and figures call the network."""
         return _row(self.config, self.model)
+
+    @property
+    def label(self) -> str:
+        """Name the network and saliency method, and the view unless it is the default."""
+        if not self.classifies:
+            return self.row
+        view = "" if self.view == DEFAULT_VIEW else f", view {self.view}"
+        return f"{self.row}, {self.saliency}{view}"
+
+    @property
+    def title(self) -> str:
+        """Name the pass, and the images that it was scored on."""
+        return f"{self.label} on {self.data.name}, {self.split}"
 
     @property
     def view_settings(self) -> Settings | None:

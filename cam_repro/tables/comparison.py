@@ -133,5 +133,5 @@ def _cells(line: _Line, with_box: bool) -> list[str]:
         *(f"{short(each.error)} ±{reach(each)}" for each in errors),
         f"{line.paired.difference:+.1f}",
         f"{low:+.1f} to {high:+.1f}",
-        f"{line.paired.p:.2g}" if line.paired.p >= 0.001 else "<0.001",
+        line.paired.p_text,
     ]

@@ -53,6 +53,14 @@ def test_curves_of_a_training_run(command, tmp_path):
     assert "AlexNet-GAP trained on demo</text>" in (tmp_path / "c.svg").read_text("utf-8")
 
 
+def test_curves_of_a_folder_above_training_runs(command, tmp_path):
+    alone = RESULTS / "tinyimagenet40" / "alexnet_gap"
+    done = command("figures", "figure=curves", f"runs={alone}", "output=c.svg")
+    assert done.status == 0, done.err
+    done = command("figures", "figure=curves", f"runs={RESULTS / 'tinyimagenet40'}")
+    assert f"3 runs, and this figure shows one: name one of {alone / 'train'}, " in done.err
+
+
 def test_torch_is_not_needed(runs, tmp_path):
     code = (
         "import atexit, sys\n"
@@ -82,6 +90,17 @@ def test_torch_is_not_needed(runs, tmp_path):
         (["runs=runs/cam", "figure=7"], "figure=7: choose one of 3, 4, 5, 6, curves, sheet, thr"),
         (["runs=runs/cam", "figure=curves"], "no training run in runs/cam: name a folder that "),
         (["runs=runs/cam", "figure=threshold"], "runs/cam: has no maps: score it again with "),
+        (["runs=x", "figure=curves", "box=foo"], "box is not used by figure=curves: leave it out"),
+        (["runs=x", "figure=curves", "images=[z]"], "images is not used by figure=curves: "),
+        (["runs=x", "figure=threshold", "sort=worst"], "sort is not used by figure=threshold: "),
+        (["runs=x", "figure=threshold", "count=9"], "count is not used by figure=threshold: "),
+        (["runs=x", "images=[a]", "sort=worst"], "sort is not used beside images: leave one of "),
+        (["runs=x", "images=[a]", "count=3"], "count is not used beside images: leave one of "),
+        (["runs=x", "figure=threshold", "figure.thresholds=1"], "figure.thresholds=1: must be a "),
+        (["runs=x", "figure.columns=2.5"], "figure.columns=2.5: must be a whole number, 1 or more"),
+        (["runs=x", "figure.columns=x"], "figure.columns=x: must be a whole number, 1 or more"),
+        (["runs=x", "figure.columns=0"], "figure.columns=0: must be a whole number, 1 or more"),
+        (["runs=x", "figure.colours=[a]"], "figure.colours=['a']: matplotlib has no colours"),
         (["runs=runs/cam", "figure.colours=red"], "figure.colours=red: matplotlib has no colours"),
     ],
 )

@@ -31,7 +31,7 @@ def test_a_page_of_ones_own_name(make_run, command, tmp_path):
     folder = make_run("nin", cls_right=2)
     done = command("report", f"runs=[{folder}]", "output=sub/page.html")
     assert (done.status, done.errors) == (0, [])
-    assert "nin · cam" in (tmp_path / "sub" / "page.html").read_text()
+    assert "nin, cam" in (tmp_path / "sub" / "page.html").read_text()
     assert not (tmp_path / "runs" / "demo" / "report.html").exists()
 
 
@@ -68,7 +68,7 @@ def test_a_broken_run_and_broken_examples_are_left_out_and_said(make_run, comman
     assert re.search(r"left out: .*vgg/eval/val-cam/predictions.parquet is damaged", done.err)
     assert re.search(r"no pictures: .*nin/eval/val-cam/examples.parquet is damaged", done.err)
     page = (tmp_path / "runs" / "demo" / "report.html").read_text()
-    assert "nin · cam" in page
+    assert "nin, cam" in page
     # The page says it as well, as nobody keeps what a terminal said.
     assert "<code>demo/vgg/eval/val-cam</code>.\n" in page
 

@@ -1,25 +1,26 @@
 import shutil
+from math import nan
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.figures.base import Wanted
 from cam_repro.figures.curves import TrainingCurves, draw_curves, write_curves
+from cam_repro.runs.training_log import TrainingLog
 
 
-def records(train_loss, val_top1):
+def log(train_loss, val_top1):
     n = len(train_loss)
-    return pd.DataFrame(
+    return TrainingLog(
+        list(range(1, n + 1)),
         {
-            "epoch": range(1, n + 1),
             "train_loss": train_loss,
             "val_loss": [1.0] * n,
             "train_top1_error": [80.0] * n,
             "val_top1_error": val_top1,
             "val_top5_error": [5.0] * n,
-        }
+        },
     )
 
 
@@ -31,7 +32,7 @@ def lines(axes):
 
 
 def test_curves_go_where_the_numbers_go():
-    loss, error = draw_curves(records([2.0, 1.0, 0.5], [60.0, 40.0, 30.0]), "Some net").axes
+    loss, error = draw_curves(log([2.0, 1.0, 0.5], [60.0, 40.0, 30.0]), "Some net").axes
     assert lines(loss) == [
         ([1, 2, 3], [2.0, 1.0, 0.5], "training, augmented: 0.5 at the end"),
         ([1, 2, 3], [1.0, 1.0, 1.0], "validation, centre crop: 1 at the end"),
@@ -44,9 +45,15 @@ def test_curves_go_where_the_numbers_go():
     assert error.get_ylim() == (0, 100)
 
 
+def test_a_loss_that_diverged_leaves_a_gap():
+    loss, _ = draw_curves(log([2.0, nan], [60.0, 40.0]), "Some net").axes
+    assert loss.lines[0].get_label() == "training, augmented: 2 at the end"
+    assert loss.lines[0].get_ydata()[0] == 2
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
 def test_ticks_are_whole_epochs(count):
-    axes = draw_curves(records([1.0] * count, [50.0] * count), "Some net").axes[0]
+    axes = draw_curves(log([1.0] * count, [50.0] * count), "Some net").axes[0]
     ticks = axes.get_xticks()
     assert (ticks == ticks.round()).all()
     left, right = axes.get_xlim()
@@ -54,8 +61,13 @@ def test_ticks_are_whole_epochs(count):
     assert sum(left <= tick <= right for tick in ticks) >= min(count, 2)
 
 
+def test_a_name_that_looks_like_a_formula_is_written_as_it_is(tmp_path):
+    write_curves(tmp_path / "c.svg", log([1.0], [50.0]), r"Net on a$\foo$")
+    assert r">Net on a$\foo$</text>" in (tmp_path / "c.svg").read_text()
+
+
 def test_it_says_what_validation_is():
-    figure = draw_curves(records([1.0], [50.0]), "Some net")
+    figure = draw_curves(log([1.0], [50.0]), "Some net")
     assert figure.get_suptitle() == "Some net"
     assert figure.get_supxlabel().startswith("validation: the centre crop of the squashed image")
 
@@ -72,5 +84,5 @@ def test_a_figure_of_a_training_run(tmp_path):
 
 
 def test_the_size_and_the_format(tmp_path):
-    write_curves(tmp_path / "curves.svg", records([1.0], [50.0]), "Some net")
+    write_curves(tmp_path / "curves.svg", log([1.0], [50.0]), "Some net")
     assert 'width="518.4pt"' in (tmp_path / "curves.svg").read_text()  # 7.2 inches

@@ -145,7 +145,7 @@ def test_figure_6_shows_boxes_of_one_run_and_of_two(tmp_path):
 
 @pytest.mark.parametrize("kind", [ClassMaps, Localization])
 def test_columns_are_at_least_one(kind):
-    with pytest.raises(UserError, match=r"figure\.columns=0: must be 1 or more"):
+    with pytest.raises(UserError, match=r"figure\.columns=0: must be a whole number, 1 or more"):
         kind(columns=0)
 
 

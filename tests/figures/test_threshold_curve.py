@@ -11,9 +11,9 @@ GREY = (0x99, 0x99, 0x99)
 THRESHOLDS = np.arange(100) / 100
 
 
-def draw(path, top1, top5, gt_known, own=None):
+def draw(path, top1, top5, gt_known, own=None, title="Net on set"):
     errors = {"top1": top1, "top5": top5, "gt_known": gt_known}
-    style.save(draw_threshold_curve(Curves(THRESHOLDS, errors, own), "Net on set"), path)
+    style.save(draw_threshold_curve(Curves(THRESHOLDS, errors, own), title), path)
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
@@ -63,3 +63,7 @@ def test_the_runs_own_threshold_is_a_line(tmp_path, flat):
     middle = curve.min() + 50 / 99 * (curve.max() - curve.min())
     assert 1 <= len(upright(with_line)) <= 5
     assert upright(with_line).mean() == pytest.approx(middle, abs=6)
+
+
+def test_a_name_that_looks_like_a_formula_is_written_as_it_is(tmp_path, flat):
+    draw(tmp_path / "c.png", *flat, title=r"Net on a$\foo$")

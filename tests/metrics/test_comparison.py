@@ -119,6 +119,7 @@ def test_literal_numbers():
     assert paired.difference == pytest.approx(-8.3)
     assert paired.interval == pytest.approx((-11.1, -5.4))
     assert paired.p == pytest.approx(3.74e-8, rel=1e-3)
+    assert paired.p_text == "<0.001"
 
 
 outcomes = st.integers(1, 40).flatmap(
@@ -131,7 +132,7 @@ outcomes = st.integers(1, 40).flatmap(
 def test_a_run_beside_itself_and_two_runs_the_other_way_round(both):
     first, second = map(np.array, both)
     same = Paired.of(first, first)
-    assert (same.difference, same.interval, same.p) == (0, (0, 0), 1)
+    assert (same.difference, same.interval, same.p_text) == (0, (0, 0), "1")
     there, back = Paired.of(first, second), Paired.of(second, first)
     assert there.difference == -back.difference
     assert there.difference == pytest.approx(100 * (second.mean() - first.mean()))

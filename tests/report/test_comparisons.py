@@ -61,9 +61,9 @@ def test_nothing_is_compared_without_labels_or_a_common_rule(open_run, changes):
 def test_the_page_has_a_line_for_each_error(make_run, write_report):
     make_run("nin", cls_right=4, loc_right=3, rules=["threshold"])
     make_run("nin", "backprop", cls_right=4, loc_right=1, rules=["threshold"])
-    errors = ["25.0 0.0–75.0", "75.0 25.0–100.0", "+50.0 +0.0 to +100.0", "0.500", "4"]
+    errors = ["25.0 0.0–75.0", "75.0 25.0–100.0", "+50.0 +0.0 to +100.0", "0.5", "4"]
     assert write_report().tables["compared"][1:] == [
         ["CAM and Backprop"],
-        ["nin · cam", "nin · backprop", "localization, top-5", *errors],
-        ["nin · cam", "nin · backprop", "GT-known", *errors],
+        ["nin, cam", "nin, backprop", "localization, top-5", *errors],
+        ["nin, cam", "nin, backprop", "GT-known", *errors],
     ]

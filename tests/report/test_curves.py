@@ -69,4 +69,4 @@ def test_the_page_calls_the_lowest_an_oracle(make_run, write_report):
     assert head[7] == "GT-known at the best threshold (oracle)"
     assert (threshold[7], heuristic[7]) == ("25.0 0.0–75.0", "–")
     charts = page.all("svg", **{"class": "chart"})
-    assert charts[-1]["aria-label"] == "Localization error over the threshold: nin · cam."
+    assert charts[-1]["aria-label"] == "Localization error over the threshold: nin, cam."

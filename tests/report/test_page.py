@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from run_builder import make_manifest
 
+from cam_repro.figures import style
 from cam_repro.metrics.intervals import Number
-from cam_repro.report.page import difference, duration, ends, signed
+from cam_repro.report.page import difference, ends, signed
 from cam_repro.runs.examples import Example, small_jpeg, write_examples
 from cam_repro.runs.manifest import write_manifest
 from cam_repro.runs.predictions import to_arrow, write_predictions
@@ -79,10 +80,10 @@ def test_all_runs_have_a_line_for_each_box_rule(make_run, write_report):
     make_run("nin", cls_right=4, loc_right=3)
     make_run("vgg", "backprop", cls_right=2, rules=["threshold"])
     assert write_report().tables["runs"][1:] == [
-        ["nin · cam", rule, *["0.0 none of 4"] * 2, *["25.0 0.0–75.0"] * 3, "4"]
+        ["nin, cam", rule, *["0.0 none of 4"] * 2, *["25.0 0.0–75.0"] * 3, "4"]
         for rule in ("threshold", "heuristic")
     ] + [
-        ["vgg · backprop", "threshold", *["50.0 0.0–100.0"] * 2, *["100.0 all of 4"] * 3, "4"],
+        ["vgg, backprop", "threshold", *["50.0 0.0–100.0"] * 2, *["100.0 all of 4"] * 3, "4"],
     ]
 
 
@@ -96,11 +97,28 @@ def test_errors_by_size_number_and_class(make_run, write_report):
     assert by_size == [
         ["run", "0–5 %", "5–10 %", "10–20 %", "20–40 %", "40–60 %", "60–80 %", "80–100 %"],
         ["images", "0", "0", "0", "4", "0", "0", "0"],
-        ["nin · cam", "–", "–", "–", "25.0 0–75", "–", "–", "–"],
+        ["nin, cam", "–", "–", "–", "25.0 0–75", "–", "–", "–"],
     ]
-    assert by_number[2] == ["nin · cam", "25.0 0–75", "–", "–", "–", "–"]
+    assert by_number[2] == ["nin, cam", "25.0 0–75", "–", "–", "–", "–"]
     assert by_class == [["class", "images", "nin cam"], ["cat", "4", "25.0 0–75"]]
     assert cls_by_class[1] == ["cat", "4", "75.0 25–100"]
+
+
+def test_each_split_has_its_own_errors_and_number_of_images(make_run, write_report):
+    make_run("nin", split="train", n=6, cls_right=6, loc_right=6)
+    make_run("nin", n=4, cls_right=2, loc_right=1)
+    make_run("vgg", n=4, cls_right=1)
+    page = write_report()
+    assert "split train: 6 images · split val: 4 images · 3 runs" in page.flat
+    train, val = page.flat.split("Split train")[1].split("Split val")[:2]
+    assert "Localization, five guesses 0.0 % 95 % interval none of 6; n = 6" in train
+    assert "Localization, five guesses 75.0 %" in val
+    assert [page.tables[i][2][0] for i in (0, 2)] == ["nin, cam, train", "nin, cam, val"]
+    grids = [page.tables[i] for i in range(4, 8)]
+    assert [grid[1][:2] for grid in grids] == [["class 0", n] for n in ("6", "6", "4", "4")]
+    assert [len(grid[0]) for grid in grids] == [3, 3, 4, 4]
+    assert "By size of the object, split val" in page.flat
+    assert "By class: top-1 classification error, split train" in page.flat
 
 
 def write_many_classes(runs, n_classes=50):
@@ -146,7 +164,7 @@ def test_without_labels_there_are_no_errors_and_the_page_says_so(make_run, write
     make_run("nin", split="test", has_labels=False)
     page = write_report()
     assert "No run has labels to score against" in page.flat
-    assert "Without labels, and so without errors: nin · cam ." in page.flat
+    assert "Without labels, and so without errors: nin, cam ." in page.flat
     assert "runs" not in page.tables
     assert "no localization error to take apart" in page.flat
 
@@ -213,7 +231,7 @@ def test_all_that_comes_from_files_is_escaped(write_report, tmp_path):
         picture["aria-label"]
         == f"Image {QUOTED}: map of {EVIL}, 1 true boxes, IoU of the guess 1.00"
     )
-    assert f"{QUOTED} · cam" in page.tables["runs"][1]
+    assert f"{QUOTED}, cam" in page.tables["runs"][1]
     assert EVIL in page.tables["runs"][1]
 
 
@@ -228,6 +246,15 @@ def test_the_page_asks_nothing_of_the_network(make_run, write_report):
     assert "@import" not in page.text
     (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
     assert policy["content"].startswith("default-src 'none'")
+
+
+def test_the_page_has_the_colours_of_the_figures(make_run, write_report):
+    make_run("nin")
+    text = write_report().text
+    assert ".ours-key::before { border-color: #0072B2; }" in text
+    assert ".gt_known-key::before { border-color: #009E73; }" in text
+    assert f".picture .guess {{ stroke: {style.GUESSED};" in text
+    assert "#57575766, #781c6d, #ed6925, #fcffa4)" in text
 
 
 def test_every_link_leads_somewhere_and_no_id_comes_twice(make_run, write_report):
@@ -262,7 +289,7 @@ def test_runs_of_one_name_are_told_apart(make_run, write_report):
     make_run("nin", folder="a")
     make_run("nin", folder="b")
     names = [row[0] for row in write_report().tables["runs"][1:]]
-    assert names[::2] == ["nin · cam (demo/nin/eval/a)", "nin · cam (demo/nin/eval/b)"]
+    assert names[::2] == ["nin, cam (demo/nin/eval/a)", "nin, cam (demo/nin/eval/b)"]
 
 
 # --- how numbers are written ---------------------------------------------------------------------
@@ -280,9 +307,7 @@ def test_intervals(number, text):
     assert ends(number) == text
 
 
-def test_differences_and_durations():
+def test_differences():
     assert signed(-1.204) == "−1.20"
     assert signed(0.35) == "+0.35"
     assert difference(Number(40.0, 38.04, 42.0, 9), 41.9) == "−3.9 to +0.1"
-    seconds = (8.46, 725.4, 12_000)
-    assert [duration(each) for each in seconds] == ["8.5 s", "12 min 05 s", "3 h 20 min"]

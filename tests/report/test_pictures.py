@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.report.pictures import compare_runs, galleries
+from cam_repro.figures.shown import show_examples
+from cam_repro.report.pictures import Pictured, compare_runs, galleries
 from cam_repro.runs.examples import Example, small_jpeg
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.tables import Run
@@ -33,11 +34,12 @@ def example(number, *why, classes=(1, 2, 3, 4, 5, 0), **changes):
 
 @pytest.fixture
 def pictured(make_run):
-    """A run as the report passes it on: label, anchor, run, examples."""
+    """A run as the report passes it on."""
 
     def make(model, saliency="cam", examples=(), **changes):
         run = Run(f"{model}/{saliency}", read_predictions(make_run(model, saliency, **changes)))
-        return f"{model} {saliency}", "run-1", run, list(examples)
+        images = show_examples(examples, run.table, next(iter(run.table.rules)))
+        return Pictured(f"{model} {saliency}", "run-1", run, images)
 
     return make
 
@@ -65,11 +67,23 @@ def test_a_wrong_box_is_called_so(pictured):
     assert (picture.verdict, picture.overlap) == ("wrong box", 0.0)
 
 
+def test_two_classes_of_one_name_are_two(pictured):
+    cranes = ("crane",) * 2 + NAMES[2:]
+    shown = [
+        example(number, "worst", classes=classes, names=cranes[: len(classes)])
+        for number, classes in enumerate([(0, 1, 2, 3, 4), (1, 2, 3, 4, 5, 0)])
+    ]
+    (gallery,) = galleries([pictured("nin", cls_right=1, loc_right=2, examples=shown)])
+    one, other = gallery.kinds["Worst"]
+    assert (one.name, one.true_name, one.is_right, one.verdict) == ("crane", "crane", True, "right")
+    assert (other.name, other.is_right, other.verdict) == ("crane", False, "wrong class")
+
+
 def test_without_a_label_or_a_true_box_nothing_is_judged(pictured):
     unknown = pictured("nin", has_labels=False, examples=[example(0, "best")])
     (gallery,) = galleries([unknown])
     (picture,) = gallery.kinds["Best"]
-    assert (picture.true_name, picture.verdict) == (None, "")
+    assert (picture.true_name, picture.is_right, picture.verdict) == (None, None, "")
 
 
 def test_the_best_and_the_worst_come_first(pictured):
@@ -103,7 +117,7 @@ def test_cam_and_backprop_are_compared_on_the_true_class_of_the_same_images(pict
     cam = pictured("googlenet_gap", loc_right=1, examples=even)
     backprop = pictured("googlenet", "backprop", examples=[even[0], example(1, "best")])
     (found,) = compare_runs([backprop, cam])
-    assert (found.title, found.labels) == ("CAM and Backprop", (cam[0], backprop[0]))
+    assert (found.title, found.labels) == ("CAM and Backprop", (cam.label, backprop.label))
     (left, right), _ = found.pairs
     assert (left.id, left.name, left.guess) == ("image00000", "a", (0, 0, 9, 9))
     assert (right.id, right.name, right.guess) == ("image00000", "a", (10, 10, 19, 19))
@@ -140,3 +154,21 @@ def test_a_picture_is_a_small_jpeg_and_boxes_stay_in_pixels_of_the_original(pict
     assert kind == "data:image/jpeg;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (360, 360)
     assert (picture.width, picture.height) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("box", "lines"),
+    [
+        ((2, 3, 11, 12), (2, 3, 10, 10, False)),
+        ((1, 0, 98, 49), (3, 3, 94, 44, True)),  # within 1 % of the whole image
+        ((2, 0, 99, 49), (2, 0, 98, 50, False)),
+    ],
+)
+def test_a_box_of_almost_the_whole_image_is_set_in_as_in_figures(pictured, box, lines):
+    (gallery,) = galleries([pictured("nin", examples=[example(0, "best")])])
+    (picture,) = gallery.kinds["Best"]
+    wide = replace(picture, width=100, height=50, guess=box, true_boxes=[(0, 0, 99, 49)])
+    (true, true_line), (guess, line) = wide.outlines
+    assert (true, guess) == ("true", "guess")
+    assert (true_line.x, true_line.width, true_line.is_whole) == (1.5, 97, True)
+    assert (line.x, line.y, line.width, line.height, line.is_whole) == lines

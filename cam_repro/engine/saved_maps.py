@@ -1,0 +1,30 @@
+"""Let a protocol score the maps that a run, or anybody, saved. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.formats.maps import open_maps
+from cam_repro.metrics.protocol import Protocol, RunMaps, Scored
+from cam_repro.progress import Bar
+from cam_repro.truth import Truth
+
+if TYPE_CHECKING:  # imports pyarrow, which maps of others do without
+    from cam_repro.runs.predictions import Predictions
+
+
+def score_maps(
+    protocol: Protocol, truth: Truth, path: Path, run: Predictions | None = None
+) -> Scored:
+    """Score the map of each image's true class, with a progress bar.
+
+    path: of the maps, as for ``open_maps``. run: whose maps these are, for a protocol that needs
+    it. Raises UserError as ``open_maps`` and the protocol do.
+    """
+    maps = open_maps(path, truth.ids)
+    rows = Bar(len(truth), protocol.name, iterable=range(len(truth)), leave=False)
+    each = (maps[row] for row in rows)
+    with freed_memory_kept():
+        return protocol.score(truth, each if run is None else RunMaps(run, each))
