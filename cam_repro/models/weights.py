@@ -63,13 +63,16 @@ class LoadReport:
         return f"{theirs} ({name})" if theirs else name
 
     def summary(self) -> str:
-        """Say in one line how many layers were taken and left."""
+        """Say in one line how many layers were taken, and how many were not, if any."""
         unfit = dict.fromkeys(_layer_of(name) for name, _, _ in self.mismatched)
-        return (
-            f"weights {self.source}: {len(self.taken)} layers taken, {len(self.left)} not in the"
-            f" file and {len(unfit)} of another shape left at their initial values,"
-            f" {len(self.unused)} entries of the file unused"
-        )
+        parts = [
+            (len(self.left), "not in the file and left at their initial values"),
+            (len(unfit), "of another shape and left at their initial values"),
+            (len(self.unused), "entries of the file not used"),
+        ]
+        odd = "".join(f", {count} {what}" for count, what in parts if count)
+        all_of_them = "" if odd else "all "
+        return f"weights {self.source}: {all_of_them}{len(self.taken)} layers taken{odd}"
 
 
 def load_weights(
