@@ -30,7 +30,7 @@ SCHEMAS = {
     "show": ShowSettings,
     "reproduce": ReproduceSettings,
 }
-OTHERS = {"source", "export", "pip", "torchrun", "srun"}
+OTHERS = {"source", "export", "python", "pip", "torchrun", "srun"}
 """What else the pages have their reader type, besides scripts and the commands."""
 
 TYPED = [line for page in PAGES for line in commands(page) if page.name != "extending.md"]

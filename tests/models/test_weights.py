@@ -249,7 +249,7 @@ def test_blocks_are_named_in_a_line_and_each_layer_at_level_debug(tmp_path, capl
         "not used classifier.1-6 (3 layers) (in the file)",
     ]
     lines = [line for _, line in every]
-    assert lines[0].startswith(f"weights {path}: 4 layers taken, 3 not in the file and 1 of")
+    assert lines[0].startswith(f"weights {path}: 4 layers taken, 3 not in the file and left")
     assert "taken features.0" in lines
     assert "left cam_conv6.conv (not in the file)" in lines
     assert "left features.10.weight (32x32x3x3 in the file, 48x32x3x3 in the network)" in lines
