@@ -102,7 +102,7 @@ def test_as_many_examples_as_asked_spread_over_the_split(trained, evaluate):
     trained("alexnet_gap")
     (folder,) = evaluate("model=alexnet_gap", "examples=3")
     run = read_run(folder)
-    assert run.title == "AlexNet-GAP, cam on tiny, val"
+    assert run.manifest.title == "AlexNet-GAP, cam on tiny, val"
     even = [one.example for one in run.pick("even", 9)]
     assert [example.id[-1] for example in even] == ["1", "3", "5"]
     assert [example.picture().size for example in even] == [(32, 24)] * 3

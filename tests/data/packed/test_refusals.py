@@ -25,7 +25,7 @@ from cam_repro.errors import UserError
         ((None, None, 90), "size=null packs the files as they are: leave format and quality out"),
         ((0,), "size=0: must be 1 to 16,383, or null"),
         ((20_000,), "size=20000: must be 1 to 16,383, or null"),
-        ((256, "gif"), "format=gif: choose webp, png, jpg"),
+        ((256, "gif"), "format=gif: choose one of webp, png, jpg"),
         ((256, "png", 95), "format=png keeps every pixel: leave quality out"),
         ((256, None, 95), "format=webp keeps every pixel: leave quality out"),
         ((256, "jpg", 0), "quality=0: must be 1 to 100"),

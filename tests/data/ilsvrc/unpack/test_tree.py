@@ -199,4 +199,4 @@ def test_what_is_no_archive_is_refused_by_name(val, tars, output):
     assert "not the name of an official archive" in refusal(tars / "images.tar", output)
     assert refusal(tars / "x", output) == f"tars={tars / 'x'}: no such file or folder"
     message = refusal(tars, output, splits=["val", "trian"])
-    assert message == "splits: 'trian' is no split; choose among train, val, test"
+    assert message == "splits=trian: choose one of train, val, test; did you mean train?"
