@@ -61,7 +61,10 @@ def test_layers_of_another_shape_are_left_with_a_word(command, tiny_run):
     assert command("train", *words, "model=alexnet", "output=plain").status == 0
     done = command("train", *words, "model=alexnet_star_gap", "model.weights=plain/last.pt")
     assert done.status == 0, done.err
-    assert "4 layers taken, 3 not in the file and left at their initial values, 1 of another shape" in done.err
+    assert (
+        "4 layers taken, 3 not in the file and left at their initial values, 1 of another shape"
+        in done.err
+    )
     left = "  left       features.10.weight (64x64x3x3 in the file, 96x64x3x3 in the network)"
     assert left in done.err.splitlines()
 
