@@ -323,11 +323,7 @@ def load_network(
             f"model={run_name(config)} has no pretrained weights: give weights=FILE, such as the "
             "checkpoint of a run of cam-train (runs/.../train/last.pt)"
         )
-    table = classes_of(stored["classes"]) if stored is not None else ilsvrc_classes()
-    names: Sequence[str] = table.names
-    wnids: Sequence[str] = table.wnids
-    if class_names is not None:
-        names, wnids = [str(name) for name in class_names], ()
+    names, wnids = _class_names(stored, class_names)
     network = build_network(config, len(names))
     load_weights(network, str(weights), name=run_name(config), strict=True)
     return LoadedNetwork(network, names, config, compute, wnids)
@@ -402,6 +398,16 @@ def explain(
         images, classes=classes, saliency=saliency, view=view, box=box, top=top
     )
     return list(explained) if is_batch else next(explained)
+
+
+def _class_names(
+    stored: dict[str, Any] | None, class_names: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Give names and WordNet ids of the classes: those given, or the checkpoint's, or ILSVRC's."""
+    if class_names is not None:
+        return [str(name) for name in class_names], ()
+    table = ilsvrc_classes() if stored is None else classes_of(stored["classes"])
+    return table.names, table.wnids
 
 
 def _adapt(
