@@ -21,7 +21,7 @@ mobilenetv4_conv_small mnasnet_100 ghostnet_100 rexnet_100 hardcorenas_a fbnetc_
 fastvit_t8 convnext_atto convnextv2_atto edgenext_xx_small poolformer_s12 pvt_v2_b0
 coatnet_0_rw_224 maxvit_tiny_tf_224 efficientformer_l1 swin_tiny_patch4_window7_224
 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 levit_128s vit_tiny_patch16_224 deit_tiny_patch16_224
-mixer_s16_224
+mixer_s16_224 efficientvit_m0 shvit_s1 crossvit_tiny_240
 """
 
 

@@ -252,6 +252,7 @@ def test_cam_of_a_network_of_timms_is_exact():
         ("swin_tiny_patch4_window7_224", None, None),  # its maps have the channels last
         ("mobilenetv3_small_050", None, "takes 1,024 values and its last maps are 288"),
         ("convnext_atto", None, "more than an average"),
+        ("efficientvit_m0", None, "more than an average"),  # a norm, idle before training
         ("vit_tiny_patch16_224", "2 dimensions", "2 dimensions"),
     ],
 )
