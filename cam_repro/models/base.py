@@ -62,7 +62,8 @@ class CamNetwork(nn.Module, ABC):
       them. Never change A in place: a saliency method may still need it.
 
     Do not give a layer one of these names, which are in use: ``num_classes``, ``norm``,
-    ``variant``, ``pixel_mean``, ``pixel_std`` and, in a ``PooledNetwork``, ``pool``, ``dropout``.
+    ``variant``, ``pixel_mean``, ``pixel_std``, ``no_maps``, ``no_cam``, ``complete``, ``renamed``,
+    ``named_weights`` and, in a ``PooledNetwork``, ``pool``, ``dropout``.
 
     Weights only work with the normalisation of the input that they were trained with. So it is
     saved with them, in the buffers ``pixel_mean`` and ``pixel_std`` (3,1,1), for colours in [0, 1].
