@@ -288,8 +288,8 @@ def load_network(
     class_names: of the classes, by class index; None: those of the checkpoint, or else ILSVRC's.
     device, precision: as for ``cam-eval``.
     settings: other keys of the network's YAML, such as ``timm="resnet50.a1_in1k"``. For an
-        ``nn.Module``: ``input_size`` (224), ``resize_size`` (256), ``interpolation`` (bilinear),
-        ``pixel_mean`` and ``pixel_std`` (ImageNet's, for colours in [0, 1]).
+        ``nn.Module``: ``input_size`` (224), ``resize_size`` (8/7 of it), ``interpolation``
+        (bilinear), ``pixel_mean`` and ``pixel_std`` (ImageNet's, for colours in [0, 1]).
     Errors: ``UserError`` with the remedy for all that cannot be built, found or read.
     """
     place = pick_device(device)
