@@ -23,6 +23,7 @@ FAULTS = {
     "bad_names": "file names that are not UTF-8",
     "empty": "files of no bytes",
     "unreadable": "unreadable images",
+    "changed": "files that are not as they were packed",
     "unreadable_annotations": "unreadable annotations",
     "repeated": "images of one name in several places",
     "without_label": "images without a class",

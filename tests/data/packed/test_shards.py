@@ -19,6 +19,7 @@ from packed_helpers import ORIGINALS, VAL, members, pack_them, same_sets
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
+from cam_repro.files import sha256
 
 
 def test_shards_are_as_webdataset_wants_them(source, tmp_path):
@@ -116,14 +117,16 @@ def test_the_manifest_says_what_it_is(root, source, tmp_path):
         },
         "command": "cam-data pack",
     }
-    shards = [p.stat().st_size for p in sorted((folder / "val").glob("*.tar"))]
+    shards = sorted((folder / "val").glob("*.tar"))
     assert len(shards) > 1
     assert splits["val"] == {
         "name": "small-16",
         "images": 6,
         "boxes": 6,
         "images_with_boxes": 6,
-        "shards": shards,
+        "shards": [path.stat().st_size for path in shards],
+        "shards_sha256": [sha256(path) for path in shards],
+        "index_sha256": sha256(folder / "val/index.parquet"),
         "skipped": [],
         "blacklisted": 2,
         "is_ilsvrc": False,
