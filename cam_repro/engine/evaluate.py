@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +37,7 @@ from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.errors import UserError
+from cam_repro.files import path_within, says_if_full
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.modes import evaluation_mode, frozen
@@ -180,12 +183,14 @@ class RowsOnDisk:
 
     def add(self, rows: pa.Table) -> None:
         """Append rows of the same columns."""
-        self._writer.write_table(rows)
+        with says_if_full(tempfile.gettempdir()):
+            self._writer.write_table(rows)
 
     def table(self) -> pa.Table:
         """Read all rows, in the order in which they were added; afterwards none can be added."""
-        self._writer.close()
-        self._file.seek(0)
+        with says_if_full(tempfile.gettempdir()):
+            self._writer.close()
+            self._file.seek(0)
         return pa.ipc.open_stream(self._file).read_all().combine_chunks()
 
 
@@ -300,9 +305,10 @@ class BoxSearch:
         for name, rule in self.rules.items():
             known = rule(true_class) if is_known else []
             guesses[name] = RuleGuesses(rule(best), known[0][1] if known else None)
-        right_at = None
+        right_at = map_crc32 = None
         if self.maps_folder is not None:
-            _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
+            kept = frames[n_best if is_known else 0]
+            map_crc32 = _save_map(self.maps_folder, sample.id, kept)
             if is_known:
                 right_at = right_percents(true_class.at_image_size(0), sample.boxes_M4)
         return Prediction(
@@ -315,14 +321,22 @@ class BoxSearch:
             probabilities=probabilities[:n_best],
             rules=guesses,
             right_at=right_at,
+            map_crc32=map_crc32,
         )
 
 
-def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
-    """Write a map to ``<image_id>.npy``; ids may name subfolders."""
-    path = folder / f"{image_id}.npy"
+def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> int:
+    """Write a map to ``<image_id>.npy``, and give the CRC-32 of the file; ids may name subfolders.
+
+    Raises UserError for an id that would lead out of the folder, and where the disk is full.
+    """
+    path = path_within(folder, f"{image_id}.npy", "image")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, map_hw.astype(np.float32))
+    file = io.BytesIO()
+    np.save(file, map_hw.astype(np.float32))
+    with says_if_full(path):
+        path.write_bytes(file.getvalue())
+    return zlib.crc32(file.getvalue())
 
 
 def classification_errors(

@@ -15,6 +15,7 @@ from cam_repro.files import sha256
 from cam_repro.runs.manifest import (
     DEFAULT_VIEW,
     MANIFEST,
+    Checkpoint,
     EvalManifest,
     is_of_scored_run,
     read_eval_manifest,
@@ -238,22 +239,28 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
     return different
 
 
-def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise UserError where a pass by ``config`` into ``folder`` would lose results that lie there.
+def refuse_to_replace(
+    folder: Path, config: Mapping[str, Any], fingerprint: str, weights: Checkpoint | None = None
+) -> None:
+    """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
-    Lost would be boxes of rules that the pass does not use or uses with other settings, results
-    with other settings of saliency or view, and saved maps. ``overwrite=true`` permits all of it.
+    Lost would be results on other data, of other weights, by other settings of network, saliency
+    or view, boxes of rules that the pass does not use or uses with other settings, and saved maps.
+    ``overwrite=true`` permits all of it.
+
+    config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
     there = read_eval_manifest(folder)
+    lost = [*_other_data(there, fingerprint), *_other_weights(there.checkpoint, weights)]
     wanted = config.get("box") or {}
-    lost = [
+    lost += [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in (there.box_settings or {}).items()
         if wanted.get(name) != rule
     ]
-    different = other_settings(there, config)
+    different = [*_other_network(there, config), *other_settings(there, config)]
     lost += [f"other settings of {group}" for group in different if group != "box"]
     if there.maps and not config.get("save_maps"):
         lost.append("maps")
@@ -262,3 +269,27 @@ def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder}: holds results that this pass would replace ({', '.join(lost)}): keep them "
             "with output=DIR for the new ones, or add overwrite=true"
         )
+
+
+def _other_data(there: EvalManifest, fingerprint: str) -> list[str]:
+    """Say that a run is of other images, labels or boxes, if it is."""
+    before = there.data.fingerprint
+    if before == fingerprint:
+        return []
+    return [f"other data: fingerprint {before[:12]} there, {fingerprint[:12]} now"]
+
+
+def _other_weights(there: Checkpoint | None, weights: Checkpoint | None) -> list[str]:
+    """Say that a run is of other weights, if it is: of files the contents count, not the names."""
+    if there is None or weights is None:
+        return []
+    if there.sha256 == weights.sha256 and (there.sha256 or there.path == weights.path):
+        return []
+    return [f"other weights: {there.described} there, {weights.described} now"]
+
+
+def _other_network(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
+    """Name the settings of the network in which a run and a pass differ, of those both have."""
+    before, now = there.config.get("model") or {}, config.get("model") or {}
+    named = before.keys() & now.keys() - {"weights", "pretrained", "row"}
+    return sorted(f"model.{key}" for key in named if before[key] != now[key])
