@@ -127,18 +127,19 @@ def size_in_words(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
-def path_within(folder: Path | str, name: str, what: str) -> Path:
-    """Give the path of ``name`` below a folder, for output; a name may have folders in it.
+def path_within(folder: Path | str, *names: str) -> Path:
+    """Give the path of ``names``, folders and at last a file, below a folder, to write to.
 
-    Names come out of files, of strangers too. what: the name's, for the message.
-    Raises UserError where it is empty, absolute, or leads out of the folder.
+    All output that is named by what stands in a file, maybe a stranger's, goes through here.
+    Raises UserError unless each is the name of one folder or file, and leads nowhere else.
     """
-    parts = name.split("/")
-    if not name or "\0" in name or name.startswith("~") or {"", ".", ".."} & set(parts):
-        raise UserError(
-            f"{what} {name!a} is no name of a file in {folder}: nothing is written there; rename it"
-        )
-    return Path(folder, *parts)
+    for name in names:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise UserError(
+                f"{name!a} is no name of a file or folder in {folder}, so nothing is written "
+                "there: give it another name"
+            )
+    return Path(folder, *names)
 
 
 def check_writable(folder: Path | str) -> None:

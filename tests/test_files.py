@@ -93,19 +93,19 @@ def test_a_checkpoint_has_the_same_bytes_each_time(tmp_path):
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["a", "n01440764/a_1.npy", "ein Bild, ü.npy", "..a", "a..b/c"])
+@pytest.mark.parametrize("name", ["a", "a_1.npy", "ein Bild, ü.npy", "..a", "a..b", "~", "-"])
 def test_a_name_is_a_path_in_its_folder(tmp_path, name):
-    assert path_within(tmp_path, name, "image") == tmp_path / name
+    assert path_within(tmp_path, "n01440764", name) == tmp_path / "n01440764" / name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "..", ".", "../a", "a/../../b", "a/..", "/etc/a", "a//b", "a/", "~/a", "~root", "a\0b"],
-)
+@pytest.mark.parametrize("name", ["", "..", ".", "../a", "a/..", "/etc/a", "a/b", "a\0b"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(UserError) as error:
-        path_within(tmp_path, name, "image")
-    assert str(error.value).startswith(f"image {name!a} is no name of a file in {tmp_path}: ")
+        path_within(tmp_path, "a", name)
+    assert str(error.value) == (
+        f"{name!a} is no name of a file or folder in {tmp_path}, so nothing is written there: "
+        "give it another name"
+    )
 
 
 def test_json_has_null_where_there_is_no_number_and_says_so(tmp_path, caplog):

@@ -105,6 +105,9 @@ def evaluate(
     maps and search boxes. With several processes each takes its share of the batches; the main one
     returns the rows of all, the others return an empty Evaluation.
     """
+    if maps_folder is not None:
+        for image_id in images.ids:  # before hours of work
+            _map_path(maps_folder, image_id)
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
     boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
@@ -325,12 +328,14 @@ class BoxSearch:
         )
 
 
-def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> int:
-    """Write a map to ``<image_id>.npy``, and give the CRC-32 of the file; ids may name subfolders.
+def _map_path(folder: Path, image_id: str) -> Path:
+    """Name the file of an image's map; ids may name subfolders, but none outside ``folder``."""
+    return path_within(folder, *f"{image_id}.npy".split("/"))
 
-    Raises UserError for an id that would lead out of the folder, and where the disk is full.
-    """
-    path = path_within(folder, f"{image_id}.npy", "image")
+
+def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> int:
+    """Write a map, and give the CRC-32 of the file; raises UserError where the disk is full."""
+    path = _map_path(folder, image_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
     np.save(file, map_hw.astype(np.float32))

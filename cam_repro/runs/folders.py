@@ -1,6 +1,8 @@
 """Name the folders of results, and tell which results a new pass would replace.
 
-Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``.
+Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``. The names may
+come out of a packed set's manifest or a checkpoint: one that would lead out of ``<runs>`` is
+refused by a UserError.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
-from cam_repro.files import sha256
+from cam_repro.files import path_within, sha256
 from cam_repro.runs.manifest import (
     DEFAULT_VIEW,
     MANIFEST,
@@ -36,7 +38,7 @@ SCORING = ("saliency", "view", "box")
 
 def train_folder(runs: Path | str, data: str, model: str) -> Path:
     """Name the folder of a training run: checkpoints, log, curves, manifest."""
-    return Path(runs) / data / model / "train"
+    return path_within(runs, data, *model.split("/"), "train")
 
 
 def eval_folder(
@@ -44,12 +46,12 @@ def eval_folder(
 ) -> Path:
     """Name the folder of one scored pass over a split."""
     suffix = "" if view == DEFAULT_VIEW else f"-{view}"
-    return Path(runs) / data / model / "eval" / f"{split}-{saliency}{suffix}"
+    return path_within(runs, data, *model.split("/"), "eval", f"{split}-{saliency}{suffix}")
 
 
 def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
     """Name the folder of the boxes that need no network (``model=none``)."""
-    return Path(runs) / data / NO_MODEL / "eval" / split
+    return path_within(runs, data, NO_MODEL, "eval", split)
 
 
 def run_name(model_config: Mapping[str, Any]) -> str:

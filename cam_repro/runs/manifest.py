@@ -12,6 +12,7 @@ a training run's manifest did not name a schema.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -463,6 +464,12 @@ class _Keys:
         values: dict[str, Any] = self.get(key, dict)
         return {name: self._checked(f"{key}.{name}", v, kind) for name, v in values.items()}
 
+    def numbers(self, key: str) -> dict[str, float]:
+        """Give an object of numbers; null, as ``write_json`` writes what is none, is NaN."""
+        values: dict[str, Any] = self.get(key, dict)
+        known = {name: math.nan if value is None else value for name, value in values.items()}
+        return {name: self._checked(f"{key}.{name}", v, float) for name, v in known.items()}
+
     def within(self, key: str) -> _Keys:
         """Give an object inside this one."""
         return _Keys(self.get(key, dict), self.path, self.remedy, f"{self.prefix}{key}.")
@@ -534,7 +541,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
         data=_trained_data(keys.within("data")),
         iterations=keys.get("iterations", int),
         epochs=keys.get("epochs", float),
-        final=keys.dict_of("final", float),
+        final=keys.numbers("final"),
         parameters=keys.get("parameters", int),
         seconds=keys.get("seconds", float),
         hardware=_hardware(keys),

@@ -61,6 +61,20 @@ def test_places():
     assert baseline_folder("runs", "ilsvrc", "val") == Path("runs/ilsvrc/none/eval/val")
 
 
+@pytest.mark.parametrize("name", ["../x", "..", "/tmp/x", "a/b", "", "."])
+def test_a_data_sets_name_leads_nowhere_else(name):
+    for place in (
+        lambda: train_folder("runs", name, "nin"),
+        lambda: eval_folder("runs", name, "nin", "val", "cam", "squash"),
+        lambda: baseline_folder("runs", name, "val"),
+    ):
+        with pytest.raises(UserError, match=r"is no name of a file or folder in runs, so nothing"):
+            place()
+    with pytest.raises(UserError, match=r"'\.\.' is no name of a file or folder in runs"):
+        train_folder("runs", "demo", "../../nin")
+    assert train_folder("runs", "demo", "timm-a/b") == Path("runs/demo/timm-a/b/train")
+
+
 def test_trained_are_the_runs_with_a_manifest_whatever_their_variant(tmp_path):
     for name in ("vgg_gap_caffe", "alexnet", "nin"):
         train_folder(tmp_path, "tiny", name).mkdir(parents=True)

@@ -40,7 +40,7 @@ from typing import IO, Any, cast
 
 from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError, one_of
-from cam_repro.files import check_writable, of_full_disk, size_in_words, write_json
+from cam_repro.files import check_writable, of_full_disk, path_within, size_in_words, write_json
 from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 
@@ -482,7 +482,8 @@ class _Unpacking:
         path = PurePosixPath(member.name)
         place = self.kind.place(path)
         if place is not None:
-            self._write(content, self.output / place, member.size)
+            target = path_within(self.output, *place.parts)
+            self._write(content, target, member.size)
         elif self.kind.nested and not where and INNER.fullmatch(path.name):
             try:
                 self.read(content, path.name)
