@@ -113,12 +113,12 @@ def of_full_disk(error: BaseException, path: Path | str) -> UserError | None:
     if number not in FULL:
         return None if error.__context__ is None else of_full_disk(error.__context__, path)
     place = Path(path).absolute()
-    while not place.exists():
+    while not place.is_dir():
         place = place.parent
     free = size_in_words(shutil.disk_usage(place).free)
     return UserError(
-        f"{path}: {FULL[number]} ({free} free on the disk of {place}): free some space and run the "
-        "command again; what was written before is kept"
+        f"{path}: {FULL[number]} ({free} free now on the disk of {place}): free some space and run "
+        "the command again; what was written before is kept"
     )
 
 
@@ -212,6 +212,22 @@ def write_columns(path: Path | str, columns: Mapping[str, Sequence[Any]]) -> Non
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
+
+
+CHECKSUM = "checksum"
+"""Key of a JSON object that holds the SHA-256 of all else in it."""
+
+
+def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a JSON object with its checksum as the last key."""
+    digest = hashlib.sha256(json_text(values).encode()).hexdigest()
+    return {**values, CHECKSUM: digest}
+
+
+def checksum_holds(values: Mapping[str, Any]) -> bool:
+    """Tell whether a JSON object is as ``with_checksum`` gave it; True for one without."""
+    rest = {key: value for key, value in values.items() if key != CHECKSUM}
+    return CHECKSUM not in values or with_checksum(rest) == values
 
 
 def sha256(path: Path | str) -> str:

@@ -62,7 +62,7 @@ def test_a_full_disk_is_one_line_and_the_file_before_stays(tmp_path, number, wha
     with pytest.raises(UserError) as error, atomic_path(path):
         raise OSError(number, os.strerror(number))
     assert str(error.value).startswith(f"{path}: {what} (")
-    assert "B free on the disk of " in str(error.value)
+    assert "B free now on the disk of " in str(error.value)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [
         ("scores.json", "before")
     ]

@@ -1,9 +1,10 @@
 """Write and read the manifest of a run: what was run, on which data, how, and by what.
 
 ``manifest.json`` is written last, so a folder that has one holds a complete run. It names the
-SHA-256 of the run's other files; ``check_unchanged`` compares it where they are read. There are two
-kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
-this module knows the keys of the JSON; all others use the records. Needs no torch.
+SHA-256 of the run's other files, which ``check_unchanged`` compares where they are read, and has a
+checksum of its own. There are two kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a
+scored pass over a split. Only this module knows the keys of the JSON; all others use the records.
+Needs no torch.
 
 This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
 a training run's manifest did not name a schema.
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cam_repro.errors import UserError, choose
-from cam_repro.files import sha256, write_json
+from cam_repro.files import CHECKSUM, checksum_holds, sha256, with_checksum, write_json
 
 MANIFEST = "manifest.json"
 
@@ -313,7 +314,8 @@ def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -
     named = sorted({path for pattern in CHECKED for path in Path(folder).glob(pattern)})
     kept = [path for path in named if path.is_file() and not path.name.startswith(".")]
     sums = {path.name: sha256(path) for path in kept}
-    write_json(Path(folder) / MANIFEST, {**manifest.as_json(), **({"files": sums} if sums else {})})
+    values = {**manifest.as_json(), **({"files": sums} if sums else {})}
+    write_json(Path(folder) / MANIFEST, with_checksum(values))
 
 
 def check_unchanged(path: Path, remedy: str) -> None:
@@ -429,6 +431,11 @@ class _Keys:
             raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a manifest: {remedy}")
+        if not checksum_holds(values):
+            raise UserError(
+                f"{path} is not as it was written, by its checksum: {remedy}; or take its key "
+                f"{CHECKSUM} out if you changed it and know what you do"
+            )
         return cls(values, path, remedy)
 
     def __contains__(self, key: str) -> bool:

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
+from run_builder import edit_manifest, make_manifest
 
 
 def cam_tables(*arguments, cwd):
@@ -150,8 +152,7 @@ def test_compare(command, make_run, tmp_path):
 @pytest.mark.parametrize("data", ["../out", "..", "/tmp", "a/b", "."])
 def test_a_data_sets_name_leads_nowhere_else(command, make_run, tmp_path, data):
     folder = make_run("nin")
-    path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"name": "demo"', f'"name": "{data}"'))
+    edit_manifest(folder, data={**asdict(make_manifest().data), "name": data})
     before = sorted(tmp_path.rglob("*"))
     for words in ([], ["compare=true", "box=[threshold,heuristic]"]):
         done = command("tables", *words)

@@ -1,11 +1,10 @@
-import json
 import tempfile
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_builder import make_manifest
+from run_builder import edit_manifest, make_manifest
 
 from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
@@ -236,11 +235,6 @@ def test_round_trip(rows):
             assert [tuple(box) for box in read.boxes_N54[i, :n]] == [b for _, b in guesses.guesses]
             assert (read.boxes_N54[i, n:] == -1).all()
             assert tuple(read.gt_known_N4[i]) == (guesses.gt_known or (-1, -1, -1, -1))
-
-
-def edit_manifest(folder, **changes):
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):

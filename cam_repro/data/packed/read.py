@@ -41,7 +41,7 @@ from cam_repro.classes import ClassTable
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageStore, Size, UnreadableImage, read_image
 from cam_repro.errors import UserError
-from cam_repro.files import sha256
+from cam_repro.files import checksum_holds, sha256
 from cam_repro.progress import Bar
 from cam_repro.truth import Names, RaggedBoxes
 
@@ -146,8 +146,10 @@ def read_pack_manifest(root: Path) -> dict[str, Any]:
             f"data.root={root}: has no {MANIFEST}, so it is no folder that cam-data pack wrote, "
             "or an incomplete copy of one"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise UserError(f"{path}: is not of packed data; {_AGAIN}") from None
+    if not checksum_holds(manifest):
+        raise UserError(f"{path}: is not as it was packed, by its checksum; {_AGAIN}")
     if schema != SCHEMA:
         raise UserError(
             f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; pack it again"

@@ -39,7 +39,7 @@ from cam_repro.data.packed.read import (
 )
 from cam_repro.data.views import squash
 from cam_repro.errors import UserError, one_of
-from cam_repro.files import check_writable, says_if_full, sha256, sync, write_json
+from cam_repro.files import check_writable, says_if_full, sha256, sync, with_checksum, write_json
 from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 from cam_repro.types import NO_LABEL
@@ -237,7 +237,7 @@ def _write(
         "splits": splits,
         **provenance,
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, with_checksum(manifest))
     return manifest
 
 

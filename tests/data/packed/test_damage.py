@@ -17,7 +17,9 @@ from cam_repro.errors import UserError
 
 
 def change(path: Path, **keys: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+    values = {**json.loads(path.read_text()), **keys}
+    values.pop("checksum", None)
+    path.write_text(json.dumps(values))
 
 
 def without_sums(folder: Path) -> None:
@@ -52,6 +54,12 @@ def _half_a_manifest(folder: Path) -> str:
 def _other_schema(folder: Path) -> str:
     change(folder / "manifest.json", packed_schema=2)
     return r"manifest\.json: packed data of schema 2, this version reads 1; pack it again"
+
+
+def _manifest_changed(folder: Path) -> str:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"class 1"', '"class 7"'))
+    return r"manifest\.json: is not as it was packed, by its checksum; copy it again"
 
 
 def _no_classes(folder: Path) -> str:
@@ -140,6 +148,7 @@ def _index_without_a_column(folder: Path) -> str:
         *(_no_classes, _other_split, _shard_missing, _shard_cut, _index_missing, _index_cut),
         *(_index_of_others, _index_beyond_its_shards, _index_beyond_a_shards_end),
         *(_index_without_a_column, _index_of_an_earlier_version_cut, _index_changed),
+        _manifest_changed,
     ],
 )
 def test_what_is_broken_is_named_at_opening(source, tmp_path, damage):

@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tarfile.TarFile, "addfile", full)
     with pytest.raises(
-        UserError, match=r"/p: the disk is full \(.*[MG]B free on the disk of /.*\): "
+        UserError, match=r"/p: the disk is full \(.*[MG]B free now on the disk of /.*\): "
     ):
         pack_them(tmp_path / "p", source)
 

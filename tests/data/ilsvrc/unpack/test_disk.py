@@ -58,7 +58,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(val, output, mo
         message = refusal(val, output)
     assert message.startswith(f"{output}: the disk is full (")
     assert message.endswith(
-        f"B free on the disk of {output}): free some space and run the command again; what was "
+        f"B free now on the disk of {output}): free some space and run the command again; what was "
         "written before is kept"
     )
     assert tree(output) == {}
