@@ -246,23 +246,27 @@ def refuse_to_replace(
 ) -> None:
     """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
-    Lost would be results on other data, of other weights, by other settings of network, saliency
-    or view, boxes of rules that the pass does not use or uses with other settings, and saved maps.
-    ``overwrite=true`` permits all of it.
+    Lost would be results on other data, of another network or other weights, by other settings of
+    network, saliency or view, boxes of rules that the pass does not use or uses with other
+    settings, and saved maps. ``overwrite=true`` permits all of it.
 
     config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
     there = read_eval_manifest(folder)
-    lost = [*_other_data(there, fingerprint), *_other_weights(there.checkpoint, weights)]
+    lost = [
+        *_other_data(there, fingerprint),
+        *_other_network(there, config.get("model") or {}),
+        *_other_weights(there.checkpoint, weights),
+    ]
     wanted = config.get("box") or {}
     lost += [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in (there.box_settings or {}).items()
         if wanted.get(name) != rule
     ]
-    different = [*_other_network(there, config), *other_settings(there, config)]
+    different = other_settings(there, config)
     lost += [f"other settings of {group}" for group in different if group != "box"]
     if there.maps and not config.get("save_maps"):
         lost.append("maps")
@@ -290,8 +294,13 @@ def _other_weights(there: Checkpoint | None, weights: Checkpoint | None) -> list
     return [f"other weights: {there.described} there, {weights.described} now"]
 
 
-def _other_network(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
-    """Name the settings of the network in which a run and a pass differ, of those both have."""
-    before, now = there.config.get("model") or {}, config.get("model") or {}
-    named = before.keys() & now.keys() - {"weights", "pretrained", "row"}
-    return sorted(f"model.{key}" for key in named if before[key] != now[key])
+def _other_network(there: EvalManifest, model: Mapping[str, Any]) -> list[str]:
+    """Say that a run is of another network, or of one with other settings, of those both know.
+
+    model: the settings of the pass's network; empty if they are not known.
+    """
+    if model and there.model != run_name(model):
+        return [f"other network: {there.model} there, {run_name(model)} now"]
+    before = there.config.get("model") or {}
+    named = before.keys() & model.keys() - {"weights", "pretrained", "row"}
+    return [f"other settings of model.{key}" for key in sorted(named) if before[key] != model[key]]
