@@ -15,6 +15,7 @@ GROUND = {
     "files",
     "geometry",
     "locks",
+    "matlab",
     "progress",
     "resample",
     "truth",

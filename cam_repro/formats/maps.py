@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -23,7 +22,7 @@ class _MapFiles:
 
     def __getitem__(self, index: int) -> np.ndarray:
         path = self.folder / self.names[index]
-        map_hw = _load(path)
+        map_hw = np.array(_load(path))
         written = self.crc32.get(self.names[index])
         if written is not None and zlib.crc32(path.read_bytes()) != written:
             raise UserError(
@@ -66,7 +65,7 @@ def open_maps(
         return _MapFiles(path, files, crc32 or {})
     if not path.is_file():
         raise UserError(f"maps={path}: no such file or folder")
-    maps_Nhw = _load(path, mmap_mode="r")
+    maps_Nhw = _load(path)
     if maps_Nhw.ndim != 3 or not maps_Nhw[:1].size:
         raise UserError(
             f"{path}: has shape {maps_Nhw.shape}; a stack of maps has three axes, images, height, "
@@ -80,10 +79,11 @@ def open_maps(
     return maps_Nhw
 
 
-def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+def _load(path: Path) -> np.ndarray:
+    """Open a .npy file as a memory map, whose header cannot claim more than the file holds."""
     try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception:  # a damaged header raises anything, from SyntaxError to OverflowError
         raise UserError(f"{path}: not a readable .npy file of numbers") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise UserError(f"{path}: not a .npy file of real numbers")
