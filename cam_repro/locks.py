@@ -129,13 +129,22 @@ def _take(lock: Path, folder: Path | str) -> int:
             if locked is False or (locked is None and there is not None and there.may_live()):
                 raise UserError(_held_by(there, folder, None if locked is False else lock))
             if _is_at(descriptor, lock):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(asdict(Holder.this_process())).encode(), 0)
+                _write_holder(descriptor, needed=locked is None)
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # the holder removed the file meanwhile, and this one is no lock
+
+
+def _write_holder(descriptor: int, needed: bool) -> None:
+    """Write into a lock's file who holds it. needed: whether the lock is nothing without it."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(Holder.this_process())).encode(), 0)
+    except OSError:  # a full disk, of which whoever writes a result will hear
+        if needed:
+            raise
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -71,17 +71,19 @@ def test_what_was_made_for_it_and_stayed_empty_is_removed(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
-def wait_for(event):
-    event.wait(30)
+def wait_for(end, begun):
+    begun.set()
+    end.wait(30)
 
 
 def test_a_forked_process_that_outlives_its_parent_holds_nothing(tmp_path):
     context = multiprocessing.get_context("fork")
-    end = context.Event()
+    end, begun = context.Event(), context.Event()
     lock = sole_writer(tmp_path)
     lock.__enter__()
-    worker = context.Process(target=wait_for, args=(end,))
+    worker = context.Process(target=wait_for, args=(end, begun))
     worker.start()
+    begun.wait(30)
     try:
         (descriptor,) = locks._held
         os.close(os.dup(descriptor))
@@ -101,6 +103,17 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(locks.os, "open", refuses)
     with sole_writer(tmp_path):
         pass
+
+
+def test_on_a_full_disk_a_lock_holds_without_a_name(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(locks.os, "pwrite", full)
+    said = "another process is writing to it: wait"
+    with sole_writer(tmp_path), pytest.raises(UserError, match=said), sole_writer(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
