@@ -2,8 +2,8 @@
 
 import errno
 import json
-import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,29 +71,29 @@ def test_what_was_made_for_it_and_stayed_empty_is_removed(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
-def wait_for(end, begun):
-    begun.set()
-    end.wait(30)
+FORK = """
+import os, sys, time
+from cam_repro.locks import sole_writer
+with sole_writer(sys.argv[1]):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_forked_process_that_outlives_its_parent_holds_nothing(tmp_path):
-    context = multiprocessing.get_context("fork")
-    end, begun = context.Event(), context.Event()
-    lock = sole_writer(tmp_path)
-    lock.__enter__()
-    worker = context.Process(target=wait_for, args=(end, begun))
-    worker.start()
-    begun.wait(30)
-    try:
-        (descriptor,) = locks._held
-        os.close(os.dup(descriptor))
-        os.close(descriptor)  # as when the parent dies: it removes nothing, and closes all
-        locks._held.clear()
+    with subprocess.Popen(
+        [sys.executable, "-c", FORK, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        child = int(parent.stdout.readline())
+        with pytest.raises(UserError, match=f"process {parent.pid} on"), sole_writer(tmp_path):
+            pass
+        parent.kill()
+        parent.wait()
+        os.kill(child, 0)  # it lives
         with sole_writer(tmp_path):
             pass
-    finally:
-        end.set()
-        worker.join()
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch):
