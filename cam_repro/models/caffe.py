@@ -137,7 +137,7 @@ def caffe_state(
     """
     if all(variant.caffe is None for variant in network.variants.values()):
         raise UserError(f"model.weights={path}: there are no Caffe weights for {name}")
-    caffe = network.variant.caffe
+    caffe = network.built_as.caffe
     if caffe is None:
         raise UserError(
             f"model.weights={path}: Caffe's weights want the network as Caffe ran it:"
@@ -209,9 +209,9 @@ def _check_order(names: Sequence[str], network: CamNetwork, path: Path | str) ->
     for variant in network.variants.values():
         order = variant.caffe.order if variant.caffe else ()
         found = tuple(name for name in names if name in order)
-        if order and found == order and variant != network.variant:
+        if order and found == order and variant != network.built_as:
             raise UserError(
                 f"model.weights={path}: its network has {' before '.join(order)}, which"
-                f" model.variant={network.variant.name} does not have:"
+                f" model.variant={network.built_as.name} does not have:"
                 f" set model.variant={variant.name}"
             )
