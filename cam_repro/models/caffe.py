@@ -31,6 +31,9 @@ from cam_repro.models.base import CamNetwork
 
 SUFFIX = ".caffemodel"
 
+MAX_AXES = 32
+"""How many dimensions a blob of Caffe's may have."""
+
 _Field = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
 
@@ -185,11 +188,14 @@ def _blob(blob: Any, layer: str) -> np.ndarray:
     if not raw and blob.double_data:
         raw, kind = b"".join(blob.double_data), "<f8"
     count, rest = divmod(len(raw), np.dtype(kind).itemsize)
-    if rest or min(shape, default=1) < 0 or count != math.prod(shape):
+    is_shape = len(shape) <= MAX_AXES and min(shape, default=1) >= 0
+    if rest or not is_shape or count != math.prod(shape):
         raise UserError(
-            f"layer {layer} has a blob of {'x'.join(map(str, shape))} with {count} packed numbers"
+            f"layer {layer} has a blob of {'x'.join(map(str, shape[:MAX_AXES]))} with {count}"
+            " packed numbers"
         )
-    return np.frombuffer(raw, kind).astype(np.float32).reshape(shape)
+    # Of an empty blob the other sizes may be anything, more than numpy can count.
+    return np.frombuffer(raw, kind).astype(np.float32).reshape(shape if count else 0)
 
 
 def _parts(count: int) -> list[str]:
