@@ -84,8 +84,8 @@ class CamNetwork(nn.Module, ABC):
     file_pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     file_pixel_std: tuple[float, float, float] = IMAGENET_STD
     """The normalisation to use with a file of weights that does not contain one; for [0, 1]."""
-    file_colours: str = "ImageNet's"
-    """Whose normalisation that is, for a message."""
+    file_colours: str = ""
+    """What a message says of that normalisation, if there is more to say than the numbers."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of layers that files of weights have and the network does not need."""
     tried_when_made: ClassVar[bool] = False

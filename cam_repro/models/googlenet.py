@@ -149,7 +149,7 @@ class _GoogLeNetTrunk(PooledNetwork):
     file_pixel_mean = (0.5, 0.5, 0.5)
     file_pixel_std = (0.5, 0.5, 0.5)
     file_colours = (
-        "that of torchvision's own weights; of training with transform_input=False:"
+        "those of torchvision's weights; with transform_input=False they are"
         " [0.485,0.456,0.406] and [0.229,0.224,0.225]"
     )
     # The auxiliary classifiers of torchvision and of Caffe, which only training uses.

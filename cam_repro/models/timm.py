@@ -127,7 +127,7 @@ class EfficientNetLite0(Timm):
 
     def __init__(self, *, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__(num_classes=num_classes, timm="tf_efficientnet_lite0", dropout=dropout)
-        self._set_normalisation((127 / 255,) * 3, (128 / 255,) * 3, "that of the package")
+        self._set_normalisation((127 / 255,) * 3, (128 / 255,) * 3, "the package's")
 
     @classmethod
     def complete(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cam_repro.errors import UserError
-from cam_repro.models.base import CamNetwork
+from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD, CamNetwork
 from cam_repro.models.caffe import SUFFIX, caffe_state
 from cam_repro.models.layers import BLOCK_EPS
 from cam_repro.models.modes import evaluation_mode
@@ -134,7 +134,7 @@ def load_weights(
         _set_normalisation(network, state)
     _log_report(report)
     if named is None and weights != "torchvision":
-        _say_assumed(network, state, report, input_size)
+        _say_assumed(network, state, report, name, input_size)
     return report
 
 
@@ -360,7 +360,7 @@ def _set_normalisation(network: CamNetwork, state: State) -> None:
 
 
 def _say_assumed(
-    network: CamNetwork, state: State, report: LoadReport, input_size: int | None
+    network: CamNetwork, state: State, report: LoadReport, name: str, input_size: int | None
 ) -> None:
     """Say what is assumed of a file that another program wrote, as the file does not say it.
 
@@ -369,16 +369,20 @@ def _say_assumed(
     unsaid = [key for key in NORMALISATION if key not in state]
     if not unsaid:
         return
-    assumed = []
-    if not network.stated_colours.issuperset(unsaid):
-        assumed.append(
-            f"an input normalised by mean {_colours(network.pixel_mean)}, std"
-            f" {_colours(network.pixel_std)} ({network.file_colours}; else give model.pixel_mean"
-            " and model.pixel_std)"
-        )
+    colours = [
+        f"model.{key}={_colours(network.get_buffer(key))}"
+        for key in unsaid
+        if key not in network.stated_colours
+    ]
+    is_imagenets = (network.file_pixel_mean, network.file_pixel_std) == (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
+    note = network.file_colours or ("ImageNet's" if is_imagenets else "")
+    assumed = [" ".join(colours) + (f" ({note})" if note else "")] if colours else []
     size = "" if input_size is None or network.no_maps else _map_size(network, input_size)
-    assumed.append(f"the strides, paddings and dilations of this network{size}")
-    log.warning("  assumed    %s: the file does not say these", "; ".join(assumed))
+    assumed.append(f"strides, paddings and dilations of {name}{size}")
+    log.warning("weights %s: not in the file, so assumed: %s", report.source, "; ".join(assumed))
 
 
 def _map_size(network: CamNetwork, input_size: int) -> str:
@@ -386,7 +390,7 @@ def _map_size(network: CamNetwork, input_size: int) -> str:
     with evaluation_mode(network), torch.no_grad():
         x_NCHW = torch.zeros(1, 3, input_size, input_size)
         height, width = network.forward_features(x_NCHW).shape[-2:]
-    return f" (maps of {width}x{height} at {input_size}x{input_size} pixels)"
+    return f", with {width}x{height} maps of {input_size}x{input_size} pixels"
 
 
 def _colours(colours: torch.Tensor) -> str:

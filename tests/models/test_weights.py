@@ -483,18 +483,28 @@ def _warned(caplog):
 @pytest.mark.parametrize(
     ("name", "said", "maps"),
     [
-        ("resnet50", "[0.485,0.456,0.406], std [0.229,0.224,0.225] (ImageNet's;", "7x7"),
-        ("vgg", "[0.485,0.456,0.406], std [0.229,0.224,0.225] (ImageNet's;", "14x14"),
-        ("googlenet", "[0.5,0.5,0.5], std [0.5,0.5,0.5] (that of torchvision's own", "7x7"),
+        ("resnet50", "[0.485,0.456,0.406] model.pixel_std=[0.229,0.224,0.225] (ImageNet's)", "7x7"),
+        ("vgg", "[0.485,0.456,0.406] model.pixel_std=[0.229,0.224,0.225] (ImageNet's)", "14x14"),
+        ("googlenet", "[0.5,0.5,0.5] model.pixel_std=[0.5,0.5,0.5] (those of torchvision's", "7x7"),
     ],
 )
 def test_what_is_assumed_of_a_file_is_said_in_a_line(name, said, maps, foreign, caplog):
-    load_weights(build(name), foreign(name), strict=True, input_size=224)
+    path = foreign(name)
+    load_weights(build(name), path, name=name, strict=True, input_size=224)
     (line,) = _warned(caplog)
-    assert f"assumed    an input normalised by mean {said}" in line
-    assert "give model.pixel_mean and model.pixel_std" in line
+    start = f"weights {path}: not in the file, so assumed: model.pixel_mean={said}"
+    assert line.startswith(start)
     assert ("transform_input=False" in line) == (name == "googlenet")
-    assert f"this network (maps of {maps} at 224x224 pixels): the file does not say these" in line
+    end = f"; strides, paddings and dilations of {name}, with {maps} maps of 224x224 pixels"
+    assert line.endswith(end)
+
+
+def test_a_normalisation_of_a_class_of_ones_own_is_not_called_imagenets(foreign, caplog):
+    network = build("resnet18")
+    network.file_pixel_mean = (0.5, 0.5, 0.5)
+    load_weights(network, foreign("resnet18"), strict=True)
+    (line,) = _warned(caplog)
+    assert "model.pixel_mean=[0.5,0.5,0.5] model.pixel_std=[0.229,0.224,0.225]; strides" in line
 
 
 def test_nothing_is_assumed_of_files_of_our_own(tmp_path, caplog):
@@ -505,13 +515,13 @@ def test_nothing_is_assumed_of_files_of_our_own(tmp_path, caplog):
 
 def test_a_stated_normalisation_is_used_and_not_called_assumed(foreign, caplog):
     network = build("googlenet", pixel_mean=THEIRS[0], pixel_std=THEIRS[1])
-    load_weights(network, foreign("googlenet"), strict=True)
+    path = foreign("googlenet")
+    load_weights(network, path, name="googlenet", strict=True)
     assert network.pixel_mean.flatten().tolist() == pytest.approx(THEIRS[0])
     assert network.pixel_std.flatten().tolist() == pytest.approx(THEIRS[1])
     (line,) = _warned(caplog)
     assert line == (
-        "  assumed    the strides, paddings and dilations of this network: the file does not say"
-        " these"
+        f"weights {path}: not in the file, so assumed: strides, paddings and dilations of googlenet"
     )
 
 
