@@ -329,13 +329,15 @@ def _refuse_no_numbers(state: State, report: LoadReport) -> None:
     """Refuse a file if a tensor that would be copied has values that are NaN or infinite."""
     for key, tensor in state.items():
         is_taken = key in NORMALISATION or _layer_of(key) in report.taken
-        if is_taken and tensor.is_floating_point():
+        if not (is_taken and tensor.is_floating_point() and tensor.numel()):
+            continue
+        # The extremes are NaN if any value is; they take a tenth of the time of isfinite.
+        if not all(extreme.isfinite() for extreme in tensor.aminmax()):
             bad = tensor.numel() - int(tensor.isfinite().sum())
-            if bad:
-                raise UserError(
-                    f"weights {report.source}: {bad:,} of {tensor.numel():,} values of"
-                    f" {report.called(key)} are NaN or infinite: take an older checkpoint"
-                )
+            raise UserError(
+                f"weights {report.source}: {bad:,} of {tensor.numel():,} values of"
+                f" {report.called(key)} are NaN or infinite: take an older checkpoint"
+            )
 
 
 def _set_normalisation(network: CamNetwork, state: State) -> None:
