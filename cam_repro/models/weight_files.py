@@ -34,12 +34,16 @@ SHARE = 1 / 3
 """Which share of a network's tensors must be found under a prefix for it to be dropped."""
 
 HARMLESS = (
-    *("argparse", "collections", "datetime", "easydict", "lightning", "lightning_fabric", "munch"),
-    *("numpy", "omegaconf", "pathlib", "pytorch_lightning", "types", "typing", "uuid", "yacs"),
+    *("argparse", "collections", "datetime", "decimal", "easydict", "lightning"),
+    *("lightning_fabric", "munch", "numpy", "omegaconf", "pathlib", "pytorch_lightning", "types"),
+    *("typing", "uuid", "yacs"),
 )
 """Packages whose objects programs save beside weights: options, paths, numbers of numpy's."""
 
-HARMLESS_BUILTINS = ("bool", "bytes", "dict", "float", "int", "list", "object", "slice", "str")
+HARMLESS_BUILTINS = (
+    *("bool", "bytes", "dict", "float", "frozenset", "int", "list", "object", "range", "slice"),
+    *("str", "tuple"),
+)
 
 DICTS = ("AttributeDict", "CfgNode", "EasyDict", "Munch")
 """Classes of such packages that are dicts of options."""
@@ -76,7 +80,8 @@ class Found:
         parts = [f"entry {self.entry}"] if self.entry else []
         parts += [f"{' and '.join(self.others)} would fit too"] if self.others else []
         parts += [f"{self.prefix!r} dropped before names"] if self.prefix else []
-        parts += [f"{self.outside} tensors without that left out"] if self.outside else []
+        plural = "s" if self.outside > 1 else ""
+        parts += [f"{self.outside} other tensor{plural} left out"] if self.outside else []
         return f" ({', '.join(parts)})" if parts else ""
 
 
@@ -141,10 +146,14 @@ def load_torch(path: Path) -> Any:
         with safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        objects = f"objects ({', '.join(foreign[:3])})" if foreign else "more than tensors"
+        what = "more than tensors and plain values, or is damaged"
+        if foreign:
+            what = (
+                f"objects that only the program that wrote it can make ({', '.join(foreign[:3])})"
+            )
         raise UserError(
-            f"{path}: holds {objects} that only the program that wrote it can make, or is damaged:"
-            " save the tensors alone there, torch.save(network.state_dict(), FILE)"
+            f"{path}: holds {what}: save the tensors alone there, torch.save(network.state_dict(),"
+            " FILE)"
         ) from None
     except Exception as error:  # a damaged file raises anything, from EOFError to AssertionError
         raise _unreadable(path, "torch", error) from error

@@ -11,6 +11,9 @@ import torch
 from pages import ROOT, blocks, shell_lines
 from PIL import Image
 
+from cam_repro.api import load_network
+from cam_repro.errors import UserError
+
 PAGE = ROOT / "docs" / "extending.md"
 LIMIT = 25
 """Lines of an example, blank ones not counted."""
@@ -79,6 +82,11 @@ def test_every_example_runs_as_the_page_says(my_folder, command):
     assert '"mean_iou": ' in said
     assert "mine.pth (entry state_dict, 'model.' dropped before names): all 5 layers taken" in said
     demo = my_folder / "runs" / "demo" / "tiny_gap"
+    weights = demo / "train" / "last.pt"
+    with pytest.raises(UserError, match="the network tiny_gap, of which there is no YAML"):
+        load_network(weights=weights)
+    own = {"name": "tiny_gap", "_target_": "my_networks.TinyGap"}
+    assert load_network(own, weights=weights).name == "tiny_gap"
     assert {path.name for path in (demo / "eval").iterdir()} == {
         "val-cam",
         "val-hirescam",

@@ -51,8 +51,8 @@ def forms():
         " (entry generator.weights)": {"generator": {"weights": state}, "epoch": np.int64(3)},
         " ('module.' dropped before names)": before("module.", state),
         " ('_orig_mod.module.' dropped before names)": before("_orig_mod.module.", state),
-        " ('module.' dropped before names, 1 tensors without that left out)": averaged,
-        " (entry state_dict, 'model.' dropped before names, 1 tensors without that left out)": {
+        " ('module.' dropped before names, 1 other tensor left out)": averaged,
+        " (entry state_dict, 'model.' dropped before names, 1 other tensor left out)": {
             "state_dict": lightning,
             "hyper_parameters": {"lr": np.array([1.0, 2.0])},
             **beside,
@@ -157,7 +157,7 @@ def test_what_a_harmless_package_made_is_an_empty_thing(tmp_path):
 
 def test_a_whole_network_is_refused_with_the_remedy(tmp_path):
     torch.save(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1)), tmp_path / "w.pt")
-    with pytest.raises(UserError, match=r"objects \(torch\.nn\.modules\.container\.Sequential, "):
+    with pytest.raises(UserError, match=r"can make \(torch\.nn\.\S*\.Sequential, "):
         load_torch(tmp_path / "w.pt")
 
 
