@@ -340,7 +340,7 @@ def load_network(
         str(weights),
         name=run_name(config),
         strict=True,
-        input_size=config["input_size"],
+        input_size=config.get("input_size"),
     )
     return LoadedNetwork(network, names, config, compute, wnids)
 

@@ -331,9 +331,8 @@ class PooledNetwork(CamNetwork):
         """Make the layers that the paper adds: a 3x3 convolution of 1024 units, a linear layer."""
         units = scale_channels(1024, width)
         groups = self._cam_groups(groups, channels, units)
-        return ConvBlock(channels, units, 3, groups=groups, norm=self.norm_setting), self._cam_fc(
-            units
-        )
+        conv = ConvBlock(channels, units, 3, groups=groups, norm=self.norm_setting)
+        return conv, self._cam_fc(units)
 
     def _cam_fc(self, units: int) -> nn.Linear:
         """Make the added linear layer: no bias, as in the paper, or one, as in Caffe's variants."""

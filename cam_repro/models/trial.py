@@ -102,19 +102,19 @@ def _fault(network: CamNetwork, side: int) -> str | None:
     layers = dict(network.named_modules())
     norms = [layer for layer in layers.values() if isinstance(layer, NORMS)]
     classifier = [layers[name] for name in (network.class_layer_name,) if name in layers]
-    with evaluation_mode(network), random_weights([*classifier, *norms]):
+    with evaluation_mode(network), random_weights(classifier):
         A_NKhw = network.forward_features(x_NCHW)
         if not _same(network.forward_head(A_NKhw), network(x_NCHW)):
             return "its forward does not give what forward_head makes of forward_features"
+    with evaluation_mode(network), random_weights([*classifier, *norms]):
         w_CK = network.class_weights()
         if w_CK is None:
             return None
         A_NKhw = _random_maps(A_NKhw, generator)
         F_NK = A_NKhw.amax((2, 3)) if network.head_pool == "max" else A_NKhw.mean((2, 3))
         bias_NC = network.forward_head(torch.zeros_like(A_NKhw))
-        if w_CK.shape[1] == F_NK.shape[1] and _same(
-            network.forward_head(A_NKhw), F_NK @ w_CK.T + bias_NC
-        ):
+        is_as_wide = w_CK.shape[1] == F_NK.shape[1]
+        if is_as_wide and _same(network.forward_head(A_NKhw), F_NK @ w_CK.T + bias_NC):
             return None
     return (
         "its class scores are not the mean of the class activation maps plus the bias, so these do"
