@@ -185,7 +185,7 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     deeper: list[str] = []
     files = sorted(_xml_files(folder, deeper), key=lambda file: file[0])
     if deeper:
-        log.warning(
+        log.info(
             "%s: %d annotations lie deeper than in one sub-folder and are not read (the first: %s)",
             folder,
             len(deeper),
@@ -202,8 +202,11 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     bar = Bar(len(files), f"indexing {folder.name} boxes", " files", iterable=files, leave=False)
     faults: list[str] = []
     records = []
+    paths = Counter(_without_suffix(name) for name, _, _ in files)
     for name, _, _ in bar:
         try:
+            if paths[_without_suffix(name)] > 1:
+                raise UserError(f"{folder / name}: there is .xml and .XML of it; take one away")
             records.append(_read_xml(folder, name))
         except UserError as error:
             if broken is None:
@@ -273,13 +276,21 @@ def _read_xml(folder: Path, name: str) -> Record:
         raise UserError(
             f"{folder / name}: not a readable annotation ({reason}); restore the file"
         ) from None
-    return Record(name[: -len(".xml")], (_nearest(width), _nearest(height)), objects, rounded)
+    return Record(_without_suffix(name), (_nearest(width), _nearest(height)), objects, rounded)
+
+
+def _without_suffix(name: str) -> str:
+    return name[: -len(".xml")]
 
 
 def _parse(content: bytes) -> ET.Element:
     """Parse an annotation; tags come in small letters and without the name of a namespace."""
     try:
         root = ET.fromstring(content)
+    except ET.ParseError:
+        if not _ENCODING.match(content):
+            content.decode()  # raises another error for text that is not UTF-8, which says so
+        raise
     except ValueError:  # an encoding that the parser does not know, but Python may: GB 2312
         declared = _ENCODING.match(content)
         if declared is None:

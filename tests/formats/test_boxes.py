@@ -162,7 +162,7 @@ BROKEN = {
     "not XML": (b"404 not found", "syntax error"),
     "not UTF-8": (
         GOOD.replace("<annotation>", "<annotation>\xe9").encode("latin-1"),
-        "invalid token",
+        "'utf-8' codec can't decode",
     ),
     "unknown encoding": (b'<?xml version="1.0" encoding="klingon"?><a/>', "unknown encoding"),
     "other text than declared": (
@@ -599,7 +599,14 @@ def test_fractions_are_rounded_to_the_nearest_pixel_and_remembered(tmp_path):
     assert table.select(["d", "?", "a"]).rounded_N.tolist() == [True, False, False]
 
 
+def test_a_file_in_both_spellings_of_its_suffix_is_refused(folder):
+    (folder / "a.XML").write_text(GOOD)
+    with pytest.raises(UserError, match=r"a\.XML: there is \.xml and \.XML of it"):
+        read_annotations(folder)
+
+
 def test_annotations_too_deep_are_counted(folder, caplog):
+    caplog.set_level(logging.INFO)
     write(folder, {"x/deep/e": FILES["a"], "x/deep/er/f": FILES["a"]})
     assert read_annotations(folder).ids == ["a", "b", "c"]
     assert caplog.messages == [

@@ -38,6 +38,8 @@ from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
+# What is left out is logged as information, not as a warning, because every process opens the set
+# and would warn.
 
 _OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCII)
 
@@ -77,7 +79,7 @@ def load_image_set(
     boxes = RaggedBoxes.none(len(files))
     if annotations is not None:
         boxes = boxes_of_class(annotations, labels_N, table)
-        _warn_about_annotations(layout.boxes[split], files, annotations, labels_N, boxes)
+        _say_of_annotations(layout.boxes[split], files, annotations, labels_N, boxes)
     boxes_from = layout.boxes[split] if len(boxes.values_T4) else None
     is_ilsvrc = table.wnids == ilsvrc_classes().wnids and len(files) == ILSVRC_IMAGES[split]
     return ImageSet(
@@ -100,13 +102,13 @@ def _index_files(layout: Layout, split: str) -> tuple[list[str], list[str]]:
     """List a split's files and image ids, sorted by id; UserError where two files share an id."""
     listing = list_files(layout, split)
     if listing.left_out:
-        log.warning("%s: %s", layout.images[split], listing.left_out)
+        log.info("%s: %s", layout.images[split], listing.left_out)
     files = listing.files
     nested = names_repeat(files)
     files.sort(key=lambda file: image_id(file, nested))
     ids = [image_id(file, nested) for file in files]
     if repeated := repeated_images(files, nested):
-        log.warning(
+        log.info(
             "%d images of one name in several places count as images of their own (the first: %s)",
             len(repeated),
             repeated[0],
@@ -131,7 +133,7 @@ def _annotations_of(
     every = read_annotations(source, cache)
     ids = every.ids_for(files)
     if every.ids and not any(ids):
-        log.warning(
+        log.info(
             "%s: none of its %d annotations is of these images: their names are others (the first: "
             "%s)",
             source,
@@ -141,16 +143,16 @@ def _annotations_of(
     return every.select(ids)
 
 
-def _warn_about_annotations(
+def _say_of_annotations(
     source: Path, files: list[str], annotations: Annotations, labels_N: np.ndarray, own: RaggedBoxes
 ) -> None:
-    """Warn of what annotations say that is not used as it stands.
+    """Log what annotations say that is not used as it stands.
 
     own: the boxes of the objects of each image's class.
     """
     others = np.flatnonzero(has_others_alone(annotations, labels_N, own))
     if len(others):
-        log.warning(
+        log.info(
             "%s: %d images have boxes, but none of their class; these are not used (the first: %s "
             "has boxes of %s)",
             source,
@@ -160,7 +162,7 @@ def _warn_about_annotations(
         )
     rounded = np.flatnonzero(annotations.rounded_N)
     if len(rounded):
-        log.warning(
+        log.info(
             "%s: the boxes of %d images have fractions of pixels, and are rounded (the first: %s)",
             source,
             len(rounded),
@@ -190,7 +192,7 @@ def _labels_of(
     source = sources[0]
     for other, rows in conflicts(sources):
         if len(rows):
-            log.warning(
+            log.info(
                 "%d images are of another class by %s than by %s, which counts (the first: %s)",
                 len(rows),
                 other.name(layout),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _with_information(caplog):
+    caplog.set_level(logging.INFO)
 
 
 def write(root: Path, *files: str) -> Path:
