@@ -1,5 +1,6 @@
 """CSV cells by column, and numbers of many cells read as one text."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cam_repro.formats.text import (
     has_columns,
     one_line_each,
     read_header,
+    read_text,
     whole_number,
     whole_numbers,
 )
@@ -111,3 +113,12 @@ def test_a_csv_is_read_as_programs_write_it(tmp_path, text):
 
 def test_boxes_parted_by_semicolons_do_not_part_columns(tmp_path):
     assert table(tmp_path, 'a;b\n1;"0 0 1 1;2 2 3 3"\n').cells == [["0 0 1 1;2 2 3 3"], ["1"]]
+
+
+def test_a_packed_file_that_fills_the_memory_is_refused(tmp_path):
+    path = tmp_path / "truth.csv.gz"
+    path.write_bytes(gzip.compress(b"0" * 2**25))
+    with pytest.raises(UserError, match=r"truth.csv.gz: unpacks to more than 100 times its size"):
+        read_text(path, "ground truth")
+    path.write_bytes(gzip.compress(b"0" * 2**23))  # small enough whatever the share
+    assert len(read_text(path, "ground truth")) == 2**23
