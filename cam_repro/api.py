@@ -410,7 +410,7 @@ def _class_names(
         return ilsvrc_classes().names, ilsvrc_classes().wnids
     wnids = stored["classes"]  # in the order of the network's outputs
     table = classes_of(wnids)
-    return [table.names[table.index_of(wnid)] for wnid in wnids], wnids
+    return tuple(table.names[table.index_of(wnid)] for wnid in wnids), tuple(wnids)
 
 
 def _adapt(

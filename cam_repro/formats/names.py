@@ -36,7 +36,7 @@ def files_below(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_junk(name))
         wanted = sorted(filter(is_wanted, names))
-        found += [os.path.relpath(os.path.join(place, name), folder) for name in wanted]  # noqa: PTH118
+        found += [str((Path(place) / name).relative_to(folder)) for name in wanted]
     return found
 
 
