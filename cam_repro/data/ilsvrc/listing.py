@@ -64,18 +64,21 @@ def list_folder(folder: Path) -> Listing:
 
 def _enter_folder(folder: Path, name: str, found: Listing) -> None:
     """Enter in ``found`` what a sub-folder holds."""
-    before = len(found.files)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_image(entry.name):  # nothing more is asked of these: they may be a million
-                found.files.append(f"{name}/{entry.name}")
-            elif not entry.is_dir():
-                _enter_other(entry.name, f"{name}/{entry.name}", found)
-            elif not is_junk(entry.name):
-                below = files_below(Path(entry.path), is_image)
-                found.deeper += [f"{name}/{entry.name}/{image}" for image in below]
-    if len(found.files) == before:
-        found.empty.append(name)
+    with os.scandir(folder) as listed:
+        entries = list(listed)
+    images = [f"{name}/{entry.name}" for entry in entries if is_image(entry.name)]
+    found.files += images
+    found.empty += [] if images else [name]
+    if len(images) == len(entries):  # nothing more is asked of images: they may be a million
+        return
+    for entry in entries:
+        if is_image(entry.name):
+            continue
+        if not entry.is_dir():
+            _enter_other(entry.name, f"{name}/{entry.name}", found)
+        elif not is_junk(entry.name):
+            below = files_below(Path(entry.path), is_image)
+            found.deeper += [f"{name}/{entry.name}/{image}" for image in below]
 
 
 def _enter_other(name: str, path: str, found: Listing) -> None:
@@ -89,13 +92,12 @@ def class_folders(folder: Path) -> list[str]:
     A sub-folder is a class if it holds an image. If any name is a WordNet id, such names alone are
     classes, with images or without. Where more images lie beside the folders than in them, none is.
     """
-    beside, names = 0, []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                names += [] if is_junk(entry.name) else [entry.name]
-            else:
-                beside += is_image(entry.name)
+    with os.scandir(folder) as listed:
+        entries = list(listed)
+    names = [entry.name for entry in entries if entry.is_dir() and not is_junk(entry.name)]
+    if not names:
+        return []
+    beside = sum(is_image(entry.name) for entry in entries if not entry.is_dir())
     wnids = [name for name in names if _WNID.fullmatch(name)]
     inside, classes = 0, []
     for name in in_class_order(wnids or names):
