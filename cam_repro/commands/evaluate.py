@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.build import build_rules
@@ -37,7 +38,7 @@ from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
-from cam_repro.models.build import build_network, complete
+from cam_repro.models.build import build_network, check_stored_class, complete
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
@@ -187,7 +188,7 @@ def _network_config(
         with contextlib.suppress(UserError):  # a state dict of another program
             stored = load_checkpoint(Path(weights))
         if stored is not None:
-            return _merge(stored, Path(weights), name, images, overrides)
+            return _merge(stored, Path(weights), name, settings, images, overrides)
     return settings.model
 
 
@@ -203,16 +204,22 @@ def _checkpoint_config(
             f"with cam-train, or give model.weights=FILE or model.weights=torchvision"
         )
     check_unchanged(path, TRAIN_AGAIN)
-    return _merge(load_checkpoint(path), path, name, images, overrides)
+    return _merge(load_checkpoint(path), path, name, settings, images, overrides)
 
 
 def _merge(
-    stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
+    stored: dict[str, Any],
+    path: Path,
+    name: str,
+    settings: EvalSettings,
+    images: ImageSet,
+    overrides: Sequence[str],
 ) -> dict[str, Any]:
     """Give the network's settings in a checkpoint, changed by the overrides.
 
     stored: content of the checkpoint at ``path``, which becomes ``weights``.
-    Raises UserError if it holds another network than ``name``, or one for other classes.
+    Raises UserError if it holds another network than ``name``, one of another class than
+    ``model=NAME``, or one for other classes of images.
     """
     config = stored["model_config"]
     if run_name(config) != name:
@@ -222,6 +229,7 @@ def _merge(
             f"{path} holds the network {run_name(config)}, not {name}: use "
             f"model={config['name']}{more}"
         )
+    check_stored_class(config, path, settings.model)
     if len(stored["classes"]) != len(images.classes):
         raise UserError(
             f"{path} has {len(stored['classes'])} classes, the data set {images.name} has "
@@ -263,7 +271,13 @@ def _build(
     """
     name = run_name(model_config)
     network = build_network(model_config, len(images.classes))
-    load_weights(network, model_config["weights"], name=name, strict=True)
+    load_weights(
+        network,
+        model_config["weights"],
+        name=name,
+        strict=True,
+        input_size=model_config["input_size"],
+    )
     saliency = saliency or default_saliency(network)
     refuse_unfit(saliency, network, name)
     view = build_view(settings.view, model_config)
@@ -294,6 +308,7 @@ def _score(
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
     predictions = read_predictions(folder)
+    _warn_of_other_sizes(images, predictions)
     _write_scores(folder, predictions, this_pass.view)
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
@@ -356,6 +371,15 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
         n_images / found.seconds,
         f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
     )
+
+
+def _warn_of_other_sizes(images: ImageSet, predictions: Predictions) -> None:
+    """Warn of images that have another size than their annotation states."""
+    assert predictions.sizes_N2 is not None, "a run has the sizes of its images"
+    row_of = {image_id: row for row, image_id in enumerate(images.ids)}
+    sizes_N2 = np.zeros((len(images), 2), np.int32)
+    sizes_N2[[row_of[image_id] for image_id in predictions.ids]] = predictions.sizes_N2
+    images.warn_of_other_sizes(sizes_N2)
 
 
 def _write_scores(folder: Path, predictions: Predictions, view: View) -> None:

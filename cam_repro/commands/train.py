@@ -81,7 +81,8 @@ def _train(
     network = build_network(settings.model, len(data.train_set.classes))
     with log_file(folder / TRAIN_LOG, processes, data.train_set):
         if earlier is None:  # else the weights come from the checkpoint
-            load_weights(network, settings.model["weights"], name=name, strict=False)
+            size = settings.model["input_size"]
+            load_weights(network, settings.model["weights"], name=name, input_size=size)
         trained = train(settings, network, data, compute, folder, earlier)
         if processes.is_main:
             curves = TrainingLog.of(trained.records)

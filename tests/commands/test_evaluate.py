@@ -15,8 +15,9 @@ from scipy.io import savemat
 from cam_repro.boxes.threshold import largest_component_box
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands import evaluate as job
-from cam_repro.commands.evaluate import run_evaluation
+from cam_repro.commands.evaluate import _warn_of_other_sizes, run_evaluation
 from cam_repro.commands.train import run_training
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import Stopped, UserError
 from cam_repro.figures.shown import read_run
@@ -24,6 +25,7 @@ from cam_repro.files import sha256
 from cam_repro.locks import sole_writer
 from cam_repro.models import build_network
 from cam_repro.resample import resize
+from cam_repro.runs.predictions import read_predictions
 
 
 @pytest.fixture
@@ -119,6 +121,20 @@ def test_files_are_named_in_the_manifest_with_their_checksums(trained, evaluate)
     ):
         stated = json.loads((place / "manifest.json").read_text())["files"]
         assert stated == {name: sha256(place / name) for name in names}
+
+
+def test_images_of_another_size_than_stated_are_counted(trained, evaluate, tiny_tree, caplog):
+    trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "examples=0")
+    assert "another size" not in caplog.text
+    images = load_image_set(tiny_tree, "val")
+    assert images.sizes_N2 is not None
+    width, height = images.sizes_N2[2].tolist()
+    images.sizes_N2[2] *= 2
+    _warn_of_other_sizes(images, read_predictions(folder))
+    said = f"(the first: {images.ids[2]} is {width}x{height}, not {2 * width}x{2 * height})"
+    assert caplog.messages[-1].startswith("1 of 6 images have another size than their annotations")
+    assert caplog.messages[-1].endswith(said)
 
 
 def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, monkeypatch):

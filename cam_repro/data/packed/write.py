@@ -300,6 +300,7 @@ class SplitWriter:
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
                 crc32_N[index] = zlib.crc32(content)
+        images.warn_of_other_sizes(sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),
