@@ -202,7 +202,7 @@ def _run(step: Step, fingerprint: str) -> None:
     """Run a command, unless its results exist. fingerprint: that of the images to score."""
     config = compose(step.command, step.arguments)
     if step.command == "train":  # skips a finished run, refuses one with other settings
-        run_training(config)
+        run_training(config, step.arguments)
         return
     if is_scored(step.folder, step.checkpoint, _wanted(config), fingerprint):
         log.info("scored already: %s", step.folder)

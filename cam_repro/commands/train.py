@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from cam_repro.config import validate
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST, find_earlier
-from cam_repro.engine.settings import TrainSettings
-from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
+from cam_repro.engine.settings import OptimSettings, TrainSettings
+from cam_repro.engine.train import Length, Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.curves import write_curves
 from cam_repro.files import sha256
@@ -37,8 +38,11 @@ log = logging.getLogger(__name__)
 
 
 @if_stopped("no checkpoint of this start yet; those of earlier starts are kept")
-def run_training(cfg: DictConfig) -> Path:
-    """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is."""
+def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
+    """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is.
+
+    cfg: the composed settings. overrides: the ``key=value`` words that they were composed from.
+    """
     settings = validate(cfg, TrainSettings)
     name = run_name(settings.model)
     if name == NO_MODEL:
@@ -57,6 +61,8 @@ def run_training(cfg: DictConfig) -> Path:
                     "needs"
                 )
         data = TrainingData(train_set, val_set, settings.loader)
+        if not any(word.lstrip("+").startswith("optim.warmup=") for word in overrides):
+            settings.optim = _with_fitting_warmup(settings.optim, len(train_set), processes.world)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
         with alone_in(folder, processes):
             earlier = find_earlier(settings, train_set, folder)
@@ -65,6 +71,21 @@ def run_training(cfg: DictConfig) -> Path:
             else:
                 _train(settings, name, data, Compute.of(settings, processes), folder, earlier)
     return folder
+
+
+def _with_fitting_warmup(optim: OptimSettings, n_images: int, n_processes: int) -> OptimSettings:
+    """Shorten the warmup of a recipe to a tenth of a run that would be over before it."""
+    iterations = Length.of(optim, n_images, n_processes).iterations
+    if optim.warmup < iterations:
+        return optim
+    warmup = iterations // 10
+    log.info(
+        "optim.warmup=%d, the recipe's, is longer than the run of %d iterations: %d instead",
+        optim.warmup,
+        iterations,
+        warmup,
+    )
+    return replace(optim, warmup=warmup)
 
 
 def _train(
