@@ -29,14 +29,16 @@ class Stopped(KeyboardInterrupt):
 def if_stopped(kept: str) -> Iterator[None]:
     """Turn Ctrl-C within a ``with`` block (or a decorated function) into ``Stopped(kept)``.
 
-    What code inside says is kept is more exact, and stays.
+    What code inside says is kept is more exact, and stays, even if a second signal comes meanwhile
+    (after Ctrl-C, torchrun sends another).
     """
     try:
         yield
     except Stopped:
         raise
-    except KeyboardInterrupt:
-        raise Stopped(kept) from None
+    except KeyboardInterrupt as interrupt:
+        first = interrupt.__context__
+        raise (first if isinstance(first, Stopped) else Stopped(kept)) from None
 
 
 def choose(name: str, names: Iterable[str]) -> str:

@@ -55,3 +55,15 @@ def test_ctrl_c_says_what_is_kept_and_the_inner_word_is_the_last():
         work(Stopped("half of it"))
     with pytest.raises(ValueError, match=r"^other$"):
         work(ValueError("other"))
+
+
+def test_a_second_signal_does_not_hide_what_the_first_left():
+    @if_stopped("nothing")
+    def work():
+        try:
+            raise Stopped("a checkpoint is kept")
+        finally:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match=r"^a checkpoint is kept$"):
+        work()

@@ -16,6 +16,8 @@ GROUND = {
     "geometry",
     "progress",
     "resample",
+    "signals",
+    "threads",
     "truth",
     "types",
     "words",

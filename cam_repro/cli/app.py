@@ -26,6 +26,7 @@ from cam_repro.cli.messages import TRACEBACK_VARIABLE, Known, fail, one_line, st
 from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
 from cam_repro.config import choices, config_dir, setting_keys
 from cam_repro.errors import UserError, did_you_mean
+from cam_repro.signals import heard_as_interrupts
 from cam_repro.words import GROUPS_OF_SHOW, config_folders, hydra_words, part_words, renamed
 
 log = logging.getLogger(__name__)
@@ -247,7 +248,12 @@ def command(
             words: list[str] = []  # as Hydra needs them
             known = partial(_known, config_name, words)
             # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
-            with _full_error(True), _errors_in_one_line(traceback_wanted, known), stored:
+            with (
+                heard_as_interrupts(),
+                _full_error(True),
+                _errors_in_one_line(traceback_wanted, known),
+                stored,
+            ):
                 words[:] = _understood(config_name, typed[1:], groups)
                 settings, flags[:] = part_words(words)
                 _run_hydra(hydra_main, typed, settings, flags)

@@ -12,6 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from cam_repro.errors import Stopped, UserError, choose, did_you_mean
+from cam_repro.signals import ignore_signals
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
 """The environment variable that shows the traceback instead of a one-line error."""
@@ -36,7 +37,11 @@ def fail(message: str) -> NoReturn:
 
 
 def stop(stopped: KeyboardInterrupt) -> NoReturn:
-    """Print what is kept of a stopped command and how to go on, and exit with status 130."""
+    """Print what is kept of a stopped command and how to go on, and exit with status 130.
+
+    Further signals are ignored: nothing is left to be stopped.
+    """
+    ignore_signals()
     if sys.stderr.isatty():
         print(file=sys.stderr)  # after the terminal's ^C, or a bar
     print(how_stopped(stopped), file=sys.stderr)

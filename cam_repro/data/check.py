@@ -6,7 +6,6 @@ Each data set does its own checks (``DataSource.check``); all of them fill the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -185,7 +185,7 @@ def _unreadable(images: ImageSet, decode: bool) -> list[str]:
 
     bar = reading_bar(images.split, len(images))
     found = []
-    with bar, ThreadPoolExecutor() as pool:
+    with bar, thread_pool() as pool:
         for start in range(0, len(images), AT_ONCE):
             for message in pool.map(look, range(start, min(start + AT_ONCE, len(images)))):
                 bar.update()

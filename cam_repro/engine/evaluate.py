@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -31,9 +32,11 @@ from cam_repro.data.loading import (
 )
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
+from cam_repro.data.workers import check_shared_memory, watched_workers
 from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.processes import started_here
 from cam_repro.errors import UserError
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
@@ -41,6 +44,7 @@ from cam_repro.models.modes import evaluation_mode, frozen
 from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
+from cam_repro.threads import thread_pool
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
@@ -103,6 +107,7 @@ def evaluate(
     returns the rows of all, the others return an empty Evaluation.
     """
     loader = _loader(this_pass, images, loading, compute)
+    check_shared_memory(loader, processes=started_here())
     explain = Explainer(this_pass, compute)
     boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
     policy = ErrorPolicy(loading.on_error)
@@ -110,7 +115,14 @@ def evaluate(
     started = time.perf_counter()
     bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
-    with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
+    with (
+        freed_memory_kept(),
+        explain.ready(),
+        watched_workers(),
+        thread_pool(threads) as pool,
+        boxes.given_up_on_error(),
+        bar,
+    ):
         waiting: deque[Future] = deque()
 
         def take() -> None:
@@ -259,12 +271,25 @@ class Explainer:
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """Search boxes in the maps of a batch, while the device works on the next batch."""
+    """Search boxes in the maps of a batch, while the device works on the next batch.
+
+    given_up: set when nobody wants the boxes any more.
+    """
 
     images: ImageSet
     view: View
     rules: Mapping[str, BoxRule]
     maps_folder: Path | None
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    @contextlib.contextmanager
+    def given_up_on_error(self) -> Iterator[None]:
+        """Let threads leave their batch after the image at hand, if a ``with`` block fails."""
+        try:
+            yield
+        except BaseException:
+            self.given_up.set()
+            raise
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
         """Make the predictions of a batch, as rows."""
@@ -278,6 +303,7 @@ class BoxSearch:
                 maps_NVRhw,
                 strict=True,
             )
+            if not self.given_up.is_set()
         ]
         return to_arrow(found, list(self.rules))
 

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from cam_repro.data.views import squash
 from cam_repro.errors import UserError, one_of
 from cam_repro.files import check_writable, write_json
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
 
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -289,7 +290,7 @@ def in_order(function: Callable[[int], Result], count: int, threads: int) -> Ite
 
     The threads are at most 4 x ``threads`` items ahead, because results wait in memory.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for index in range(count):
             waiting.append(pool.submit(function, index))
