@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal
 
 import numpy as np
@@ -71,7 +72,7 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
 def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+    except (ValueError, EOFError, OSError, TokenError):
         raise UserError(f"{path}: not a readable .npy file of numbers") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise UserError(f"{path}: not a .npy file of real numbers")
