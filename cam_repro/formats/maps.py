@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import Literal
 
 import numpy as np
 
@@ -22,7 +20,7 @@ class _MapFiles:
 
     def __getitem__(self, index: int) -> np.ndarray:
         path = self.folder / self.names[index]
-        map_hw = _load(path)
+        map_hw = np.array(_load(path))
         if map_hw.ndim != 2 or not map_hw.size:
             raise UserError(f"{path}: has shape {map_hw.shape}; a map has two axes, height, width")
         return map_hw
@@ -55,7 +53,7 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
         return _MapFiles(path, files)
     if not path.is_file():
         raise UserError(f"maps={path}: no such file or folder")
-    maps_Nhw = _load(path, mmap_mode="r")
+    maps_Nhw = _load(path)
     if maps_Nhw.ndim != 3 or not maps_Nhw[:1].size:
         raise UserError(
             f"{path}: has shape {maps_Nhw.shape}; a stack of maps has three axes, images, height, "
@@ -69,10 +67,11 @@ def open_maps(path: Path, images: Sequence[str]) -> np.ndarray | _MapFiles:
     return maps_Nhw
 
 
-def _load(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+def _load(path: Path) -> np.ndarray:
+    """Open a .npy file as a memory map, whose header cannot claim more than the file holds."""
     try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError, TokenError):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception:  # a damaged header raises anything, from SyntaxError to OverflowError
         raise UserError(f"{path}: not a readable .npy file of numbers") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise UserError(f"{path}: not a .npy file of real numbers")
