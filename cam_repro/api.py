@@ -117,8 +117,8 @@ class Explanation:
         """Draw the map of a class over the image, with its box, to a PNG, PDF or SVG.
 
         rank: the place of the class in ``classes``. rule: whose box; None: the first rule's. The
-        picture is as large as the image, or 480 pixels if that is smaller. Raises UserError for
-        another suffix.
+        picture is as large as the image, within 480 and 3,000 pixels on its longer side. Raises
+        UserError for another suffix.
         """
         save(draw_overlay(self, rank, rule), path)
 

@@ -25,10 +25,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from numbers import Integral
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from cam_repro.errors import UserError, did_you_mean
+from cam_repro.matlab import read_structs
 from cam_repro.types import NO_LABEL
 
 SHIPPED = Path(__file__).with_name("ilsvrc_classes.csv")
@@ -237,36 +239,29 @@ def read_meta(path: Path | str) -> ClassTable:
     Raises UserError for any other file (``meta_det.mat`` too), and for a file that gives ILSVRC's
     1,000 classes other ids than the shipped table does.
     """
-    from scipy.io import loadmat  # slow to import, and most runs read no meta file
-
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: missing; give the development kit's meta.mat or meta_clsloc.mat")
     try:
-        variables = loadmat(path, squeeze_me=True, variable_names=["synsets"])
-        synsets = np.atleast_1d(variables["synsets"])
-    except Exception as error:  # loadmat raises errors of many types for a damaged file
+        fields = read_structs(path, "synsets")
+    except ValueError as error:
         raise UserError(f"{path}: not the development kit's meta.mat ({error})") from None
-    fields = synsets.dtype.names or ()
     id_field = next((field for field in fields if _ID_FIELD.fullmatch(field)), None)
     if id_field is None or "WNID" not in fields:
         raise UserError(
             f"{path}: not the development kit's meta.mat (fields {', '.join(fields) or 'none'}); "
             "expected WNID and ILSVRC2012_ID, as in meta.mat or meta_clsloc.mat"
         )
-    try:
-        ids = [int(number) for number in synsets[id_field]]
-        if "num_children" in fields:
-            is_class = [int(number) == 0 for number in synsets["num_children"]]
-        else:
-            is_class = [number <= 1000 for number in ids]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: not the development kit's meta.mat ({error})") from None
+    ids = _whole_numbers(fields[id_field], path)
+    if "num_children" in fields:
+        is_class = [number == 0 for number in _whole_numbers(fields["num_children"], path)]
+    else:
+        is_class = [number <= 1000 for number in ids]
     names_field = next((field for field in ("words", "name") if field in fields), "WNID")
     rows = sorted(
         (str(wnid), number, _first_synonym(words) if isinstance(words, str) else "")
         for wnid, number, words, keep in zip(
-            synsets["WNID"], ids, synsets[names_field], is_class, strict=True
+            fields["WNID"], ids, fields[names_field], is_class, strict=True
         )
         if keep
     )
@@ -280,6 +275,14 @@ def read_meta(path: Path | str) -> ClassTable:
     _check_against_shipped(wnids, ids_C, str(path))
     names = tuple(row[2] or row[0] for row in rows)
     return ClassTable(wnids, names, ids_C, str(path))
+
+
+def _whole_numbers(values: Sequence[object], path: Path) -> list[int]:
+    """Give numbers of a meta file as int; raises UserError where one is not whole, or huge."""
+    for value in values:
+        if not isinstance(value, float) or not value.is_integer() or abs(value) >= 2**31:
+            raise UserError(f"{path}: not the development kit's meta.mat ({value} is no number)")
+    return [int(cast(float, value)) for value in values]
 
 
 def _check_against_shipped(wnids: tuple[str, ...], ids_C: np.ndarray, source: str) -> None:

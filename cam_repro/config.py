@@ -48,20 +48,31 @@ def compose_choice(group: str, name: str) -> DictConfig:
 
 
 def validate(cfg: DictConfig, schema: type[Schema]) -> Schema:
-    """Turn a config into an object of the dataclass ``schema``.
+    """Turn a config into an object of the dataclass ``schema``; ``~/x`` is in the home folder.
 
     Raises UserError, one line that names the key, for an unknown key, a wrong type or a value not
     given (``???``). The dataclass's ``__post_init__`` checks ranges and raises UserError too.
     """
     base = OmegaConf.structured(schema)
     try:
-        merged = OmegaConf.merge(base, cast(Any, OmegaConf.to_container(cfg, resolve=True)))
+        given = _at_home(OmegaConf.to_container(cfg, resolve=True))
+        merged = OmegaConf.merge(base, given)
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UserError(f"{', '.join(missing)} not given: add {missing[0]}=VALUE (see --help)")
         return cast(Schema, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise UserError(_in_our_words(error, setting_keys(base))) from error
+
+
+def _at_home(value: Any) -> Any:
+    """Put the home folder in place of ``~`` in all texts of a config that begin with ``~/``."""
+    if isinstance(value, dict):
+        return {key: _at_home(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_at_home(each) for each in value]
+    at_home = isinstance(value, str) and re.match("~(/|$)", value)
+    return str(Path(value).expanduser()) if at_home else value
 
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "ListConfig": "a list, as [a,b]"}
@@ -111,6 +122,8 @@ def name_of(group: str, settings: Mapping[str, Any]) -> str:
     Raises UserError where it states none.
     """
     name = settings.get("name")
+    if isinstance(name, (bool, int, float)):
+        raise UserError(f"{group}.name: YAML reads {name} as no text: put the name in quotes")
     if not isinstance(name, str) or not name:
         raise UserError(f"{group}.name is not given: state the NAME of {group}=NAME in its YAML")
     return name

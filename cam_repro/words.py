@@ -52,6 +52,19 @@ DEFAULT_BOXES = ("threshold", "heuristic")
 """The box rules that ``cam-eval`` uses when none is named: the paper's."""
 
 
+SWEEP = {"-m", "--multirun"}
+"""Hydra's flags for a sweep: one job for each combination of the values given with commas."""
+
+TEXTS = re.compile(
+    r"runs|output|submission|ground_truth|maps|masks|blacklist|per_image|tars|images"
+    r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
+    r"|(model|experiment)\.(\w+\.)?(weights|timm|name)"
+)
+"""Settings whose values are paths or names, which Hydra must not read as anything else."""
+
+PLAIN = re.compile(r"(\.{0,2}/)?(?!(?:true|false|null|nan|inf)$)[a-z_][\w./*-]*", re.ASCII | re.I)
+"""A text that Hydra reads as it stands."""
+
 GROUPS_OF_SHOW = ("model", "saliency", "box")
 """Groups of which ``cam-show`` takes several choices."""
 
@@ -65,23 +78,25 @@ def hydra_words(
     which is how Hydra takes several files of one group; ``cam-show`` takes networks and saliency
     methods in the same way. ``box=NAME`` of ``cam-score`` and ``cam-figures`` becomes
     ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``figure=6`` becomes
-    ``figure='6'``, as Hydra takes only text for the name of a file, and ``images=[2008_000002]``
-    becomes ``images=['2008_000002']``, which Hydra would read as a number. ``cam-data check``
-    becomes ``action=check``. The words of other commands stay as they are.
+    ``figure='6'``, as Hydra takes only text for the name of a file. ``cam-data check`` becomes
+    ``action=check``.
+
+    Paths and names are quoted where Hydra would read something else than the text (``_as_text``).
 
     command: the name of the command's YAML in ``configs/``. folders: as for ``choices``.
 
     Raises UserError where ``cam-train`` names a recipe that does not exist, because Hydra would
     silently ignore it, and where ``box=`` of ``cam-eval`` is malformed.
     """
+    swept = not SWEEP.isdisjoint(words)
+    words = [_as_text(command, word, swept) for word in words]
     if command == "eval":
         return _words_of_boxes(words)
     if command == "show":
         return _words_of_show(words)
     if command in ("score", "figures"):
         words = [re.sub("^box=", "box.name=", word) for word in words]
-        words = [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
-        return [_with_quoted_ids(word) if command == "figures" else word for word in words]
+        return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
     if command == "data_command" and words and words[0].isidentifier():
         return [f"action={words[0]}", *words[1:]]
     if command == "train":
@@ -92,6 +107,40 @@ def hydra_words(
             if name not in there:
                 raise UserError(f"recipe={name}: {choose(name, there)}")
     return list(words)
+
+
+def _as_text(command: str, word: str, swept: bool) -> str:
+    """Quote the value of a setting that is a path or a name, where Hydra would not take the text.
+
+    So ``data.root=lr=0.1/d``, letters of all languages, and a folder called 2012 are what they look
+    like. Each item of a list in brackets, and of a sweep, is a text of its own. What the user has
+    quoted, ``null``, ``${...}`` and functions of a sweep such as ``choice(a,b)`` stay.
+    """
+    key, _, value = word.partition("=")
+    name = key.lstrip("+")
+    is_text = TEXTS.fullmatch(name) or (name == "data" and command in ("tables", "report"))
+    if not is_text or value in ("", "null") or "${" in value or _is_quoted(value):
+        return word
+    if name == "images" and not value.startswith("["):
+        value = f"[{value}]"  # one id is a list of one
+    if value.startswith("[") and value.endswith("]"):
+        items = [item.strip() for item in value[1:-1].split(",")]
+        return f"{key}=[{','.join(_text(item) for item in items if item)}]"
+    if swept and re.match(r"(choice|glob|range|interval)\(", value):
+        return word
+    return f"{key}={','.join(map(_text, value.split(',') if swept else [value]))}"
+
+
+def _is_quoted(value: str) -> bool:
+    """Tell whether the user has quoted a value, or items of a list."""
+    if value.startswith("[") and value.endswith("]"):
+        return re.search(r"[\[,]\s*['\"]", value) is not None
+    return value[0] == value[-1] and value[0] in "'\""
+
+
+def _text(value: str) -> str:
+    """Write a text so that Hydra takes it as it stands."""
+    return value if PLAIN.fullmatch(value) else _quoted([value])[1:-1]
 
 
 def typed_words(words: Sequence[str]) -> list[str]:
@@ -189,17 +238,6 @@ def _quoted(texts: Sequence[str]) -> str:
         return "'" + escaped.replace("${", "\\${") + "'"
 
     return f"[{','.join(map(quoted, texts))}]"
-
-
-def _with_quoted_ids(word: str) -> str:
-    """Quote the ids of ``images=ID`` or ``images=[ID,...]``, unless the user has quoted some."""
-    key, _, value = word.partition("=")
-    listed = value.strip()
-    if key != "images" or listed in ("", "null") or re.search("['\"]", listed):
-        return word
-    if listed.startswith("[") and listed.endswith("]"):
-        listed = listed[1:-1]
-    return f"images={_quoted([name.strip() for name in listed.split(',') if name.strip()])}"
 
 
 def compose(command: str, words: Sequence[str]) -> DictConfig:

@@ -1,6 +1,7 @@
 """The classes: WordNet ids, class indices and the development kits' ids."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from cam_repro import matlab
 from cam_repro.classes import (
     ClassTable,
     classes_of,
@@ -358,6 +360,44 @@ def test_a_file_that_is_no_meta_file_is_refused(tmp_path):
         read_meta(path)
     savemat(path, {"synsets": np.arange(3)})
     with pytest.raises(UserError, match=r"not the development kit's meta.mat \(fields none\)"):
+        read_meta(path)
+
+
+@pytest.fixture(scope="module")
+def meta_bytes(tmp_path_factory):
+    """A meta file as MATLAB writes it uncompressed, of 30 classes."""
+    rows = [(i, f"n{i:08}", "a name", "a gloss", 0, [], 0, 9) for i in range(1, 31)]
+    path = write_structs(tmp_path_factory.mktemp("kit") / "meta.mat", FIELDS_2012, rows)
+    return path.read_bytes()
+
+
+def test_a_damaged_meta_file_is_refused(meta_bytes, tmp_path):
+    """Some of these end SciPy's reader in a crash, or in memory of gigabytes."""
+    path = tmp_path / "meta.mat"
+    refused = []
+    for place in (0, 124, 130, 140, 150, 188, 200, 260, len(meta_bytes) // 2):
+        damaged = bytearray(meta_bytes)
+        damaged[place] ^= 0x40
+        path.write_bytes(damaged)
+        try:  # a flip in what is not read, or in a name, is not noticed
+            assert len(read_meta(path).wnids) == 30
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) >= 3
+    assert all(re.fullmatch(f"{path}: .*", message) for message in refused)
+
+
+def test_a_crash_or_all_memory_ends_the_reading_process_alone(tmp_path, monkeypatch):
+    path = tmp_path / "meta.mat"
+    path.write_bytes(b"")
+    child = tmp_path / "child.py"
+    monkeypatch.setattr(matlab, "__file__", str(child))
+    child.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    with pytest.raises(UserError, match=r"meta.mat \(damaged: reading it ends in a crash\)$"):
+        read_meta(path)
+    child.write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(matlab, "SECONDS", 0.1)
+    with pytest.raises(UserError, match=r"\(damaged: reading it takes too long\)$"):
         read_meta(path)
 
 

@@ -14,6 +14,7 @@ GROUND = {
     "errors",
     "files",
     "geometry",
+    "matlab",
     "progress",
     "resample",
     "signals",

@@ -30,6 +30,10 @@ BLOCK = 3
 """Side in pixels of the blocks that ``_largest_square`` begins with: the fastest of 2 to 12."""
 
 
+WIDE_DISC = 24
+"""Radius in pixels of a disc from which on an erosion takes longer than all distances do."""
+
+
 def dt_boxes(
     heatmap_u8_HW: np.ndarray, thresholds: Sequence[int] = THRESHOLDS, count: int | None = None
 ) -> list[tuple[int, int, int, int]]:
@@ -105,6 +109,9 @@ def _core(mask_HW: np.ndarray) -> np.ndarray:
     square = max(1, int((10.5 / scale) ** 2) - 1)
     while math.sqrt(square) * scale + 0.5 < 11:
         square += 1
+    if square > WIDE_DISC**2:
+        # Squares of distances are integers, which this margin tells apart in OpenCV's float32.
+        return (_distances(inside_HW) > math.sqrt(square - 0.5)).view(np.uint8)
     # A pixel is that far from any 0 where a disc around it holds none: an erosion.
     squares_S = np.arange(-math.isqrt(square), math.isqrt(square) + 1) ** 2
     disc_SS = np.add.outer(squares_S, squares_S) < square

@@ -23,11 +23,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.cli.messages import TRACEBACK_VARIABLE, Known, fail, one_line, stop
-from cam_repro.cli.sweeps import SWEEP, run_job, sweep_settings
+from cam_repro.cli.sweeps import run_job, sweep_settings
 from cam_repro.config import choices, config_dir, setting_keys
 from cam_repro.errors import UserError, did_you_mean, interrupt_behind
 from cam_repro.signals import heard_as_interrupts
-from cam_repro.words import GROUPS_OF_SHOW, config_folders, hydra_words, part_words, renamed
+from cam_repro.words import (
+    GROUPS_OF_SHOW,
+    SWEEP,
+    config_folders,
+    hydra_words,
+    part_words,
+    renamed,
+)
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import NoReturn
 
 from hydra.errors import HydraException, OverrideParseException
@@ -126,12 +127,19 @@ def no_setting(key: str, known: Known | None) -> str:
 def _not_read(word: str, message: str, known: Known | None) -> str:
     """Say why an argument cannot be read: it has no ``=``, or its value has special characters."""
     if "=" not in word:
-        groups = known()[1] if known is not None else {}
+        before = next((last for last, each in pairwise(sys.argv) if each == word), "")
+        if before.endswith("="):
+            return f"the argument {word!r} has no '=': write {before}{word}, without a blank"
+        keys, groups = known() if known is not None else ([], {})
         meant = [f"{group}={word}" for group, names in groups.items() if word in names]
         near = f"; did you mean {' or '.join(meant)}?" if meant else ""
-        return f"the argument {word!r} has no '=': a setting is written KEY=VALUE{near}"
+        form = f"{word}=VALUE" if word in keys else "KEY=VALUE"
+        return f"the argument {word!r} has no '=': a setting is written {form}{near}"
     reason = next(iter(message.splitlines()), "").removeprefix(f"Error parsing override {word!r}")
-    return (
-        f"the argument {word!r} cannot be read ({reason.strip() or 'as key=value'}): close its "
-        "brackets, or quote its value twice: 'KEY=\"VALUE\"'"
-    )
+    key, _, value = word.partition("=")
+    if value.count("[") != value.count("]") or value.count("{") != value.count("}"):
+        remedy = "close its brackets"
+    else:
+        quote = "'" if '"' in value else '"'
+        remedy = f"if its value is a text, write {shlex.quote(f'{key}={quote}{value}{quote}')}"
+    return f"the argument {word!r} cannot be read ({reason.strip() or 'as key=value'}): {remedy}"

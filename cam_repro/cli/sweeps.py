@@ -22,15 +22,12 @@ from omegaconf import DictConfig
 
 from cam_repro.cli.messages import TRACEBACK_VARIABLE, fail, how_stopped, one_line, stop
 from cam_repro.errors import UserError
-from cam_repro.words import typed_words
+from cam_repro.words import SWEEP, typed_words
 
 if TYPE_CHECKING:
     from cam_repro.engine.processes import Processes
 
 log = logging.getLogger(__name__)
-
-SWEEP = {"-m", "--multirun"}
-"""Hydra's flags for a sweep: one job for each combination of the values given with commas."""
 
 FOLDERS = {"model", "model.variant", "data", "split", "saliency", "view"}
 """Settings that are part of the names of folders of results."""

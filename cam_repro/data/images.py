@@ -6,6 +6,10 @@ A data set reads all its pixels through its ``ImageStore``: a folder of files (b
 
 from __future__ import annotations
 
+import math
+import os
+import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,8 +28,13 @@ Size = tuple[int, int]
 Result = TypeVar("Result")
 
 
+MAX_MEGAPIXELS = "CAM_REPRO_MAX_MEGAPIXELS"
+"""The environment variable with the most pixels, in millions, that an image may have: without it,
+as many as Pillow thinks safe, 89. A file of some kilobytes may unpack to gigabytes."""
+
+
 class UnreadableImage(UserError):
-    """Report an image file that is missing, truncated, or not an image."""
+    """Report an image file that is missing, truncated, not an image, or too large."""
 
 
 def read_image(source: Path | BinaryIO, place: str | None = None) -> Image.Image:
@@ -76,13 +85,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _open(
     source: Path | BinaryIO, place: str | None, take: Callable[[Image.Image], Result]
 ) -> Result:
+    _allow_pixels()
     try:
-        with Image.open(source) as image:
-            return take(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
+            with Image.open(source) as image:
+                if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                    raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
+                return take(image)
+    except Image.DecompressionBombError as error:  # of Pillow too, which begins its message so
+        pixels = re.search(r"\d+", str(error))
+        megapixels = math.ceil(int(pixels[0]) / 1e6) if pixels else 0
+        raise UnreadableImage(
+            f"{place or source}: has {megapixels} million pixels, which may be meant to fill the "
+            f"memory: if you trust the file, set {MAX_MEGAPIXELS}={megapixels}"
+        ) from None
     except FileNotFoundError:
         raise UnreadableImage(f"{place or source}: the image is listed but missing") from None
     except Exception as error:  # Pillow raises many kinds for files cut short or not images
         raise UnreadableImage(f"{place or source}: not a readable image ({error})") from None
+
+
+def _allow_pixels() -> None:
+    """Set Pillow's limit to ``MAX_MEGAPIXELS``; raises UserError where that is no number."""
+    allowed = os.environ.get(MAX_MEGAPIXELS)
+    if allowed is None:
+        return
+    if not re.fullmatch(r"[1-9]\d{0,8}", allowed):
+        raise UserError(f"{MAX_MEGAPIXELS}={allowed}: give a whole number of million pixels")
+    Image.MAX_IMAGE_PIXELS = int(allowed) * 10**6
 
 
 def at_size(image: Image.Image, size: Size) -> Image.Image:

@@ -30,6 +30,10 @@ from cam_repro.types import Box
 SMALLEST = 480
 """Pixels of the longer side that an overlay has at least; a smaller image is enlarged."""
 
+LARGEST = 3000
+"""Pixels of the longer side that an overlay has at most: a page in print. Drawing takes 100 bytes a
+pixel and more, so that a large photograph would take gigabytes."""
+
 WIDEST = 6
 """How many pictures stand side by side before a sheet begins a new row."""
 
@@ -66,17 +70,20 @@ class Look:
 def draw_overlay(
     one: Explained, rank: int = 0, rule: str | None = None, colours: str = style.MAP_COLOURS
 ) -> Figure:
-    """Draw the map of a class over the whole image, in the image's size, with its first box.
+    """Draw the map of a class over the whole image, with its first box.
+
+    The picture has the image's size, within ``SMALLEST`` and ``LARGEST``.
 
     rule: whose box; None: the first rule's. colours: of the map, a name of matplotlib's.
     """
     width, height = one.image.size
-    scale = max(1.0, SMALLEST / max(width, height))
+    scale = float(np.clip(1.0, SMALLEST / max(width, height), LARGEST / max(width, height)))
     inches = scale * width / style.DPI, scale * height / style.DPI
     figure = Figure(figsize=inches)
     axes = figure.add_axes((0, 0, 1, 1))
     letters = max(6.0, 72 * 0.035 * min(inches))  # points: a share of the shorter side
-    _draw(axes, one, rank, rule, Look(colours, letters / 6, one.image.size))
+    size = one.image.size if scale >= 1 else (round(scale * width), round(scale * height))
+    _draw(axes, one, rank, rule, Look(colours, letters / 6, size))
     axes.text(
         *(0.015, 0.985, f"{one.names[rank]} {one.scores[rank]:.0%}"),
         transform=axes.transAxes,

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ Read = TypeVar("Read")
 
 Place = Callable[[int], str]
 """Gives the place of item number i, from 0, for a message: ``F.txt, line 3``."""
+
+MOST_UNPACKED = 100
+"""How many times its size a .gz file may unpack to; tables unpack to about 5 times."""
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -53,14 +56,25 @@ def read_header(path: Path, what: str) -> list[str]:
 def _read(path: Path, what: str, read: Callable[[BinaryIO], Read]) -> Read:
     if not path.is_file():
         raise UserError(f"no {what} file {path}")
-    opener = gzip.open if path.suffix == ".gz" else open
-    with cast(BinaryIO, opener(path, "rb")) as file:
+    with path.open("rb") as file:
         try:
-            return read(file)
+            return read(_unpacked(file, path) if path.suffix == ".gz" else file)
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not a text file: give the {what} as text") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{path} cannot be unpacked ({error}): give it whole") from error
+
+
+def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
+    """Unpack a .gz file into memory; raises UserError where it is made to fill the memory."""
+    at_most = max(MOST_UNPACKED * path.stat().st_size, 2**24)
+    with gzip.open(file) as packed:
+        data = packed.read(at_most + 1)
+    if len(data) > at_most:
+        raise UserError(
+            f"{path}: unpacks to more than {MOST_UNPACKED} times its size, as no table does"
+        )
+    return io.BytesIO(data)
 
 
 # --- CSV -----------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from cam_repro.boxes import dt_box
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.dt_box import (
     DtBox,
@@ -134,11 +135,20 @@ def test_a_map_must_be_grey_bytes():
 # --- the steps, each against something else ------------------------------------------------------
 
 
+@pytest.fixture(params=["erosion", "all distances"])
+def way(request):
+    """How pixels near a 0 are found, whatever the size of the disc."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dt_box, "WIDE_DISC", math.inf if request.param == "erosion" else 0)
+        yield
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    hnp.arrays(bool, st.tuples(st.integers(1, 70), st.integers(1, 70)), elements=st.booleans()),
-    st.integers(1, 6),
+    mask_HW=hnp.arrays(bool, st.tuples(st.integers(1, 70), st.integers(1, 70))),
+    zoom=st.integers(1, 6),
 )
-def test_distances_are_exact(mask_HW, zoom):
+def test_distances_are_exact(way, mask_HW, zoom):
     mask_HW = mask_HW.repeat(zoom, 0).repeat(zoom, 1)
     core_HW = _core(mask_HW)
     if mask_HW.all():
@@ -194,6 +204,7 @@ def test_distances_are_exact_in_a_large_image():
 
 @pytest.mark.parametrize("a", range(1, 6))
 @pytest.mark.parametrize("b", range(1, 6))
+@pytest.mark.usefixtures("way")
 def test_distances_that_round_from_a_half_are_exact(a, b):
     # From the corner (7b, 7a) is 7/170 of the farthest pixel's distance: 10.5 of 255, but for
     # the rounding of float64, which decides. OpenCV's float32 would decide otherwise.

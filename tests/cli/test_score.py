@@ -275,8 +275,27 @@ def test_max_box_acc_equals_the_authors_program(score, tmp_path, mode, form):
         assert list(result[key]) == ["0.3", "0.5", "0.7"]
         assert result[key] == pytest.approx(expected[key], abs=1e-6)
     assert json.loads((tmp_path / "scores.json").read_text()) == result
-    assert f"mean accuracy (V2) %      {expected['mean']:5.2f}" in said
+    mean = "mean accuracy %" if mode == "largest_contour" else "MaxBoxAccV2 %"
+    assert f"{mean:22}{expected['mean']:9.2f}" in said
     assert "at oracle threshold" in said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mode"),
+    [("max_box_acc", "largest_contour"), ("max_box_acc_v2", "all_contours")],
+)
+def test_v2_takes_the_boxes_of_all_contours(score, protocol, mode):
+    """Maps with several blobs, on which the two differ."""
+    folder = FIXTURES / "max_box_acc_v2"
+    result, said = score(
+        f"protocol={protocol}",
+        f"maps={folder}/cams_14x14.npy",
+        f"ground_truth={folder}/metadata",
+    )
+    expected = json.loads((folder / "expected.json").read_text())[mode]
+    assert result["max_box_acc"] == pytest.approx(expected["max_box_acc"], abs=1e-6)
+    assert result["mean"] == pytest.approx(expected["mean"], abs=1e-6)
+    assert ("MaxBoxAccV2" in said) == (protocol == "max_box_acc_v2")
 
 
 def test_max_box_acc_takes_other_ground_truth(score, tmp_path, snakes):
@@ -436,7 +455,8 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ([*FILES, "blacklist=far.txt"], "far.txt, line 1: image 1501; the images are 1 to 1500"),
         (
             [*FILES, "protocol=map"],
-            "protocol=map: choose one of clsloc, gt_known, max_box_acc, threshold_curve",
+            "protocol=map: choose one of clsloc, gt_known, max_box_acc, max_box_acc_v2, "
+            "threshold_curve",
         ),
         (
             [*FILES, "protocol.multi_contour=true"],

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from cam_repro.config import config_dir
+from cam_repro.config import config_dir, validate
+from cam_repro.engine.settings import EvalSettings
 from cam_repro.words import (
     KEYS,
     boxes_of,
@@ -87,7 +90,50 @@ def test_other_commands_keep_their_words():
     words = ["model=nin", "box=[a,b]", "recipe=demo"]
     for command in ("train", "reproduce", "data_command", "tables"):
         assert hydra_words(command, words) == words
-    assert hydra_words("score", ["submission=box=a", "box=a"]) == ["submission=box=a", "box.name=a"]
+    assert hydra_words("score", ["submission=a", "box=a"]) == ["submission=a", "box.name=a"]
+
+
+# --- paths and names
+
+
+TEXTS = [
+    *("lr=0.1/d", "数据/é", "a b", " a", "a\tb", "a,b", "{a}", "x[1]", "(a)", "a:b", "#1", "@a"),
+    *("2012", "1e3", "0x1F", "-1", ".5", "1_000", "2012-01-01", "true", "NaN", "on", "null.pt"),
+    *("it's", 'a"b', "C:\\x\\", "a", "/data/x", "../x.csv", "runs/*/nin", "choice(a)"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_paths_and_names_are_taken_as_they_stand(compose_config, text):
+    keys = ("data.root", "data.name", "data.boxes", "runs", "output", "model.weights")
+    composed = compose_config("eval", "data=ilsvrc", "model=nin", *(f"{k}={text}" for k in keys))
+    assert [OmegaConf.select(composed, key) for key in keys] == [text] * len(keys)
+    words = hydra_words("tables", [f"runs=[{text.strip().replace(',', '')},2013]", f"data={text}"])
+    runs, data = (each.value() for each in OverridesParser.create().parse_overrides(words))
+    assert str(data) == text
+    assert list(map(str, runs)) == [text.strip().replace(",", ""), "2013"]
+
+
+def test_what_a_user_has_quoted_stays(compose_config):
+    composed = compose_config("eval", "runs='a b'", 'output="${runs}/c"', "data=ilsvrc")
+    assert (composed.runs, composed.output) == ("a b", "a b/c")
+    assert compose_config("eval", "output=null").output is None
+
+
+def test_paths_may_be_swept():
+    words = ["-m", "output=lr=0.1,2012", "model.weights=choice(a,b)", "runs=${model}/x"]
+    assert hydra_words("train", words) == ["-m", "output='lr=0.1','2012'", *words[2:]]
+
+
+def test_home_folder(compose_config, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for home in ("~", "~/x", "'~/x'"):
+        cfg = compose_config(
+            "eval", "data=ilsvrc", f"data.root={home}", f"output={home}", "runs=~a"
+        )
+        settings = validate(cfg, EvalSettings)
+        expected = home.strip("'").replace("~", "/home/me")
+        assert (settings.data["root"], settings.output, settings.runs) == (expected, expected, "~a")
 
 
 def test_the_manifest_names_the_words_as_they_were_typed(command, snakes, tmp_path):

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam_repro.data.images import UnreadableImage, read_image, read_size
+from cam_repro.data.images import (
+    MAX_MEGAPIXELS,
+    UnreadableImage,
+    read_image,
+    read_size,
+    read_upright,
+)
 from cam_repro.errors import UserError
 
 ORIENTATION = 0x0112  # EXIF tag
@@ -158,3 +164,30 @@ def test_a_bad_file_is_named(tmp_path, read, write, words):
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# --- files that unpack to gigabytes
+
+
+@pytest.mark.parametrize("limit", ["1", "3"])
+def test_a_huge_image_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, limit):
+    """3 million pixels are over twice the limit of 1, where Pillow itself refuses."""
+    path = tmp_path / "bomb.png"
+    Image.new("1", (2000, 1501)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setenv(MAX_MEGAPIXELS, limit)
+    for read in (read_image, read_size, read_upright):
+        with pytest.raises(UnreadableImage) as error:
+            read(path)
+        assert str(error.value) == (
+            f"{path}: has 4 million pixels, which may be meant to fill the memory: if you trust "
+            "the file, set CAM_REPRO_MAX_MEGAPIXELS=4"
+        )
+    monkeypatch.setenv(MAX_MEGAPIXELS, "4")
+    assert read_image(path).size == (2000, 1501)
+
+
+def test_the_limit_of_pixels_is_a_whole_number(tmp_path, monkeypatch):
+    monkeypatch.setenv(MAX_MEGAPIXELS, "1e3")
+    with pytest.raises(UserError, match=r"^CAM_REPRO_MAX_MEGAPIXELS=1e3: give a whole number"):
+        read_image(tmp_path / "a.png")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cam_repro.api import Explanation
+from cam_repro.figures import explained as figures_explained
 from cam_repro.figures import style
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import overlay
@@ -54,6 +55,13 @@ def test_an_overlay_has_the_images_size_and_the_colours_of_the_map():
 
 def test_a_small_image_is_enlarged_and_keeps_its_shape():
     assert pixels_of(draw_overlay(explained(60, 40))).shape == (320, 480, 3)
+
+
+def test_a_large_photograph_is_shrunk_with_its_map_and_box(monkeypatch):
+    monkeypatch.setattr(figures_explained, "LARGEST", 300)
+    monkeypatch.setattr(figures_explained, "SMALLEST", 200)
+    large, small = explained(), explained(300, 200, box=(0, 0, 99, 99))
+    np.testing.assert_array_equal(pixels_of(draw_overlay(large)), pixels_of(draw_overlay(small)))
 
 
 def test_an_overlay_names_class_and_probability():

@@ -1,5 +1,6 @@
 """CSV cells by column, and numbers of many cells read as one text."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cam_repro.formats.text import (
     Words,
     one_line_each,
     read_header,
+    read_text,
     whole_number,
     whole_numbers,
 )
@@ -88,3 +90,12 @@ def test_the_header_is_that_of_the_table(tmp_path, start):
     path.write_text(f'{start}"class_index",boxes\n1,2\n', newline="")
     assert read_header(path, "truth") == ["class_index", "boxes"]
     assert CsvTable(path, "truth", ["class_index"]).cells == [["1"]]
+
+
+def test_a_packed_file_that_fills_the_memory_is_refused(tmp_path):
+    path = tmp_path / "truth.csv.gz"
+    path.write_bytes(gzip.compress(b"0" * 2**25))
+    with pytest.raises(UserError, match=r"truth.csv.gz: unpacks to more than 100 times its size"):
+        read_text(path, "ground truth")
+    path.write_bytes(gzip.compress(b"0" * 2**23))  # small enough whatever the share
+    assert len(read_text(path, "ground truth")) == 2**23

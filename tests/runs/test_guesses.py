@@ -236,6 +236,28 @@ def test_a_stack_of_another_shape_is_refused(tmp_path, array, message):
     assert str(tmp_path / "m.npy") in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2000000000, 3), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 2, 3), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2, 3.5), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (2, 2, 3), }",
+        "{'descr': [], 'fortran_order': 0, 'shape': 7, }",
+        "{'descr': '<f8'",
+        "[[[[((((",
+    ],
+)
+def test_a_header_that_claims_too_much_is_refused(tmp_path, header):
+    length = len(header).to_bytes(2, "little")
+    path = tmp_path / "m.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + length + header.encode() + bytes(96))
+    with pytest.raises(UserError, match=r"not a readable .npy file of numbers"):
+        open_maps(path, ["a", "b"])
+    with pytest.raises(UserError, match=r"not a readable .npy file of numbers"):
+        open_maps(tmp_path, ["m"])[0]
+
+
 def test_maps_that_are_not_there_are_named(tmp_path):
     np.save(tmp_path / "b.npy", np.zeros((2, 2)))
     with pytest.raises(UserError, match=r"no map of a, a.npy \(2 of 3 are missing\)"):
