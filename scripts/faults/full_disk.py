@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def _answer(child: Child, words: list[str], wanted: dict[str, str]) -> tuple[str
         return "fits", ""
     if "Traceback" in text:
         return "traceback", child.last_line
-    if "error: " not in child.last_line or "space" not in child.last_line:
+    if not re.search(r"^error: .*\b(space|free)\b", child.last_line):
         return "no word of space", child.last_line
     known = {str(Path(name).name) for name in wanted}
     files = [path.name for path in child.folder.rglob("*") if path.is_file()]
