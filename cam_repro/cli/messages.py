@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -40,12 +41,13 @@ def fail(message: str) -> NoReturn:
 def stop(stopped: KeyboardInterrupt) -> NoReturn:
     """Print what is kept of a stopped command and how to go on, and exit with status 130.
 
-    Further signals are ignored: nothing is left to be stopped.
+    Of several processes one prints it. Further signals are ignored: nothing is left to be stopped.
     """
     ignore_signals()
-    if sys.stderr.isatty():
-        print(file=sys.stderr)  # after the terminal's ^C, or a bar
-    print(how_stopped(stopped), file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the terminal's ^C, or a bar
+        print(how_stopped(stopped), file=sys.stderr)
     raise SystemExit(INTERRUPTED)
 
 

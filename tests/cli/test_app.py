@@ -97,6 +97,13 @@ def test_any_signal_is_answered_as_ctrl_c_and_the_next_changes_nothing(
     assert done.err == "stopped: nothing was done yet. To go on: cam-tables\n"
 
 
+def test_of_several_processes_one_says_that_they_are_stopped(command, monkeypatch):
+    monkeypatch.setattr("cam_repro.cli.app._check_flags", pressed)
+    monkeypatch.setenv("RANK", "1")
+    done = command("tables")
+    assert (done.status, done.err) == (130, "")
+
+
 def test_waiting_for_jobs_that_slurm_runs_is_not_stopping_them(command, monkeypatch):
     monkeypatch.setattr("cam_repro.cli.app._check_flags", pressed)
     done = command("train", "-m", "hydra/launcher=submitit_slurm", "model=nin")
