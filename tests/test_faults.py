@@ -133,7 +133,7 @@ def test_times_and_checksums_make_no_difference(trial, tmp_path):
 def test_what_becomes_of_a_forked_process_is_told(trial):
     assert trial.in_child(lambda: [1, 2]) == [1, 2]
     assert trial.in_child(lambda: 1 / 0) == "ZeroDivisionError: division by zero"
-    assert trial.in_child(lambda: os.kill(os.getpid(), 11)) == "ended by SIGSEGV"
+    assert trial.in_child(lambda: os.kill(os.getpid(), 9)) == "ended by SIGKILL"
 
 
 def test_damage_is_the_same_each_time_and_there_is_some(trial, monkeypatch):
