@@ -14,6 +14,7 @@ GROUND = {
     "errors",
     "files",
     "geometry",
+    "locks",
     "matlab",
     "progress",
     "resample",

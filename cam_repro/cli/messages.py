@@ -14,6 +14,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from cam_repro.errors import Stopped, UserError, choose, did_you_mean
+from cam_repro.files import FULL
 from cam_repro.signals import ignore_signals
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
@@ -71,7 +72,10 @@ def one_line(error: BaseException, known: Known | None = None) -> str | None:
         cause = error.__cause__
         message = str(cause) if isinstance(cause, UserError) else _of_hydra(error, message, known)
     elif isinstance(error, OSError):  # a folder that cannot be made, ...
-        return None if error.filename is None else f"{error.filename}: {error.strerror}"
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        full = FULL.get(error.errno or 0)
+        return None if full is None else f"{full}: free some space and run the command again"
     elif type(error).__module__.startswith("submitit") and "with trace:" not in message:
         # A job was killed or could not be submitted; after two lines comes all that it printed.
         message = " ".join(message.splitlines()[:2])

@@ -12,7 +12,13 @@ import numpy as np
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.center import Center
-from cam_repro.commands.common import EVAL_LOG, describe_data, log_file_of_pass
+from cam_repro.commands.common import (
+    EVAL_LOG,
+    alone_in,
+    describe_data,
+    log_file_of_pass,
+    new_results,
+)
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
@@ -21,11 +27,11 @@ from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
-from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, ORACLE
 from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
-from cam_repro.runs.manifest import Counts, EvalManifest
+from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs.provenance import provenance
 from cam_repro.threads import thread_pool
@@ -50,11 +56,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
-    refuse_to_replace(folder, asdict(settings))
-    if not processes.is_main:
-        return folder
-    with log_file_of_pass(folder / EVAL_LOG, processes, images):
-        _score(settings, images, rules, folder)
+    with alone_in(folder, processes):
+        refuse_to_replace(folder, asdict(settings), images.fingerprint)
+        with (
+            new_results(folder, processes, maps=False) as new,
+            log_file_of_pass(new / EVAL_LOG, processes, images),
+        ):
+            if processes.is_main:
+                _score(settings, images, rules, new)
+                log.info("  %s", folder)
     return folder
 
 
@@ -66,6 +76,7 @@ def _score(
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
+    images.warn_of_other_sizes(sizes_N2)
     predictions = [
         _prediction(images, index, sizes_N2[index].tolist(), rules)
         for index in np.flatnonzero(read_N).tolist()
@@ -74,7 +85,7 @@ def _score(
     rows = to_arrow(predictions, list(rules))
     write_predictions(folder, rows, manifest, images.classes)
     _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
-    log.info("  %s", folder)
+    write_manifest(folder, manifest)  # once more, with the checksums of all files
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
@@ -124,7 +135,7 @@ def _write_scores(folder: Path, sweep: bool) -> None:
     }
     thresholds_are = {"iou": FIXED, "gt_known": FIXED}
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
-    warn_without_box(table.boxes)
+    warn_about_boxes(table)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
     log.info("  %-38s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
@@ -169,7 +180,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
         found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])
     read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
-    sizes = [(1, 1) if isinstance(size, UnreadableImage) else size for size in found]
+    sizes = [(0, 0) if isinstance(size, UnreadableImage) else size for size in found]
     return np.array(sizes, np.int64), read_N
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from cam_repro.commands.common import TRAIN_LOG, announce, log_file, open_data
+from cam_repro.commands.common import TRAIN_LOG, alone_in, announce, log_file, open_data
 from cam_repro.config import validate
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
@@ -57,26 +58,40 @@ def run_training(cfg: DictConfig) -> Path:
                 )
         data = TrainingData(train_set, val_set, settings.loader)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
-        earlier = find_earlier(settings, train_set, folder)
-        if earlier is not None and is_complete(folder):
-            log.info("%s is trained already: %s", name, folder)
-            return folder
-        compute = Compute.of(settings, processes)
-        seed_everything(settings.seed)
-        network = build_network(settings.model, len(train_set.classes))
-        with log_file(folder / TRAIN_LOG, processes, train_set):
-            if earlier is None:  # else the weights come from the checkpoint
-                load_weights(network, settings.model["weights"], name=name, strict=False)
-            trained = train(settings, network, data, compute, folder, earlier)
-            if processes.is_main:
-                curves = TrainingLog.of(trained.records)
-                write_curves(folder / "curves.png", curves, settings.model["row"])
-                # Written last, because a run with a manifest is complete.
-                manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
-                write_manifest(folder, manifest)
-            processes.wait()
-            _say(name, trained, folder)
+        with alone_in(folder, processes):
+            earlier = find_earlier(settings, train_set, folder)
+            if earlier is not None and is_complete(folder):
+                log.info("%s is trained already: %s", name, folder)
+            else:
+                _train(settings, name, data, Compute.of(settings, processes), folder, earlier)
     return folder
+
+
+def _train(
+    settings: TrainSettings,
+    name: str,
+    data: TrainingData,
+    compute: Compute,
+    folder: Path,
+    earlier: dict[str, Any] | None,
+) -> None:
+    """Train a network and complete its folder. name: the run's; earlier: where it goes on from."""
+    processes = compute.processes
+    seed_everything(settings.seed)
+    network = build_network(settings.model, len(data.train_set.classes))
+    with log_file(folder / TRAIN_LOG, processes, data.train_set):
+        if earlier is None:  # else the weights come from the checkpoint
+            size = settings.model["input_size"]
+            load_weights(network, settings.model["weights"], name=name, input_size=size)
+        trained = train(settings, network, data, compute, folder, earlier)
+        if processes.is_main:
+            curves = TrainingLog.of(trained.records)
+            write_curves(folder / "curves.png", curves, settings.model["row"])
+            # Written last, because a run with a manifest is complete.
+            manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
+            write_manifest(folder, manifest)
+        processes.wait()
+        _say(name, trained, folder)
 
 
 def _manifest(

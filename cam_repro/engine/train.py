@@ -108,8 +108,8 @@ def train(
     policy = ErrorPolicy(data.loading.on_error)
     train_batches, val_batches = _batches(training, policy)
     n_validated = len(val_batches.sampler)  # type: ignore[arg-type]
-    if earlier is None:
-        training.remove_old_files()  # only now: what is wrong with images or settings is known
+    # Only now: what is wrong with images or settings is known.
+    training.remove_old_files() if earlier is None else training.complete_files()
     started = time.perf_counter()
     training.begin_epoch()
     network.train()
@@ -230,16 +230,27 @@ class Training:
         compute.place(network)
         self.optimizer = make_optimizer(network, optim)
         self.progress = Progress()
+        self.overwrites = settings.overwrite
 
     def start(self, earlier: dict[str, Any] | None) -> None:
         """Restore an earlier start from its checkpoint, if there is one."""
         processes = self.compute.processes
         if earlier is not None:
-            self.network.load_state_dict(earlier["model"])
-            self.optimizer.load_state_dict(earlier["optimizer"])
-            self.progress = Progress(**earlier["progress"])
+            try:
+                self.network.load_state_dict(earlier["model"])
+                self.optimizer.load_state_dict(earlier["optimizer"])
+                self.progress = Progress(**earlier["progress"])
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{self.folder / LAST}: does not hold the network, optimizer and progress of"
+                    " this run: remove it to start anew"
+                ) from error
+            self.overwrites = self.overwrites or bool(earlier.get("overwrites"))
             done, total = self.done, self.length.iterations
+            self.rate = learning_rate(self.settings.optim, max(0, done - 1), total)
             log.info("goes on from iteration %d of %d in %s", done, total, self.folder)
+            if self.settings.overwrite:
+                log.info("  (overwrite=true began this run; to begin it anew remove %s)", LAST)
         if not processes.is_main:  # the main process keeps the sums, which are of all processes
             self.progress.sums.zero_()
         self.progress.sums = self.progress.sums.to(self.compute.device)
@@ -250,10 +261,17 @@ class Training:
         self.writer = _tensorboard_writer(self.folder) if wants_writer else None
 
     def remove_old_files(self) -> None:
-        """Remove the manifest and the checkpoints of an old run in the folder."""
+        """Remove the manifest, the checkpoints and the log of an old run in the folder."""
         if self.compute.processes.is_main:
-            for stale in (MANIFEST, LAST, BEST):
+            for stale in (MANIFEST, LAST, BEST, LOG):
                 (self.folder / stale).unlink(missing_ok=True)
+
+    def complete_files(self) -> None:
+        """Write what an earlier start that was killed may not have written after its checkpoint."""
+        if self.progress.is_best:
+            self.save(BEST)
+        if self.progress.records and self.compute.processes.is_main:
+            _write_log(self.folder, self.progress.records)
 
     def begin_epoch(self) -> None:
         """Note time and iteration, to compute the speed in images per second later."""
@@ -350,8 +368,8 @@ class Training:
         n_images, n_parts = len(batch.labels_N), optim.accumulate
         if not n_images:
             raise UserError(f"no image of a whole batch could be read: {batch.unreadable[0]}")
-        rate = learning_rate(optim, self.done, self.length.iterations)
-        set_learning_rate(self.optimizer, rate)
+        self.rate = learning_rate(optim, self.done, self.length.iterations)
+        set_learning_rate(self.optimizer, self.rate)
         self.optimizer.zero_grad(set_to_none=True)
         images, labels = compute.move(batch.images_N3HW), compute.move(batch.labels_N)
         processes = compute.processes
@@ -442,21 +460,21 @@ class Training:
             {
                 "epoch": done / self.length.per_epoch,
                 "iteration": done,
-                "lr": learning_rate(self.settings.optim, done - 1, self.length.iterations),
+                "lr": self.rate,
                 **self._training_means(),
                 **errors,
                 "images_per_second": speed,
             }
         )
         error = errors["val_top1_error"]
-        is_best = error < progress.best_error
         progress.best_error = min(progress.best_error, error)
         progress.sums.zero_()
         self.save(LAST)
-        if is_best:
+        if progress.is_best:
             self.save(BEST)
         if self.compute.processes.is_main:
-            _write_log(self.folder, progress.records, self.writer)
+            _write_log(self.folder, progress.records)
+            self._add_to_tensorboard(progress.records[-1])
         log.info(
             "%s: loss %.3f, training error %.1f %%; validation error, %s, top-1/top-5: "
             "%.1f / %.1f %%; %.0f images/s",
@@ -473,6 +491,13 @@ class Training:
         """Compute training loss and top-1 error, percent, of the epoch over all processes."""
         loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
         return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
+
+    def _add_to_tensorboard(self, record: dict[str, float]) -> None:
+        """Add the last line of log.csv to TensorBoard, if that is wanted."""
+        if self.writer is not None:
+            for key, value in record.items():
+                if key not in ("epoch", "iteration"):
+                    self.writer.add_scalar(key, value, record["iteration"])
 
     def save(self, name: str) -> None:
         """Write a checkpoint, from the main process; all must call this, to add up their sums.
@@ -493,6 +518,7 @@ class Training:
                 "identity": json.dumps(run_identity(self.settings, train_set)),
                 "model_config": self.settings.model,
                 "classes": list(train_set.classes.wnids),
+                "overwrites": self.overwrites,
             },
         )
 
@@ -532,14 +558,10 @@ def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBat
         bar.update(len(batch.labels_N) + len(batch.unreadable))
 
 
-def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
-    """Write log.csv with a line an epoch, and add the last line to TensorBoard."""
+def _write_log(folder: Path, records: list[dict[str, float]]) -> None:
+    """Write log.csv with a line an epoch."""
     with atomic_path(folder / LOG) as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
-    if writer is not None:
-        for key, value in records[-1].items():
-            if key not in ("epoch", "iteration"):
-                writer.add_scalar(key, value, records[-1]["iteration"])
 
 
 def _tensorboard_writer(folder: Path) -> Any | None:

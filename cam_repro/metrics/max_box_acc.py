@@ -47,7 +47,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
@@ -313,6 +313,7 @@ class BestThreshold(Protocol):
 
     name: ClassVar[str] = "max_box_acc"
     needs: ClassVar[Needs] = Needs.MAPS
+    odd_maps: ClassVar[str] = "each has one box, the first pixel, as in the program of Choe et al."
 
     def __init__(self, multi_contour: bool = False) -> None:
         if not isinstance(multi_contour, bool):
@@ -329,7 +330,7 @@ class BestThreshold(Protocol):
                 "give a CSV with width and height, a metadata folder, XML files with <size>, or a "
                 "run"
             )
-        warn_without_box(truth.boxes)
+        warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)
         for i, map_hw in enumerate(given):
             accumulator.add(map_hw, truth.boxes.of(i), *sizes_N2[i].tolist())

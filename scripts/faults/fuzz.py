@@ -37,7 +37,7 @@ from cam_repro.formats.devkit import read_blacklist, read_val_labels
 from cam_repro.formats.maps import open_maps
 from cam_repro.formats.submissions import read_kaggle_submission, read_submission
 from cam_repro.models.caffe import net_parameter, read_caffemodel
-from cam_repro.models.weights import read_state
+from cam_repro.models.weight_files import find_weights
 from cam_repro.runs.examples import read_examples
 from cam_repro.runs.manifest import read_eval_manifest, read_train_manifest
 from cam_repro.runs.predictions import read_predictions
@@ -189,8 +189,8 @@ def _readers(base: Path) -> dict[str, Reader]:
         "PNG": (own / "a.png", read_image),
         "TIFF": (own / "a.tif", read_image),
         "checkpoint": (trained / "last.pt", load_checkpoint),
-        "weights": (own / "weights.pt", read_state),
-        "safetensors": (own / "weights.safetensors", read_state),
+        "weights": (own / "weights.pt", _weights),
+        "safetensors": (own / "weights.safetensors", _weights),
         "caffemodel": (own / "weights.caffemodel", read_caffemodel),
         "train manifest": (
             trained / "manifest.json",
@@ -222,6 +222,11 @@ def _forge(manifest: Path) -> None:
         for key in CHECKSUMS:
             part.pop(key, None)
     manifest.write_text(json.dumps(values, indent=2))
+
+
+def _weights(path: Path) -> None:
+    """Look for weights in a file."""
+    find_weights(path, 2, len)
 
 
 def _packed(folder: Path) -> None:

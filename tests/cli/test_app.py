@@ -1,5 +1,6 @@
 """What all commands share: the version, Ctrl-C, log lines above bars, suggestions of one's own."""
 
+import errno
 import io
 import logging
 import os
@@ -11,7 +12,7 @@ from importlib.metadata import version
 import pytest
 
 from cam_repro.cli.app import _AboveBars
-from cam_repro.cli.messages import how_stopped
+from cam_repro.cli.messages import how_stopped, one_line
 from cam_repro.config import config_dir
 from cam_repro.progress import Bar
 from cam_repro.signals import SIGNALS
@@ -147,3 +148,9 @@ def test_every_command_completes_words_in_bash(command, monkeypatch, name):
     done = command(name, "-sc", "query=bash")
     assert done.status == 0, done.err
     assert "runs=" in done.out.split()
+
+
+def test_a_full_disk_is_one_line_where_no_file_is_known():
+    said = "the disk is full: free some space and run the command again"
+    assert one_line(OSError(errno.ENOSPC, "No space left on device")) == said
+    assert one_line(OSError(errno.EIO, "Input/output error")) is None

@@ -69,6 +69,7 @@ def test_a_broken_file_of_a_folder_is_left_out_by_name(command, trained, photogr
     assert shown.status == 0, shown.err
     assert "left out:" in shown.err
     assert "broken.jpg: not a readable image" in shown.err
+    assert f"{photographs}: left out are 1 others (notes.txt)" in shown.err
     assert {path.name for path in (photographs.parent / "shown").iterdir()} == {"a, b", "turned"}
 
 
@@ -162,6 +163,13 @@ def test_a_checkpoint_names_its_network_itself(command, trained, photographs):
     shown = command("show", one, *trained[1:], "top=1", "output=own.png")
     assert shown.status == 0, shown.err
     assert "cam of AlexNet-GAP" in shown.out
+
+
+def test_random_weights_show_nothing(command, photographs):
+    one = str(photographs / "a, b.png")
+    shown = command("show", one, "model=squeezenet", "model.weights=null")
+    (error,) = shown.errors
+    assert "model.weights=null: a network with random weights shows nothing: leave it out" in error
 
 
 def test_a_setting_that_is_forced_is_not_lost(command, trained, photographs):
