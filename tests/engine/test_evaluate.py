@@ -410,8 +410,9 @@ def test_a_stopped_pass_leaves_the_boxes_that_wait(image_set):
         def __call__(self, maps):
             asked.append(maps)
             if len(asked) == 1:
+                time.sleep(0.2)  # until the main thread has done with starting this one
                 os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)  # until the main thread has heard it
+                time.sleep(0.5)  # until it has heard the signal
             return [(maps.classes[0], (0, 0, 1, 1))]
 
     images = image_set({name: (MIDDLE, RED, (8, 8, 23, 23)) for name in "abcdef"})
