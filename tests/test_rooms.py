@@ -18,6 +18,8 @@ GROUND = {
     "matlab",
     "progress",
     "resample",
+    "signals",
+    "threads",
     "truth",
     "types",
     "words",

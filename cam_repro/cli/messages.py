@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cam_repro.errors import Stopped, UserError, choose, did_you_mean
 from cam_repro.files import FULL
+from cam_repro.signals import ignore_signals
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
 """The environment variable that shows the traceback instead of a one-line error."""
@@ -38,10 +40,15 @@ def fail(message: str) -> NoReturn:
 
 
 def stop(stopped: KeyboardInterrupt) -> NoReturn:
-    """Print what is kept of a stopped command and how to go on, and exit with status 130."""
-    if sys.stderr.isatty():
-        print(file=sys.stderr)  # after the terminal's ^C, or a bar
-    print(how_stopped(stopped), file=sys.stderr)
+    """Print what is kept of a stopped command and how to go on, and exit with status 130.
+
+    Of several processes one prints it. Further signals are ignored: nothing is left to be stopped.
+    """
+    ignore_signals()
+    if os.environ.get("RANK", "0") == "0":
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the terminal's ^C, or a bar
+        print(how_stopped(stopped), file=sys.stderr)
     raise SystemExit(INTERRUPTED)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs.provenance import provenance
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
         except UnreadableImage as error:
             return error
 
-    with ThreadPoolExecutor() as pool:
+    with thread_pool() as pool:
         every = pool.map(size, range(len(images)))
         found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])

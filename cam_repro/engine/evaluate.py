@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import threading
 import time
 import zlib
 from collections import deque
@@ -33,9 +34,11 @@ from cam_repro.data.loading import (
 )
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
+from cam_repro.data.workers import check_shared_memory, watched_workers
 from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.processes import started_here
 from cam_repro.errors import UserError
 from cam_repro.files import path_within, says_if_full
 from cam_repro.metrics.threshold_curve import right_percents
@@ -44,6 +47,7 @@ from cam_repro.models.modes import evaluation_mode, frozen
 from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
+from cam_repro.threads import thread_pool
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
@@ -105,9 +109,6 @@ def evaluate(
     maps and search boxes. With several processes each takes its share of the batches; the main one
     returns the rows of all, the others return an empty Evaluation.
     """
-    if maps_folder is not None:
-        for image_id in images.ids:  # before hours of work
-            _map_path(maps_folder, image_id)
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
     boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
@@ -116,7 +117,13 @@ def evaluate(
     started = time.perf_counter()
     bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
-    with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
+    with (
+        freed_memory_kept(),
+        explain.ready(),
+        watched_workers(),
+        boxes.threads(threads) as pool,
+        bar,
+    ):
         waiting: deque[Future] = deque()
 
         def take() -> None:
@@ -150,7 +157,7 @@ def _loader(
 ) -> DataLoader:
     """Make the loader for this process's share of the batches."""
     needs_pixels = any(rule.needs_image for rule in this_pass.rules.values())
-    return view_loader(
+    loader = view_loader(
         ViewImages(images, this_pass.view, keep_pixels=needs_pixels),
         at_a_time=this_pass.images_at_a_time(compute),
         workers=compute.loader_workers(loading.workers),
@@ -158,6 +165,8 @@ def _loader(
         rank=compute.processes.rank,
         world=compute.processes.world,
     )
+    check_shared_memory(loader, processes=started_here())
+    return loader
 
 
 def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> Bar:
@@ -284,12 +293,34 @@ class Explainer:
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """Search boxes in the maps of a batch, while the device works on the next batch."""
+    """Search boxes in the maps of a batch, while the device works on the next batch.
+
+    given_up: set when nobody wants the boxes any more.
+    """
 
     images: ImageSet
     view: View
     rules: Mapping[str, BoxRule]
     maps_folder: Path | None
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.maps_folder is not None:
+            for image_id in self.images.ids:  # before hours of work
+                _map_path(self.maps_folder, image_id)
+
+    @contextlib.contextmanager
+    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Provide threads that search boxes; if the ``with`` block fails, they leave their batch.
+
+        They leave it when they are done with an image.
+        """
+        with thread_pool(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                self.given_up.set()
+                raise
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
         """Make the predictions of a batch, as rows."""
@@ -304,6 +335,7 @@ class BoxSearch:
                 maps_NVRhw,
                 strict=True,
             )
+            if not self.given_up.is_set()
         ]
         return to_arrow(found, list(self.rules))
 

@@ -3,16 +3,19 @@
 import errno
 import io
 import logging
+import os
 import re
+import signal
 import sys
 from importlib.metadata import version
 
 import pytest
 
 from cam_repro.cli.app import _AboveBars
-from cam_repro.cli.messages import one_line
+from cam_repro.cli.messages import how_stopped, one_line
 from cam_repro.config import config_dir
 from cam_repro.progress import Bar
+from cam_repro.signals import SIGNALS
 
 COMMANDS = ["train", "eval", "score", "tables", "data", "reproduce"]
 
@@ -76,6 +79,30 @@ def test_ctrl_c_before_any_work(command, monkeypatch):
     done = command("tables", "runs=a b")
     assert done.status == 130
     assert done.err == "stopped: nothing was done yet. To go on: cam-tables 'runs=a b'\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_any_signal_is_answered_as_ctrl_c_and_the_next_changes_nothing(
+    command, monkeypatch, number
+):
+    monkeypatch.setattr("cam_repro.cli.app._check_flags", lambda _: os.kill(os.getpid(), number))
+    again = signal.SIGTERM if number == signal.SIGUSR1 else number
+
+    def told(stopped):
+        os.kill(os.getpid(), again)
+        return how_stopped(stopped)
+
+    monkeypatch.setattr("cam_repro.cli.messages.how_stopped", told)
+    done = command("tables")
+    assert done.status == 130
+    assert done.err == "stopped: nothing was done yet. To go on: cam-tables\n"
+
+
+def test_of_several_processes_one_says_that_they_are_stopped(command, monkeypatch):
+    monkeypatch.setattr("cam_repro.cli.app._check_flags", pressed)
+    monkeypatch.setenv("RANK", "1")
+    done = command("tables")
+    assert (done.status, done.err) == (130, "")
 
 
 def test_waiting_for_jobs_that_slurm_runs_is_not_stopping_them(command, monkeypatch):

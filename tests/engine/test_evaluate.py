@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import os
+import signal
+import time
 import zlib
 from pathlib import Path
 
@@ -398,6 +401,24 @@ def test_pixels_are_kept_for_those_rules_alone(image_set):
     assert predictions(found)[0].rules["nosy"].gt_known == (0, 0, 1, 1)
     with pytest.raises(AssertionError):
         run(images, boxes={"nosy": Nosy(), "red": RedPixels()})
+
+
+def test_a_stopped_pass_leaves_the_boxes_that_wait(image_set):
+    asked = []
+
+    class Slow(BoxRule):
+        def __call__(self, maps):
+            asked.append(maps)
+            if len(asked) == 1:
+                time.sleep(0.2)  # until the main thread has done with starting this one
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.5)  # until it has heard the signal
+            return [(maps.classes[0], (0, 0, 1, 1))]
+
+    images = image_set({name: (MIDDLE, RED, (8, 8, 23, 23)) for name in "abcdef"})
+    with pytest.raises(KeyboardInterrupt):
+        run(images, boxes={"slow": Slow()})
+    assert len(asked) == 2  # of the true class and of the best, of one image of six
 
 
 def test_the_network_is_left_as_it_was(image_set):

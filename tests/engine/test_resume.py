@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import time
 
 import pandas as pd
 import pytest
 import torch
 
+from cam_repro.data.loading import TrainImages
 from cam_repro.engine import train as train_module
 from cam_repro.engine.optim import learning_rate
 from cam_repro.errors import Stopped, UserError
@@ -106,6 +108,54 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
     assert {path.name for path in folder.iterdir()} - {"train.log"} == {"last.pt"}
     start("stopped", *LIVELY)
     assert_same_run(straight, folder)
+
+
+def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    folder = straight.parent / "stopped"
+    validate = train_module.classification_errors
+    batches_seen = []
+
+    def signalled(network, batches, *rest):
+        def some():
+            for batch in batches:
+                batches_seen.append(len(batch.labels_N))
+                if len(batches_seen) == 3:  # of the second epoch, whose six images are two batches
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+        return validate(network, some(), *rest)
+
+    monkeypatch.setattr(train_module, "classification_errors", signalled)
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 6 of 7 "):
+        start("stopped", *LIVELY)
+    assert batches_seen == [4, 2, 4]  # the last one was not waited for
+    assert records(folder)["iteration"].tolist() == [3]
+    assert tensors(folder)["progress"]["iteration"] == 6
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert records(folder)["iteration"].tolist() == [3, 6, 7]
+    assert_same_run(straight, folder)
+
+
+def test_a_signal_is_heard_while_the_loop_waits_for_a_batch(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    give = TrainImages.__getitem__
+
+    def stuck(images, key):
+        if key[0] == 1:  # in the second epoch the disk hangs
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return give(images, key)
+
+    monkeypatch.setattr(TrainImages, "__getitem__", stuck)
+    started = time.monotonic()
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 3 of 7 "):
+        start("stopped", *LIVELY)
+    assert time.monotonic() - started < 30
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert_same_run(straight, straight.parent / "stopped")
 
 
 def test_a_finished_run_is_left_as_it_is(start):

@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ from cam_repro.errors import UserError, one_of
 from cam_repro.files import check_writable, says_if_full, sha256, sync, with_checksum, write_json
 from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
@@ -367,7 +368,7 @@ def in_order(function: Callable[[int], Result], count: int, threads: int) -> Ite
 
     The threads are at most 4 x ``threads`` items ahead, because results wait in memory.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for index in range(count):
             waiting.append(pool.submit(function, index))
