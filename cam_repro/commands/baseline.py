@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from cam_repro.metrics.protocol import FIXED, ORACLE
 from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
-from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
+from cam_repro.runs.predictions import (
+    SCORES,
+    Predictions,
+    read_predictions,
+    to_arrow,
+    write_predictions,
+)
 from cam_repro.runs.provenance import provenance
 from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
@@ -56,21 +63,19 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
-    with alone_in(folder, processes):
-        refuse_to_replace(folder, asdict(settings), images.fingerprint)
-        with (
-            new_results(folder, processes, maps=False) as new,
-            log_file_of_pass(new / EVAL_LOG, processes, images),
-        ):
-            if processes.is_main:
-                _score(settings, images, rules, new)
+    refuse = partial(refuse_to_replace, folder, asdict(settings), images.fingerprint)
+    with alone_in(folder, processes), new_results(folder, processes, refuse, maps=False) as new:
+        if processes.is_main:
+            with log_file_of_pass(new / EVAL_LOG, processes, images):
+                manifest = _score(settings, images, rules, new)
                 log.info("  %s", folder)
+            write_manifest(new, manifest)
     return folder
 
 
 def _score(
     settings: EvalSettings, images: ImageSet, rules: dict[str, BoxRule], folder: Path
-) -> None:
+) -> EvalManifest:
     """Make the boxes of all images, and write them and their scores to ``folder``."""
     policy = ErrorPolicy(settings.loader.on_error)
     sizes_N2, read_N = _sizes(images, policy)
@@ -84,8 +89,9 @@ def _score(
     manifest = _manifest(settings, rules, images, len(predictions), policy.skipped)
     rows = to_arrow(predictions, list(rules))
     write_predictions(folder, rows, manifest, images.classes)
-    _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
-    write_manifest(folder, manifest)  # once more, with the checksums of all files
+    table = read_predictions(folder, manifest)
+    _write_scores(folder, table, sweep=any(isinstance(rule, Center) for rule in rules.values()))
+    return manifest
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
@@ -123,12 +129,11 @@ def _manifest(
     )
 
 
-def _write_scores(folder: Path, sweep: bool) -> None:
-    """Score the predictions in a folder, write scores.json, and log the accuracies.
+def _write_scores(folder: Path, table: Predictions, sweep: bool) -> None:
+    """Score predictions, write scores.json to their folder, and log the accuracies.
 
     sweep: whether to search for the best scale of a centred box too.
     """
-    table = read_predictions(folder)
     known = {
         name: gt_known_accuracy(found.gt_known_N4, table.boxes)
         for name, found in table.rules.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cam_repro.files import says_if_full, write_text
 from cam_repro.locks import sole_writer
 from cam_repro.runs.manifest import Blacklist, ScoredData
 from cam_repro.runs.provenance import typed_command
-from cam_repro.runs.replacing import NEW, new_run
+from cam_repro.runs.replacing import NEW, finish_replacing, new_run
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,18 @@ def describe_blacklist(images: ImageSet) -> Blacklist | None:
     return Blacklist(images=len(ids), ids=ids)
 
 
+def by_main(processes: Processes, act: Callable[[], object]) -> None:
+    """Let the main process do something while the others wait; where it fails, all raise."""
+    failure = None
+    if processes.is_main:
+        try:
+            act()
+        except (UserError, OSError) as error:
+            failure = error
+    if processes.any(failure is not None):
+        raise failure or UserError("the main process says why it does not go on")
+
+
 @contextlib.contextmanager
 def alone_in(folder: Path, processes: Processes) -> Iterator[None]:
     """Let no other command write to a run's folder within a ``with`` block of all processes.
@@ -92,24 +104,22 @@ def alone_in(folder: Path, processes: Processes) -> Iterator[None]:
     All of them raise UserError where another command does.
     """
     with contextlib.ExitStack() as held:
-        refusal = None
-        if processes.is_main:
-            try:
-                held.enter_context(sole_writer(folder))
-            except UserError as error:
-                refusal = error
-        if processes.any(refusal is not None):
-            raise refusal or UserError(f"{folder}: another command is writing to it")
+        by_main(processes, lambda: held.enter_context(sole_writer(folder)))
         yield
 
 
 @contextlib.contextmanager
-def new_results(folder: Path, processes: Processes, maps: bool) -> Iterator[Path]:
-    """Provide the folder of a pass under way to all processes (``runs.replacing.new_run``)."""
+def new_results(
+    folder: Path, processes: Processes, refuse: Callable[[], None], maps: bool
+) -> Iterator[Path]:
+    """Provide the folder of a pass under way to all processes (``runs.replacing.new_run``).
+
+    refuse: raises UserError where the pass would replace what must not be lost.
+    """
     with contextlib.ExitStack() as made:
-        if processes.is_main:
-            made.enter_context(new_run(folder, maps))
-        processes.wait()  # until it is made
+        by_main(processes, lambda: finish_replacing(folder))  # of a start that was killed
+        by_main(processes, refuse)
+        by_main(processes, lambda: made.enter_context(new_run(folder, maps)))
         yield folder / NEW
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
+from cam_repro.figures.shown import read_run
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, check_stored_class, complete
@@ -109,20 +111,27 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
         folders = []
         for config, saliency in _what_to_score(settings, images, model_overrides):
             model_config = complete(config)
+            weights = describe_weights(model_config["weights"])
             this_pass = _build(settings, model_config, saliency, images)
+            if describe_weights(model_config["weights"]) != weights:
+                raise UserError(
+                    f"{model_config['weights']}: was replaced while it was read, as by a training "
+                    "that is under way: run the command again"
+                )
             folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
             check_writable(folder)
-            weights = describe_weights(model_config["weights"])
             found_by = {**asdict(settings), "model": model_config}
-            with alone_in(folder, processes):
-                refuse_to_replace(folder, found_by, images.fingerprint, weights)
-                with (
-                    new_results(folder, processes, settings.save_maps) as new,
-                    log_file_of_pass(new / EVAL_LOG, processes, images),
-                ):
+            refuse = partial(refuse_to_replace, folder, found_by, images.fingerprint, weights)
+            with (
+                alone_in(folder, processes),
+                new_results(folder, processes, refuse, settings.save_maps) as new,
+            ):
+                with log_file_of_pass(new / EVAL_LOG, processes, images):
                     log.debug("weights %s", model_config["weights"])
-                    _score(settings, model_config, this_pass, images, compute, new)
+                    manifest = _score(settings, model_config, this_pass, images, compute, new)
                     log.info("  %s", folder)
+                if manifest is not None:
+                    write_manifest(new, replace(manifest, checkpoint=weights))
             folders.append(folder)
         return folders
 
@@ -292,12 +301,16 @@ def _score(
     images: ImageSet,
     compute: Compute,
     folder: Path,
-) -> None:
-    """Run a pass; write maps, predictions, scores, examples and contact sheet to ``folder``."""
+) -> EvalManifest | None:
+    """Run a pass; write maps, predictions, scores, examples and contact sheet to ``folder``.
+
+    Returns the manifest, to which the weights have to be added; None in processes other than the
+    main one.
+    """
     maps_folder = folder / MAPS if settings.save_maps else None
     found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
     if not compute.processes.is_main:
-        return
+        return None
     n_images = found.predictions.num_rows
     if not n_images:
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
@@ -307,14 +320,14 @@ def _score(
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    predictions = read_predictions(folder)
+    predictions = read_predictions(folder, manifest)
     _warn_of_other_sizes(images, predictions)
     _write_scores(folder, predictions, this_pass.view)
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
         write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
-        write_sheet(folder)
-    write_manifest(folder, manifest)  # once more, with the checksums of all files
+        write_sheet(read_run(folder, manifest=manifest))
+    return manifest
 
 
 def _manifest(
@@ -325,7 +338,7 @@ def _manifest(
     found: Evaluation,
     compute: Compute,
 ) -> EvalManifest:
-    """Describe a pass for its manifest: images, methods, counts, weights, speed, hardware."""
+    """Describe a pass for its manifest, all but its weights."""
     n_images = found.predictions.num_rows
     return EvalManifest(
         model=run_name(model_config),
@@ -340,7 +353,6 @@ def _manifest(
         submission_labels=images.classes.labels_are,
         blacklist=describe_blacklist(images),
         maps=settings.save_maps,
-        checkpoint=describe_weights(model_config["weights"]),
         seconds=round(found.seconds, 2),
         images_per_second=round(n_images / found.seconds, 2),
         hardware=Hardware(

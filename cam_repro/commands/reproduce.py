@@ -204,15 +204,30 @@ def _run(step: Step, fingerprint: str) -> None:
     if step.command == "train":  # skips a finished run, refuses one with other settings
         run_training(config, step.arguments)
         return
-    if is_scored(step.folder, step.checkpoint, _wanted(config), fingerprint):
+    if _is_scored(step, fingerprint):
         log.info("scored already: %s", step.folder)
         return
     run_evaluation(config, step.arguments)
 
 
-def _wanted(config: DictConfig) -> dict[str, Any]:
-    """Give the settings of a ``cam-eval`` that decide what it finds."""
-    return {key: OmegaConf.to_container(config[key], resolve=True) for key in SCORING}
+def _wanted(step: Step) -> dict[str, Any]:
+    """Give the settings of a ``cam-eval`` that decide what it finds and keeps.
+
+    Of the network these are its name and what the command itself says of it: the rest may come from
+    a checkpoint.
+    """
+    config: Any = OmegaConf.to_container(compose(step.command, step.arguments), resolve=True)
+    words = [word.lstrip("+") for word in step.arguments]
+    named = {
+        word.partition("=")[0].removeprefix("model.") for word in words if word.startswith("model.")
+    }
+    model = {key: value for key, value in config["model"].items() if key in {"name", *named}}
+    return {**{key: config[key] for key in (*SCORING, "save_maps")}, "model": model}
+
+
+def _is_scored(step: Step, fingerprint: str) -> bool:
+    """Tell whether a ``cam-eval`` has its results. fingerprint: of the images to score."""
+    return is_scored(step.folder, step.checkpoint, _wanted(step), fingerprint)
 
 
 def _done(steps: list[Step], fingerprint: str) -> list[Step]:
@@ -226,12 +241,14 @@ def _done(steps: list[Step], fingerprint: str) -> list[Step]:
                 done.append(step)
             else:
                 to_train.add(step.model)
-        elif step.model not in to_train:
-            wanted = _wanted(compose(step.command, step.arguments))
-            if is_scored(step.folder, step.checkpoint, wanted, fingerprint):
-                step.seconds = read_eval_manifest(step.folder).seconds
-                done.append(step)
+        elif step.model not in to_train and _is_scored(step, fingerprint):
+            step.seconds = read_eval_manifest(step.folder).seconds
+            done.append(step)
     return done
+
+
+_REMEDY = "move them away, or choose another output="
+"""What to do with results that a step would replace."""
 
 
 def _refuse_to_replace(steps: list[Step], done: list[Step], fingerprint: str) -> None:
@@ -246,12 +263,11 @@ def _refuse_to_replace(steps: list[Step], done: list[Step], fingerprint: str) ->
             continue
         if step.model in to_train:
             raise UserError(
-                f"{step.folder}: holds results of a network that is to be trained anew: move them "
-                "away, or choose another output="
+                f"{step.folder}: holds results of a network that is to be trained anew: {_REMEDY}"
             )
         weights = None if step.checkpoint is None else describe_weights(str(step.checkpoint))
-        wanted = _wanted(compose(step.command, step.arguments))
-        refuse_to_replace(step.folder, wanted, fingerprint, weights)
+        wanted = _wanted(step)
+        refuse_to_replace(step.folder, wanted, fingerprint, weights, _REMEDY)
 
 
 def _say_plan(name: str, experiment: Experiment, steps: list[Step], done: list[Step]) -> None:

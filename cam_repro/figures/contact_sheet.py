@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
 from cam_repro.figures import style
@@ -23,7 +21,7 @@ from cam_repro.figures.pictures import (
 from cam_repro.figures.shown import Shown, ShownRun
 from cam_repro.runs.examples import CONTACT_SHEET
 
-COLUMNS = 3
+COLUMNS, IMAGES = 3, 24
 
 
 class ContactSheet(RunFigure):
@@ -39,7 +37,7 @@ class ContactSheet(RunFigure):
     def draw(self, wanted: Wanted) -> Figure:
         """Draw the sheet of one run; raises UserError for several."""
         run = wanted.one_run()
-        images = wanted.images_of(run, default=24)
+        images = wanted.images_of(run, default=IMAGES)
         return draw_sheet(run, images, wanted.chosen, self.columns, self.colours)
 
 
@@ -67,7 +65,8 @@ def draw_sheet(
     return grid.figure
 
 
-def write_sheet(folder: Path) -> None:
+def write_sheet(run: ShownRun) -> None:
     """Write ``contact_sheet.png`` of a run's even examples into its folder."""
-    wanted = Wanted(names=str(folder), folders=[folder])
-    style.save(ContactSheet().draw(wanted), folder / CONTACT_SHEET)
+    wanted = Wanted(names=str(run.folder), folders=[run.folder])
+    sheet = draw_sheet(run, wanted.images_of(run, default=IMAGES), wanted.chosen)
+    style.save(sheet, run.folder / CONTACT_SHEET)

@@ -213,6 +213,8 @@ def is_scored(
     there = read_eval_manifest(folder)
     if other_settings(there, config) or there.data.fingerprint != fingerprint:
         return False
+    if _other_network(there, config.get("model") or {}):
+        return False
     if config.get("save_maps") and not there.maps:
         return False
     if checkpoint is None:
@@ -242,7 +244,11 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_to_replace(
-    folder: Path, config: Mapping[str, Any], fingerprint: str, weights: Checkpoint | None = None
+    folder: Path,
+    config: Mapping[str, Any],
+    fingerprint: str,
+    weights: Checkpoint | None = None,
+    remedy: str = "keep them with output=DIR for the new ones, or add overwrite=true",
 ) -> None:
     """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
@@ -251,6 +257,7 @@ def refuse_to_replace(
     settings, and saved maps. ``overwrite=true`` permits all of it.
 
     config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
+    remedy: what the message advises.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
@@ -272,8 +279,7 @@ def refuse_to_replace(
         lost.append("maps")
     if lost:
         raise UserError(
-            f"{folder}: holds results that this pass would replace ({', '.join(lost)}): keep them "
-            "with output=DIR for the new ones, or add overwrite=true"
+            f"{folder}: holds results that this pass would replace ({', '.join(lost)}): {remedy}"
         )
 
 

@@ -12,8 +12,10 @@ Needs no torch. A run folder holds
     is only there where maps were saved.
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
-``examples.parquet``
-    pictures and maps of some images, for figures (``runs.examples``).
+``scores.json``
+    errors and accuracies of the pass, with what each threshold is (``metrics.scores``).
+``examples.parquet``, ``contact_sheet.png``
+    pictures and maps of some images, for figures (``runs.examples``), and a page of them.
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
 ``manifest.json``
@@ -22,7 +24,6 @@ Needs no torch. A run folder holds
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +43,7 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
-from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
-from cam_repro.runs.manifest import (
-    MANIFEST,
-    EvalManifest,
-    check_unchanged,
-    read_eval_manifest,
-    write_manifest,
-)
+from cam_repro.runs.manifest import EvalManifest, check_unchanged, read_eval_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
 
@@ -133,7 +127,7 @@ def write_predictions(
     classes: ClassTable | None = None,
     missing: Sequence[str] = (),
 ) -> None:
-    """Write a run into a folder, in the place of one that is there.
+    """Write predictions and submissions into a new folder; ``write_manifest`` completes the run.
 
     Rows are sorted by id, so the order in which they come does not matter.
 
@@ -151,8 +145,6 @@ def write_predictions(
     predictions = predictions.combine_chunks()
     assert len(set(ids)) == len(ids), "an image was scored twice"
     assert manifest.counts.images == len(ids), "manifest counts other images"
-    if (folder / MANIFEST).is_file():
-        remove_run(folder)
     if "map_crc32" in predictions.column_names and not _all_known(predictions["map_crc32"]):
         predictions = predictions.drop_columns("map_crc32")
 
@@ -163,21 +155,6 @@ def write_predictions(
         for name in manifest.rules:
             guesses = _Guesses(every, ids, predictions, name)
             _write_submissions(folder, name, every, guesses, classes, manifest.split == "test")
-    write_manifest(folder, manifest)
-
-
-def remove_run(folder: Path) -> None:
-    """Remove a run's files, the manifest first: a half-written folder must not count as complete.
-
-    Others stay. The folder must be a run's, as anybody's maps would be removed with it.
-    """
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET):
-        (folder / name).unlink(missing_ok=True)
-    for suffix in ("txt", "csv"):
-        for path in folder.glob(f"submission_*.{suffix}"):
-            path.unlink()
-    shutil.rmtree(folder / MAPS, ignore_errors=True)
 
 
 class _Guesses(Sequence):
@@ -227,14 +204,16 @@ def _write_submissions(
         check_kaggle_submission(table, ids, guesses, classes.wnids)
 
 
-def read_predictions(folder: Path | str) -> Predictions:
+def read_predictions(folder: Path | str, manifest: EvalManifest | None = None) -> Predictions:
     """Read a run folder.
+
+    manifest: of a pass under way, whose folder has none yet; None: the one in the folder.
 
     Raises UserError where the manifest is missing or of a schema that is not read, and where the
     rows are missing, damaged, changed since, or not as many as the manifest says.
     """
     folder = Path(folder)
-    manifest = read_eval_manifest(folder)
+    manifest = manifest or read_eval_manifest(folder)
     path, again = folder / PARQUET, "score the run again with cam-eval overwrite=true"
     check_unchanged(path, again)
     try:

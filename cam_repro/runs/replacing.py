@@ -1,54 +1,109 @@
-"""Put a new run in the place of an older one: the older one stays whole until the new one is."""
+"""Put a new run in the place of an older one: one of the two is whole at any moment.
+
+A pass writes into ``.pass`` in its folder. When its manifest is there, the last file, the pass is
+complete, and this is what takes its place:
+
+1. the older run's manifest moves into ``.pass``: the older run no longer counts as complete;
+2. the older run's other files are removed, then its manifest;
+3. the new run's files move out of ``.pass``, the manifest last.
+
+A signal waits until all is done. After a kill the next start goes on: what lies in ``.pass`` says
+how far it had come.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cam_repro.errors import UserError
+from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
+from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
 from cam_repro.runs.manifest import MANIFEST
-from cam_repro.runs.predictions import MAPS, remove_run
+from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
+from cam_repro.signals import StopRequest
 
 NEW = ".pass"
 """Folder within a run folder in which a pass under way writes."""
+
+_OLDER = "older.json"
+"""Name in ``NEW`` of the older run's manifest, as long as that run's files are being removed."""
 
 
 @contextlib.contextmanager
 def new_run(folder: Path, maps: bool = False) -> Iterator[Path]:
     """Provide a new folder within ``folder`` for a run, which becomes the run there at the end.
 
-    Where the ``with`` block fails, all that it wrote is removed, and an older run is untouched.
-    What a pass left that was killed is removed at the start. Only one process may do this at a
-    time.
+    The ``with`` block has to write the manifest last. Where it fails, all that it wrote is removed,
+    and an older run is untouched. Only one process may do this at a time.
 
-    maps: whether the run has maps. Raises UserError then where maps lie there that are no run's.
+    maps: whether the run has maps. Raises UserError then where maps lie there that are not of the
+    run there. Raises ``Stopped`` where a signal came while the run took its place.
     """
-    new = folder / NEW
-    is_ours = new.exists() or (folder / MANIFEST).is_file()
-    if maps and (folder / MAPS).exists() and not is_ours:
+    finish_replacing(folder)
+    if maps and os.path.lexists(folder / MAPS) and not _has_maps(folder / MANIFEST):
         raise UserError(
             f"{folder / MAPS}: exists already, but belongs to no run: remove it, or choose another "
             "output="
         )
-    if new.exists():
-        shutil.rmtree(new)
+    new = folder / NEW
     new.mkdir(parents=True)
     try:
         yield new
-        if is_ours:
-            remove_run(folder)
-        _move(new, folder)
-    finally:
+    except BaseException:
+        (new / MANIFEST).unlink(missing_ok=True)  # first: what is left must not count as complete
         shutil.rmtree(new, ignore_errors=True)
+        raise
+    finish_replacing(folder)
 
 
-def _move(new: Path, folder: Path) -> None:
-    """Move what a pass wrote to the folder, the manifest last: with it the run is complete."""
-    for path in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
-        if path.name == MANIFEST:
-            sync(folder)
-        path.replace(folder / path.name)
+def finish_replacing(folder: Path) -> None:
+    """Let a complete run in ``NEW`` take its place; remove what a pass left that was killed."""
+    new = folder / NEW
+    if not (new / MANIFEST).is_file():
+        if new.exists():
+            shutil.rmtree(new)
+        return
+    with StopRequest("stops when the results are in their place").listening() as stop:
+        _remove_older(folder, new)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
+            if path.name == MANIFEST:
+                sync(folder)
+            path.replace(folder / path.name)
+        new.rmdir()
+        sync(folder)
+        if stop.made:
+            raise Stopped(f"the pass is complete and kept, in {folder}")
+
+
+def _remove_older(folder: Path, new: Path) -> None:
+    """Remove the files of the older run in ``folder``, if there is one; others stay."""
+    older = new / _OLDER
+    if (folder / MANIFEST).is_file():
+        (folder / MANIFEST).replace(older)
+        sync(new)
+    if not older.is_file():
+        return
+    named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET)]
+    for path in (*named, *folder.glob("submission_*.txt"), *folder.glob("submission_*.csv")):
+        path.unlink(missing_ok=True)
+    maps = folder / MAPS
+    if _has_maps(older):
+        if maps.is_symlink():  # to another disk; what is there may be others'
+            maps.unlink()
+        elif maps.exists():
+            shutil.rmtree(maps)
     sync(folder)
+    older.unlink()
+
+
+def _has_maps(manifest: Path) -> bool:
+    """Tell whether a run has maps, by its manifest; False where that is not there or broken."""
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8"))["maps"] is True
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False

@@ -317,3 +317,21 @@ def test_other_weights_under_the_same_name_do_not_replace_results(reproduce, com
     done = command(*shlex.split(line.removeprefix("cam-")), "overwrite=true")
     assert done.status == 0, done.err
     assert "scored already" in reproduce(*words).err
+
+
+def test_maps_that_are_wanted_are_made_and_kept(reproduce, tmp_path):
+    words = ["models=[alexnet]", 'experiment.eval=["examples=0","save_maps=true"]']
+    assert reproduce("models=[alexnet]").status == 0
+    made = reproduce(*words)
+    assert made.status == 0, made.err
+    folder = tmp_path / "runs" / "tiny" / "alexnet" / "eval" / "val-backprop"
+    assert (folder / "maps").is_dir(), "results without maps are not those wanted"
+    more = reproduce(*words, "experiment.boxes=[whole_image,center]")
+    assert more.status == 0, more.err
+    assert (folder / "submission_center.txt").is_file()
+    assert (folder / "maps").is_dir()
+    other = reproduce(*words, 'experiment.eval=["save_maps=true","model.resize_size=80"]')
+    assert other.status == 1
+    assert "other settings of model.resize_size" in other.errors[0]
+    assert other.errors[0].endswith(": move them away, or choose another output=")
+    assert not commands_in(other.err), "known before anything is run"

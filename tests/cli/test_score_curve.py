@@ -13,7 +13,7 @@ from run_builder import edit_manifest, make_manifest
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
 from cam_repro.metrics.scores import score
-from cam_repro.runs.manifest import Blacklist
+from cam_repro.runs.manifest import Blacklist, write_manifest
 from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
@@ -99,6 +99,7 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
         }
     )
     write_predictions(folder, to_arrow(predictions, ["threshold"]), manifest)
+    write_manifest(folder, manifest)
     return folder
 
 

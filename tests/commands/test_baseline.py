@@ -201,7 +201,7 @@ def test_sizes_that_are_not_known_are_named(score, truth):
 
 
 def test_a_run_that_is_replaced_leaves_nothing_behind(score, truth, make_run):
-    old = make_run("vgg")
+    old = make_run("vgg", maps=True)
     (old / "maps").mkdir()
     (old / "maps" / "a.npy").write_text("old")
     assert (old / "submission_threshold.txt").exists()

@@ -647,3 +647,38 @@ def test_a_network_needs_images(trained, compose_config, tiny_run, tmp_path):
     with pytest.raises(UserError, match=r"truth\.csv: has no images to train on"):
         run_training(compose_config("train", *words))
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_not_scored(
+    trained, evaluate, monkeypatch
+):
+    runs = trained("alexnet_gap")
+    last = runs / "alexnet_gap" / "train" / "last.pt"
+    real = job._build
+
+    def replaced(*arguments):
+        built = real(*arguments)
+        last.write_bytes(last.read_bytes() + b"0")
+        return built
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_build", replaced)
+        with pytest.raises(UserError, match=r"last\.pt: was replaced while it was read"):
+            evaluate("model=alexnet_gap", "examples=0")
+    assert not (runs / "alexnet_gap" / "eval").exists()
+
+
+def test_the_manifest_names_the_weights_that_were_scored(trained, evaluate, monkeypatch):
+    """A training under way replaces its checkpoint while the pass goes on."""
+    runs = trained("alexnet_gap")
+    last = runs / "alexnet_gap" / "train" / "last.pt"
+    scored, real = sha256(last), job.evaluate
+
+    def replaced(*arguments):
+        last.write_bytes(last.read_bytes() + b"0")
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "evaluate", replaced)
+    (folder,) = evaluate("model=alexnet_gap", "examples=0")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["checkpoint"]["sha256"] == scored != sha256(last)

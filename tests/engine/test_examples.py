@@ -17,6 +17,7 @@ from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
+from cam_repro.runs.manifest import write_manifest
 from cam_repro.runs.predictions import read_predictions, write_predictions
 from cam_repro.saliency.cam import Cam
 
@@ -33,6 +34,7 @@ def scored(tmp_path):
         found = evaluate(this_pass, images, LoaderSettings(on_error=on_error, workers=0), CPU)
         manifest = make_manifest(n=found.predictions.num_rows, rules=list(RULES))
         write_predictions(tmp_path / "run", found.predictions, manifest)
+        write_manifest(tmp_path / "run", manifest)
         return this_pass, read_predictions(tmp_path / "run")
 
     return scored

@@ -7,6 +7,7 @@ from cam_repro.errors import UserError
 from cam_repro.figures import style
 from cam_repro.figures.base import Wanted
 from cam_repro.figures.contact_sheet import ContactSheet, write_sheet
+from cam_repro.figures.shown import read_run
 from cam_repro.types import NO_LABEL
 
 GREEN, RED = ImageColor.getrgb(style.TRUE), ImageColor.getrgb(style.GUESSED)
@@ -147,7 +148,7 @@ def test_an_odd_map_is_drawn_all_the_same(tmp_path):
         write_example_run(
             tmp_path, [prediction()], heats={"a": np.full((2, 3, 3), value, np.float32)}
         )
-        write_sheet(tmp_path)
+        write_sheet(read_run(tmp_path))
         pixels = np.asarray(Image.open(tmp_path / "contact_sheet.png").convert("RGB")).astype(int)
         assert near(pixels, RED).any()
         assert near(pixels, (74, 74, 75), 4).sum() > 1000

@@ -142,6 +142,7 @@ def write_many_classes(runs, n_classes=50):
         )
     folder = runs / "demo" / "nin" / "eval" / "val-cam"
     write_predictions(folder, to_arrow(predictions, ["threshold"]), manifest)
+    write_manifest(folder, manifest)
 
 
 def test_of_many_classes_the_worst_and_best_are_shown_and_all_in_a_closed_list(

@@ -17,6 +17,7 @@ from cam_repro.runs.manifest import (
     Hardware,
     Provenance,
     ScoredData,
+    write_manifest,
 )
 from cam_repro.runs.predictions import to_arrow, write_predictions
 from cam_repro.types import Box, Prediction, RuleGuesses
@@ -100,6 +101,7 @@ def write_run(
     name = folder or f"{manifest.split}-{saliency}{suffix}"
     path = runs / manifest.data.name / model / "eval" / name
     write_predictions(path, to_arrow(predictions, manifest.rules), manifest)
+    write_manifest(path, manifest)
     return path
 
 
@@ -147,6 +149,7 @@ def write_example_run(
             )
         )
     write_examples(folder, examples)
+    write_manifest(folder, manifest)
     return folder
 
 

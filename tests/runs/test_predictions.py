@@ -9,7 +9,7 @@ from run_builder import edit_manifest, make_manifest
 from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
 from cam_repro.runs import predictions as seam
-from cam_repro.runs.manifest import read_eval_manifest
+from cam_repro.runs.manifest import write_manifest
 from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
 from cam_repro.types import Prediction, RuleGuesses
 
@@ -20,6 +20,7 @@ def manifest(n, rules=("threshold",), **changes):
 
 def write(folder, rows, manifest, *args, **options):
     write_predictions(folder, to_arrow(rows, manifest.rules), manifest, *args, **options)
+    write_manifest(folder, manifest)
 
 
 def prediction(id="b", guesses=((4, (0, 0, 9, 4)), (4, (1, 1, 1, 1))), gt_known=(0, 0, 9, 9)):
@@ -67,6 +68,7 @@ def test_where_thresholds_are_right_is_read_for_all_images_or_none(tmp_path):
 def test_a_run_of_an_older_version_has_no_such_column(tmp_path):
     table = to_arrow([prediction()], ["threshold"]).drop("right_at")
     write_predictions(tmp_path, table, manifest(1))
+    write_manifest(tmp_path, manifest(1))
     assert read_predictions(tmp_path).right_at_N100 is None
 
 
@@ -98,10 +100,11 @@ def test_submissions_of_the_test_split_are_written_for_both_servers(tmp_path):
         "c,",
         "d,n00000001 2 3 4 5",
     ]
-    # Scored again as another split, no submission for Kaggle is left over.
-    write(tmp_path, rows, manifest(3), FIVE, missing=["c"])
-    assert not (tmp_path / "submission_threshold.csv").exists()
-    assert (tmp_path / "submission_threshold.txt").read_text() == text
+    # Of another split there is none for Kaggle.
+    val = tmp_path / "val"
+    write(val, rows, manifest(3), FIVE, missing=["c"])
+    assert not (val / "submission_threshold.csv").exists()
+    assert (val / "submission_threshold.txt").read_text() == text
 
 
 @pytest.mark.parametrize("name", ["write_submission", "write_kaggle_submission"])
@@ -119,31 +122,19 @@ def test_a_submission_that_does_not_read_back_is_no_result(tmp_path, monkeypatch
 
 
 def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
-    write(tmp_path, [prediction()], manifest(1), FIVE)
-    assert (tmp_path / "submission_threshold.txt").exists()
+    write(tmp_path / "usual", [prediction()], manifest(1), FIVE)
+    assert (tmp_path / "usual" / "submission_threshold.txt").exists()
     boxes_alone = prediction(guesses=())
     boxes_alone.classes, boxes_alone.probabilities = [], []
-    write(tmp_path, [boxes_alone], manifest(1, classifies=False), FIVE)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    write(tmp_path / "boxes", [boxes_alone], manifest(1, classifies=False), FIVE)
+    assert sorted(path.name for path in (tmp_path / "boxes").iterdir()) == [
         "manifest.json",
         "predictions.parquet",
     ]
-    table = read_predictions(tmp_path)
+    table = read_predictions(tmp_path / "boxes")
     assert table.classes_N5.tolist() == [[-1] * 5]
     assert table.rules["threshold"].classes_N5.tolist() == [[-1] * 5]
     assert table.rules["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
-
-
-def test_files_of_an_older_run_go_with_it(tmp_path):
-    write(tmp_path, [prediction()], manifest(1))
-    of_older = ("scores.json", "examples.parquet", "contact_sheet.png", "maps/a.npy")
-    (tmp_path / "maps").mkdir()
-    for name in of_older:
-        (tmp_path / name).write_text("{}")
-    write(tmp_path, [prediction()], manifest(1))
-    assert not (tmp_path / "maps").exists()
-    for name in of_older:
-        assert not (tmp_path / name).exists(), f"{name}: of the predictions that were replaced"
 
 
 def test_checksums_of_maps_are_kept_where_there_are_maps(tmp_path):
@@ -166,16 +157,6 @@ def test_a_flipped_bit_is_noticed(tmp_path, place):
         UserError, match=r"predictions\.parquet is not as it was written: .*manifest"
     ):
         read_predictions(tmp_path)
-
-
-def test_what_is_nobodys_result_is_left_alone(tmp_path):
-    names = ("maps/mine.npy", "scores.json", "contact_sheet.png", "submission_mine/a.txt")
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("mine")
-    write(tmp_path, [prediction()], manifest(1))
-    for name in names:
-        assert (tmp_path / name).read_text() == "mine"
 
 
 @st.composite
@@ -263,19 +244,6 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     refused("manifest.json cannot be read")
 
 
-def test_a_manifest_never_vouches_for_a_run_that_was_stopped(tmp_path, monkeypatch):
-    write(tmp_path, [prediction()], manifest(1))
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cam_repro.runs.predictions.write_submission", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, [prediction()], manifest(1))
-    with pytest.raises(UserError, match="not finished"):
-        read_eval_manifest(tmp_path)
-
-
 @pytest.mark.parametrize(
     "rows",
     [
@@ -291,8 +259,7 @@ def test_our_own_mistakes_are_not_written(tmp_path, rows):
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
-    folder = make_run("vgg", cls_right=2, n=2)
+def test_submissions_have_a_line_for_every_image_of_the_split(tmp_path):
     predictions = [
         Prediction(
             id=image_id,
@@ -307,8 +274,7 @@ def test_submissions_have_a_line_for_every_image_of_the_split(make_run):
         for image_id in ("b", "d")
     ]
 
-    write(folder, predictions, manifest(2), missing=["c", "a"])
+    write(tmp_path, predictions, manifest(2), missing=["c", "a"])
 
-    text = (folder / "submission_threshold.txt").read_text()
+    text = (tmp_path / "submission_threshold.txt").read_text()
     assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]
-    assert not (folder / "submission_heuristic.txt").exists(), "left over from the run before"
