@@ -29,7 +29,7 @@ from cam_repro.classes import classes_of, find_class, ilsvrc_classes
 from cam_repro.config import choices, compose_choice
 from cam_repro.data.images import read_upright, upright
 from cam_repro.data.views import build_view
-from cam_repro.engine.checkpoint import load_checkpoint
+from cam_repro.engine.checkpoint import load_if_ours
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Explainer, Pass
 from cam_repro.engine.hardware import pick_device, pick_precision
@@ -313,7 +313,7 @@ def load_network(
         )
     choice = {"name": model} if isinstance(model, str) else dict(model or {})
     weights = choice.pop("weights", None) if weights is None else weights
-    stored = _stored(weights)
+    stored = load_if_ours(weights)
     given = {key: value for key, value in {**choice, **settings}.items() if key != "name"}
     named = _settings("model", {"name": DEFAULT_NETWORK, **choice, **settings})
     if named.get("name") == NO_MODEL:
@@ -473,17 +473,6 @@ def _adapt(
     if len(names) != count:
         raise UserError(f"class_names has {len(names)} names, the network {count} classes")
     return LoadedNetwork(network, names, about, compute, wnids)
-
-
-def _stored(weights: str | Path | None) -> dict[str, Any] | None:
-    """Read a checkpoint of ``cam-train``; None if the weights are something else."""
-    torch_file = str(weights).endswith((".pt", ".pth"))
-    if weights is None or not torch_file or not Path(weights).is_file():
-        return None
-    try:
-        return load_checkpoint(Path(weights))
-    except UserError:  # a state dict of another program
-        return None
 
 
 def _guesses(rule: BoxRule, maps: RankedMaps, are_best: bool) -> list[Guess]:

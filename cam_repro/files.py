@@ -145,10 +145,12 @@ def path_within(folder: Path | str, *names: str) -> Path:
 def check_writable(folder: Path | str) -> None:
     """Raise UserError where files cannot be written to ``folder``, which need not exist yet."""
     place = Path(folder).absolute()
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         reason = "is read-only" if place.is_dir() else "is a file"
+        if not place.exists():
+            reason = f"is a link to {place.readlink()}, which is not there"
         raise UserError(f"{folder}: cannot be written ({place} {reason}); choose another output=")
 
 

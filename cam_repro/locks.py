@@ -94,7 +94,8 @@ def sole_writer(folder: Path | str, lock: Path | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)  # first: whoever opens it now must find it held
+        with contextlib.suppress(OSError):  # gone, or another user's
+            lock.unlink()  # before it is closed: whoever opens it now must find it held
         _held.discard(descriptor)
         os.close(descriptor)
         for place in made:
@@ -121,12 +122,13 @@ def _take(lock: Path, folder: Path | str) -> int:
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # another process removed the empty folder
+            descriptor, is_ours = _open(lock)
+        except FileNotFoundError:  # another process removed the empty folder, or the file
             continue
         try:
             locked, there = try_lock(descriptor), Holder.read(descriptor)
-            if locked is False or (locked is None and there is not None and there.may_live()):
+            may_live = not is_ours or (there is not None and there.may_live())
+            if locked is False or (locked is None and may_live):
                 raise UserError(_held_by(there, folder, None if locked is False else lock))
             if _is_at(descriptor, lock):
                 _write_holder(descriptor, needed=locked is None)
@@ -135,6 +137,19 @@ def _take(lock: Path, folder: Path | str) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # the holder removed the file meanwhile, and this one is no lock
+
+
+def _open(lock: Path) -> tuple[int, bool]:
+    """Open a lock's file, made if it is not there; tell whether it can be written.
+
+    What another user made, in a folder that both write to, often cannot; it can be locked.
+    """
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666), True
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY), False
 
 
 def _write_holder(descriptor: int, needed: bool) -> None:

@@ -13,7 +13,14 @@ import torch
 from cam_repro import files
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.errors import UserError
-from cam_repro.files import atomic_path, path_within, says_if_full, write_json, write_text
+from cam_repro.files import (
+    atomic_path,
+    check_writable,
+    path_within,
+    says_if_full,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -121,3 +128,10 @@ def test_json_has_null_where_there_is_no_number_and_says_so(tmp_path, caplog):
         "a is nan, which is no number: written as null",
         "b.c is inf, which is no number: written as null",
     ]
+
+
+def test_a_link_to_a_disk_that_is_not_there(tmp_path):
+    (tmp_path / "runs").symlink_to("/scratch/not-mounted")
+    said = r"runs is a link to /scratch/not-mounted, which is not there\); choose another output="
+    with pytest.raises(UserError, match=said):
+        check_writable(tmp_path / "runs" / "tiny" / "train")

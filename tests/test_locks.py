@@ -105,6 +105,28 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch):
         pass
 
 
+def test_the_file_of_another_user_is_a_lock_too(tmp_path, monkeypatch):
+    """It can be read alone."""
+    real = os.open
+
+    def of_another(path, flags, *mode):
+        if flags & os.O_RDWR and str(path).endswith(".lock"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, *mode)
+
+    with sole_writer(tmp_path), monkeypatch.context() as patch:
+        patch.setattr(locks.os, "open", of_another)
+        said = f"process {os.getpid()} on .* is writing to it"
+        with pytest.raises(UserError, match=said), sole_writer(tmp_path):
+            pass
+    (tmp_path / ".lock").write_text("")  # left by a process of the other user that was killed
+    monkeypatch.setattr(locks.os, "open", of_another)
+    with sole_writer(tmp_path):
+        said = "another process is writing to it"
+        with pytest.raises(UserError, match=said), sole_writer(tmp_path):
+            pass
+
+
 def test_on_a_full_disk_a_lock_holds_without_a_name(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -126,6 +126,10 @@ def new_results(
 class _LogFile(logging.FileHandler):
     """Write a log file. Where that fails the command does, without a traceback for each line."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        with says_if_full(self.baseFilename):
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         raise  # the error that is being handled where this is called
 
@@ -141,7 +145,7 @@ def log_file(path: Path, processes: Processes, images: ImageSet) -> Iterator[Non
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with says_if_full(path), _copied_to(_LogFile(path, encoding="utf-8", delay=True), images):
+    with _copied_to(_LogFile(path, encoding="utf-8", delay=True), images):
         yield
 
 

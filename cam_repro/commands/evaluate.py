@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +28,7 @@ from cam_repro.commands.common import (
 from cam_repro.config import name_of, validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.views import View, build_view
-from cam_repro.engine.checkpoint import load_checkpoint
+from cam_repro.engine.checkpoint import load_checkpoint, load_if_ours
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
@@ -191,14 +190,11 @@ def _network_config(
             log.info("%s is not trained here: it is scored with model.weights=%s", name, PACKAGE)
             return {**settings.model, "weights": PACKAGE}
         return _checkpoint_config(settings, images, name, overrides)
-    if str(weights).endswith(".pt") and Path(weights).is_file():
-        check_unchanged(Path(weights), TRAIN_AGAIN)
-        stored = None
-        with contextlib.suppress(UserError):  # a state dict of another program
-            stored = load_checkpoint(Path(weights))
-        if stored is not None:
-            return _merge(stored, Path(weights), name, settings, images, overrides)
-    return settings.model
+    check_unchanged(Path(weights), TRAIN_AGAIN)
+    stored = load_if_ours(weights)
+    if stored is None:
+        return settings.model
+    return _merge(stored, Path(weights), name, settings, images, overrides)
 
 
 def _checkpoint_config(

@@ -19,7 +19,7 @@ from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.train import Length, Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.curves import write_curves
-from cam_repro.files import sha256
+from cam_repro.files import check_writable, sha256
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
@@ -64,6 +64,7 @@ def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         if not any(word.lstrip("+").startswith("optim.warmup=") for word in overrides):
             settings.optim = _with_fitting_warmup(settings.optim, len(train_set), processes.world)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
+        check_writable(folder)
         with alone_in(folder, processes):
             earlier = find_earlier(settings, train_set, folder)
             if earlier is not None and is_complete(folder):
@@ -105,13 +106,14 @@ def _train(
             size = settings.model["input_size"]
             load_weights(network, settings.model["weights"], name=name, input_size=size)
         trained = train(settings, network, data, compute, folder, earlier)
-        if processes.is_main:
-            curves = TrainingLog.of(trained.records)
-            write_curves(folder / "curves.png", curves, settings.model["row"])
-            # Written last, because a run with a manifest is complete.
-            manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
-            write_manifest(folder, manifest)
-        processes.wait()
+        with if_stopped(f"the training is done, its last checkpoint is {folder / LAST}"):
+            if processes.is_main:
+                curves = TrainingLog.of(trained.records)
+                write_curves(folder / "curves.png", curves, settings.model["row"])
+                # Written last, because a run with a manifest is complete.
+                manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
+                write_manifest(folder, manifest)
+            processes.wait()
         _say(name, trained, folder)
 
 

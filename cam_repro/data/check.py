@@ -41,6 +41,7 @@ NOTES = {
     "rounded": "annotations with fractions of pixels, rounded",
     "other_size": "annotations with another size than their image's",
     "other_boxes": "images whose boxes in XML differ from those in the solution file",
+    "without_checksums": "folders packed without checksums, whose bytes were not compared",
     "identical": "groups of images with equal bytes",
 }
 

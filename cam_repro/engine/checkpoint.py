@@ -10,7 +10,7 @@ import torch
 from cam_repro.config import TARGET
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
-from cam_repro.models.weight_files import load_torch
+from cam_repro.models.weight_files import OURS, load_torch
 
 SCHEMA = 1
 
@@ -40,7 +40,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train first, or give another one")
-    state = load_torch(path)
+    return _checked(path, load_torch(path))
+
+
+def load_if_ours(weights: Path | str | None) -> dict[str, Any] | None:
+    """Read a checkpoint of ``cam-train``, told by what it holds; None for all other weights.
+
+    Raises UserError for a checkpoint as ``load_checkpoint`` does.
+    """
+    if weights is None or not Path(weights).is_file():
+        return None
+    try:
+        state = load_torch(Path(weights))
+    except UserError:  # of another kind, or damaged, as whoever reads the weights says
+        return None
+    is_ours = isinstance(state, dict) and {OURS, "model"} <= state.keys()
+    return _checked(Path(weights), state) if is_ours else None
+
+
+def _checked(path: Path, state: Any) -> dict[str, Any]:
+    """Give the content of a file if it is a whole checkpoint; raises UserError where it is not."""
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         found = state.get("schema") if isinstance(state, dict) else None
         raise UserError(

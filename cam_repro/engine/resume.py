@@ -16,6 +16,7 @@ from cam_repro.engine.settings import TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
 from cam_repro.runs.folders import is_complete
+from cam_repro.runs.manifest import MANIFEST
 
 LAST, BEST = "last.pt", "best.pt"
 """A run's checkpoints: the newest, and the one with the lowest validation error."""
@@ -71,9 +72,17 @@ def find_earlier(
 
     With ``overwrite`` it is ignored, unless ``overwrite`` began that run and it did not end: then
     this is the same start once more, as SLURM's of a job that it put back into the queue.
-    Raises UserError if the folder has a run with other settings, and no ``overwrite``.
+    Raises UserError if the folder has a run with other settings, or one that cannot go on as its
+    last checkpoint is gone, and no ``overwrite``.
     """
     path = folder / LAST
+    if not settings.overwrite and not path.is_file():
+        kept = [name for name in (MANIFEST, BEST) if (folder / name).is_file()]
+        if kept:
+            raise UserError(
+                f"{folder} holds a run without its {LAST}, but with {' and '.join(kept)}: restore "
+                f"{LAST}, choose another folder with output=DIR, or train again with overwrite=true"
+            )
     if not path.is_file() or (settings.overwrite and is_complete(folder)):
         return None
     try:

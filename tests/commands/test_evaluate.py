@@ -682,3 +682,17 @@ def test_the_manifest_names_the_weights_that_were_scored(trained, evaluate, monk
     (folder,) = evaluate("model=alexnet_gap", "examples=0")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["checkpoint"]["sha256"] == scored != sha256(last)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "ckpt"])
+def test_a_checkpoint_of_ours_is_known_by_what_it_holds(trained, evaluate, tmp_path, suffix):
+    last = trained("alexnet_gap") / "alexnet_gap" / "train" / "last.pt"
+    state = torch.load(last, weights_only=True)
+    path = tmp_path / f"moved.{suffix}"
+    torch.save({**state, "classes": ["n1", "n2", "n3"]}, path)
+    words = ["model=alexnet_gap", f"model.weights={path}", "examples=0"]
+    with pytest.raises(UserError, match="was trained on other classes than those of tiny"):
+        evaluate(*words)
+    torch.save({key: value for key, value in state.items() if key != "optimizer"}, path)
+    with pytest.raises(UserError, match="is no whole checkpoint, its optimizer is missing"):
+        evaluate(*words)

@@ -303,3 +303,17 @@ def test_a_stated_normalisation_is_part_of_a_run_and_none_is_as_before(start):
     assert not {"pixel_mean", "pixel_std"} & model.keys()
     with pytest.raises(UserError, match=r"model\.pixel_mean: None there, \[0\.5, 0\.5, 0\.5\] now"):
         start("run", "optim.iterations=3", "model.pixel_mean=[0.5,0.5,0.5]")
+
+
+def test_a_run_whose_last_checkpoint_is_gone_is_not_lost(start):
+    folder = start("run")
+    (folder / "last.pt").unlink()
+    with pytest.raises(
+        UserError, match=r"without its last\.pt, but with manifest\.json and best\.pt"
+    ):
+        start("run")
+    (folder / "manifest.json").unlink()
+    best = (folder / "best.pt").read_bytes()
+    with pytest.raises(UserError, match=r"but with best\.pt: .* overwrite=true"):
+        start("run")
+    assert (folder / "best.pt").read_bytes() == best

@@ -51,6 +51,9 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
 
+SHARD_SUMS = "shards_sha256"
+"""Key of a split in the manifest, which those of earlier versions lack."""
+
 NOWHERE = -1
 """Shard of an image that could not be read when it was packed."""
 
@@ -154,7 +157,20 @@ def read_pack_manifest(root: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; pack it again"
         )
+    _check_keys(path, manifest)
     return dict(manifest)
+
+
+def _check_keys(path: Path, manifest: dict[str, Any]) -> None:
+    """Raise UserError unless a packed folder's manifest has its splits and classes, as objects."""
+    splits, classes = manifest.get("splits"), manifest.get("classes")
+    if not isinstance(splits, dict) or not all(isinstance(one, dict) for one in splits.values()):
+        raise UserError(f"{path}: damaged (splits); {_AGAIN}")
+    if not isinstance(classes, dict):
+        raise UserError(f"{path}: damaged (classes); {_AGAIN}")
+    ids = classes.get("devkit_ids") or []
+    if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+        raise UserError(f"{path}: damaged (classes.devkit_ids); {_AGAIN}")
 
 
 def packed_classes(manifest: dict[str, Any]) -> ClassTable:
@@ -218,11 +234,8 @@ def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
 
 
 def changed_shards(root: Path, split: str) -> list[str]:
-    """Read all shards of a split; name those whose bytes are not those that were packed.
-
-    None are where an earlier version packed them, without checksums.
-    """
-    sums = read_pack_manifest(root)["splits"][split].get("shards_sha256", [])
+    """Read all shards of a split; name those whose bytes are not those that were packed."""
+    sums = read_pack_manifest(root)["splits"][split].get(SHARD_SUMS, [])
     changed = []
     for number, expected in enumerate(Bar(len(sums), f"reading {split}", iterable=sums)):
         try:

@@ -8,6 +8,7 @@ from cam_repro.data.check import TreeReport, check_image_sets, conclude
 from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.data.packed.read import (
     INDEX,
+    SHARD_SUMS,
     changed_shards,
     load_packed_set,
     read_pack_manifest,
@@ -41,11 +42,14 @@ class Packed(DataSource):
 
     def check(self, decode: bool) -> TreeReport:
         root = self.folder()
-        read_pack_manifest(root)  # one error for a folder without packed data, not one a split
+        # First: one error for a folder without packed data, not one a split.
+        packed = read_pack_manifest(root)["splits"]
         report = check_image_sets("packed", str(root), self.open, decode, INDEX)
         for split in report.splits.values():
             changed = [] if split.problem else changed_shards(root, split.split)
             if changed:
                 split.faults["changed"] = changed
+            if not split.problem and SHARD_SUMS not in packed[split.split]:
+                split.notes["without_checksums"] = [str(root / split.split)]
         conclude(report)
         return report

@@ -202,16 +202,22 @@ def _packed_before(
 ) -> dict[str, Any] | None:
     """Give the manifest of what is packed in ``output``, if it is these splits stored this way.
 
-    Raises UserError where it is, and is damaged.
+    Raises UserError where it is, and is damaged or lacks images: they may be readable now.
     """
     if not (output / MANIFEST).is_file():
         return None
     manifest = read_pack_manifest(output)
-    before = {split: packed["source"] for split, packed in manifest["splits"].items()}
+    before = {split: packed.get("source") for split, packed in manifest["splits"].items()}
     wanted = {images.split: _source(images) for images in sources}
     same = [manifest.get(key) == value for key, value in _settings(stored).items()]
     if before != wanted or not all(same):
         return None
+    skipped = sum(len(manifest["splits"][split].get("skipped", [])) for split in wanted)
+    if skipped:
+        raise UserError(
+            f"{output}: is packed already, without {skipped} images that could not be read then: "
+            "to pack them again, give a new folder with output=DIR"
+        )
     for split in wanted:
         load_packed_set(output, split)
     return manifest

@@ -65,6 +65,17 @@ def _manifest_changed(folder: Path) -> str:
     return r"manifest\.json: is not as it was packed, by its checksum; copy it again"
 
 
+def _nothing_but_a_schema(folder: Path) -> str:
+    (folder / "manifest.json").write_text('{"packed_schema": 1}')
+    return r"manifest\.json: damaged \(splits\); copy it again"
+
+
+def _ids_of_text(folder: Path) -> str:
+    classes = json.loads((folder / "manifest.json").read_text())["classes"]
+    change(folder / "manifest.json", classes={**classes, "devkit_ids": ["a", "b", "c"]})
+    return r"manifest\.json: damaged \(classes.devkit_ids\); copy it again"
+
+
 def _no_classes(folder: Path) -> str:
     change(folder / "manifest.json", classes={})
     return r"manifest\.json: damaged \('devkit_ids'\); copy it again"
@@ -192,4 +203,6 @@ def test_what_an_earlier_version_packed_is_read_without_checksums(source, tmp_pa
     without_sums(folder)
     images = load_packed_set(folder, "val")
     assert images.read(2)[1] == source.read(2)[1]
+    notes = Packed(str(folder)).check(decode=False).splits["val"].notes
+    assert notes["without_checksums"] == [f"{folder}/val"]
     assert not DAMAGED & Packed(str(folder)).check(decode=True).splits["val"].faults.keys()

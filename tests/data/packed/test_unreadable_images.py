@@ -79,3 +79,12 @@ def test_a_damaged_image_is_named_with_its_shard(source, tmp_path):
     (folder / "val/val-000004.tar").unlink()  # after the check at opening
     with pytest.raises(UnreadableImage, match=rf"val-000004\.tar: image {VAL}5: cannot be read"):
         images.read(4)
+
+
+def test_what_was_packed_without_an_image_is_not_packed_already(source, tmp_path):
+    whole = source[3].path.read_bytes()
+    spoil(source[3].path)
+    folder = pack_them(tmp_path / "p", source, on_error="skip")
+    source[3].path.write_bytes(whole)
+    with pytest.raises(UserError, match=r"packed already, without 1 images .* output=DIR"):
+        pack_them(folder, source)
