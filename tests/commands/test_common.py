@@ -1,9 +1,11 @@
+import errno
 import logging
 
 import pytest
 
 from cam_repro.commands.common import (
     announce,
+    by_main,
     describe_data,
     log_file,
     log_file_of_pass,
@@ -117,3 +119,33 @@ def test_the_log_of_a_pass_is_written_whole_or_not_at_all(tiny_tree, tmp_path, m
     assert [said[0], said[-1], len(said)] == ["cam-eval", "two", 3]
     assert logging.getLogger("cam_repro").level == level
     assert logging.getLogger().handlers == handlers
+
+
+def test_what_the_main_process_refuses_the_others_refuse_too(monkeypatch):
+    asked = []
+
+    def answers(processes, value):
+        asked.append((processes.rank, value))
+        return True
+
+    monkeypatch.setattr(Processes, "any", answers)
+
+    def refuses():
+        raise UserError("maps: belongs to no run")
+
+    with pytest.raises(UserError, match="maps: belongs to no run"):
+        by_main(Processes(0, 2), refuses)
+    with pytest.raises(UserError, match="the main process says why"):
+        by_main(Processes(1, 2, 1), refuses)
+    assert asked == [(0, True), (1, False)]
+
+
+def test_a_full_disk_elsewhere_is_not_that_of_the_log(tiny_tree, tmp_path):
+    images = open_data({**SOURCE, "root": str(tiny_tree)}, Processes(), "val", with_boxes=True)
+
+    def fills():
+        with log_file(tmp_path / "train.log", Processes(), images):
+            raise OSError(errno.ENOSPC, "No space left on device", "/dev/shm/x")
+
+    with pytest.raises(OSError, match="/dev/shm/x"):
+        fills()

@@ -317,3 +317,14 @@ def test_a_run_whose_last_checkpoint_is_gone_is_not_lost(start):
     with pytest.raises(UserError, match=r"but with best\.pt: .* overwrite=true"):
         start("run")
     assert (folder / "best.pt").read_bytes() == best
+
+
+def test_stopped_after_the_last_iteration_it_says_what_is_kept(start, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cam_repro.commands.train.write_curves", stop)
+    with pytest.raises(
+        Stopped, match=r"the training is done, its last checkpoint is .*run/last\.pt"
+    ):
+        start("run")
