@@ -28,12 +28,14 @@ class Needs(Enum):
     GUESSES: labels and boxes of up to five guesses an image (``runs.guesses.Guesses``).
     KNOWN_BOXES: one box an image, for its true class: int (N, 4), a row of -1 where there is none.
     MAPS: the map of each image's true class, one after another, float (h, w) of any size.
+    IMAGE_MAPS: such maps, each resized to its image, float32 (H, W).
     RUN_MAPS: such maps of a scored run, and the run's own predictions (``RunMaps``).
     """
 
     GUESSES = "guesses"
     KNOWN_BOXES = "known boxes"
     MAPS = "maps"
+    IMAGE_MAPS = "maps at the size of their images"
     RUN_MAPS = "maps of a run"
 
 
@@ -139,6 +141,20 @@ class Protocol(ABC):
         given: as ``needs`` says, image by image in the truth's order. Raises UserError where the
         truth lacks what the protocol needs, or where there is no image to score.
         """
+
+
+def known_sizes(truth: Truth, name: str) -> np.ndarray:
+    """Give width and height of each image, (N, 2); raises UserError where one is not known.
+
+    name: of the protocol that needs them, for the message.
+    """
+    sizes_N2 = truth.sizes_N2
+    if sizes_N2 is None or not (sizes_N2 > 0).all():
+        raise UserError(
+            f"the ground truth does not say how large each image is, which {name} needs: give a "
+            "CSV with width and height, a metadata folder, XML files with <size>, or a run"
+        )
+    return sizes_N2
 
 
 def row_of_ious(name: str, values: dict[str, float], form: str) -> str:
