@@ -32,6 +32,7 @@ from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import Processes, join_processes
+from cam_repro.engine.quality import ask, refuse_crops
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
@@ -39,6 +40,8 @@ from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, check_stored_class, complete
 from cam_repro.models.weights import load_weights
+from cam_repro.quality.build import build_measures
+from cam_repro.runs.answers import write_answers
 from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
@@ -246,7 +249,7 @@ def _build(
     saliency: Saliency | None,
     images: ImageSet,
 ) -> Pass:
-    """Build the network with its weights, the saliency method, the view and the box rules.
+    """Build the network with its weights, the saliency method, the view, box rules and measures.
 
     Raises UserError if the method does not work on the network.
     """
@@ -263,7 +266,9 @@ def _build(
     refuse_unfit(saliency, network, name)
     view = build_view(settings.view, model_config)
     rules = build_rules(settings.box)
-    return Pass(network, saliency, view, rules, settings.batch_size)
+    measures = build_measures(settings.quality)
+    refuse_crops(measures, view)
+    return Pass(network, saliency, view, rules, settings.batch_size, measures)
 
 
 def _score(
@@ -274,30 +279,38 @@ def _score(
     compute: Compute,
     folder: Path,
 ) -> None:
-    """Run a pass; write predictions, manifest, scores, examples and contact sheet to ``folder``."""
+    """Run a pass; write predictions, manifest, scores, answers and examples to ``folder``."""
     with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
         found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
-        if not compute.processes.is_main:
-            return
-        n_images = found.predictions.num_rows
-        if not n_images:
-            raise UserError(f"no image of {images.folder} could be read; nothing is written")
-        manifest = _manifest(settings, model_config, this_pass, images, found, compute)
-        missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
-        write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
+        if compute.processes.is_main:
+            if not found.predictions.num_rows:
+                raise UserError(f"no image of {images.folder} could be read; nothing is written")
+            manifest = _manifest(settings, model_config, this_pass, images, found, compute)
+            missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
+            write_predictions(
+                folder, found.predictions, manifest, images.classes, missing, maps_folder
+            )
+            _say_speed(model_config["row"], found)
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
-    _say_speed(model_config["row"], found, n_images)
     # The run has its manifest, so a later cam-eval without model= takes it for done.
     again = f"cam-eval model={model_config['name']} with the same settings"
     with if_stopped(f"{folder} has the predictions of the pass; {again} adds what it lacks"):
-        predictions = read_predictions(folder)
-        _warn_of_other_sizes(images, predictions)
-        _write_scores(folder, predictions, this_pass.view)
-        if settings.examples:
-            chosen = choose_examples(predictions, images, settings.examples)
-            write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
-            write_sheet(folder)
+        if compute.processes.is_main:
+            predictions = read_predictions(folder)
+            _warn_of_other_sizes(images, predictions)
+            _write_scores(folder, predictions, this_pass.view)
+            if settings.examples:
+                chosen = choose_examples(predictions, images, settings.examples)
+                write_examples(
+                    folder, make_examples(this_pass, images, predictions, chosen, compute)
+                )
+                write_sheet(folder)
+        for name, measure in this_pass.measures.items():
+            answers = ask(name, measure, this_pass, images, settings.loader, compute)
+            if answers is not None:
+                write_answers(folder, name, answers)
+                log.info("  %s of %d images: cam-score protocol=%s", name, len(answers.ids), name)
     log.info("  %s", folder)
 
 
@@ -371,8 +384,9 @@ def _describe_weights(weights: str | None) -> Checkpoint | None:
     return Checkpoint(path=str(weights), sha256=sha256(path) if path.is_file() else None)
 
 
-def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
+def _say_speed(row: str, found: Evaluation) -> None:
     """Log how long a pass took. row: the network's name in tables."""
+    n_images = found.predictions.num_rows
     log.info(
         "%s: %d images in %.1f s (%.1f images/s)%s",
         row,

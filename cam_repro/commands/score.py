@@ -24,7 +24,7 @@ from cam_repro.files import (
     write_text,
 )
 from cam_repro.formats.devkit import read_blacklist
-from cam_repro.metrics.protocol import Curves, Needs, Protocol, Scored
+from cam_repro.metrics.protocol import Curves, Needs, ProbabilityCurve, Protocol, Scored
 from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
 from cam_repro.runs.guesses import (
     Form,
@@ -209,7 +209,7 @@ def _check_settings(settings: ScoreSettings, protocol: Protocol) -> None:
     if takes_maps and None not in (settings.submission, settings.maps):
         raise UserError("maps and submission are both given: leave one of them out")
     is_of_guesses = protocol.needs in (Needs.GUESSES, Needs.KNOWN_BOXES)
-    brings_its_own = protocol.needs is Needs.RUN_MAPS
+    brings_its_own = protocol.needs in (Needs.RUN_MAPS, Needs.ANSWERS)
     others = {
         "box": (settings.box.name, is_of_guesses),
         "labels": (settings.labels, protocol.needs is Needs.GUESSES),
@@ -233,9 +233,11 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
     """Raise UserError where what is scored does not fit the settings."""
     are_runs = bool(submitted) and all(each.run is not None for each in submitted)
     if protocol.needs not in (Needs.GUESSES, Needs.KNOWN_BOXES) and submitted and not are_runs:
+        of_answers = protocol.needs is Needs.ANSWERS
+        with_what = f"quality=[{protocol.name}]" if of_answers else "save_maps=true"
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
-            "cam-eval wrote with save_maps=true"
+            f"cam-eval wrote with {with_what}"
         )
     if settings.box.name is not None and not are_runs:
         raise UserError(
@@ -265,6 +267,10 @@ def _score(
     if settings.maps is not None:
         return score_maps(protocol, truth, Path(settings.maps))
     assert submitted is not None
+    if protocol.needs is Needs.ANSWERS:
+        from cam_repro.runs.answers import read_answers  # pyarrow
+
+        return protocol.score(truth, read_answers(submitted.path, protocol.name))
     if protocol.needs in (*MAPS_OF_ANYBODY, Needs.RUN_MAPS):
         from cam_repro.runs.saved_maps import maps_folder  # pyarrow
 
@@ -297,14 +303,25 @@ def _score_guesses(
     return scored
 
 
-def _draw(path: Path, curves: Curves, run: Predictions | None, title: str, n_images: int) -> None:
+def _draw(
+    path: Path,
+    curves: Curves | ProbabilityCurve,
+    run: Predictions | None,
+    title: str,
+    n_images: int,
+) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
     from cam_repro.figures import style  # matplotlib
+    from cam_repro.figures.probability_curve import draw_probability_curve
     from cam_repro.figures.threshold_curve import draw_threshold_curve
 
     if run is not None:
         title = run.manifest.title
-    style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
+    if isinstance(curves, ProbabilityCurve):
+        figure = draw_probability_curve(curves, f"{title} ({curves.n_images:,} images)")
+    else:
+        figure = draw_threshold_curve(curves, f"{title} ({n_images:,} images)")
+    style.save(figure, path)
 
 
 # --- the truth -----------------------------------------------------------------------------------

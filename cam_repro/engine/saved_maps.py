@@ -14,7 +14,6 @@ from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored, known_sizes
 from cam_repro.progress import Bar
-from cam_repro.resample import resize
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which maps of others do without
@@ -69,6 +68,8 @@ def _at_image_size(
     maps: Iterator[np.ndarray], sizes_N2: np.ndarray, run: Predictions | None
 ) -> Iterator[np.ndarray]:
     """Yield each map resized to its image, float32 (H, W)."""
+    from cam_repro.resample import resize  # cv2, which scoring of guesses does without
+
     interpolation = "linear" if run is None else run.manifest.interpolation
     for map_hw, (width, height) in zip(maps, sizes_N2.tolist(), strict=True):
         yield resize(map_hw, width, height, interpolation)

@@ -30,6 +30,8 @@ class Needs(Enum):
     MAPS: the map of each image's true class, one after another, float (h, w) of any size.
     IMAGE_MAPS: such maps, each resized to its image, float32 (H, W).
     RUN_MAPS: such maps of a scored run, and the run's own predictions (``RunMaps``).
+    ANSWERS: what a run's network was asked by ``cam-eval quality=[NAME]``, NAME being that of the
+        protocol (``runs.answers.Answers``).
     """
 
     GUESSES = "guesses"
@@ -37,6 +39,7 @@ class Needs(Enum):
     MAPS = "maps"
     IMAGE_MAPS = "maps at the size of their images"
     RUN_MAPS = "maps of a run"
+    ANSWERS = "answers of a run's network"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,24 @@ class Curves:
         }
 
 
+@dataclass(frozen=True)
+class ProbabilityCurve:
+    """Hold the mean probability of a class while images are changed, to be drawn.
+
+    shares_K: of the pixels that are changed, 0 to 1. mean_K, low_K, high_K: in percent, with the
+    95 % interval. changed: what is done to the pixels: ``put back``. area: under the mean, percent.
+    n_images: over how many images it is.
+    """
+
+    shares_K: np.ndarray
+    mean_K: np.ndarray
+    low_K: np.ndarray
+    high_K: np.ndarray
+    changed: str
+    area: float
+    n_images: int
+
+
 FIXED = "fixed"
 """Of a threshold: it was set before any image was scored."""
 
@@ -102,7 +123,7 @@ class Scored:
     numbers: dict[str, Any]
     lines: list[str]
     thresholds_are: dict[str, str]
-    curves: Curves | None = None
+    curves: Curves | ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         for key, how in self.thresholds_are.items():

@@ -51,6 +51,11 @@ def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
     return Path(runs) / data / NO_MODEL / "eval" / split
 
 
+def answers_file(folder: Path | str, name: str) -> Path:
+    """Name the file of a measure's answers (``runs.answers``) in a run folder."""
+    return Path(folder) / f"quality_{name}.parquet"
+
+
 def run_name(model_config: Mapping[str, Any]) -> str:
     """Give what folders and manifests call a network: its name, and its variant unless the default.
 
@@ -202,7 +207,8 @@ def is_scored(
 
     checkpoint: the file as it is now is compared by its hash. None for a network that was not
     trained here: weights are not compared then.
-    config: settings of the pass. If it saves maps, results without maps do not count.
+    config: settings of the pass. If it saves maps, results without maps do not count; nor do those
+        without the answers of its measures.
     fingerprint: of the images to be scored.
     """
     if not is_complete(folder):
@@ -212,6 +218,10 @@ def is_scored(
         return False
     if config.get("save_maps") and not there.maps:
         return False
+    for name, measure in (config.get("quality") or {}).items():
+        is_there = answers_file(folder, name).is_file()
+        if not is_there or there.quality_settings.get(name) != measure:
+            return False
     if checkpoint is None:
         return True
     scored = None if there.checkpoint is None else there.checkpoint.sha256
@@ -242,7 +252,8 @@ def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise UserError where a pass by ``config`` into ``folder`` would lose results that lie there.
 
     Lost would be boxes of rules that the pass does not use or uses with other settings, results
-    with other settings of saliency or view, and saved maps. ``overwrite=true`` permits all of it.
+    with other settings of saliency or view, saved maps, and answers of measures that the pass does
+    not ask for or asks for with other settings. ``overwrite=true`` permits all of it.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
@@ -257,6 +268,12 @@ def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
     lost += [f"other settings of {group}" for group in different if group != "box"]
     if there.maps and not config.get("save_maps"):
         lost.append("maps")
+    measures = config.get("quality") or {}
+    lost += [
+        f"quality={name}"
+        for name, measure in there.quality_settings.items()
+        if measures.get(name) != measure
+    ]
     if lost:
         raise UserError(
             f"{folder}: holds results that this pass would replace ({', '.join(lost)}): keep them "

@@ -13,6 +13,8 @@ Needs no torch. A run folder holds
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
 ``examples.parquet``
     pictures and maps of some images, for figures (``runs.examples``).
+``quality_<measure>.parquet``
+    what the network answered about its maps, where it was asked (``runs.answers``).
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
 ``manifest.json``
@@ -42,6 +44,7 @@ from cam_repro.formats.submissions import (
     write_submission,
 )
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
+from cam_repro.runs.folders import answers_file
 from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
@@ -148,6 +151,8 @@ def write_predictions(
     if replaces_run:  # without a manifest these files may not be a run's
         for name in (SCORES, EXAMPLES, CONTACT_SHEET):
             (folder / name).unlink(missing_ok=True)
+        for stale in folder.glob(answers_file(folder, "*").name):
+            stale.unlink()
         shutil.rmtree(folder / MAPS, ignore_errors=True)
     if maps is not None:
         maps.replace(folder / MAPS)
