@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
 from cam_repro.runs.folders import answers_file
+from cam_repro.runs.manifest import check_unchanged
 
 _LABELS = b"labels"
 
@@ -61,6 +62,7 @@ def read_answers(folder: Path | str, name: str) -> Answers:
     """Read the answers of a measure; raises UserError where they are missing or damaged."""
     path = answers_file(folder, name)
     again = f"score the run again with cam-eval quality=[{name}] overwrite=true"
+    check_unchanged(path, again)
     try:
         with pq.ParquetFile(path) as file:
             table = file.read().combine_chunks()
