@@ -106,7 +106,7 @@ class GtKnown(Protocol):
     needs: ClassVar[Needs] = Needs.KNOWN_BOXES
 
     def __init__(self, ious: Sequence[float] = IOU_THRESHOLDS) -> None:
-        is_list = isinstance(ious, list | tuple) and len(ious) > 0
+        is_list = isinstance(ious, Sequence) and not isinstance(ious, str) and len(ious) > 0
         if not is_list or not all(_is_iou(each) for each in ious):
             raise UserError(
                 f"protocol.ious={ious}: must be numbers over 0 and at most 1, as [0.3,0.5,0.7]"
