@@ -375,7 +375,7 @@ def test_help_lists_the_choices_and_the_users_own(command, tmp_path, command_nam
     config = "data_command" if command_name == "data" else command_name
     defaults = OmegaConf.load(config_dir() / f"{config}.yaml").defaults
     groups = {next(iter(each)).split()[-1] for each in defaults if OmegaConf.is_dict(each)}
-    groups |= {"box"} if command_name == "eval" else set()
+    groups |= {"box", "quality"} if command_name == "eval" else set()
     for group in groups:
         (tmp_path / group).mkdir()
         (tmp_path / group / "of_mine.yaml").write_text("{}")
