@@ -54,9 +54,16 @@ class Mean:
     @classmethod
     def of(cls, values_N: np.ndarray) -> Mean:
         """Measure the mean of values, one an image, at least one."""
-        values_N = np.asarray(values_N, np.float64)
-        low, high = interval_of_mean(values_N)
-        return cls(float(values_N.mean()), low, high, len(values_N))
+        return cls.of_each(np.asarray(values_N)[:, None])[0]
+
+    @classmethod
+    def of_each(cls, values_NK: np.ndarray) -> list[Mean]:
+        """Measure the mean of each of K values over the same images; each has its own interval."""
+        values_NK = np.asarray(values_NK, np.float64)
+        ends_K2 = intervals_of_means(values_NK).tolist()
+        means = values_NK.mean(axis=0).tolist()
+        n = len(values_NK)
+        return [cls(mean, low, high, n) for mean, (low, high) in zip(means, ends_K2, strict=True)]
 
     @property
     def ends(self) -> list[float]:
@@ -85,26 +92,28 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def interval_of_mean(
-    values_N: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of a mean of any values over images (Efron 1979).
+def intervals_of_means(
+    values_NK: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """Compute the percentile bootstrap interval of each of K means over images (Efron 1979).
 
-    Images are drawn with replacement, some resamples at a time to limit memory: 50,000 images take
-    some seconds.
+    Images are drawn with replacement, the same for all K, some resamples at a time to limit memory.
+    A mean is then a product with how often each image was drawn; 50,000 images take ten seconds.
 
-    values_N: float64, one an image. Returns (low, high).
+    values_NK: float64. Returns (K, 2), low and high.
     """
-    n = len(values_N)
+    n = len(values_NK)
     assert n > 0, "at least one image"
     rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
+    means_XK = np.empty((resamples, values_NK.shape[1]))
     block = max(1, 2_000_000 // n)
     for start in range(0, resamples, block):
-        end = min(start + block, resamples)
-        means[start:end] = values_N[rng.integers(0, n, (end - start, n))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        count = min(block, resamples - start)
+        drawn_XN = rng.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+        times_XN = np.bincount(drawn_XN.ravel(), minlength=count * n).reshape(count, n)
+        means_XK[start : start + count] = times_XN @ values_NK / n
+    ends_K2: np.ndarray = np.quantile(means_XK, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    return ends_K2
 
 
 @lru_cache(maxsize=4096)

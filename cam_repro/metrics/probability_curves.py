@@ -39,7 +39,7 @@ class _ProbabilityArea(Protocol):
         """Score the answers of a run's network."""
         percent_NK = 100 * given.answers_NK.astype(np.float64)
         area = Mean.of(areas(percent_NK))
-        points = [Mean.of(percent_N) for percent_N in percent_NK.T]
+        points = Mean.of_each(percent_NK)
         curve = ProbabilityCurve(
             shares_K=np.linspace(0, 1, len(points)),
             mean_K=np.array([point.value for point in points]),

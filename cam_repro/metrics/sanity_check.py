@@ -23,10 +23,7 @@ class SanityCheck(Protocol):
 
     def score(self, truth: Truth, given: Answers) -> Scored:
         """Score the answers of a run's network."""
-        found = {
-            layer: Mean.of(values_N)
-            for layer, values_N in zip(given.labels, given.answers_NK.T, strict=True)
-        }
+        found = dict(zip(given.labels, Mean.of_each(given.answers_NK), strict=True))
         numbers = {
             "n_images": len(truth),
             "n_asked": len(given.ids),

@@ -68,3 +68,15 @@ def test_the_interval_of_a_mean_of_outcomes_is_that_of_their_counts():
     outcomes = np.arange(2000) < 600
     found = Mean.of(outcomes)
     assert found.ends == pytest.approx(bootstrap_interval(600, 2000), abs=0.001)
+
+
+def test_means_of_several_values_are_those_of_each():
+    values = np.random.default_rng(0).random((300, 3))
+    values[:, 1] = 0.25
+    found = Mean.of_each(values)
+    assert found[1].ends == [0.25, 0.25]
+    for mean, column in zip(found, values.T, strict=True):
+        assert mean.ends == pytest.approx(Mean.of(column).ends)
+        rng = np.random.default_rng(1)
+        means = column[rng.integers(0, 300, (20_000, 300))].mean(axis=1)
+        assert mean.ends == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.002)
