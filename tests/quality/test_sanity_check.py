@@ -8,7 +8,12 @@ from cam_repro.errors import UserError
 from cam_repro.models import build_network
 from cam_repro.models.base import PooledNetwork
 from cam_repro.quality.base import ExplainedImages
-from cam_repro.quality.sanity_check import SanityCheck, layers_from_the_top, rank_correlation
+from cam_repro.quality.sanity_check import (
+    SanityCheck,
+    _make_random,
+    layers_from_the_top,
+    rank_correlation,
+)
 
 
 class Small(PooledNetwork):
@@ -92,8 +97,6 @@ def test_the_same_seed_makes_the_same_weights():
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
     wide = nn.Conv2d(50, 400, 3)
-    from cam_repro.quality.sanity_check import _make_random
-
     _make_random(wide, torch.Generator().manual_seed(0))
     assert wide.weight.std().item() == pytest.approx((2 / 450) ** 0.5, rel=0.01)
     assert not wide.bias.any()
