@@ -219,7 +219,8 @@ CHECKSUM = "checksum"
 
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a JSON object with its checksum as the last key."""
+    """Give a JSON object, of finite numbers, with its checksum as the last key."""
+    values = _finite(values)  # once: what is no number is said each time
     digest = hashlib.sha256(json_text(values).encode()).hexdigest()
     return {**values, CHECKSUM: digest}
 

@@ -143,7 +143,7 @@ def _about_worker(message: str) -> str | None:
             f"{NO_WORKERS}"
         )
     if message.startswith("Caught UserError in DataLoader worker"):
-        return message.splitlines()[-1].partition("UserError: ")[2]
+        return " ".join(message.rpartition("UserError: ")[2].split())
     return None
 
 

@@ -141,6 +141,8 @@ def train(
                 end_epoch()
             elif training.done % settings.checkpoint_every == 0:
                 training.save(LAST)
+        if compute.processes.any(stop.made):  # while the last checkpoint was written
+            raise Stopped(training.kept)
     return Trained(
         iterations=training.length.iterations,
         epochs=training.length.iterations / training.length.per_epoch,

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cam_repro.classes import MOST_CLASSES
 from cam_repro.errors import UserError, choose
 from cam_repro.files import CHECKSUM, checksum_holds, sha256, with_checksum, write_json
 
@@ -570,7 +571,7 @@ def _scored_data(keys: _Keys) -> ScoredData:
     return ScoredData(
         name=keys.get("name", str),
         is_ilsvrc=keys.get("is_ilsvrc", bool),
-        n_classes=keys.get("n_classes", int),
+        n_classes=_n_classes(keys),
         fingerprint=keys.get("fingerprint", str),
         has_labels=keys.get("has_labels", bool),
         has_boxes=has_boxes is not False,
@@ -584,9 +585,17 @@ def _trained_data(keys: _Keys) -> TrainedData:
         name=keys.get("name", str),
         n_train=keys.get("n_train", int),
         n_val=keys.get("n_val", int),
-        n_classes=keys.get("n_classes", int),
+        n_classes=_n_classes(keys),
         fingerprint=keys.get("fingerprint", str),
     )
+
+
+def _n_classes(keys: _Keys) -> int:
+    """Read how many classes there are; so many that their names would fill the memory are none."""
+    count = keys.get("n_classes", int)
+    if not 1 <= count <= MOST_CLASSES:
+        raise keys.error(f"has {count} classes, which are 1 to {MOST_CLASSES:,}")
+    return count
 
 
 def _counts(keys: _Keys) -> Counts:

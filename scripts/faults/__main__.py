@@ -10,7 +10,6 @@ CAMPAIGN all are done.
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 import tempfile
 from collections import Counter
@@ -29,7 +28,7 @@ from trial import Campaign, Row, make_inputs
 
 from cam_repro.engine.hardware import processor_name
 from cam_repro.engine.processes import cpus
-from cam_repro.files import atomic_path, write_json
+from cam_repro.files import write_columns, write_json
 from cam_repro.runs.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "faults"
@@ -55,8 +54,10 @@ def arguments() -> argparse.Namespace:
     add("--quick", action="store_true", help="the short form, as in the tests")
     add("--times", type=int, help="how many faults; see below")
     add("--only", nargs="+", default=(), metavar="NAME", help="some of the jobs, kinds, readers")
-    add("--output", type=Path, default=RESULTS, help="folder of the CSVs; default: results/faults")
+    add("--output", type=Path, help="folder of the CSVs; default: results/faults, quick: none")
     options = parser.parse_args()
+    if options.output is None and not options.quick:
+        options.output = RESULTS
     for name in options.campaign:
         if name not in CAMPAIGNS:
             parser.error(f"{name}: choose from {', '.join(CAMPAIGNS)}")
@@ -81,20 +82,20 @@ def main() -> None:
     raise SystemExit(bool(bad))
 
 
-def report(name: str, rows: Sequence[Row], good: Sequence[str], folder: Path) -> int:
-    """Print a campaign's outcomes, and write its rows. Gives the number of bad ones.
+def report(name: str, rows: Sequence[Row], good: Sequence[str], folder: Path | None) -> int:
+    """Print a campaign's outcomes, and write its rows if there is a folder; count the bad ones.
 
     good: the outcomes that are no fault of the program.
     """
-    path = folder / f"{name}.csv"
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    machine = f"{processor_name()}, {cpus()} processors"
-    write_json(path.with_suffix(".json"), {"machine": machine, **asdict(provenance())})
+    if folder is not None:
+        write_columns(
+            folder / f"{name}.csv",
+            {each.name: [getattr(row, each.name) for row in rows] for each in fields(Row)},
+        )
+        machine = f"{processor_name()}, {cpus()} processors"
+        write_json(folder / f"{name}.json", {"machine": machine, **asdict(provenance())})
     counts = Counter((row.what, row.outcome) for row in rows)
-    print(f"\n{name}: {path}")
+    print(f"\n{name}{f': {folder / name}.csv' if folder else ''}")
     for (what, outcome), count in sorted(counts.items()):
         print(f"  {what:20} {count:6}  {outcome}{'' if outcome in good else '   <--'}")
     bad = [row for row in rows if row.outcome not in good]

@@ -175,7 +175,7 @@ def test_mistakes_in_comparing_are_one_line(command, make_run):
         "box=threshold": "box=threshold: is used with compare=true only; leave it out",
         "compare=true box=[a,b,c]": "box=['a', 'b', 'c']: name one box rule, or two as in "
         "box=[A,B]",
-        "runs=3": "runs=3: name folders of runs, as runs=DIR or runs=[A,B]",
+        "runs=3": "no scored runs under 3: run cam-reproduce or cam-eval first",
         "runs=[]": "runs=[]: name folders of runs, as runs=DIR or runs=[A,B]",
         "runs=[runs,no]": "no scored runs under no: run cam-reproduce or cam-eval first",
         "compare=true": "demo/nin/eval/val-cam is the only run: name another one too, as in "

@@ -98,6 +98,12 @@ def test_what_a_user_can_mend_comes_out_of_a_worker_in_one_line():
     with pytest.raises(UserError, match=r"^the list of images changed$"):
         load(complain)
 
+    def complain_at_length():
+        raise UserError("a.jpg: not readable:\nits header says so")
+
+    with pytest.raises(UserError, match=r"^a.jpg: not readable: its header says so$"):
+        load(complain_at_length)
+
 
 def test_a_defect_in_a_worker_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError, match=r"(?s)in DataLoader worker process 0.*1 / 0"):

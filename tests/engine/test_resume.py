@@ -138,6 +138,26 @@ def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(sta
     assert_same_run(straight, folder)
 
 
+def test_a_signal_while_the_last_checkpoint_is_written_stops_what_comes_after(start, monkeypatch):
+    """Else the next training of an experiment would begin."""
+    straight = start("straight", *LIVELY)
+    save = train_module.Training.save
+
+    def signalled(training, name):
+        save(training, name)
+        if training.is_over:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train_module.Training, "save", signalled)
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 7 of 7 "):
+        start("stopped", *LIVELY)
+    folder = straight.parent / "stopped"
+    assert not (folder / "manifest.json").exists()
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert_same_run(straight, folder)
+
+
 def test_a_signal_is_heard_while_the_loop_waits_for_a_batch(start, monkeypatch):
     straight = start("straight", *LIVELY)
     give = TrainImages.__getitem__

@@ -392,6 +392,8 @@ def test_literal_refusals(tmp_path, key, value, said):
             {"view": {"interpolation": "cubik"}},
             "has config.view.interpolation=cubik; choose one of linear, cubic; did you mean cubic?",
         ),
+        ("data.n_classes", 10**10, "has 10000000000 classes, which are 1 to 1,000,000"),
+        ("data.n_classes", 0, "has 0 classes, which are 1 to 1,000,000"),
     ],
 )
 def test_values_that_cannot_be_used(tmp_path, key, value, said):
