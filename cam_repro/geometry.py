@@ -70,6 +70,14 @@ def centred_boxes(sizes_N2: np.ndarray, scale: float) -> np.ndarray:
     return np.concatenate([low_N2, high_N2], axis=1).astype(np.int64)
 
 
+def inside_boxes(boxes_M4: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Tell which pixels of an image lie in any of the boxes, bool (height, width)."""
+    inside_HW = np.zeros((height, width), bool)
+    for x0, y0, x1, y1 in np.asarray(boxes_M4).tolist():
+        inside_HW[max(y0, 0) : max(y1 + 1, 0), max(x0, 0) : max(x1 + 1, 0)] = True
+    return inside_HW
+
+
 def clip(box: Box, width: int, height: int) -> Box:
     """Move every coordinate of a box into the image; the result is never empty.
 

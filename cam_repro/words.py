@@ -75,11 +75,11 @@ def hydra_words(
     """Rewrite the words of a command line into the form that Hydra needs.
 
     ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
-    which is how Hydra takes several files of one group; ``cam-show`` takes networks and saliency
-    methods in the same way. ``box=NAME`` of ``cam-score`` and ``cam-figures`` becomes
-    ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml. ``figure=6`` becomes
-    ``figure='6'``, as Hydra takes only text for the name of a file. ``cam-data check`` becomes
-    ``action=check``.
+    which is how Hydra takes several files of one group; ``quality=[a,b]`` too, and ``cam-show``
+    takes networks and saliency methods in the same way. ``box=NAME`` of ``cam-score`` and
+    ``cam-figures`` becomes ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml.
+    ``figure=6`` becomes ``figure='6'``, as Hydra takes only text for the name of a file.
+    ``cam-data check`` becomes ``action=check``.
 
     Paths and names are quoted where Hydra would read something else than the text (``_as_text``).
 
@@ -91,7 +91,7 @@ def hydra_words(
     swept = not SWEEP.isdisjoint(words)
     words = [_as_text(command, word, swept) for word in words]
     if command == "eval":
-        return _words_of_boxes(words)
+        return _words_of_measures(_words_of_boxes(words))
     if command == "show":
         return _words_of_show(words)
     if command in ("score", "figures"):
@@ -144,10 +144,12 @@ def _text(value: str) -> str:
 
 
 def typed_words(words: Sequence[str]) -> list[str]:
-    """Turn Hydra's words for box rules back into ``box=[a,b]``, as the user typed it."""
-    boxes = [word.rpartition("=")[2] for word in words if word.startswith("+box@")]
-    rest = [word for word in words if not word.startswith("+box@")]
-    return [*rest, f"box=[{','.join(boxes)}]"] if boxes else rest
+    """Turn Hydra's words for box rules and measures back into ``box=[a,b]``, as the user typed."""
+    rest = [word for word in words if not word.startswith(("+box@", "+quality@"))]
+    for group in ("box", "quality"):
+        names = [word.rpartition("=")[2] for word in words if word.startswith(f"+{group}@")]
+        rest += [f"{group}=[{','.join(names)}]"] if names else []
+    return rest
 
 
 def boxes_of(words: Sequence[str]) -> list[str]:
@@ -178,6 +180,19 @@ def _words_of_boxes(words: Sequence[str]) -> list[str]:
     """Put Hydra's words for the box rules in place of ``box=``, at the start."""
     rules = [f"+box@box.{name}={name}" for name in boxes_of(words)]
     return [*rules, *(word for word in words if not word.startswith("box="))]
+
+
+def _words_of_measures(words: Sequence[str]) -> list[str]:
+    """Put Hydra's words for the measures in place of ``quality=``, at the start.
+
+    Raises UserError where it is neither a name nor names in brackets.
+    """
+    given = [word for word in words if word.startswith("quality=")]
+    names = _names_of("quality", words)
+    if given and not names and given[-1] not in ("quality=[]", "quality=null"):
+        raise UserError(f"{given[-1]}: name one measure, or several in brackets: quality=[A,B]")
+    measures = [f"+quality@quality.{name}={name}" for name in names]
+    return [*measures, *(word for word in words if not word.startswith("quality="))]
 
 
 def _words_of_show(words: Sequence[str]) -> list[str]:

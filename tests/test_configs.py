@@ -25,10 +25,12 @@ from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.figures.base import RunFigure
-from cam_repro.metrics.protocol import Protocol
+from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import complete
+from cam_repro.quality.base import Measure
+from cam_repro.quality.build import build_measures
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.build import saliency_of
 from cam_repro.tables.paper import TABLES
@@ -79,7 +81,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure"),
+        *("protocol", "experiment", "figure", "quality"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -163,6 +165,15 @@ def test_protocol(valid, name):
     protocol = instantiate(valid("score", f"protocol={name}").protocol)
     assert isinstance(protocol, Protocol)
     assert protocol.name == name
+
+
+@pytest.mark.parametrize("name", names("quality"))
+def test_quality(valid, name):
+    settings = valid("eval", f"quality=[{name}]").quality
+    assert list(settings) == [name]
+    assert isinstance(build_measures(settings)[name], Measure)
+    protocol = instantiate(valid("score", f"protocol={name}").protocol)
+    assert protocol.needs is Needs.ANSWERS
 
 
 @pytest.mark.parametrize("name", names("figure"))
@@ -364,7 +375,7 @@ def test_help_lists_the_choices_and_the_users_own(command, tmp_path, command_nam
     config = "data_command" if command_name == "data" else command_name
     defaults = OmegaConf.load(config_dir() / f"{config}.yaml").defaults
     groups = {next(iter(each)).split()[-1] for each in defaults if OmegaConf.is_dict(each)}
-    groups |= {"box"} if command_name == "eval" else set()
+    groups |= {"box", "quality"} if command_name == "eval" else set()
     for group in groups:
         (tmp_path / group).mkdir()
         (tmp_path / group / "of_mine.yaml").write_text("{}")

@@ -39,7 +39,7 @@ from cam_repro.words import (
 
 log = logging.getLogger(__name__)
 
-ADDED = {"eval": ("box",), "show": GROUPS_OF_SHOW}
+ADDED = {"eval": ("box", "quality"), "show": GROUPS_OF_SHOW}
 """Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
 
 VERSION = "--version"

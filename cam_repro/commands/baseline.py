@@ -101,8 +101,8 @@ def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRul
             raise UserError(
                 f"box={name} needs maps, and model=none has none: use box=[whole_image,center]"
             )
-    if settings.saliency is not None or settings.save_maps:
-        raise UserError("model=none makes no maps: leave saliency and save_maps out")
+    if settings.saliency is not None or settings.save_maps or settings.quality:
+        raise UserError("model=none makes no maps: leave saliency, save_maps and quality out")
 
 
 def _manifest(

@@ -33,6 +33,7 @@ from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import join_processes
+from cam_repro.engine.quality import ask, refuse_crops
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
@@ -41,6 +42,8 @@ from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, check_stored_class, complete
 from cam_repro.models.weights import load_weights
+from cam_repro.quality.build import build_measures
+from cam_repro.runs.answers import write_answers
 from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
@@ -270,7 +273,7 @@ def _build(
     saliency: Saliency | None,
     images: ImageSet,
 ) -> Pass:
-    """Build the network with its weights, the saliency method, the view and the box rules.
+    """Build the network with its weights, the saliency method, the view, box rules and measures.
 
     Raises UserError if the method does not work on the network.
     """
@@ -287,7 +290,9 @@ def _build(
     refuse_unfit(saliency, network, name)
     view = build_view(settings.view, model_config)
     rules = build_rules(settings.box)
-    return Pass(network, saliency, view, rules, settings.batch_size)
+    measures = build_measures(settings.quality)
+    refuse_crops(measures, view)
+    return Pass(network, saliency, view, rules, settings.batch_size, measures)
 
 
 def _score(
@@ -298,13 +303,17 @@ def _score(
     compute: Compute,
     folder: Path,
 ) -> EvalManifest | None:
-    """Run a pass; write maps, predictions, scores, examples and contact sheet to ``folder``.
+    """Run a pass; write maps, predictions, scores, answers and examples to ``folder``.
 
     Returns the manifest, to which the weights have to be added; None in processes other than the
     main one.
     """
     maps_folder = folder / MAPS if settings.save_maps else None
     found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
+    answers = {
+        name: ask(name, measure, this_pass, images, settings.loader, compute)
+        for name, measure in this_pass.measures.items()
+    }
     if not compute.processes.is_main:
         return None
     n_images = found.predictions.num_rows
@@ -319,6 +328,10 @@ def _score(
     predictions = read_predictions(folder, manifest)
     _warn_of_other_sizes(images, predictions)
     _write_scores(folder, predictions, this_pass.view)
+    for name, of_measure in answers.items():
+        assert of_measure is not None, "the main process has the answers of all"
+        write_answers(folder, name, of_measure)
+        log.info("  %s of %d images: cam-score protocol=%s", name, len(of_measure.ids), name)
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
         write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))

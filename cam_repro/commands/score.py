@@ -24,7 +24,7 @@ from cam_repro.files import (
     write_text,
 )
 from cam_repro.formats.devkit import read_blacklist
-from cam_repro.metrics.protocol import Curves, Needs, Protocol, Scored
+from cam_repro.metrics.protocol import Curves, Needs, ProbabilityCurve, Protocol, Scored
 from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
 from cam_repro.runs.guesses import (
     Form,
@@ -37,6 +37,10 @@ if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
     from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
+
+
+MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS)
+"""What ``maps=`` can give, besides a run with saved maps."""
 
 
 @dataclass
@@ -198,19 +202,21 @@ def _submitted(settings: ScoreSettings) -> list[Submitted]:
 
 def _check_settings(settings: ScoreSettings, protocol: Protocol) -> None:
     """Raise UserError for settings that the protocol does not use, and for those that it lacks."""
-    needed = "maps" if protocol.needs is Needs.MAPS else "submission"
-    if getattr(settings, needed) is None:
+    takes_maps = protocol.needs in MAPS_OF_ANYBODY
+    if settings.submission is None and settings.maps is None:
+        needed = "maps" if takes_maps else "submission"
         raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
+    if takes_maps and None not in (settings.submission, settings.maps):
+        raise UserError("maps and submission are both given: leave one of them out")
     is_of_guesses = protocol.needs in (Needs.GUESSES, Needs.KNOWN_BOXES)
-    brings_its_own = protocol.needs is Needs.RUN_MAPS
+    brings_its_own = protocol.needs in (Needs.RUN_MAPS, Needs.ANSWERS)
     others = {
-        "submission": (settings.submission, needed == "submission"),
         "box": (settings.box.name, is_of_guesses),
         "labels": (settings.labels, protocol.needs is Needs.GUESSES),
         "boxes": (None if settings.boxes == "xyxy" else settings.boxes, is_of_guesses),
         "per_image": (settings.per_image, protocol.needs is Needs.GUESSES),
         "blacklist": (settings.blacklist, protocol.heeds_blacklist),
-        "maps": (settings.maps, needed == "maps"),
+        "maps": (settings.maps, takes_maps),
         "ground_truth": (settings.ground_truth, not brings_its_own),
         "data": (settings.data, not brings_its_own),
     }
@@ -226,10 +232,12 @@ def _check_settings(settings: ScoreSettings, protocol: Protocol) -> None:
 def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]) -> None:
     """Raise UserError where what is scored does not fit the settings."""
     are_runs = bool(submitted) and all(each.run is not None for each in submitted)
-    if protocol.needs is Needs.RUN_MAPS and not are_runs:
+    if protocol.needs not in (Needs.GUESSES, Needs.KNOWN_BOXES) and submitted and not are_runs:
+        of_answers = protocol.needs is Needs.ANSWERS
+        with_what = f"quality=[{protocol.name}]" if of_answers else "save_maps=true"
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
-            "cam-eval wrote with save_maps=true"
+            f"cam-eval wrote with {with_what}"
         )
     if settings.box.name is not None and not are_runs:
         raise UserError(
@@ -256,11 +264,14 @@ def _score(
     protocol: Protocol, settings: ScoreSettings, truth: Truth, submitted: Submitted | None
 ) -> Scored:
     """Load what the protocol needs, and let it score this."""
-    if protocol.needs is Needs.MAPS:
-        assert settings.maps is not None
+    if settings.maps is not None:
         return score_maps(protocol, truth, Path(settings.maps))
     assert submitted is not None
-    if protocol.needs is Needs.RUN_MAPS:
+    if protocol.needs is Needs.ANSWERS:
+        from cam_repro.runs.answers import read_answers  # pyarrow
+
+        return protocol.score(truth, read_answers(submitted.path, protocol.name))
+    if protocol.needs in (*MAPS_OF_ANYBODY, Needs.RUN_MAPS):
         from cam_repro.runs.saved_maps import maps_folder  # pyarrow
 
         run = submitted.run
@@ -292,14 +303,25 @@ def _score_guesses(
     return scored
 
 
-def _draw(path: Path, curves: Curves, run: Predictions | None, title: str, n_images: int) -> None:
+def _draw(
+    path: Path,
+    curves: Curves | ProbabilityCurve,
+    run: Predictions | None,
+    title: str,
+    n_images: int,
+) -> None:
     """Draw curves; if a run is scored, the title names its network, saliency method and data."""
     from cam_repro.figures import style  # matplotlib
+    from cam_repro.figures.probability_curve import draw_probability_curve
     from cam_repro.figures.threshold_curve import draw_threshold_curve
 
     if run is not None:
         title = run.manifest.title
-    style.save(draw_threshold_curve(curves, f"{title} ({n_images:,} images)"), path)
+    if isinstance(curves, ProbabilityCurve):
+        figure = draw_probability_curve(curves, f"{title} ({curves.n_images:,} images)")
+    else:
+        figure = draw_threshold_curve(curves, f"{title} ({n_images:,} images)")
+    style.save(figure, path)
 
 
 # --- the truth -----------------------------------------------------------------------------------

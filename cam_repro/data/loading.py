@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
@@ -282,7 +282,7 @@ def collate_views(items: list[tuple[SeenImage, np.ndarray] | UnreadableImage]) -
 
 
 def view_loader(
-    images: ViewImages,
+    images: ViewImages | Subset,
     *,
     at_a_time: int,
     workers: int,
@@ -295,8 +295,8 @@ def view_loader(
     Batches are cut first, then divided among the processes, so that every batch is the one that a
     single process would compute.
 
-    at_a_time: images in a batch. pin: use pinned memory. rank, world: number of this process, and
-    number of all processes.
+    images: all of a split, or some. at_a_time: images in a batch. pin: use pinned memory.
+    rank, world: number of this process, and number of all processes.
     """
     every = list(range(len(images)))
     batches = [every[start : start + at_a_time] for start in range(0, len(every), at_a_time)]

@@ -45,6 +45,7 @@ from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.modes import evaluation_mode, frozen
 from cam_repro.progress import Bar
+from cam_repro.quality.base import Measure
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
 from cam_repro.threads import thread_pool
@@ -64,6 +65,7 @@ class Pass:
     """Hold what is run over a split: a network, a saliency method, a view and box rules.
 
     rules: box rules by name. batch_size: crops in a batch; None: the device's ``BATCH_SIZE``.
+    measures: what the network is asked about its maps afterwards, by name (``engine.quality``).
     """
 
     network: CamNetwork
@@ -71,11 +73,15 @@ class Pass:
     view: View
     rules: Mapping[str, BoxRule]
     batch_size: int | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+
+    def crops_at_a_time(self, compute: Compute) -> int:
+        """Give the number of crops in a batch."""
+        return self.batch_size or BATCH_SIZE[compute.on_gpu]
 
     def images_at_a_time(self, compute: Compute) -> int:
         """Give the number of images in a batch, which has all crops of each of them."""
-        crops = self.batch_size or BATCH_SIZE[compute.on_gpu]
-        return max(1, crops // self.view.n_crops)
+        return max(1, self.crops_at_a_time(compute) // self.view.n_crops)
 
 
 @dataclass

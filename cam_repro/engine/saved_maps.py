@@ -12,7 +12,7 @@ import numpy as np
 
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.formats.maps import open_maps
-from cam_repro.metrics.protocol import Protocol, RunMaps, Scored
+from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored, known_sizes
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.truth import Truth
@@ -29,8 +29,10 @@ def score_maps(
     """Score the map of each image's true class, with a progress bar.
 
     Maps with values that are NaN or infinite are counted, in a warning and in the JSON.
-    path: of the maps, as for ``open_maps``. run: whose maps these are, for a protocol that needs
-    it. Raises UserError as ``open_maps`` and the protocol do.
+    path: of the maps, as for ``open_maps``. run: whose maps these are; None for those of others.
+    For a protocol that needs maps at the size of their images, they are resized as the run's view
+    resized them, those of others bilinearly.
+    Raises UserError as ``open_maps`` and the protocol do.
     """
     maps = open_maps(path, truth.ids, _checksums(path, run))
     rows = Bar(len(truth), protocol.name, iterable=range(len(truth)), leave=False)
@@ -43,8 +45,14 @@ def score_maps(
                 odd.append(truth.ids[row])
             yield map_hw
 
+    given: Iterator[np.ndarray] | RunMaps = checked()
+    if protocol.needs is Needs.IMAGE_MAPS:
+        given = _at_image_size(checked(), known_sizes(truth, protocol.name), run)
+    elif protocol.needs is Needs.RUN_MAPS:
+        assert run is not None, "only a run has what this protocol needs"
+        given = RunMaps(run, checked())
     with freed_memory_kept():
-        scored = protocol.score(truth, checked() if run is None else RunMaps(run, checked()))
+        scored = protocol.score(truth, given)
     if odd:
         log.warning(
             "%d of %d maps have values that are NaN or infinite (the first: %s): %s",
@@ -55,6 +63,17 @@ def score_maps(
         )
         scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(odd)})
     return scored
+
+
+def _at_image_size(
+    maps: Iterator[np.ndarray], sizes_N2: np.ndarray, run: Predictions | None
+) -> Iterator[np.ndarray]:
+    """Yield each map resized to its image, float32 (H, W)."""
+    from cam_repro.resample import resize  # cv2, which scoring of guesses does without
+
+    interpolation = "linear" if run is None else run.manifest.interpolation
+    for map_hw, (width, height) in zip(maps, sizes_N2.tolist(), strict=True):
+        yield resize(map_hw, width, height, interpolation)
 
 
 def _checksums(path: Path, run: Predictions | None) -> dict[str, int] | None:

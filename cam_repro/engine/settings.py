@@ -93,6 +93,7 @@ class EvalSettings:
     saliency: dict[str, Any] | None = None
     view: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     checkpoint: str = "last"

@@ -32,7 +32,7 @@ class ThresholdCurve(RunFigure):
         folder = wanted.one_folder()
         run = read_predictions(folder)
         scored = score_maps(self.protocol, run, maps_folder(run, folder), run)
-        assert scored.curves is not None, "this protocol draws"
+        assert isinstance(scored.curves, Curves), "this protocol draws errors"
         return draw_threshold_curve(scored.curves, f"{run.manifest.title} ({len(run):,} images)")
 
 

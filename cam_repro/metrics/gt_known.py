@@ -92,16 +92,31 @@ def _accuracy(iou_N: np.ndarray, thresholds: Sequence[float]) -> dict[str, float
     }
 
 
+def _is_iou(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
 class GtKnown(Protocol):
-    """Score one box an image, its true class given: accuracy at each of ``IOU_THRESHOLDS``."""
+    """Score one box an image, its true class given.
+
+    ious: the IoU thresholds, each over 0 and at most 1; the accuracy is given at each of them.
+    """
 
     name: ClassVar[str] = "gt_known"
     needs: ClassVar[Needs] = Needs.KNOWN_BOXES
 
+    def __init__(self, ious: Sequence[float] = IOU_THRESHOLDS) -> None:
+        is_list = isinstance(ious, Sequence) and not isinstance(ious, str) and len(ious) > 0
+        if not is_list or not all(_is_iou(each) for each in ious):
+            raise UserError(
+                f"protocol.ious={ious}: must be numbers over 0 and at most 1, as [0.3,0.5,0.7]"
+            )
+        self.ious = tuple(ious)
+
     def score(self, truth: Truth, given: np.ndarray) -> Scored:
         """Score the box of each image, int (N, 4)."""
         warn_about_boxes(truth)
-        accuracy = gt_known_accuracy(given, truth.boxes)
+        accuracy = gt_known_accuracy(given, truth.boxes, self.ious)
         intervals = accuracy_intervals(accuracy, len(truth))
         numbers = {"n_images": len(truth), "gt_known": accuracy, "gt_known_95": intervals}
         lines = [

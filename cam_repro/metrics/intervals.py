@@ -42,6 +42,35 @@ class Number:
         return [self.low, self.high]
 
 
+@dataclass(frozen=True)
+class Mean:
+    """Hold the mean of a value over ``n`` images and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, values_N: np.ndarray) -> Mean:
+        """Measure the mean of values, one an image, at least one."""
+        return cls.of_each(np.asarray(values_N)[:, None])[0]
+
+    @classmethod
+    def of_each(cls, values_NK: np.ndarray) -> list[Mean]:
+        """Measure the mean of each of K values over the same images; each has its own interval."""
+        values_NK = np.asarray(values_NK, np.float64)
+        ends_K2 = intervals_of_means(values_NK).tolist()
+        means = values_NK.mean(axis=0).tolist()
+        n = len(values_NK)
+        return [cls(mean, low, high, n) for mean, (low, high) in zip(means, ends_K2, strict=True)]
+
+    @property
+    def ends(self) -> list[float]:
+        """Both ends of the interval, ``[low, high]``, as the JSON of results has them."""
+        return [self.low, self.high]
+
+
 @lru_cache(maxsize=4096)
 def bootstrap_interval(
     count: int, n: int, level: float = 0.95, resamples: int = 10_000, seed: int = 0
@@ -61,6 +90,30 @@ def bootstrap_interval(
     means = np.random.default_rng(seed).binomial(n, count / n, resamples) / n
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def intervals_of_means(
+    values_NK: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """Compute the percentile bootstrap interval of each of K means over images (Efron 1979).
+
+    Images are drawn with replacement, the same for all K, some resamples at a time to limit memory.
+    A mean is then a product with how often each image was drawn; 50,000 images take ten seconds.
+
+    values_NK: float64. Returns (K, 2), low and high.
+    """
+    n = len(values_NK)
+    assert n > 0, "at least one image"
+    rng = np.random.default_rng(seed)
+    means_XK = np.empty((resamples, values_NK.shape[1]))
+    block = max(1, 2_000_000 // n)
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        drawn_XN = rng.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+        times_XN = np.bincount(drawn_XN.ravel(), minlength=count * n).reshape(count, n)
+        means_XK[start : start + count] = times_XN @ values_NK / n
+    ends_K2: np.ndarray = np.quantile(means_XK, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    return ends_K2
 
 
 @lru_cache(maxsize=4096)

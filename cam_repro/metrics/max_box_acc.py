@@ -55,6 +55,7 @@ from cam_repro.metrics.protocol import (
     Protocol,
     Scored,
     accuracy_intervals,
+    known_sizes,
     row_of_ious,
     rows_of_intervals,
 )
@@ -323,13 +324,7 @@ class BestThreshold(Protocol):
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class. Raises UserError where a size is not known."""
-        sizes_N2 = truth.sizes_N2
-        if sizes_N2 is None or not (sizes_N2 > 0).all():
-            raise UserError(
-                "the ground truth does not say how large each image is, which max_box_acc needs: "
-                "give a CSV with width and height, a metadata folder, XML files with <size>, or a "
-                "run"
-            )
+        sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)
         for i, map_hw in enumerate(given):

@@ -28,13 +28,18 @@ class Needs(Enum):
     GUESSES: labels and boxes of up to five guesses an image (``runs.guesses.Guesses``).
     KNOWN_BOXES: one box an image, for its true class: int (N, 4), a row of -1 where there is none.
     MAPS: the map of each image's true class, one after another, float (h, w) of any size.
+    IMAGE_MAPS: such maps, each resized to its image, float32 (H, W).
     RUN_MAPS: such maps of a scored run, and the run's own predictions (``RunMaps``).
+    ANSWERS: what a run's network was asked by ``cam-eval quality=[NAME]``, NAME being that of the
+        protocol (``runs.answers.Answers``).
     """
 
     GUESSES = "guesses"
     KNOWN_BOXES = "known boxes"
     MAPS = "maps"
+    IMAGE_MAPS = "maps at the size of their images"
     RUN_MAPS = "maps of a run"
+    ANSWERS = "answers of a run's network"
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,24 @@ class Curves:
         }
 
 
+@dataclass(frozen=True)
+class ProbabilityCurve:
+    """Hold the mean probability of a class while images are changed, to be drawn.
+
+    shares_K: of the pixels that are changed, 0 to 1. mean_K, low_K, high_K: in percent, with the
+    95 % interval. changed: what is done to the pixels: ``put back``. area: under the mean, percent.
+    n_images: over how many images it is.
+    """
+
+    shares_K: np.ndarray
+    mean_K: np.ndarray
+    low_K: np.ndarray
+    high_K: np.ndarray
+    changed: str
+    area: float
+    n_images: int
+
+
 FIXED = "fixed"
 """Of a threshold: it was set before any image was scored."""
 
@@ -100,7 +123,7 @@ class Scored:
     numbers: dict[str, Any]
     lines: list[str]
     thresholds_are: dict[str, str]
-    curves: Curves | None = None
+    curves: Curves | ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         for key, how in self.thresholds_are.items():
@@ -139,6 +162,20 @@ class Protocol(ABC):
         given: as ``needs`` says, image by image in the truth's order. Raises UserError where the
         truth lacks what the protocol needs, or where there is no image to score.
         """
+
+
+def known_sizes(truth: Truth, name: str) -> np.ndarray:
+    """Give width and height of each image, (N, 2); raises UserError where one is not known.
+
+    name: of the protocol that needs them, for the message.
+    """
+    sizes_N2 = truth.sizes_N2
+    if sizes_N2 is None or not (sizes_N2 > 0).all():
+        raise UserError(
+            f"the ground truth does not say how large each image is, which {name} needs: give a "
+            "CSV with width and height, a metadata folder, XML files with <size>, or a run"
+        )
+    return sizes_N2
 
 
 def row_of_ious(name: str, values: dict[str, float], form: str) -> str:

@@ -54,6 +54,11 @@ def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
     return path_within(runs, data, NO_MODEL, "eval", split)
 
 
+def answers_file(folder: Path | str, name: str) -> Path:
+    """Name the file of a measure's answers (``runs.answers``) in a run folder."""
+    return Path(folder) / f"quality_{name}.parquet"
+
+
 def run_name(model_config: Mapping[str, Any]) -> str:
     """Give what folders and manifests call a network: its name, and its variant unless the default.
 
@@ -205,7 +210,8 @@ def is_scored(
 
     checkpoint: the file as it is now is compared by its hash. None for a network that was not
     trained here: weights are not compared then.
-    config: settings of the pass. If it saves maps, results without maps do not count.
+    config: settings of the pass. If it saves maps, results without maps do not count; nor do those
+        without the answers of its measures.
     fingerprint: of the images to be scored.
     """
     if not is_complete(folder):
@@ -216,6 +222,9 @@ def is_scored(
     if _other_network(there, config.get("model") or {}):
         return False
     if config.get("save_maps") and not there.maps:
+        return False
+    measures = config.get("quality") or {}
+    if any(there.quality_settings.get(name) != measure for name, measure in measures.items()):
         return False
     if checkpoint is None:
         return True
@@ -253,8 +262,8 @@ def refuse_to_replace(
     """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
     Lost would be results on other data, of another network or other weights, by other settings of
-    network, saliency or view, boxes of rules that the pass does not use or uses with other
-    settings, and saved maps. ``overwrite=true`` permits all of it.
+    network, saliency or view, boxes of rules and answers of measures that the pass does not use
+    or uses with other settings, and saved maps. ``overwrite=true`` permits all of it.
 
     config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
     remedy: what the message advises.
@@ -277,6 +286,12 @@ def refuse_to_replace(
     lost += [f"other settings of {group}" for group in different if group != "box"]
     if there.maps and not config.get("save_maps"):
         lost.append("maps")
+    measures = config.get("quality") or {}
+    lost += [
+        f"quality={name}"
+        for name, measure in there.quality_settings.items()
+        if measures.get(name) != measure
+    ]
     if lost:
         raise UserError(
             f"{folder}: holds results that this pass would replace ({', '.join(lost)}): {remedy}"

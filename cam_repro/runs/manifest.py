@@ -203,6 +203,11 @@ class EvalManifest:
         return self.config.get("box")
 
     @property
+    def quality_settings(self) -> dict[str, Settings]:
+        """The settings of each measure that was asked for, by its name."""
+        return self.config.get("quality") or {}
+
+    @property
     def interpolation(self) -> str:
         """How the view resized its maps: ``linear`` unless it was set otherwise."""
         return str((self.view_settings or {}).get("interpolation", "linear"))
@@ -649,6 +654,7 @@ def _pass_config(keys: _Keys) -> Settings:
             if interpolation not in INTERPOLATIONS:
                 there = choose(interpolation, INTERPOLATIONS)
                 raise keys.error(f"has config.view.interpolation={interpolation}; {there}")
-    if keys.find("box", dict) is not None:
-        keys.dict_of("box", dict)
+    for group in ("box", "quality"):
+        if keys.find(group, dict) is not None:
+            keys.dict_of(group, dict)
     return keys.values

@@ -16,6 +16,8 @@ Needs no torch. A run folder holds
     errors and accuracies of the pass, with what each threshold is (``metrics.scores``).
 ``examples.parquet``, ``contact_sheet.png``
     pictures and maps of some images, for figures (``runs.examples``), and a page of them.
+``quality_<measure>.parquet``
+    what the network answered about its maps, where it was asked (``runs.answers``).
 ``maps/<id>.npy``
     the true class's maps, where they were asked for.
 ``manifest.json``

@@ -23,6 +23,7 @@ from pathlib import Path
 from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
+from cam_repro.runs.folders import answers_file
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
 from cam_repro.signals import StopRequest
@@ -89,7 +90,8 @@ def _remove_older(folder: Path, new: Path) -> None:
     if not older.is_file():
         return
     named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET)]
-    for path in (*named, *folder.glob("submission_*.txt"), *folder.glob("submission_*.csv")):
+    patterns = ("submission_*.txt", "submission_*.csv", answers_file(folder, "*").name)
+    for path in (*named, *(path for pattern in patterns for path in folder.glob(pattern))):
         path.unlink(missing_ok=True)
     maps = folder / MAPS
     if _has_maps(older):

@@ -455,7 +455,8 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         ([*FILES, "blacklist=far.txt"], "far.txt, line 1: image 1501; the images are 1 to 1500"),
         (
             [*FILES, "protocol=map"],
-            "protocol=map: choose one of clsloc, gt_known, max_box_acc, max_box_acc_v2, "
+            "protocol=map: choose one of average_drop, clsloc, deletion, energy_in_box, gt_known, "
+            "insertion, localization, max_box_acc, max_box_acc_v2, pointing_game, sanity_check, "
             "threshold_curve",
         ),
         (

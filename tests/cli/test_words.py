@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from cam_repro.config import config_dir, validate
 from cam_repro.engine.settings import EvalSettings
+from cam_repro.errors import UserError
 from cam_repro.words import (
     KEYS,
     boxes_of,
@@ -76,6 +77,18 @@ def test_flags_may_stand_anywhere(command, tmp_path, place):
 )
 def test_box_rules_stand_side_by_side(words, expected):
     assert hydra_words("eval", words) == expected
+
+
+def test_measures_stand_side_by_side():
+    boxes = ["+box@box.threshold=threshold", "+box@box.heuristic=heuristic"]
+    measures = ["+quality@quality.a=a", "+quality@quality.b=b"]
+    assert hydra_words("eval", ["quality=[a, b]", "quality.a.steps=2"]) == [
+        *(*measures, *boxes, "quality.a.steps=2")
+    ]
+    assert hydra_words("eval", ["quality=a", "quality=[]"]) == boxes
+    with pytest.raises(UserError, match=r"quality=a,b: name one measure, or several in brackets"):
+        hydra_words("eval", ["quality=a,b"])
+    assert typed_words([*boxes, *measures]) == ["box=[threshold,heuristic]", "quality=[a,b]"]
 
 
 def test_words_for_hydra_become_those_that_one_types():

@@ -160,13 +160,17 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
+NO_MAPS = "model=none makes no maps: leave saliency, save_maps and quality out"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["box=threshold"], r"box=threshold needs maps, .*: use box=\[whole_image,center\]"),
         (["box=[whole_image,graphcut]"], "box=graphcut needs maps"),
-        (["saliency=cam"], "model=none makes no maps: leave saliency and save_maps out"),
-        (["save_maps=true"], "model=none makes no maps: leave saliency and save_maps out"),
+        (["saliency=cam"], NO_MAPS),
+        (["save_maps=true"], NO_MAPS),
+        (["quality=[insertion]"], NO_MAPS),
     ],
 )
 def test_what_needs_a_network_is_refused(score, truth, tmp_path, words, message):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.metrics.intervals import Number, bootstrap_interval
+from cam_repro.metrics.intervals import Mean, Number, bootstrap_interval
 
 
 def test_equals_resampling_the_images():
@@ -52,3 +52,31 @@ def test_an_error_is_the_same_from_images_counts_and_percent(n_wrong, n):
     number = Number.of(np.arange(n) < n_wrong)
     assert number == Number.of_counts(n_wrong, n) == Number.of_percent(100 * n_wrong / n, n)
     assert f"{number.error:.2f}" == f"{100 * n_wrong / n:.2f}"
+
+
+def test_interval_of_a_mean_literal():
+    assert Mean.of(np.array([7.0, 7.0])).ends == [7, 7]
+    found = Mean.of(np.arange(101.0))
+    assert (found.value, found.n) == (50, 101)
+    # The mean of 101 such values has a standard deviation of 29.15 / sqrt(101) = 2.90.
+    assert found.ends == pytest.approx([50 - 1.96 * 2.90, 50 + 1.96 * 2.90], abs=0.15)
+    assert found == Mean.of(np.arange(101.0))
+
+
+def test_the_interval_of_a_mean_of_outcomes_is_that_of_their_counts():
+    """Both draw the same distribution, by other random numbers."""
+    outcomes = np.arange(2000) < 600
+    found = Mean.of(outcomes)
+    assert found.ends == pytest.approx(bootstrap_interval(600, 2000), abs=0.001)
+
+
+def test_means_of_several_values_are_those_of_each():
+    values = np.random.default_rng(0).random((300, 3))
+    values[:, 1] = 0.25
+    found = Mean.of_each(values)
+    assert found[1].ends == [0.25, 0.25]
+    for mean, column in zip(found, values.T, strict=True):
+        assert mean.ends == pytest.approx(Mean.of(column).ends)
+        rng = np.random.default_rng(1)
+        means = column[rng.integers(0, 300, (20_000, 300))].mean(axis=1)
+        assert mean.ends == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.002)

@@ -1,6 +1,7 @@
 """Write the built-in data set ``demo`` to a folder tree, on first use; nothing is downloaded.
 
-The tree has the layout of ILSVRC as Kaggle distributes it (``Data/CLS-LOC/train/<wnid>`` ...).
+The tree has the layout of ILSVRC as Kaggle distributes it (``Data/CLS-LOC/train/<wnid>`` ...), and
+beside it ``Masks/CLS-LOC``: which pixels belong to objects, a PNG for each image with annotation.
 ``draw.py`` draws the pictures, with the same pixels on every machine; the bytes of the JPEG files
 also depend on Pillow's encoder.
 """
@@ -15,14 +16,18 @@ import secrets
 import shutil
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 
-DEMO_VERSION = 2
-"""Increase it with any change to what is drawn: cached trees of another version are not used."""
+DEMO_VERSION = 3
+"""Increase it with any change to the tree: cached trees of another version are not used.
+
+Version 3 has the images of version 2, and masks besides.
+"""
 
 DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}
 JPEG_QUALITY = 90
@@ -71,6 +76,13 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode())  # bytes: the same line ends on every system
 
 
+def _write_mask(path: Path, drawing: Drawing) -> None:
+    """Write a PNG of the image's size, mode L: 255 where an object is, 0 elsewhere."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask_HW = np.any(drawing.masks, axis=0)
+    Image.fromarray(np.where(mask_HW, 255, 0).astype(np.uint8)).save(path)
+
+
 def _write_split(root: Path, split: str, count: int, seed: int, bar: Bar) -> None:
     rows: list[tuple[str, str, str]] = []  # name in the list file, id, prediction string
     for index in range(count):
@@ -90,6 +102,7 @@ def _write_split(root: Path, split: str, count: int, seed: int, bar: Bar) -> Non
         if split != "test":
             xml = root / "Annotations" / "CLS-LOC" / folder / f"{name}.xml"
             _write(xml, _xml(Path(folder).name, name, wnid, drawing))
+            _write_mask(root / "Masks" / "CLS-LOC" / folder / f"{name}.png", drawing)
         truth = "".join(f"{wnid} {x0} {y0} {x1} {y1} " for x0, y0, x1, y1 in drawing.boxes)
         rows.append((listed, name, truth))
         bar.update()

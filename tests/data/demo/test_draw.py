@@ -16,9 +16,12 @@ from cam_repro.data.demo import draw as pictures
 from cam_repro.data.demo import tree as files
 from cam_repro.data.demo.draw import CLASSES, draw
 from cam_repro.data.demo.tree import DEMO_VERSION, demo_root, make_demo, tree_fingerprint
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.errors import UserError
 
 SIZES = {"n_train": 26, "n_val": 48, "n_test": 3}
+FINGERPRINT = "2ed65da5470dfa079ceb0224a32451cc83361b1b5c40006e67008ac3e8203b1a"
+"""Of the val images."""
 
 
 @pytest.fixture(scope="module")
@@ -205,10 +208,12 @@ def test_neither_shape_nor_material_tells_the_class():
 
 def test_the_layout_is_that_of_ilsvrc(tree):
     files = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
-    assert len(files) == 26 + 48 + 3 + 26 + 48 + 3 + 3
+    assert len(files) == 26 + 48 + 3 + 26 + 48 + 26 + 48 + 3 + 3
     assert {
         "Data/CLS-LOC/train/n90000010/n90000010_1.JPEG",
         "Annotations/CLS-LOC/train/n90000010/n90000010_3.xml",
+        "Masks/CLS-LOC/train/n90000010/n90000010_3.png",
+        "Masks/CLS-LOC/val/demo_val_00000048.png",
         "Data/CLS-LOC/val/demo_val_00000048.JPEG",
         "Annotations/CLS-LOC/val/demo_val_00000048.xml",
         "Data/CLS-LOC/test/demo_test_00000003.JPEG",
@@ -265,6 +270,27 @@ def test_files_hold_what_was_drawn(tree):
         assert abs(difference).mean() < 14  # JPEG halves the resolution of colours
         seen[drawing.mode] += 1
     assert set(seen) == {"RGB", "L", "CMYK"}
+
+
+def test_masks_are_what_was_drawn(tree):
+    for index in range(SIZES["n_val"]):
+        drawing = draw("val", index)
+        name = f"demo_val_{index + 1:08d}"
+        with Image.open(tree / "Masks" / "CLS-LOC" / "val" / f"{name}.png") as image:
+            assert image.mode == "L"
+            mask_HW = np.asarray(image)
+        assert set(np.unique(mask_HW)) == {0, 255}
+        union_HW = np.zeros(mask_HW.shape, bool)
+        for of_object_HW, (x0, y0, x1, y1) in zip(drawing.masks, drawing.boxes, strict=True):
+            union_HW |= of_object_HW
+            inside_HW = mask_HW[y0 : y1 + 1, x0 : x1 + 1] == 255
+            assert all(inside_HW.any(axis).all() for axis in (0, 1))  # the box is tight
+        assert ((mask_HW == 255) == union_HW).all()
+
+
+def test_masks_change_nothing_that_is_known_of_the_set(tree):
+    """The fingerprint is that of version 2, which had no masks."""
+    assert load_image_set(tree, "val").fingerprint == FINGERPRINT
 
 
 def test_inks_print_the_colour_they_stand_for():

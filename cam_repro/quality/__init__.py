@@ -1,0 +1,1 @@
+"""Measure maps by the network that they explain: one file a measure."""
