@@ -25,10 +25,12 @@ class Saliency(ABC):
     name: the NAME of ``saliency=NAME``, by which folders of results are called too. Its YAML states
         it, and ``saliency_of`` sets it: two files may use one class with other settings.
     needs_gradients: whether it asks torch for gradients.
+    compiles: whether it works on a network that torch.compile has compiled, which has no layers.
     """
 
     name: str = "maps"
     needs_gradients: bool = True
+    compiles: bool = True
 
     @abstractmethod
     def explain(
