@@ -38,8 +38,9 @@ from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.style import save
 from cam_repro.models.adapted import ModuleNetwork
 from cam_repro.models.base import CamNetwork
-from cam_repro.models.build import build_network, check_sizes, complete
+from cam_repro.models.build import build_network, check_sizes, check_stored_class, complete
 from cam_repro.models.layers import check_count
+from cam_repro.models.trial import check_promises
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.folders import NO_MODEL, run_name
 from cam_repro.saliency.base import Saliency
@@ -212,19 +213,25 @@ class LoadedNetwork:
         explainer = Explainer(this_pass, self.compute, 0 if asked is not None else top)
         at_a_time = min(AT_A_TIME, this_pass.images_at_a_time(self.compute))
         remaining = iter(images)
-        while pictures := [_read(image) for image in islice(remaining, at_a_time)]:
-            yield from self._of_batch(explainer, pictures, asked)
+        while some := list(islice(remaining, at_a_time)):
+            names = [str(image) if isinstance(image, (str, Path)) else "image" for image in some]
+            pictures = [_read(image) for image in some]
+            yield from self._of_batch(explainer, names, pictures, asked)
 
     def _of_batch(
-        self, explainer: Explainer, pictures: list[Image.Image], asked: list[int] | None
+        self,
+        explainer: Explainer,
+        names: list[str],
+        pictures: list[Image.Image],
+        asked: list[int] | None,
     ) -> Iterator[Explanation]:
-        """Explain a few images by one forward pass."""
+        """Explain a few images by one forward pass. names: theirs, for messages."""
         view, rules = explainer.this_pass.view, explainer.this_pass.rules
         crops = np.stack([view.crops(picture) for picture in pictures])
         asked_NA = torch.tensor([asked or []] * len(pictures), dtype=torch.int64)
         with explainer.ready():
             explained = explainer(torch.from_numpy(crops).permute(0, 1, 4, 2, 3), asked_NA)
-        classes_NR, scores_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
+        classes_NR, scores_NR, maps_NVRhw = explained.on_cpu(names)
         for picture, classes, scores, maps_VRhw in zip(
             pictures, classes_NR.tolist(), scores_NR.tolist(), maps_NVRhw, strict=True
         ):
@@ -311,12 +318,15 @@ def load_network(
     named = _settings("model", {"name": DEFAULT_NETWORK, **choice, **settings})
     if named.get("name") == NO_MODEL:
         raise UserError(f"model={NO_MODEL} is no network: leave model out, or name one")
-    config = complete(named if stored is None else {**stored["model_config"], **given})
-    if stored is not None and choice and run_name(named) != run_name(config):
-        raise UserError(
-            f"{weights} holds the network {run_name(config)}, not {run_name(named)}: leave out"
-            " model"
-        )
+    config = named if stored is None else {**stored["model_config"], **given}
+    if stored is not None:
+        if choice and run_name(named) != run_name(config):
+            raise UserError(
+                f"{weights} holds the network {run_name(config)}, not {run_name(named)}: leave out"
+                " model"
+            )
+        check_stored_class(stored["model_config"], str(weights), named if choice else None)
+    config = complete(config)
     weights = config.get("pretrained") if weights is None else weights
     if weights is None:
         raise UserError(
@@ -325,7 +335,13 @@ def load_network(
         )
     names, wnids = _class_names(stored, class_names)
     network = build_network(config, len(names))
-    load_weights(network, str(weights), name=run_name(config), strict=True)
+    load_weights(
+        network,
+        str(weights),
+        name=run_name(config),
+        strict=True,
+        input_size=config.get("input_size"),
+    )
     return LoadedNetwork(network, names, config, compute, wnids)
 
 
@@ -436,6 +452,7 @@ def _adapt(
         if layer is not None or colours:
             raise UserError(f"{kind} is a CamNetwork, which has its own layer, mean and std")
         network = copy.deepcopy(module)
+        check_promises(network.cpu(), about["input_size"])
     elif layer is None:
         raise UserError("layer is not given: name the module's last convolutional layer")
     else:

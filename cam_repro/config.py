@@ -20,6 +20,9 @@ from cam_repro.errors import UserError, did_you_mean
 Schema = TypeVar("Schema")
 Built = TypeVar("Built")
 
+TARGET = "_target_"
+"""The key of a choice's YAML that names its class."""
+
 
 def config_dir() -> Path:
     """Give the folder of YAML files: in the package if it is installed, beside it in a checkout."""
@@ -134,29 +137,33 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
 
     group: ``group=NAME`` is the choice, for messages. settings: the keys of the file; ``_target_``
     names the class, the others are arguments of its constructor, beside ``arguments``.
+    Nothing that a file names is called before it is known to be such a class; and only the file
+    itself names one, none of its settings.
     Raises UserError where the class is not a ``kind``, and those of the constructor.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    if "_target_" not in settings:
-        raise UserError(f"{group}._target_ is not given: name a class in its YAML")
-    target = import_target(group, settings["_target_"])
-    if isinstance(target, type) and issubclass(target, kind):  # else what is wrong is said below
-        keys = [key for key in settings if not key.startswith("_")]
-        refuse_unknown_keys(group, target, keys, not_settings=arguments)
-    try:
-        built = instantiate(dict(settings), **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):  # Hydra wraps what a constructor raises
-            raise error.__cause__ from None
-        raise
-    if not isinstance(built, kind):
+    if TARGET not in settings:
+        raise UserError(f"{group}.{TARGET} is not given: name a class in its YAML")
+    target = import_target(group, settings[TARGET])
+    if not (isinstance(target, type) and issubclass(target, kind)):
         raise UserError(
-            f"{group}._target_={settings['_target_']}: is no {kind.__name__}; derive the class "
+            f"{group}.{TARGET}={settings[TARGET]}: is no {kind.__name__}; derive the class "
             f"from {kind.__module__}.{kind.__name__}"
         )
-    return built
+    given = {key: value for key, value in settings.items() if key != TARGET}
+    refuse_inner_targets(group, given)
+    refuse_unknown_keys(group, target, given, not_settings=arguments)
+    return target(**{**given, **arguments})
+
+
+def refuse_inner_targets(group: str, settings: Mapping[str, Any]) -> None:
+    """Raise UserError where a setting of a choice, at any depth, names a class by ``_target_``."""
+    for key, value in settings.items():
+        if key == TARGET:
+            raise UserError(f"{group}.{TARGET}: a setting names no class; only the choice does")
+        inner = value if isinstance(value, list | tuple) else [value]
+        for each in inner:
+            if isinstance(each, Mapping):
+                refuse_inner_targets(f"{group}.{key}", each)
 
 
 def import_target(group: str, target: object) -> Any:

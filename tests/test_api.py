@@ -277,3 +277,21 @@ def test_a_checkpoint_names_its_network_and_another_is_refused(command, tiny_run
     assert network.wnids == ("n00001000", "n00001010", "n00001020")
     with pytest.raises(UserError, match="holds the network alexnet_gap, not vgg_gap"):
         cam_repro.load_network("vgg_gap", weights=weights)
+
+
+def test_scores_that_are_no_numbers_are_no_explanation(network, image, tmp_path):
+    Image.fromarray(image).save(tmp_path / "cat.png")
+    with torch.no_grad():
+        broken = next(network.network.parameters())
+        broken.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"cat\.png: the network's class scores of this image are"):
+        network.explain(tmp_path / "cat.png")
+
+
+def test_a_network_of_ones_own_that_promises_cam_is_tried():
+    class Own(ResNet18):
+        def forward_head(self, A_NKhw):
+            return self.fc(A_NKhw.amax((2, 3)))
+
+    with pytest.raises(UserError, match="Own: its class scores are not the mean of the class"):
+        cam_repro.load_network(Own(num_classes=3, width=0.05), input_size=96, device="cpu")

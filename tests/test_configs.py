@@ -99,7 +99,7 @@ def test_model(valid, name):
         assert {model["weights"]} == {None}
         narrow = build_network(model if name in ADAPTED else {**model, "width": 0.05}, 3)
         assert isinstance(narrow, CamNetwork)
-        assert narrow.norm == model.get("norm", "none")
+        assert narrow.norm_setting == model.get("norm", "none")
         size = model["input_size"]
         with torch.no_grad():
             logits = narrow.eval()(narrow.normalize(torch.zeros(1, 3, size, size).byte()))

@@ -12,9 +12,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -71,6 +72,28 @@ def _quick_help() -> Iterator[None]:
         yield
     finally:
         Hydra.list_all_config_groups = before  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _no_callbacks() -> Iterator[None]:
+    """Refuse callbacks of Hydra's within a ``with`` block.
+
+    Hydra calls what they name before a command begins, whatever that is, and a file of a
+    ``--config-dir`` may set them for a harmless looking ``model=NAME``.
+    """
+    before = ConfigLoaderImpl.load_configuration
+
+    def load(*args: Any, **kwargs: Any) -> DictConfig:
+        cfg: DictConfig = before(*args, **kwargs)
+        if OmegaConf.select(cfg, "hydra.callbacks"):
+            raise UserError("hydra.callbacks is set, and what it names would be called: remove it")
+        return cfg
+
+    ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = before  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -278,7 +301,7 @@ def _run_hydra(
         settings = sweep_settings(settings)
     sys.argv = [typed[0], *settings, *flags]
     try:
-        with _quick_help():
+        with _quick_help(), _no_callbacks():
             hydra_main()
     finally:
         sys.argv = list(typed)

@@ -36,7 +36,7 @@ from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.scores import score
-from cam_repro.models.build import build_network, complete
+from cam_repro.models.build import build_network, check_stored_class, complete
 from cam_repro.models.weights import load_weights
 from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
@@ -169,7 +169,7 @@ def _network_config(
         with contextlib.suppress(UserError):  # a state dict of another program
             stored = load_checkpoint(Path(weights))
         if stored is not None:
-            return _merge(stored, Path(weights), name, images, overrides)
+            return _merge(stored, Path(weights), name, settings, images, overrides)
     return settings.model
 
 
@@ -184,16 +184,22 @@ def _checkpoint_config(
             f"no trained {name} for the data set {images.name} ({path} is not there): train it "
             f"with cam-train, or give model.weights=FILE or model.weights=torchvision"
         )
-    return _merge(load_checkpoint(path), path, name, images, overrides)
+    return _merge(load_checkpoint(path), path, name, settings, images, overrides)
 
 
 def _merge(
-    stored: dict[str, Any], path: Path, name: str, images: ImageSet, overrides: Sequence[str]
+    stored: dict[str, Any],
+    path: Path,
+    name: str,
+    settings: EvalSettings,
+    images: ImageSet,
+    overrides: Sequence[str],
 ) -> dict[str, Any]:
     """Give the network's settings in a checkpoint, changed by the overrides.
 
     stored: content of the checkpoint at ``path``, which becomes ``weights``.
-    Raises UserError if it holds another network than ``name``, or one for other classes.
+    Raises UserError if it holds another network than ``name``, one of another class than
+    ``model=NAME``, or one for other classes of images.
     """
     config = stored["model_config"]
     if run_name(config) != name:
@@ -203,6 +209,7 @@ def _merge(
             f"{path} holds the network {run_name(config)}, not {name}: use "
             f"model={config['name']}{more}"
         )
+    check_stored_class(config, path, settings.model)
     if len(stored["classes"]) != len(images.classes):
         raise UserError(
             f"{path} has {len(stored['classes'])} classes, the data set {images.name} has "
@@ -244,7 +251,13 @@ def _build(
     """
     name = run_name(model_config)
     network = build_network(model_config, len(images.classes))
-    load_weights(network, model_config["weights"], name=name, strict=True)
+    load_weights(
+        network,
+        model_config["weights"],
+        name=name,
+        strict=True,
+        input_size=model_config["input_size"],
+    )
     saliency = saliency or default_saliency(network)
     refuse_unfit(saliency, network, name)
     view = build_view(settings.view, model_config)

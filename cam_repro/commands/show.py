@@ -149,6 +149,11 @@ def _load(name: str, settings: ShowSettings, overrides: Sequence[str]) -> Loaded
         for word in words
         if word.key_or_group.startswith(start)
     }
+    if given.get("weights", "") is None:
+        raise UserError(
+            "model.weights=null: a network with random weights shows nothing: leave it out, for the"
+            " pretrained ones, or give a file"
+        )
     return load_network(
         None if name == UNNAMED else name,
         weights=given.pop("weights", None),

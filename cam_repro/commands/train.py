@@ -66,7 +66,8 @@ def run_training(cfg: DictConfig) -> Path:
         network = build_network(settings.model, len(train_set.classes))
         with log_file(folder / TRAIN_LOG, processes, train_set):
             if earlier is None:  # else the weights come from the checkpoint
-                load_weights(network, settings.model["weights"], name=name, strict=False)
+                size = settings.model["input_size"]
+                load_weights(network, settings.model["weights"], name=name, input_size=size)
             trained = train(settings, network, data, compute, folder, earlier)
             if processes.is_main:
                 curves = TrainingLog.of(trained.records)

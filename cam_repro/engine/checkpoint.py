@@ -7,10 +7,22 @@ from typing import Any
 
 import torch
 
+from cam_repro.config import TARGET
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
+from cam_repro.models.weight_files import load_torch
 
 SCHEMA = 1
+
+CONTENT = {
+    "model": dict,
+    "optimizer": dict,
+    "progress": dict,
+    "identity": str,
+    "model_config": dict,
+    "classes": list,
+}
+"""What a checkpoint holds beside its schema, and of which type."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -22,20 +34,27 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that ``save_checkpoint`` wrote, without running code in it.
 
-    Raises UserError for a file that is missing or cut short, or that another program or version
-    wrote.
+    Raises UserError for a file that is missing or damaged, that another program or version wrote,
+    or that lacks something.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train first, or give another one")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises anything, from EOFError to IndexError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
+    state = load_torch(path)
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         found = state.get("schema") if isinstance(state, dict) else None
         raise UserError(
             f"{path}: not a training checkpoint of this version (schema {found}, "
             f"expected {SCHEMA}); train again, or use it as model.weights={path}"
+        )
+    lacking = [key for key, kind in CONTENT.items() if not isinstance(state.get(key), kind)]
+    if not lacking and not all(isinstance(wnid, str) for wnid in state["classes"]):
+        lacking = ["classes"]
+    named = [state["model_config"].get(key) for key in ("name", TARGET)] if not lacking else []
+    if not all(isinstance(name, str) for name in named):
+        lacking = ["model_config"]
+    if lacking:
+        raise UserError(
+            f"{path}: is no whole checkpoint, its {lacking[0]} is missing or of another kind: take"
+            " another one, or train again"
         )
     return state

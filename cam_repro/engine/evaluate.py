@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +203,23 @@ class Explained(NamedTuple):
     probabilities_NR: Tensor
     maps_NVRhw: Tensor
 
+    def on_cpu(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copy all three to the CPU, as arrays.
+
+        names: of the images, for messages. Raises UserError naming the first image of which the
+        network computed probabilities or maps that are NaN or infinite: no score can be made of it.
+        """
+        classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in self)
+        for what, values in (("class scores", probabilities_NR), ("maps", maps_NVRhw)):
+            is_bad_N = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+            if is_bad_N.any():
+                raise UserError(
+                    f"{names[int(is_bad_N.argmax())]}: the network's {what} of this image are NaN"
+                    " or infinite: if it computes in half precision, set precision=fp32; else its"
+                    " weights are broken"
+                )
+        return classes_NR, probabilities_NR, maps_NVRhw
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -268,7 +285,8 @@ class BoxSearch:
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
         """Make the predictions of a batch, as rows."""
-        classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in explained)
+        names = [self.images.ids[image.index] for image in seen]
+        classes_NR, probabilities_NR, maps_NVRhw = explained.on_cpu(names)
         found = [
             self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
             for image, classes, probabilities, maps_VRhw in zip(

@@ -81,7 +81,7 @@ def make_examples(
             labels_N1 = np.maximum(predictions.labels_N[rows], 0)[:, None]
             asked_NR = torch.from_numpy(np.hstack([best_NR, labels_N1]).astype(np.int64))
             explained = explain(batch.crops_NV3HW, asked_NR)
-            arrays = (part.cpu().numpy() for part in explained)
+            arrays = explained.on_cpu([images.ids[image.index] for image in batch.seen])
             for image, classes_R, probabilities_R, maps_VRhw in zip(
                 batch.seen, *arrays, strict=True
             ):

@@ -51,8 +51,9 @@ def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]
     identity = {k: v for k, v in asdict(settings).items() if k not in NOT_PART_OF_A_RUN}
     if settings.augment in EARLIER_AUGMENTATIONS:
         identity["augment"] = settings.augment["name"]
-    # What a network may start from is no part of it; checkpoints of earlier versions say neither.
-    model = {key: value for key, value in settings.model.items() if key != "pretrained"}
+    # What a network may start from is no part of it; checkpoints of earlier versions lack it all.
+    unsaid = {"pixel_mean": None, "pixel_std": None}.items()
+    model = {k: v for k, v in settings.model.items() if k != "pretrained" and (k, v) not in unsaid}
     if model.get("interpolation") == EARLIER_INTERPOLATION:
         del model["interpolation"]
     weights = model.get("weights")

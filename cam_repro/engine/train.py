@@ -228,9 +228,15 @@ class Training:
         """Restore an earlier start from its checkpoint, if there is one."""
         processes = self.compute.processes
         if earlier is not None:
-            self.network.load_state_dict(earlier["model"])
-            self.optimizer.load_state_dict(earlier["optimizer"])
-            self.progress = Progress(**earlier["progress"])
+            try:
+                self.network.load_state_dict(earlier["model"])
+                self.optimizer.load_state_dict(earlier["optimizer"])
+                self.progress = Progress(**earlier["progress"])
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{self.folder / LAST}: does not hold the network, optimizer and progress of"
+                    " this run: start anew with overwrite=true"
+                ) from error
             done, total = self.done, self.length.iterations
             log.info("goes on from iteration %d of %d in %s", done, total, self.folder)
         if not processes.is_main:  # the main process keeps the sums, which are of all processes

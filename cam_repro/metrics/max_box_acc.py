@@ -313,6 +313,7 @@ class BestThreshold(Protocol):
 
     name: ClassVar[str] = "max_box_acc"
     needs: ClassVar[Needs] = Needs.MAPS
+    odd_maps: ClassVar[str] = "each has one box, the first pixel, as in the program of Choe et al."
 
     def __init__(self, multi_contour: bool = False) -> None:
         if not isinstance(multi_contour, bool):

@@ -123,12 +123,14 @@ class Protocol(ABC):
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
     heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
     draws: whether it gives curves, which are drawn beside the JSON.
+    odd_maps: what it does with maps that have values that are NaN or infinite, for a message.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
     heeds_blacklist: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    odd_maps: ClassVar[str] = "what becomes of them is up to the protocol"
 
     @abstractmethod
     def score(self, truth: Truth, given: Any) -> Scored:

@@ -260,6 +260,7 @@ class EveryThreshold(Protocol):
     name: ClassVar[str] = "threshold_curve"
     needs: ClassVar[Needs] = Needs.RUN_MAPS
     draws: ClassVar[bool] = True
+    odd_maps: ClassVar[str] = "where the maximum is not a number, the box is the whole image"
 
     def __init__(self, thresholds: int = 100) -> None:
         check_thresholds("protocol.thresholds", thresholds)

@@ -24,6 +24,7 @@ class AdaptedNetwork(CamNetwork):
     """
 
     minimum_input = 1
+    tried_when_made = True
     _verdict: Verdict
     _class_layer: tuple[nn.Module] | None
 
@@ -86,9 +87,7 @@ class ModuleNetwork(AdaptedNetwork):
         features, head, class_layer = cut(module, layer)
         super().__init__(_count_classes(module, input_size), 1.0, "none", 0.0)
         self._features, self._head = features, head
-        for name, colours in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            if colours is not None:
-                self.get_buffer(name).copy_(_three(name, colours))
+        self.state_colours(pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.train(module.training)
         self._try(class_layer, input_size)
 
@@ -152,14 +151,6 @@ def _count_classes(module: nn.Module, input_size: int) -> int:
     if not (isinstance(logits, Tensor) and logits.ndim == 2):
         raise UserError(f"{name} does not return class scores, one row an image: wrap it so")
     return logits.shape[1]
-
-
-def _three(name: str, colours: Sequence[float]) -> Tensor:
-    """Make a tensor (3,1,1) of a number for each colour; UserError if these are not three."""
-    try:
-        return torch.tensor(list(colours), dtype=torch.float32).view(3, 1, 1)
-    except (RuntimeError, TypeError, ValueError):
-        raise UserError(f"{name}={colours}: give three numbers, for red, green, blue") from None
 
 
 def _trace(module: nn.Module, layer: str) -> fx.Graph:

@@ -118,25 +118,25 @@ class _AlexNet(CamNetwork):
     """Build what the three networks share."""
 
     variants: ClassVar = VARIANTS
-    variant: AlexNetVariant
+    built_as: AlexNetVariant
 
     def _features(self, width: float, conv5: int) -> nn.Sequential:
         """Make conv1 to conv5's ReLU, numbered as in torchvision; 224 or 227 pixels give 13x13."""
-        variant = self.variant
+        variant = self.built_as
         c1, c2, c3, c4, c5 = (scale_channels(c, width) for c in (*variant.filters, conv5))
         return nn.Sequential(
             nn.Conv2d(3, c1, 11, stride=4, padding=variant.padding),
-            activation(c1, self.norm),
+            activation(c1, self.norm_setting),
             variant.pool(),
             nn.Conv2d(c1, c2, 5, padding=2, groups=variant.groups),
-            activation(c2, self.norm),
+            activation(c2, self.norm_setting),
             variant.pool(),
             nn.Conv2d(c2, c3, 3, padding=1),
-            activation(c3, self.norm),
+            activation(c3, self.norm_setting),
             nn.Conv2d(c3, c4, 3, padding=1, groups=variant.groups),
-            activation(c4, self.norm),
+            activation(c4, self.norm_setting),
             nn.Conv2d(c4, c5, 3, padding=1, groups=variant.groups),
-            activation(c5, self.norm),
+            activation(c5, self.norm_setting),
         )
 
 
@@ -159,16 +159,16 @@ class AlexNet(_AlexNet, FullyConnectedNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest
+        self.minimum_input = self.built_as.smallest
         conv5, hidden = scale_channels(CONV5, width), scale_channels(4096, width)
         self.features = self._features(width, CONV5)
-        self.pool5 = self.variant.pool5()
+        self.pool5 = self.built_as.pool5()
         self.avgpool = nn.AdaptiveAvgPool2d(6)
         fc6 = nn.Linear(conv5 * 6 * 6, hidden)
         fc7 = nn.Linear(hidden, hidden)
         fc8 = nn.Linear(hidden, num_classes)
         # In both orders the linear layers keep the numbers that they have in torchvision.
-        if self.variant.dropout_first:
+        if self.built_as.dropout_first:
             layers = [Dropout(dropout), fc6, nn.ReLU(), Dropout(dropout), fc7, nn.ReLU(), fc8]
         else:
             after_fc7 = nn.Sequential(nn.ReLU(), Dropout(dropout))
@@ -199,7 +199,7 @@ class AlexNetGap(_AlexNet, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest_gap
+        self.minimum_input = self.built_as.smallest_gap
         self.features = self._features(width, CONV5)
         self.cam_conv, self.cam_fc = self._cam_layers(scale_channels(CONV5, width), width, groups)
         self._initialise()
@@ -234,7 +234,7 @@ class AlexNetStarGap(_AlexNet, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest_star_gap
+        self.minimum_input = self.built_as.smallest_star_gap
         check_count("conv5", conv5)
         channels, units = scale_channels(conv5, width), scale_channels(512, width)
         groups = self._cam_groups(groups, channels, units)

@@ -20,6 +20,7 @@ from cam_repro.models.layers import (
     ConvBlock,
     Dropout,
     check_choice,
+    check_colours,
     check_groups,
     check_number,
     scale_channels,
@@ -61,9 +62,9 @@ class CamNetwork(nn.Module, ABC):
       returns w_CK or None: only if you derive from ``CamNetwork`` itself; the other three have
       them. Never change A in place: a saliency method may still need it.
 
-    Do not give a layer one of these names, which are in use: ``num_classes``, ``norm``,
-    ``variant``, ``pixel_mean``, ``pixel_std``, ``no_maps``, ``no_cam``, ``complete``, ``renamed``,
-    ``named_weights`` and, in a ``PooledNetwork``, ``pool``, ``dropout``.
+    Layers may have any names but those of the methods and attributes defined here, such as
+    ``normalize``; ``UserError`` says so. ``build_network`` tries the network out: what
+    ``class_weights`` promises must hold (trial.py).
 
     Weights only work with the normalisation of the input that they were trained with. So it is
     saved with them, in the buffers ``pixel_mean`` and ``pixel_std`` (3,1,1), for colours in [0, 1].
@@ -83,15 +84,27 @@ class CamNetwork(nn.Module, ABC):
     file_pixel_mean: tuple[float, float, float] = IMAGENET_MEAN
     file_pixel_std: tuple[float, float, float] = IMAGENET_STD
     """The normalisation to use with a file of weights that does not contain one; for [0, 1]."""
+    file_colours: str = ""
+    """What a message says of that normalisation, if there is more to say than the numbers."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of layers that files of weights have and the network does not need."""
+    tried_when_made: ClassVar[bool] = False
+    """Whether ``__init__`` finds out by trial what the network can do (adapted.py)."""
     class_bias: ClassVar[float] = 0.0
     """Initial bias of the class layer."""
     variants: ClassVar[Mapping[str, Variant]] = by_name(Variant())
     """The variants that the network can be built as, by the value of ``model.variant``."""
 
-    variant: Variant
+    head_pool: str = "avg"
+    """How the head pools A over (x, y): ``avg`` or ``max``."""
+    stated_colours: frozenset[str] = frozenset()
+    """Of ``pixel_mean`` and ``pixel_std``, what the settings state: no file replaces it."""
+    built_as: Variant
     """The variant that this network is built as."""
+    norm_setting: str
+    """The setting ``norm`` that it is built with."""
+    num_classes: int
+    """C, the number of classes."""
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
@@ -110,16 +123,36 @@ class CamNetwork(nn.Module, ABC):
         self.num_classes = num_classes
         if check_number("width", width, 0) == 0:
             raise UserError("model.width=0: give a number above 0")
-        self.norm = check_choice("norm", norm, NORMS)
+        self.norm_setting = check_choice("norm", norm, NORMS)
         check_number("dropout", dropout, 0, 1)
-        self.variant = self.variants[check_choice("variant", variant, self.variants)]
-        if self.variant.is_caffe and norm != "none":
+        self.built_as = self.variants[check_choice("variant", variant, self.variants)]
+        if self.built_as.is_caffe and norm != "none":
             raise UserError(
                 f"model.norm={norm}: Caffe's networks have none; set model.norm=none, or"
                 f" model.variant={TORCHVISION}"
             )
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; ``UserError`` for a layer with a name that is in use here."""
+        if isinstance(value, nn.Module | nn.Parameter):
+            self._refuse_name_in_use(name)
+        super().__setattr__(name, value)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a layer; ``UserError`` for a name that is in use here."""
+        self._refuse_name_in_use(name)
+        super().add_module(name, module)
+
+    def _refuse_name_in_use(self, name: str) -> None:
+        """Raise UserError where the base classes in this file have something of that name."""
+        ours = [cls for cls in type(self).__mro__ if cls.__module__ == __name__]
+        if any(name in vars(cls) for cls in ours) or name in CamNetwork.__annotations__:
+            raise UserError(
+                f"{type(self).__name__} has a layer named {name}, which has another meaning in a"
+                " CamNetwork: give the layer another name"
+            )
 
     @classmethod
     def complete(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,12 +187,23 @@ class CamNetwork(nn.Module, ABC):
     @property
     def torchvision_name(self) -> str | None:
         """Name torchvision's network whose weights fit this one; None if there is none."""
-        return self.variant.torchvision_name
+        return self.built_as.torchvision_name
 
     @property
     def caffe_layers(self) -> Mapping[str, str]:
         """Map Caffe's names of layers to ours (see ``CaffeWeights``); empty if no file fits."""
-        return {} if self.variant.caffe is None else self.variant.caffe.layers
+        return {} if self.built_as.caffe is None else self.built_as.caffe.layers
+
+    def state_colours(self, **colours: object) -> None:
+        """Set the normalisation of the input as the settings state it; None: left as it is.
+
+        colours: ``pixel_mean`` and ``pixel_std``, for colours in [0, 1].
+        Errors: ``UserError`` for what is not three numbers, or a ``pixel_std`` of 0 or less.
+        """
+        stated = {key: value for key, value in colours.items() if value is not None}
+        for key, value in stated.items():
+            self.get_buffer(key).copy_(check_colours(key, value))
+        self.stated_colours = frozenset(stated)
 
     def normalize(self, images_N3HW: torch.Tensor) -> torch.Tensor:
         """Turn RGB images, uint8 (N,3,H,W), into the network's float32 input, on their device."""
@@ -269,8 +313,8 @@ class PooledNetwork(CamNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.pool = check_choice("pool", pool, POOLS)
-        self.dropout = Dropout(dropout)
+        self.head_pool = check_choice("pool", pool, POOLS)
+        self.head_dropout = Dropout(dropout)
 
     def _cam_groups(self, groups: int | None, *channels: int) -> int:
         """Give the number of groups of the added convolutions, after checking it.
@@ -279,7 +323,7 @@ class PooledNetwork(CamNetwork):
         authors' released networks). channels: inputs and outputs of the convolutions.
         Errors: ``UserError`` if the number does not divide all of ``channels``.
         """
-        return check_groups(self.variant.cam_groups if groups is None else groups, channels)
+        return check_groups(self.built_as.cam_groups if groups is None else groups, channels)
 
     def _cam_layers(
         self, channels: int, width: float, groups: int | None
@@ -287,11 +331,12 @@ class PooledNetwork(CamNetwork):
         """Make the layers that the paper adds: a 3x3 convolution of 1024 units, a linear layer."""
         units = scale_channels(1024, width)
         groups = self._cam_groups(groups, channels, units)
-        return ConvBlock(channels, units, 3, groups=groups, norm=self.norm), self._cam_fc(units)
+        conv = ConvBlock(channels, units, 3, groups=groups, norm=self.norm_setting)
+        return conv, self._cam_fc(units)
 
     def _cam_fc(self, units: int) -> nn.Linear:
         """Make the added linear layer: no bias, as in the paper, or one, as in Caffe's variants."""
-        return nn.Linear(units, self.num_classes, bias=self.variant.cam_bias)
+        return nn.Linear(units, self.num_classes, bias=self.built_as.cam_bias)
 
     @property
     def class_layer(self) -> nn.Linear:
@@ -302,8 +347,8 @@ class PooledNetwork(CamNetwork):
 
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
         """Compute logits S_c = sum_k w_ck F_k (section 2), plus the bias if the layer has one."""
-        F_NK = A_NKhw.mean((2, 3)) if self.pool == "avg" else A_NKhw.amax((2, 3))
-        logits_NC: torch.Tensor = self.class_layer(self.dropout(F_NK))
+        F_NK = A_NKhw.mean((2, 3)) if self.head_pool == "avg" else A_NKhw.amax((2, 3))
+        logits_NC: torch.Tensor = self.class_layer(self.head_dropout(F_NK))
         return logits_NC
 
     def class_weights(self) -> torch.Tensor:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cam_repro.config import import_target, refuse_unknown_keys
+from cam_repro.config import (
+    TARGET,
+    choices,
+    compose_choice,
+    import_target,
+    refuse_inner_targets,
+    refuse_unknown_keys,
+)
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import check_count
-
-TARGET = "_target_"
+from cam_repro.models.trial import TRIAL_SIDE, check_promises
+from cam_repro.words import composed_from
 
 ABOUT = (
     *("name", "row", "plain", "input_size", "resize_size", "interpolation"),
-    *("weights", "pretrained"),
+    *("weights", "pretrained", "pixel_mean", "pixel_std"),
 )
 """Keys of a network's YAML that are not passed to its class; commands and tables use them."""
 
@@ -35,7 +43,7 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
 
     config: what ``model=NAME`` composes to. ``_target_`` names the class; all other keys except
     those in ``ABOUT`` are passed to it. Weights are drawn from torch's global generator: call
-    ``torch.manual_seed`` before to fix them.
+    ``torch.manual_seed`` before to fix them. What its class says of CAM is tried (trial.py).
     Errors: ``UserError`` naming ``model.<key>`` for a key that the class does not have, a value
     that it cannot use, an ``input_size`` below the network's ``minimum_input``, or a
     ``resize_size`` below ``input_size``.
@@ -43,6 +51,7 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     settings = complete(config)
     network_class = _network_class(settings.pop(TARGET))
     about = {key: settings.pop(key) for key in ABOUT if key in settings}
+    refuse_inner_targets("model", settings)
     refuse_unknown_keys(
         "model",
         network_class,
@@ -52,7 +61,34 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     )
     network = network_class(num_classes=num_classes, **settings)
     check_sizes(about, network)
+    network.state_colours(**{key: about.get(key) for key in ("pixel_mean", "pixel_std")})
+    check_promises(network, about.get("input_size", TRIAL_SIDE))
     return network
+
+
+def check_stored_class(
+    stored: Mapping[str, Any], path: Path | str, composed: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse a checkpoint whose network is of another class than ``model=NAME`` of its name.
+
+    A file does not say which code is run: only the YAML files of this package and the user's do.
+    stored: the settings of the network in the checkpoint at ``path``. composed: those of
+    ``model=NAME``; None: composed here. Errors: ``UserError``.
+    """
+    name, target = stored["name"], stored[TARGET]
+    if composed is None:
+        if name not in choices("model", composed_from()):
+            raise UserError(
+                f"{path} holds the network {name}, of which there is no YAML: name the folder of"
+                " your own by --config-dir, or in Python give model="
+                f'{{"name": "{name}", "{TARGET}": "{target}"}}'
+            )
+        composed = compose_choice("model", name)
+    if composed.get(TARGET) != target:
+        raise UserError(
+            f"{path} holds a network of the class {target}, and model={name} is"
+            f" {composed.get(TARGET)}: it is not loaded"
+        )
 
 
 def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:

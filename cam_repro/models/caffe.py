@@ -31,6 +31,9 @@ from cam_repro.models.base import CamNetwork
 
 SUFFIX = ".caffemodel"
 
+MAX_AXES = 32
+"""How many dimensions a blob of Caffe's may have."""
+
 _Field = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
 
@@ -137,7 +140,7 @@ def caffe_state(
     """
     if all(variant.caffe is None for variant in network.variants.values()):
         raise UserError(f"model.weights={path}: there are no Caffe weights for {name}")
-    caffe = network.variant.caffe
+    caffe = network.built_as.caffe
     if caffe is None:
         raise UserError(
             f"model.weights={path}: Caffe's weights want the network as Caffe ran it:"
@@ -185,11 +188,14 @@ def _blob(blob: Any, layer: str) -> np.ndarray:
     if not raw and blob.double_data:
         raw, kind = b"".join(blob.double_data), "<f8"
     count, rest = divmod(len(raw), np.dtype(kind).itemsize)
-    if rest or min(shape, default=1) < 0 or count != math.prod(shape):
+    is_shape = len(shape) <= MAX_AXES and min(shape, default=1) >= 0
+    if rest or not is_shape or count != math.prod(shape):
         raise UserError(
-            f"layer {layer} has a blob of {'x'.join(map(str, shape))} with {count} packed numbers"
+            f"layer {layer} has a blob of {'x'.join(map(str, shape[:MAX_AXES]))} with {count}"
+            " packed numbers"
         )
-    return np.frombuffer(raw, kind).astype(np.float32).reshape(shape)
+    # Of an empty blob the other sizes may be anything, more than numpy can count.
+    return np.frombuffer(raw, kind).astype(np.float32).reshape(shape if count else 0)
 
 
 def _parts(count: int) -> list[str]:
@@ -209,9 +215,9 @@ def _check_order(names: Sequence[str], network: CamNetwork, path: Path | str) ->
     for variant in network.variants.values():
         order = variant.caffe.order if variant.caffe else ()
         found = tuple(name for name in names if name in order)
-        if order and found == order and variant != network.variant:
+        if order and found == order and variant != network.built_as:
             raise UserError(
                 f"model.weights={path}: its network has {' before '.join(order)}, which"
-                f" model.variant={network.variant.name} does not have:"
+                f" model.variant={network.built_as.name} does not have:"
                 f" set model.variant={variant.name}"
             )

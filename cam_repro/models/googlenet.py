@@ -143,11 +143,15 @@ class _GoogLeNetTrunk(PooledNetwork):
     """Build the layers that all three share, up to inception4e: 14x14 at 224 pixels."""
 
     variants: ClassVar = VARIANTS
-    variant: GoogLeNetVariant
+    built_as: GoogLeNetVariant
     # Torchvision's weights were ported from TensorFlow and need inputs in [-1, 1]; torchvision
     # converts its inputs in a step named transform_input.
     file_pixel_mean = (0.5, 0.5, 0.5)
     file_pixel_std = (0.5, 0.5, 0.5)
+    file_colours = (
+        "those of torchvision's weights; with transform_input=False they are"
+        " [0.485,0.456,0.406] and [0.229,0.224,0.225]"
+    )
     # The auxiliary classifiers of torchvision and of Caffe, which only training uses.
     ignored_in_files: ClassVar = ("aux1.", "aux2.", "loss1/", "loss2/")
 
@@ -164,10 +168,10 @@ class _GoogLeNetTrunk(PooledNetwork):
         super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
         c1, c2, c3 = (scale_channels(c, width) for c in (64, 64, 192))
         self.conv1 = ConvBlock(3, c1, 7, stride=2, norm=norm)
-        self.maxpool1 = self.variant.pool1()
+        self.maxpool1 = self.built_as.pool1()
         self.conv2 = ConvBlock(c1, c2, 1, norm=norm)
         self.conv3 = ConvBlock(c2, c3, 3, norm=norm)
-        self.maxpool2 = self.variant.pool2()
+        self.maxpool2 = self.built_as.pool2()
         self.inception3a = self._inception("3a", c3, width)
         self.inception3b = self._inception("3b", self.inception3a.out_channels, width)
         self.maxpool3 = ceil_max_pool()
@@ -179,7 +183,7 @@ class _GoogLeNetTrunk(PooledNetwork):
 
     def _inception(self, name: str, in_channels: int, width: float) -> Inception:
         """Make the inception module of that name."""
-        return Inception(in_channels, UNITS[name], width, self.norm, self.variant.kernel5)
+        return Inception(in_channels, UNITS[name], width, self.norm_setting, self.built_as.kernel5)
 
     def _trunk(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """Compute the maps of inception4e, (N,K,h,w)."""
@@ -209,8 +213,8 @@ class GoogLeNet(_GoogLeNetTrunk):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest
-        self.maxpool4 = ceil_max_pool(self.variant.kernel4)
+        self.minimum_input = self.built_as.smallest
+        self.maxpool4 = ceil_max_pool(self.built_as.kernel4)
         self.inception5a = self._inception("5a", self.inception4e.out_channels, width)
         self.inception5b = self._inception("5b", self.inception5a.out_channels, width)
         self.fc = nn.Linear(self.inception5b.out_channels, num_classes)
@@ -245,7 +249,7 @@ class GoogLeNetGap(_GoogLeNetTrunk):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, pool, variant=variant)
-        self.minimum_input = self.variant.smallest_gap
+        self.minimum_input = self.built_as.smallest_gap
         self.cam_conv, self.cam_fc = self._cam_layers(self.inception4e.out_channels, width, groups)
         self._initialise()
 

@@ -43,6 +43,20 @@ def check_choice(key: str, value: object, choices: Collection[str]) -> str:
     return value
 
 
+def check_colours(key: str, value: object) -> torch.Tensor:
+    """Make a tensor (3,1,1) of a number for each colour; ``UserError`` if these are not three."""
+    try:
+        colours_311 = torch.tensor([float(each) for each in value], dtype=torch.float32)  # type: ignore[attr-defined]
+        colours_311 = colours_311.view(3, 1, 1)
+    except (RuntimeError, TypeError, ValueError):
+        raise UserError(f"model.{key}={value}: give three numbers, as [0.5,0.5,0.5]") from None
+    if not bool(colours_311.isfinite().all()) or (key == "pixel_std" and colours_311.min() <= 0):
+        raise UserError(
+            f"model.{key}={value}: must be numbers" + (" above 0" if key == "pixel_std" else "")
+        )
+    return colours_311
+
+
 def scale_channels(channels: int, width: float) -> int:
     """Multiply ``channels`` by ``width`` and round to a multiple of 8, at least 8."""
     return max(8, round(channels * width / 8) * 8)

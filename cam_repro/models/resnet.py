@@ -117,7 +117,7 @@ class _ResNet(PooledNetwork):
 
     minimum_input = 1
     class_layer_name = "fc"
-    variant: ResNetVariant
+    built_as: ResNetVariant
 
     def __init__(
         self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
@@ -125,7 +125,7 @@ class _ResNet(PooledNetwork):
         super().__init__(num_classes, width, norm, dropout)
         if norm != "batch":
             raise UserError(f"model.norm={norm}: a ResNet has batch norm always, choose batch")
-        variant = self.variant
+        variant = self.built_as
         channels = scale_channels(64, width)
 
         def stage(index: int, stride: int) -> nn.Sequential:

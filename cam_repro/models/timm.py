@@ -38,14 +38,17 @@ class Timm(AdaptedNetwork):
             timm, num_classes=num_classes, drop_rate=dropout
         )
         self._channels_last = getattr(self.body, "output_fmt", None) == "NHWC"
-        self._set_normalisation(stated.mean, stated.std)
+        self._set_normalisation(stated.mean, stated.std, "timm's")
         layer = self.body.get_classifier()
         named = [name for name, module in self.body.named_modules() if module is layer]
         self.class_layer_name = f"body.{named[0]}" if named else ""
         self._try(layer if named else None, stated.input_size[-1])
 
-    def _set_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def _set_normalisation(
+        self, mean: tuple[float, ...], std: tuple[float, ...], whose: str
+    ) -> None:
         """Set the normalisation of the input, for colours in [0, 1], also for files without one."""
+        self.file_colours = whose
         self.file_pixel_mean = mean[0], mean[1], mean[2]
         self.file_pixel_std = std[0], std[1], std[2]
         self.pixel_mean.copy_(torch.tensor(mean).view(3, 1, 1))
@@ -124,7 +127,7 @@ class EfficientNetLite0(Timm):
 
     def __init__(self, *, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__(num_classes=num_classes, timm="tf_efficientnet_lite0", dropout=dropout)
-        self._set_normalisation((127 / 255,) * 3, (128 / 255,) * 3)
+        self._set_normalisation((127 / 255,) * 3, (128 / 255,) * 3, "the package's")
 
     @classmethod
     def complete(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

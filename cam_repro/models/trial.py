@@ -1,6 +1,8 @@
-"""Try out a network made elsewhere: does it have maps A, and does its head give exact CAMs?
+"""Try out a network: does it have maps A, and does its head give exact CAMs?
 
 What its class or its documentation promises is not asked: its answers to random numbers are.
+``try_out`` finds out what a network made elsewhere can do; ``check_promises`` refuses a
+``CamNetwork`` that does not do what its class says.
 """
 
 from __future__ import annotations
@@ -12,11 +14,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cam_repro.errors import UserError
+from cam_repro.models.base import CamNetwork
+from cam_repro.models.modes import evaluation_mode
+
 TOLERANCE = 1e-4
 """How far two results that should be equal may differ, as a share of the largest value."""
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 """Layers that change nothing, or next to nothing, before they are trained."""
+
+TRIAL_SIDE = 96
+"""Side of the input that a ``CamNetwork`` is tried on, pixels, if it takes one so small."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,53 @@ def try_out(
             return Verdict(no_maps=reason, no_cam=reason)
         with random_weights([*classifier, *norms]):
             return Verdict(no_cam=_not_linear(head, class_layer, _random_maps(A_NKhw, generator)))
+
+
+@torch.no_grad()
+def check_promises(network: CamNetwork, input_size: int) -> None:
+    """Raise UserError where a network does not do what ``CamNetwork`` says of its methods.
+
+    ``forward`` must be ``forward_head`` of ``forward_features``; and if there are
+    ``class_weights``, the mean of the class activation map plus the bias must be the logit: for any
+    maps, with random weights in class layer and norms. (Where the head pools by the maximum, the
+    logit is the weighted sum of the maxima.)
+    input_size: side of its input, pixels; the trial takes a smaller one if it can.
+    """
+    if network.tried_when_made or network.pixel_mean.is_meta:  # meta: it has no values
+        return
+    try:
+        fault = _fault(network, min(input_size, max(network.minimum_input, TRIAL_SIDE)))
+    except RuntimeError:  # a head may take maps of one size only
+        fault = _fault(network, input_size)
+    if fault is not None:
+        raise UserError(f"{type(network).__name__}: {fault} (docs/extending.md)")
+
+
+def _fault(network: CamNetwork, side: int) -> str | None:
+    """Say what a network does not do that its class says; None if it does all."""
+    generator = torch.Generator().manual_seed(0)
+    x_NCHW = torch.randn(1, 3, side, side, generator=generator)
+    layers = dict(network.named_modules())
+    norms = [layer for layer in layers.values() if isinstance(layer, NORMS)]
+    classifier = [layers[name] for name in (network.class_layer_name,) if name in layers]
+    with evaluation_mode(network), random_weights(classifier):
+        A_NKhw = network.forward_features(x_NCHW)
+        if not _same(network.forward_head(A_NKhw), network(x_NCHW)):
+            return "its forward does not give what forward_head makes of forward_features"
+    with evaluation_mode(network), random_weights([*classifier, *norms]):
+        w_CK = network.class_weights()
+        if w_CK is None:
+            return None
+        A_NKhw = _random_maps(A_NKhw, generator)
+        F_NK = A_NKhw.amax((2, 3)) if network.head_pool == "max" else A_NKhw.mean((2, 3))
+        bias_NC = network.forward_head(torch.zeros_like(A_NKhw))
+        is_as_wide = w_CK.shape[1] == F_NK.shape[1]
+        if is_as_wide and _same(network.forward_head(A_NKhw), F_NK @ w_CK.T + bias_NC):
+            return None
+    return (
+        "its class scores are not the mean of the class activation maps plus the bias, so these do"
+        " not explain them: mend forward_head, or let class_weights return None, and use gradcam"
+    )
 
 
 def class_weights_of(layer: nn.Module | None) -> Tensor | None:

@@ -87,17 +87,17 @@ class _Vgg(CamNetwork):
     """Build the convolutions, which both networks share."""
 
     variants: ClassVar = VARIANTS
-    variant: VggVariant
+    built_as: VggVariant
 
     @property
     def torchvision_name(self) -> str | None:
         """Name ``vgg16`` or ``vgg16_bn``; None for Caffe's, which normalises colours otherwise."""
-        return "vgg16_bn" if self.norm == "batch" else super().torchvision_name
+        return "vgg16_bn" if self.norm_setting == "batch" else super().torchvision_name
 
     @property
     def caffe_layers(self) -> Mapping[str, str]:
         """Map Caffe's names of layers to ours; batch norms change the numbers in ours."""
-        return CAFFE_LAYERS[self.norm]
+        return CAFFE_LAYERS[self.norm_setting]
 
     def _features(self, width: float) -> nn.Sequential:
         """Make conv1_1 to conv5_3's ReLU with a pool between stages; 224 pixels give 14x14."""
@@ -109,14 +109,14 @@ class _Vgg(CamNetwork):
             for units in stage:
                 in_channels, channels = channels, scale_channels(units, width)
                 layers.append(nn.Conv2d(in_channels, channels, 3, padding=1))
-                if self.norm == "batch":
+                if self.norm_setting == "batch":
                     layers.append(nn.BatchNorm2d(channels))
                 layers.append(nn.ReLU())
         return nn.Sequential(*layers)
 
     def _pool(self) -> nn.MaxPool2d:
         """Make one of the pools."""
-        return nn.MaxPool2d(2, ceil_mode=self.variant.ceil_mode)
+        return nn.MaxPool2d(2, ceil_mode=self.built_as.ceil_mode)
 
 
 class Vgg(_Vgg, FullyConnectedNetwork):
@@ -137,7 +137,7 @@ class Vgg(_Vgg, FullyConnectedNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest
+        self.minimum_input = self.built_as.smallest
         channels, hidden = scale_channels(512, width), scale_channels(4096, width)
         self.features = self._features(width)
         self.pool5 = self._pool()
@@ -175,7 +175,7 @@ class VggGap(_Vgg, PooledNetwork):
         variant: str = TORCHVISION,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout, variant=variant)
-        self.minimum_input = self.variant.smallest_gap
+        self.minimum_input = self.built_as.smallest_gap
         self.features = self._features(width)
         self.cam_conv, self.cam_fc = self._cam_layers(scale_channels(512, width), width, groups)
         self._initialise()

@@ -11,22 +11,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from cam_repro.errors import UserError
-from cam_repro.models.base import CamNetwork
+from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD, CamNetwork
 from cam_repro.models.caffe import SUFFIX, caffe_state
 from cam_repro.models.layers import BLOCK_EPS
+from cam_repro.models.modes import evaluation_mode
+from cam_repro.models.weight_files import State, find_weights
 
 log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
-State = dict[str, torch.Tensor]
 
 NORMALISATION = ("pixel_mean", "pixel_std")
 COUNTER = ".num_batches_tracked"
@@ -40,7 +39,8 @@ NAMED = 3
 class LoadReport:
     """Hold what happened to each layer of the network and each entry of the file.
 
-    source: the value of ``model.weights``. taken: layers that were copied from the file. left:
+    source: the value of ``model.weights``. part: which part of the file was taken, in words
+    (``Found.words``). taken: layers that were copied from the file. left:
     layers that the file does not have; they keep their initial values. mismatched: tensors that
     differ in layers that both have, as (tensor, shape in the file, shape in the network), with
     None for a shape if that side lacks the tensor; these layers keep their initial values too.
@@ -50,6 +50,7 @@ class LoadReport:
     """
 
     source: str = "random"
+    part: str = ""
     taken: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     mismatched: list[tuple[str, Shape | None, Shape | None]] = field(default_factory=list)
@@ -72,25 +73,31 @@ class LoadReport:
         ]
         odd = "".join(f", {count} {what}" for count, what in parts if count)
         all_of_them = "" if odd else "all "
-        return f"weights {self.source}: {all_of_them}{len(self.taken)} layers taken{odd}"
+        return f"weights {self.source}{self.part}: {all_of_them}{len(self.taken)} layers taken{odd}"
 
 
 def load_weights(
-    network: CamNetwork, weights: str | None, *, name: str = "network", strict: bool = False
+    network: CamNetwork,
+    weights: str | None,
+    *,
+    name: str = "network",
+    strict: bool = False,
+    input_size: int | None = None,
 ) -> LoadReport:
     """Load ``weights`` into ``network``, in place, and report what happened to every layer.
 
     weights: None (the random values stay), ``torchvision`` (downloaded to torch's cache), a word
     that the network's class knows (``named_weights``), or a file.
     A file is a ``.safetensors``, a ``.caffemodel`` (see caffe.py), or else a torch file with the
-    tensors by name, at the top or under the key ``model`` (as in a run's checkpoint) or
-    ``state_dict``. Half precision becomes float32; a ``module.`` before names is dropped. Code in a
-    torch file is never run.
+    tensors by name, at its top or under a key, as other programs write it (see weight_files.py).
+    Half precision becomes float32. Code in a torch file is never run.
     name: the network's name in messages.
     strict: True, for scoring: every layer must be in the file, and every entry of the file must
     have a place in the network. False, for fine-tuning: the layers that fit are taken.
-    Errors: ``UserError``, and the network is unchanged, if the file cannot be read; with ``strict``
-    if file and network differ; without it if no layer fits at all.
+    input_size: side of the network's input, pixels; what is said of a file then names the maps'.
+    Errors: ``UserError``, and the network is unchanged, if the file cannot be read or has values
+    that are no numbers; with ``strict`` if file and network differ; without it if no layer fits at
+    all.
     """
     if weights is None:
         return LoadReport(left=list(_layers(network.state_dict())))
@@ -103,7 +110,8 @@ def load_weights(
     elif weights.endswith(SUFFIX):
         state, report.names = caffe_state(network, weights, name)
     else:
-        state = dict(network.renamed(read_state(weights)))
+        found = find_weights(weights, len(_tensors(network)), partial(_count_fitting, network))
+        state, report.part = dict(network.renamed(found.state)), found.words
     _refuse_unknown_colours(network, state, report)
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         state, report.folded = fold_batch_norm(state)
@@ -116,6 +124,7 @@ def load_weights(
             f"weights {weights} do not fit {name}: no layer has the same name and shapes"
             f" ({_first_difference(report)})"
         )
+    _refuse_no_numbers(state, report)
     with torch.no_grad():
         own = network.state_dict()
         for layer in report.taken:
@@ -124,41 +133,9 @@ def load_weights(
                     own[tensor_name].copy_(state[tensor_name])
         _set_normalisation(network, state)
     _log_report(report)
+    if named is None and weights != "torchvision":
+        _say_assumed(network, state, report, name, input_size)
     return report
-
-
-def read_state(path: Path | str) -> State:
-    """Read tensors by name from a safetensors or torch file, without running code in it.
-
-    Errors: ``UserError`` if the file is missing, is damaged, contains code or has no tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"model.weights={path}: there is no such file")
-    content: Any
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises anything, from EOFError to AssertionError
-        raise UserError(
-            f"model.weights={path}: cannot be read as a {_kind(path)} file; it is damaged or holds"
-            f" code, and only tensors are loaded ({type(error).__name__})"
-        ) from error
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise UserError(f"model.weights={path}: holds no tensors by name")
-    state: State = {}
-    for key, tensor in content.items():
-        if not isinstance(key, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"model.weights={path}: entry {key!r} is not a tensor")
-        # These prefixes come from DataParallel, DistributedDataParallel and torch.compile.
-        plain = key.removeprefix("module.").removeprefix("_orig_mod.")
-        state[plain] = tensor.float() if tensor.is_floating_point() else tensor
-    return state
 
 
 def fold_batch_norm(state: State) -> tuple[State, list[str]]:
@@ -199,7 +176,7 @@ def _torchvision_state(network: CamNetwork, name: str) -> State:
     if network.torchvision_name is None:
         raise UserError(
             f"model.weights=torchvision: torchvision has none for {name}"
-            + (f" with model.variant={network.variant.name}" if network.variant.is_caffe else "")
+            + (f" with model.variant={network.built_as.name}" if network.built_as.is_caffe else "")
             + "; give a file, or null"
         )
     # Imported here because it takes a second, and only torchvision's weights need it.
@@ -217,11 +194,6 @@ def _torchvision_state(network: CamNetwork, name: str) -> State:
     return state
 
 
-def _kind(path: Path) -> str:
-    """Name the format of a file."""
-    return "safetensors" if path.suffix == ".safetensors" else "torch"
-
-
 def _layer_of(tensor_name: str) -> str:
     """Name the layer that a tensor belongs to."""
     return tensor_name.rpartition(".")[0]
@@ -234,6 +206,17 @@ def _layers(state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
         if key not in NORMALISATION:
             layers.setdefault(_layer_of(key), []).append(key)
     return layers
+
+
+def _tensors(network: CamNetwork) -> list[str]:
+    """List the names of the network's tensors that a file of its weights has."""
+    names = network.state_dict()
+    return [key for key in names if key not in NORMALISATION and not key.endswith(COUNTER)]
+
+
+def _count_fitting(network: CamNetwork, state: State) -> int:
+    """Count the tensors of the network that have the name of one in a file."""
+    return len(network.renamed(state).keys() & _tensors(network))
 
 
 def _match(network: CamNetwork, state: State, report: LoadReport) -> None:
@@ -288,10 +271,12 @@ def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadRepor
                 f"weights {report.source}: {key} is {_written(tuple(state[key].shape))}, not"
                 f" {_written(tuple(own.shape))}, one number for each colour"
             )
-    if network.variant.is_caffe and not all(key in state for key in NORMALISATION):
+        if key == "pixel_std" and key in state and not bool((state[key] > 0).all()):
+            raise UserError(f"weights {report.source}: {key} is not above 0 for each colour")
+    if network.built_as.is_caffe and not all(key in state for key in NORMALISATION):
         raise UserError(
             f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"
-            f" with model.variant={network.variant.name} give a {SUFFIX} or a checkpoint of such a"
+            f" with model.variant={network.built_as.name} give a {SUFFIX} or a checkpoint of such a"
             " run"
         )
 
@@ -309,7 +294,7 @@ def _refuse_difference(network: CamNetwork, report: LoadReport, name: str) -> No
     unused = [key for key in report.unused if not key.startswith(network.ignored_in_files)]
     if report.mismatched or report.left or unused:
         remedy = (
-            "; set model.variant=caffe" if report.names and not network.variant.is_caffe else ""
+            "; set model.variant=caffe" if report.names and not network.built_as.is_caffe else ""
         )
         raise UserError(
             f"weights {report.source} are not those of {name}: {_first_difference(report)}{remedy}"
@@ -340,13 +325,79 @@ def _written(shape: Shape | None) -> str:
     return "missing" if shape is None else "x".join(map(str, shape)) or "a scalar"
 
 
+def _refuse_no_numbers(state: State, report: LoadReport) -> None:
+    """Refuse a file if a tensor that would be copied has values that are NaN or infinite."""
+    for key, tensor in state.items():
+        is_taken = key in NORMALISATION or _layer_of(key) in report.taken
+        if not (is_taken and tensor.is_floating_point() and tensor.numel()):
+            continue
+        # The extremes are NaN if any value is; they take a tenth of the time of isfinite.
+        if not all(extreme.isfinite() for extreme in tensor.aminmax()):
+            bad = tensor.numel() - int(tensor.isfinite().sum())
+            raise UserError(
+                f"weights {report.source}: {bad:,} of {tensor.numel():,} values of"
+                f" {report.called(key)} are NaN or infinite: take an older checkpoint"
+            )
+
+
 def _set_normalisation(network: CamNetwork, state: State) -> None:
-    """Set the normalisation that the file contains, or else the network's default for files."""
+    """Set the normalisation that the file contains, or else the network's default for files.
+
+    What the settings state stays; if the file contains another, that is said.
+    """
     known = {"pixel_mean": network.file_pixel_mean, "pixel_std": network.file_pixel_std}
     for key in NORMALISATION:
         buffer = network.get_buffer(key)
         value = state[key] if key in state else torch.tensor(known[key])
-        buffer.copy_(value.reshape(buffer.shape))
+        value = value.to(buffer.dtype).reshape(buffer.shape)
+        if key not in network.stated_colours:
+            buffer.copy_(value)
+        elif key in state and not torch.allclose(buffer, value, rtol=1e-3):
+            log.warning(
+                "model.%s=%s is used, although the file of weights has %s",
+                key,
+                _colours(buffer),
+                _colours(value),
+            )
+
+
+def _say_assumed(
+    network: CamNetwork, state: State, report: LoadReport, name: str, input_size: int | None
+) -> None:
+    """Say what is assumed of a file that another program wrote, as the file does not say it.
+
+    Files that have a normalisation come from these networks themselves, or from Caffe.
+    """
+    unsaid = [key for key in NORMALISATION if key not in state]
+    if not unsaid:
+        return
+    colours = [
+        f"model.{key}={_colours(network.get_buffer(key))}"
+        for key in unsaid
+        if key not in network.stated_colours
+    ]
+    is_imagenets = (network.file_pixel_mean, network.file_pixel_std) == (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
+    note = network.file_colours or ("ImageNet's" if is_imagenets else "")
+    assumed = [" ".join(colours) + (f" ({note})" if note else "")] if colours else []
+    size = "" if input_size is None or network.no_maps else _map_size(network, input_size)
+    assumed.append(f"strides, paddings and dilations of {name}{size}")
+    log.warning("weights %s: not in the file, so assumed: %s", report.source, "; ".join(assumed))
+
+
+def _map_size(network: CamNetwork, input_size: int) -> str:
+    """Say how large the network's maps are."""
+    with evaluation_mode(network), torch.no_grad():
+        x_NCHW = torch.zeros(1, 3, input_size, input_size)
+        height, width = network.forward_features(x_NCHW).shape[-2:]
+    return f", with {width}x{height} maps of {input_size}x{input_size} pixels"
+
+
+def _colours(colours: torch.Tensor) -> str:
+    """Write a number for each colour, as a setting has it."""
+    return f"[{','.join(f'{value:.4g}' for value in colours.flatten().tolist())}]"
 
 
 def _log_report(report: LoadReport) -> None:

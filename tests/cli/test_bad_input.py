@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cam_repro.api import load_network
 from cam_repro.commands.train import run_training
+from cam_repro.errors import UserError
 
 RESULTS = {"manifest.json", "last.pt", "best.pt", "log.csv", "curves.png", "contact_sheet.png"}
 RESULTS |= {"maps", "examples.parquet"}
@@ -362,6 +364,36 @@ def test_a_checkpoint_of_other_classes(command, make_tree, trained, tmp_path):
     words = ["model=alexnet_gap", "data=ilsvrc", f"data.root={other}", "device=cpu", "output=out"]
     done = command("eval", *words, f"model.weights={trained / 'last.pt'}")
     assert_one_line(done, "was trained on other classes than those of three")
+
+
+STRANGE = """
+from pathlib import Path
+Path("ran").write_text("")
+from cam_repro.models.alexnet import AlexNetGap as Net
+"""
+
+
+def test_a_checkpoint_does_not_say_which_module_is_imported(command, tiny_run, tmp_path):
+    """A module that happens to lie in the working folder, of the name that the file gives."""
+    (tmp_path / "strange.py").write_text(STRANGE)
+    assert command("train", *tiny_run, "optim.iterations=1").status == 0
+    (path,) = (tmp_path / "runs").rglob("last.pt")
+    state = torch.load(path, weights_only=True)
+    state["model_config"]["_target_"] = "strange.Net"
+    torch.save(state, path)
+    words = [word for word in tiny_run if word.startswith(("data", "loader", "device"))]
+    known = "holds a network of the class strange.Net, and model=alexnet_gap is cam_repro.models."
+    for network in ([], ["model=alexnet_gap"], ["model=alexnet_gap", f"model.weights={path}"]):
+        # The best one is scored by default.
+        shutil.copy(path, path.with_name("best.pt"))
+        assert_one_line(command("eval", *network, *words), known)
+    with pytest.raises(UserError, match=r"class strange\.Net, and model=alexnet_gap is"):
+        load_network(weights=path, device="cpu")
+    state["model_config"]["name"] = "strange"
+    torch.save(state, path)
+    with pytest.raises(UserError, match="holds the network strange, of which there is no YAML"):
+        load_network(weights=path, device="cpu")
+    assert not (tmp_path / "ran").exists()
 
 
 def garbage(kind, good):

@@ -91,6 +91,28 @@ def test_what_is_no_box_rule(settings, said):
         build_rules(settings)
 
 
+CALLED = """# @package _global_
+model:
+  _target_: cam_repro.models.nin.Nin
+  name: nin
+hydra:
+  callbacks:
+    one:
+      _target_: pathlib.Path.mkdir
+      self: {_target_: pathlib.Path, _args_: [made]}
+"""
+
+
+def test_a_network_of_somebodys_cannot_make_hydra_call_a_function(command, tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "calls.yaml").write_text(CALLED)
+    done = command("train", "model=calls", "--config-dir", str(tmp_path / "mine"))
+    assert done.errors == [
+        "error: hydra.callbacks is set, and what it names would be called: remove it"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_two_yamls_may_use_one_saliency_class():
     target = "cam_repro.saliency.backprop.Backprop"
     one = saliency_of({"_target_": target, "name": "raw", "blur": 0})

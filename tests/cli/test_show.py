@@ -164,6 +164,13 @@ def test_a_checkpoint_names_its_network_itself(command, trained, photographs):
     assert "cam of AlexNet-GAP" in shown.out
 
 
+def test_random_weights_show_nothing(command, photographs):
+    one = str(photographs / "a, b.png")
+    shown = command("show", one, "model=squeezenet", "model.weights=null")
+    (error,) = shown.errors
+    assert "model.weights=null: a network with random weights shows nothing: leave it out" in error
+
+
 def test_a_setting_that_is_forced_is_not_lost(command, trained, photographs):
     one = str(photographs / "a, b.png")
     shown = command("show", one, "model=alexnet_gap", "++model.alexnet_gap.weights=nowhere.pt")

@@ -1,13 +1,18 @@
 """The examples of docs/extending.md, copied into an empty folder and run as the page says."""
 
 import colorsys
+import importlib
 import re
 import sys
 
 import numpy as np
 import pytest
+import torch
 from pages import ROOT, blocks, shell_lines
 from PIL import Image
+
+from cam_repro.api import load_network
+from cam_repro.errors import UserError
 
 PAGE = ROOT / "docs" / "extending.md"
 LIMIT = 25
@@ -36,6 +41,14 @@ def make_birds(folder):
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
 
 
+def save_weights(path):
+    """The page's network for the built-in set, as another program saves it."""
+    network = importlib.import_module("my_networks").TinyGap(num_classes=12, norm="batch")
+    colours = ("pixel_mean", "pixel_std")
+    state = {f"model.{k}": v for k, v in network.state_dict().items() if k not in colours}
+    torch.save({"state_dict": state, "epoch": 3}, path)
+
+
 @pytest.fixture
 def my_folder(tmp_path, monkeypatch):
     for block in EXAMPLES:
@@ -45,6 +58,7 @@ def my_folder(tmp_path, monkeypatch):
     make_birds(tmp_path / "birds")
     monkeypatch.syspath_prepend(str(tmp_path))  # the page's export PYTHONPATH=$PWD
     monkeypatch.setenv("CAM_REPRO_CACHE", str(tmp_path / "cache"))
+    save_weights(tmp_path / "mine.pth")
     yield tmp_path
     for name in MODULES:
         sys.modules.pop(name, None)
@@ -66,7 +80,13 @@ def test_every_example_runs_as_the_page_says(my_folder, command):
         said += done.out + done.err
 
     assert '"mean_iou": ' in said
+    assert "mine.pth (entry state_dict, 'model.' dropped before names): all 5 layers taken" in said
     demo = my_folder / "runs" / "demo" / "tiny_gap"
+    weights = demo / "train" / "last.pt"
+    with pytest.raises(UserError, match="the network tiny_gap, of which there is no YAML"):
+        load_network(weights=weights)
+    own = {"name": "tiny_gap", "_target_": "my_networks.TinyGap"}
+    assert load_network(own, weights=weights).name == "tiny_gap"
     assert {path.name for path in (demo / "eval").iterdir()} == {
         "val-cam",
         "val-hirescam",

@@ -411,3 +411,28 @@ def test_classification_errors_are_over_all_batches():
     assert errors["val_loss"] == pytest.approx((3 * log_total - 32) / 3, abs=1e-5)
     assert errors["val_top1_error"] == pytest.approx(100 / 3, abs=1e-9)
     assert errors["val_top5_error"] == pytest.approx(0, abs=1e-9)
+
+
+class NotANumber(Cam):
+    """Gives infinite scores, or maps with NaN, of all images but the first of a batch."""
+
+    def __init__(self, what):
+        self.what = what
+
+    def explain(self, network, x_NCHW, select):
+        logits_NC, maps_NRhw = super().explain(network, x_NCHW, select)
+        if self.what == "class scores":
+            logits_NC[1:] = torch.inf
+            select(logits_NC)
+        else:
+            maps_NRhw[1:, -1, 0, 0] = torch.nan
+        return logits_NC, maps_NRhw
+
+
+@pytest.mark.parametrize("what", ["class scores", "maps"])
+def test_what_is_no_number_ends_the_pass_by_the_images_name(image_set, what):
+    images = image_set({name: (MIDDLE, RED, (8, 8, 23, 23)) for name in "abc"})
+    with pytest.raises(UserError) as error:
+        run(images, saliency=NotANumber(what))
+    assert str(error.value).startswith(f"b: the network's {what} of this image are NaN or inf")
+    assert "\n" not in str(error.value)

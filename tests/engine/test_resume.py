@@ -136,3 +136,24 @@ def test_other_settings_are_refused_until_overwrite(start):
     assert json.loads((folder / "manifest.json").read_text())["config"]["seed"] == 5
     # That it was told to overwrite is no part of what it is.
     assert start("run", "optim.iterations=3", "seed=5") == folder
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_answered_in_one_line(start):
+    folder = start("run", "optim.iterations=3")
+    state = tensors(folder)
+    del state["model"]["cam_fc.weight"]
+    torch.save(state, folder / "last.pt")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(
+        UserError, match=r"last\.pt: does not hold the network, optimizer and"
+    ) as no:
+        start("run", "optim.iterations=3")
+    assert "\n" not in str(no.value)
+
+
+def test_a_stated_normalisation_is_part_of_a_run_and_none_is_as_before(start):
+    folder = start("run", "optim.iterations=3")
+    model = json.loads(tensors(folder)["identity"])["model"]
+    assert not {"pixel_mean", "pixel_std"} & model.keys()
+    with pytest.raises(UserError, match=r"model\.pixel_mean: None there, \[0\.5, 0\.5, 0\.5\] now"):
+        start("run", "optim.iterations=3", "model.pixel_mean=[0.5,0.5,0.5]")

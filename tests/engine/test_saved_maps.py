@@ -32,3 +32,25 @@ def test_each_map_is_given_in_the_order_of_the_truth(tmp_path, run):
         np.save(tmp_path / f"{name}.npy", np.full((2, 3), number, np.float32))
     scored = score_maps(Sums(), Ids(), tmp_path, run)
     assert scored.numbers == {"sums": [0.0, 6.0, 12.0], "run": run}
+
+
+class Odd(Sums):
+    odd_maps = "each is left out"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_maps_that_are_no_numbers_are_counted(tmp_path, value, caplog):
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[1:, 0, 1] = value
+    np.save(tmp_path / "maps.npy", maps)
+    scored = score_maps(Odd(), Ids(), tmp_path / "maps.npy")
+    assert scored.numbers["odd_maps"] == 2
+    assert caplog.messages == [
+        "2 of 3 maps have values that are NaN or infinite (the first: b): each is left out"
+    ]
+
+
+def test_maps_of_numbers_are_not_counted(tmp_path, caplog):
+    np.save(tmp_path / "maps.npy", np.zeros((3, 2, 2), np.float32))
+    assert "odd_maps" not in score_maps(Odd(), Ids(), tmp_path / "maps.npy").numbers
+    assert caplog.messages == []

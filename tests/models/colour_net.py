@@ -17,7 +17,6 @@ class ColourNet(PooledNetwork):
 
     def __init__(self):
         super().__init__(3, 1.0, "none", 0.0)
-        self.pool = "avg"
         self.cells = nn.AvgPool2d(8)
         self.fc = nn.Linear(3, 3, bias=False)
         with torch.no_grad():

@@ -214,8 +214,8 @@ class Tuples(Plain):
             {"layer": "0"},
             "does not take float32 images of 3x8x8",
         ),
-        (Plain(), {"pixel_mean": (0.5, 0.5)}, "pixel_mean=(0.5, 0.5): give three numbers"),
-        (Plain(), {"pixel_std": 0.5}, "pixel_std=0.5: give three numbers"),
+        (Plain(), {"pixel_mean": (0.5, 0.5)}, "model.pixel_mean=(0.5, 0.5): give three numbers"),
+        (Plain(), {"pixel_std": 0.5}, "model.pixel_std=0.5: give three numbers"),
         (Plain(), {"input_size": 0}, "input_size"),
     ],
 )

@@ -12,13 +12,13 @@ import pytest
 import torch
 import torchvision
 from model_helpers import build, randomise_norms
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cam_repro.errors import UserError
 from cam_repro.models import CamNetwork, load_weights
 from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD
-from cam_repro.models.weights import _grouped, fold_batch_norm, read_state
+from cam_repro.models.weights import _grouped, fold_batch_norm
 
 # our network, settings, torchvision's, its settings
 TWINS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
@@ -147,7 +147,7 @@ def test_real_half_precision_safetensors(shared_file):
     assert len(report.taken) == 26
     weight = network.state_dict()["classifier.1.weight"]
     assert weight.dtype == torch.float32
-    assert torch.equal(weight, read_state(path)["classifier.1.weight"])
+    assert torch.equal(weight, load_file(path)["classifier.1.weight"].float())
 
 
 def test_folding_is_exact():
@@ -240,7 +240,7 @@ def test_a_gap_network_takes_the_layers_of_its_plain_one(plain, gap, taken, left
 
 def test_blocks_are_named_in_a_line_and_each_layer_at_level_debug(tmp_path, caplog):
     path = _save(build("alexnet", seed=1), tmp_path / "plain.pt")
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "cam_repro"):
         load_weights(build("alexnet_star_gap"), path, name="alexnet_star_gap")
     every = [(each.levelno, " ".join(each.getMessage().split())) for each in caplog.records]
     assert [line for level, line in every if level == logging.INFO][1:] == [
@@ -425,3 +425,133 @@ def test_bad_files_are_one_line(tmp_path):
             load_weights(network, str(tmp_path / name), name="squeezenet")
         assert "\n" not in str(caught.value)
     assert _same(before, network.state_dict())
+
+
+# --- values that are no numbers
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("classifier.1.weight", float("nan"), r"1 of 320 values of classifier\.1\.weight are NaN"),
+        ("features.3.squeeze.bias", float("-inf"), r"1 of 8 values of features\.3\.squeeze\.bias"),
+        ("pixel_mean", float("inf"), "1 of 3 values of pixel_mean are NaN or infinite"),
+        ("pixel_std", 0.0, "pixel_std is not above 0 for each colour"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_named(key, value, said, strict, tmp_path):
+    state = build("squeezenet", seed=1).state_dict()
+    state[key].flatten()[2] = value
+    torch.save(state, tmp_path / "w.pt")
+    network = build("squeezenet")
+    before = _initial(network)
+    with pytest.raises(UserError, match=said):
+        load_weights(network, str(tmp_path / "w.pt"), strict=strict)
+    assert _same(before, network.state_dict())
+
+
+def test_what_is_not_taken_may_be_no_number(tmp_path):
+    state = {**build("vgg", seed=1).state_dict(), "best_loss": torch.tensor(torch.inf)}
+    state["classifier.6.bias"][0] = torch.nan
+    torch.save(state, tmp_path / "w.pt")
+    assert len(load_weights(build("vgg_gap"), str(tmp_path / "w.pt")).taken) == 13
+
+
+# --- what a file does not say
+
+HALF = [0.5, 0.5, 0.5]
+THEIRS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Saves weights of a network without their normalisation, as another program would."""
+
+    def save(name, **settings):
+        state = build(name, seed=1, **settings).state_dict()
+        torch.save(_without(state, "pixel_mean", "pixel_std"), tmp_path / "w.pth")
+        return str(tmp_path / "w.pth")
+
+    return save
+
+
+def _warned(caplog):
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "maps"),
+    [
+        ("resnet50", "[0.485,0.456,0.406] model.pixel_std=[0.229,0.224,0.225] (ImageNet's)", "7x7"),
+        ("vgg", "[0.485,0.456,0.406] model.pixel_std=[0.229,0.224,0.225] (ImageNet's)", "14x14"),
+        ("googlenet", "[0.5,0.5,0.5] model.pixel_std=[0.5,0.5,0.5] (those of torchvision's", "7x7"),
+    ],
+)
+def test_what_is_assumed_of_a_file_is_said_in_a_line(name, said, maps, foreign, caplog):
+    path = foreign(name)
+    load_weights(build(name), path, name=name, strict=True, input_size=224)
+    (line,) = _warned(caplog)
+    start = f"weights {path}: not in the file, so assumed: model.pixel_mean={said}"
+    assert line.startswith(start)
+    assert ("transform_input=False" in line) == (name == "googlenet")
+    end = f"; strides, paddings and dilations of {name}, with {maps} maps of 224x224 pixels"
+    assert line.endswith(end)
+
+
+def test_a_normalisation_of_a_class_of_ones_own_is_not_called_imagenets(foreign, caplog):
+    network = build("resnet18")
+    network.file_pixel_mean = (0.5, 0.5, 0.5)
+    load_weights(network, foreign("resnet18"), strict=True)
+    (line,) = _warned(caplog)
+    assert "model.pixel_mean=[0.5,0.5,0.5] model.pixel_std=[0.229,0.224,0.225]; strides" in line
+
+
+def test_nothing_is_assumed_of_files_of_our_own(tmp_path, caplog):
+    path = _save(build("resnet18", seed=1), tmp_path / "own.pt")
+    load_weights(build("resnet18"), path, strict=True, input_size=224)
+    assert _warned(caplog) == []
+
+
+def test_a_stated_normalisation_is_used_and_not_called_assumed(foreign, caplog):
+    network = build("googlenet", pixel_mean=THEIRS[0], pixel_std=THEIRS[1])
+    path = foreign("googlenet")
+    load_weights(network, path, name="googlenet", strict=True)
+    assert network.pixel_mean.flatten().tolist() == pytest.approx(THEIRS[0])
+    assert network.pixel_std.flatten().tolist() == pytest.approx(THEIRS[1])
+    (line,) = _warned(caplog)
+    assert line == (
+        f"weights {path}: not in the file, so assumed: strides, paddings and dilations of googlenet"
+    )
+
+
+def test_a_stated_normalisation_wins_over_the_files_and_that_is_said(tmp_path, caplog):
+    path = _save(build("resnet18", seed=1), tmp_path / "own.pt")
+    network = build("resnet18", pixel_mean=HALF)
+    load_weights(network, path, strict=True)
+    assert network.pixel_mean.flatten().tolist() == HALF
+    assert network.pixel_std.flatten().tolist() == pytest.approx(IMAGENET_STD)
+    assert _warned(caplog) == [
+        "model.pixel_mean=[0.5,0.5,0.5] is used, although the file of weights has"
+        " [0.485,0.456,0.406]"
+    ]
+
+
+def test_googlenet_without_transform_input_is_torchvisions(tmp_path):
+    torch.manual_seed(2)
+    theirs = torchvision.models.googlenet(
+        weights=None, num_classes=11, init_weights=False, transform_input=False
+    ).eval()
+    randomise_norms(theirs)
+    path = _save(theirs, tmp_path / "w.pth")
+    images_N3HW = _images()
+    x_NCHW = _imagenet(images_N3HW)
+    assumed = build("googlenet", 11, width=1.0, norm="batch")
+    load_weights(assumed, path, strict=True)
+    assert (assumed.normalize(images_N3HW) - x_NCHW).abs().max() > 0.5
+    colours = {"pixel_mean": THEIRS[0], "pixel_std": THEIRS[1]}
+    stated = build("googlenet", 11, width=1.0, norm="batch", **colours)
+    load_weights(stated, path, strict=True)
+    with torch.no_grad():
+        logits_NC, expected_NC = stated(stated.normalize(images_N3HW)), theirs(x_NCHW)
+    torch.testing.assert_close(logits_NC, expected_NC, rtol=1e-5, atol=1e-5)

@@ -107,6 +107,10 @@ def test_bad_files_are_one_line_that_names_them(tmp_path):
         "half_a_number": _one_blob(bytes_field(5, b"\0" * 6) + number_field(1, 1)),
         "unpacked": _one_blob(unpacked + bytes_field(7, bytes_field(1, bytes([2])))),
         "negative": _one_blob(bytes_field(7, bytes_field(1, b"\xff" * 9 + b"\x01"))),
+        "axes": _one_blob(
+            packed(5, np.ones(1, np.float32)) + bytes_field(7, bytes_field(1, b"\1" * 70))
+        ),
+        "huge": _one_blob(bytes_field(7, bytes_field(1, b"\0" + (b"\xff" * 8 + b"\x7f") * 3))),
         "name": bytes_field(100, bytes_field(1, b"\xff\xfe") + bytes_field(7, blob)),
     }
     network = build("vgg", variant="caffe")
@@ -123,6 +127,8 @@ def test_bad_files_are_one_line_that_names_them(tmp_path):
         read_caffemodel(tmp_path / "too_few.caffemodel")
     with pytest.raises(UserError, match=r"layer conv1 has a blob of 2 with 0 packed numbers"):
         read_caffemodel(tmp_path / "unpacked.caffemodel")
+    with pytest.raises(UserError, match=r"layer conv1 has a blob of 1x1x.* with 1 packed numbers"):
+        read_caffemodel(tmp_path / "axes.caffemodel")
     with pytest.raises(UserError, match="upgrade_net_proto_binary"):
         read_caffemodel(tmp_path / "v0.caffemodel")
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
