@@ -422,8 +422,11 @@ def _class_names(
     """Give names and WordNet ids of the classes: those given, or the checkpoint's, or ILSVRC's."""
     if class_names is not None:
         return [str(name) for name in class_names], ()
-    table = ilsvrc_classes() if stored is None else classes_of(stored["classes"])
-    return table.names, table.wnids
+    if stored is None:
+        return ilsvrc_classes().names, ilsvrc_classes().wnids
+    wnids = stored["classes"]  # in the order of the network's outputs
+    table = classes_of(wnids)
+    return tuple(table.names[table.index_of(wnid)] for wnid in wnids), tuple(wnids)
 
 
 def _adapt(

@@ -4,12 +4,16 @@ WordNet id
     ``n01751748``: names the class in folders, annotations and mapping files.
 class index
     0-based position among the sorted WordNet ids of the data set: what networks (torchvision's,
-    Caffe's) put out, and what every array of this package holds.
+    Caffe's) put out, and what every array of this package holds. Names that are whole numbers
+    stand in the order of the numbers (``in_class_order``).
 development-kit id
     1 to 1000, ``ILSVRC2012_ID`` in ``meta.mat`` and the same number under other years' names in
     the later kits: what ``ILSVRC2012_validation_ground_truth.txt`` and submissions hold. The kit
     numbers the classes in an order of its own: no id is class index + 1. ``n01751748``, the sea
     snake, has class index 65 and id 490.
+
+A folder or object may also be called by a class index itself, as in ImageNetV2, whose folders are
+0 to 999: ``are_indices`` and ``ClassTable.find``.
 
 The 1,000 classes of ILSVRC (CLS-LOC, the same from 2012 to 2017) are shipped as
 ``ilsvrc_classes.csv``: WordNet ids and names of ``LOC_synset_mapping.txt``, ids of the kits'
@@ -21,7 +25,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from numbers import Integral
 from pathlib import Path
@@ -35,8 +39,12 @@ from cam_repro.types import NO_LABEL
 
 SHIPPED = Path(__file__).with_name("ilsvrc_classes.csv")
 SHIPPED_FROM = "the shipped table of ILSVRC's classes"
+MOST_CLASSES = 1_000_000
+"""How many classes a truth may have that does not name them."""
 NO_IDS = "none, as these are not ILSVRC's 1,000 classes"
 
+_WHOLE = re.compile(r"\d+", re.ASCII)
+_BETWEEN = re.compile(r"[\s,;]+")
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 
 
@@ -44,20 +52,22 @@ _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 class ClassTable:
     """Hold the classes of a data set in class-index order (sorted WordNet ids).
 
-    wnids: WordNet ids, sorted and distinct.
+    wnids: WordNet ids, distinct and in the order of ``in_class_order``.
     names: the first synonym of each class, or its WordNet id where no name is known. Two classes
         may share a name: ILSVRC has two cranes and two maillots.
     devkit_ids_C: development-kit id by class index, int32 (C,); None where the classes have none.
     ids_from: says in a manifest where the development-kit ids come from.
+    is_named: false if no more is known of the classes than the highest index (``unnamed_classes``).
     """
 
     wnids: tuple[str, ...]
     names: tuple[str, ...]
     devkit_ids_C: np.ndarray | None
     ids_from: str
+    is_named: bool = True
 
     def __post_init__(self) -> None:
-        assert list(self.wnids) == sorted(set(self.wnids)), "WordNet ids: sorted and distinct"
+        assert list(self.wnids) == in_class_order(set(self.wnids)), "sorted and distinct"
         assert len(self.names) == len(self.wnids)
         if self.devkit_ids_C is not None:
             assert self.devkit_ids_C.shape == (len(self.wnids),)
@@ -82,6 +92,16 @@ class ClassTable:
     def get(self, wnid: str) -> int | None:
         """Give the class index of a WordNet id; None where it is not a class of this data set."""
         return self._index_by_wnid.get(wnid)
+
+    def find(self, name: str) -> int | None:
+        """Give the class index of what a folder or an object is called; None if of no class.
+
+        It is called by its WordNet id or, if the classes are ILSVRC's, by its class index.
+        """
+        index = self.get(name)
+        if index is None and _WHOLE.fullmatch(name) and self.wnids == ilsvrc_classes().wnids:
+            return int(name) if int(name) < len(self) else None
+        return index
 
     def index_of(self, wnid: str) -> int:
         """Give the class index of a WordNet id; UserError where it is no class of this data set."""
@@ -121,6 +141,38 @@ class ClassTable:
         return self._index_by_label[np.where(known_X, labels_X, 0).astype(np.int64)]
 
 
+def are_numbers(names: Iterable[str]) -> bool:
+    """Tell whether all names are whole numbers, 0 or more."""
+    return all(_WHOLE.fullmatch(name) for name in names)
+
+
+def in_class_order(names: Iterable[str]) -> list[str]:
+    """Sort the names of classes into the order of their indices.
+
+    Whole numbers alone are sorted as numbers (2 before 10), all other names as text.
+    """
+    names = list(names)
+    return (
+        sorted(names, key=lambda name: (int(name), name)) if are_numbers(names) else sorted(names)
+    )
+
+
+def are_indices(names: Iterable[str]) -> bool:
+    """Tell whether the names of class folders are indices of ILSVRC's classes, as in ImageNetV2.
+
+    They are if they are whole numbers up to 999, all of them or with gaps. Fewer numbers without a
+    gap, from 0 or 1, are those of a data set with classes of its own.
+    """
+    names = list(names)
+    if not names or not are_numbers(names):
+        return False
+    numbers = sorted(map(int, names))
+    if numbers[-1] >= len(ilsvrc_classes()):
+        return False
+    has_gap = numbers[0] > 1 or numbers != list(range(numbers[0], numbers[0] + len(numbers)))
+    return has_gap or len(numbers) == len(ilsvrc_classes())
+
+
 @cache
 def ilsvrc_classes() -> ClassTable:
     """Give the 1,000 classes of ILSVRC CLS-LOC, from the table shipped with the package."""
@@ -155,7 +207,7 @@ def classes_of(
     Raises UserError where ``meta`` lacks a class, or where it contradicts the shipped table on
     ILSVRC's 1,000 classes.
     """
-    wnids = tuple(sorted(set(wnids)))
+    wnids = tuple(in_class_order(set(wnids)))
     if not wnids:
         raise UserError("no classes: expected one WordNet id or more")
     shipped = ilsvrc_classes()
@@ -176,6 +228,17 @@ def classes_of(
         ids_C, ids_from = shipped.devkit_ids_C, shipped.ids_from
     known |= dict(names or {})
     return ClassTable(wnids, tuple(known.get(wnid, wnid) for wnid in wnids), ids_C, ids_from)
+
+
+def unnamed_classes(count: int) -> ClassTable:
+    """Make the table of classes of which the indices, 0 to ``count`` - 1, are all that is known.
+
+    Raises UserError for more than ``MOST_CLASSES``.
+    """
+    if count > MOST_CLASSES:
+        raise UserError(f"class {count - 1}: is no class index, they are below {MOST_CLASSES:,}")
+    table = classes_of([f"class{index:05d}" for index in range(count)])
+    return replace(table, names=tuple(f"class {i}" for i in range(count)), is_named=False)
 
 
 def find_class(
@@ -212,7 +275,8 @@ def find_class(
 def read_synset_mapping(path: Path | str) -> ClassTable:
     """Read the classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
 
-    Raises UserError for a file that is missing, empty, or not sorted by WordNet id.
+    A comma, a semicolon or a tab may stand in place of the first blank, and quotes do not count.
+    Raises UserError for a file that is missing, empty, or not in the order of ``in_class_order``.
     """
     path = Path(path)
     if not path.is_file():
@@ -220,12 +284,12 @@ def read_synset_mapping(path: Path | str) -> ClassTable:
     wnids, names = [], {}
     for line in _read_text(path).splitlines():
         if line.strip():
-            wnid, _, words = line.strip().partition(" ")
+            wnid, *words = _BETWEEN.split(line.replace('"', " ").strip(), maxsplit=1)
             wnids.append(wnid)
-            names[wnid] = _first_synonym(words) or wnid
+            names[wnid] = _first_synonym("".join(words)) or wnid
     if not wnids:
         raise UserError(f"{path}: empty; expected one 'WordNet-id name' a line")
-    if wnids != sorted(set(wnids)):
+    if wnids != in_class_order(set(wnids)):
         raise UserError(f"{path}: WordNet ids must be sorted and distinct; class indices follow it")
     return classes_of(wnids, names)
 

@@ -93,6 +93,18 @@ class RaggedBoxes:
         counts_N[rows_N >= 0] = self.counts_N[rows_N[rows_N >= 0]]
         return RaggedBoxes.from_counts(self.values_T4[self.places_of(rows_N)], counts_N)
 
+    def impossible(self, sizes_N2: np.ndarray | None) -> np.ndarray:
+        """Tell which boxes cannot be, bool (T,): they have no pixel, or leave their image.
+
+        sizes_N2: width and height of each image, 0 where unknown; None where all are.
+        """
+        low_T2, high_T2 = np.split(self.values_T4, 2, axis=1)
+        wrong_T2 = (low_T2 < 0) | (high_T2 < low_T2)
+        if sizes_N2 is not None:
+            size_T2 = sizes_N2[self.image_of_box()]
+            wrong_T2 |= (high_T2 >= size_T2) & (size_T2 > 0)
+        return np.any(wrong_T2, axis=1)
+
     def keep(self, wanted_T: np.ndarray) -> RaggedBoxes:
         """Take the boxes where ``wanted_T``, bool (T,), is true; no image is dropped."""
         counts_N = np.bincount(self.image_of_box()[wanted_T], minlength=len(self))

@@ -15,11 +15,14 @@ from scipy.io import savemat
 from cam_repro import matlab
 from cam_repro.classes import (
     ClassTable,
+    are_indices,
     classes_of,
     find_class,
     ilsvrc_classes,
+    in_class_order,
     read_meta,
     read_synset_mapping,
+    unnamed_classes,
 )
 from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
@@ -206,6 +209,54 @@ def test_no_classes_at_all_are_refused():
         classes_of([])
 
 
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def test_numbers_are_in_numeric_order_and_other_names_in_that_of_text():
+    assert in_class_order(["10", "2", "0", "007"]) == ["0", "2", "007", "10"]
+    assert in_class_order(["10", "2", "x"]) == ["10", "2", "x"]
+    table = classes_of(["10", "2", "0"], names={"2": "two"})
+    assert (table.wnids, table.names) == (("0", "2", "10"), ("0", "two", "10"))
+    assert table.find("10") == 2
+    assert table.find("1") is None
+
+
+def test_a_class_of_ilsvrc_is_found_by_its_index_too():
+    table = ilsvrc_classes()
+    assert [table.find(name) for name in ("n01751748", "65", "999", "1000", "-1", "x")] == [
+        *(65, 65, 999, None, None, None)
+    ]
+    assert classes_of(["cat", "dog"]).find("1") is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        (range(1000), True),
+        ((5, 7), True),
+        ((0, 999), True),
+        ((7,), True),
+        (range(10), False),
+        (range(1, 201), False),
+        (range(1, 1001), False),
+        ((5, 1000), False),
+        ((), False),
+    ],
+)
+def test_which_numbers_are_indices_of_ilsvrcs_classes(numbers, expected):
+    assert are_indices(map(str, numbers)) == expected
+    assert not are_indices(["5", "cat"])
+
+
+def test_classes_without_names():
+    table = unnamed_classes(2)
+    assert (table.names, table.is_named, table.labels_are) == (
+        *(("class 0", "class 1"), False, "class index + 1"),
+    )
+    with pytest.raises(UserError, match="class 1000000: is no class index, they are below"):
+        unnamed_classes(1_000_001)
+
+
 # --- LOC_synset_mapping.txt ----------------------------------------------------------------------
 
 
@@ -216,6 +267,24 @@ def test_synset_mapping(tmp_path):
     assert table.wnids == ("n1", "n2", "n3")
     assert table.names == ("tench", "n2", "café")
     assert table.devkit_ids_C is None
+
+
+@pytest.mark.parametrize(
+    "text", ["n1,tench\nn2,a b\n", '"n1";"tench"\n"n2";"a b"\n', "n1\ttench, x\r\nn2\ta b, y\r\n"]
+)
+def test_a_list_of_classes_as_a_spreadsheet_writes_it(tmp_path, text):
+    (tmp_path / "m.csv").write_text(text, newline="")
+    table = read_synset_mapping(tmp_path / "m.csv")
+    assert (table.wnids, table.names) == (("n1", "n2"), ("tench", "a b"))
+
+
+def test_a_list_of_numbers_is_in_numeric_order(tmp_path):
+    path = tmp_path / "order.txt"
+    path.write_text("".join(f"{number} name {number}\n" for number in range(11)))
+    assert read_synset_mapping(path).names[10] == "name 10"
+    path.write_text("0 a\n10 b\n2 c\n")
+    with pytest.raises(UserError, match="must be sorted"):
+        read_synset_mapping(path)
 
 
 def test_synset_mapping_of_ilsvrc_has_the_devkits_ids(tmp_path):

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.geometry import clip, iou, paired_iou, scale_boxes, whole_image
+from cam_repro.geometry import (
+    centred_boxes,
+    clip,
+    corners_of_xywh,
+    iou,
+    paired_iou,
+    scale_boxes,
+    whole_image,
+)
 
 
 @st.composite
@@ -58,6 +66,28 @@ def test_clip_gives_a_box_of_the_image_and_changes_no_such_box(box, width, heigh
     assert 0 <= x0 <= x1 < width
     assert 0 <= y0 <= y1 < height
     assert clip(clipped, width, height) == clipped
+
+
+def test_corners_of_boxes_given_by_width_and_height():
+    boxes_24 = corners_of_xywh([[3, 4, 5, 6], [0, 0, 1, 1]])
+    assert boxes_24.tolist() == [[3, 4, 7, 9], [0, 0, 0, 0]]
+    assert corners_of_xywh([[-1, -1, -1, -1], [-1, -1, 2, 2]]).tolist() == [
+        [-1] * 4,
+        [-1, -1, 0, 0],
+    ]
+
+
+def test_centred_boxes_literal():
+    # Three quarters of 100 x 40: 12.375 to 86.625 and 4.875 to 34.125; half of 5 x 5: 1 to 3.
+    assert centred_boxes([[100, 40]], 0.75).tolist() == [[12, 5, 87, 35]]
+    assert centred_boxes([[5, 5], [101, 1]], 0.5).tolist() == [[1, 1, 3, 3], [25, 0, 75, 0]]
+    assert centred_boxes([[101, 11]], 0.1).tolist() == [[45, 4, 55, 6]]
+    assert centred_boxes([[7, 9]], 1.0).tolist() == [[0, 0, 6, 8]]
+
+
+def test_a_box_outside_the_image_is_scaled_to_its_border():
+    assert scale_boxes([(-9, -9, 300, 300)], (60, 60), (30, 30)).tolist() == [[0, 0, 29, 29]]
+    assert scale_boxes([(80, 80, 90, 90)], (60, 60), (30, 30)).tolist() == [[29, 29, 29, 29]]
 
 
 def test_scale_boxes_literal():

@@ -45,6 +45,20 @@ def test_any_selection_is_that_of_lists(boxes, data):
     assert chosen.values_T4.tolist() == ragged.values_T4[places].tolist()
 
 
+def test_boxes_that_cannot_be():
+    boxes = RaggedBoxes.from_lists(
+        [
+            [[0, 0, 9, 4], [0, 0, 10, 4], [0, 0, 9, 5], [-1, 0, 9, 4], [3, 3, 3, 3]],
+            [],
+            [[5, 0, 4, 0], [0, 5, 0, 4], [0, 0, 999, 999]],
+        ]
+    )
+    sizes_N2 = np.array([[10, 5], [10, 5], [0, 0]])  # nobody knows how large the last image is
+    expected = [False, True, True, True, False, True, True, False]
+    assert boxes.impossible(sizes_N2).tolist() == expected
+    assert boxes.impossible(None).tolist() == [False] * 3 + [True, False] + [True] * 2 + [False]
+
+
 def test_names_are_a_sequence_of_text():
     names = Names(["a", "b\u00e9", "c/d"])
     assert list(names) == ["a", "b\u00e9", "c/d"]

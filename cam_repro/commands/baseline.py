@@ -22,7 +22,7 @@ from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
-from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, ORACLE
 from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
@@ -66,6 +66,7 @@ def _score(
     sizes_N2, read_N = _sizes(images, policy)
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
+    images.warn_of_other_sizes(sizes_N2)
     predictions = [
         _prediction(images, index, sizes_N2[index].tolist(), rules)
         for index in np.flatnonzero(read_N).tolist()
@@ -124,7 +125,7 @@ def _write_scores(folder: Path, sweep: bool) -> None:
     }
     thresholds_are = {"iou": FIXED, "gt_known": FIXED}
     scores: dict[str, Any] = {"n_images": len(table), "gt_known": known}
-    warn_without_box(table.boxes)
+    warn_about_boxes(table)
     log.info("accuracy, %%, of one box for the true class (%d images)", len(table))
     log.info("  %-38s IoU 0.3    0.5    0.7", "")
     for name, accuracy in known.items():
@@ -169,7 +170,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
         found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])
     read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
-    sizes = [(1, 1) if isinstance(size, UnreadableImage) else size for size in found]
+    sizes = [(0, 0) if isinstance(size, UnreadableImage) else size for size in found]
     return np.array(sizes, np.int64), read_N
 
 

@@ -18,6 +18,7 @@ from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_source
 from cam_repro.errors import UserError, choose, if_stopped, one_of
 from cam_repro.files import check_file_writable, write_json
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def _unpack(settings: DataCommandSettings) -> None:
 def _pack(settings: DataCommandSettings) -> None:
     """Pack a data set into few large files."""
     from cam_repro.data.loading import ErrorPolicy
+    from cam_repro.data.packed.read import load_packed_set
     from cam_repro.data.packed.write import (  # imports torch, which other actions do not need
         Stored,
         pack,
@@ -102,6 +104,7 @@ def _pack(settings: DataCommandSettings) -> None:
 
     if settings.output is None:
         raise UserError("cam-data pack: add output=DIR, the new folder")
+    output = Path(settings.output).expanduser()
     stored = Stored(
         settings.size, settings.format, settings.quality, settings.shard_bytes, settings.decode
     )
@@ -110,7 +113,7 @@ def _pack(settings: DataCommandSettings) -> None:
     splits = settings.splits or data.splits()
     manifest = pack(
         [data.open(split) for split in splits],
-        Path(settings.output).expanduser(),
+        output,
         stored,
         threads=max(1, (os.cpu_count() or 1) if loader.workers is None else loader.workers),
         policy=ErrorPolicy(loader.on_error),
@@ -126,6 +129,7 @@ def _pack(settings: DataCommandSettings) -> None:
             sum(packed["shards"]) / 1e6,
             f"; {len(packed['skipped']):,} could not be read" if packed["skipped"] else "",
         )
+        warn_about_boxes(load_packed_set(output, split))
     log.info("the packed set is in %s: data=packed data.root=%s", *2 * [settings.output])
 
 

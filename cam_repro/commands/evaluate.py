@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.build import build_rules
@@ -291,6 +292,7 @@ def _score(
     again = f"cam-eval model={model_config['name']} with the same settings"
     with if_stopped(f"{folder} has the predictions of the pass; {again} adds what it lacks"):
         predictions = read_predictions(folder)
+        _warn_of_other_sizes(images, predictions)
         _write_scores(folder, predictions, this_pass.view)
         if settings.examples:
             chosen = choose_examples(predictions, images, settings.examples)
@@ -379,6 +381,15 @@ def _say_speed(row: str, found: Evaluation, n_images: int) -> None:
         n_images / found.seconds,
         f", {len(found.skipped)} unreadable images skipped" if found.skipped else "",
     )
+
+
+def _warn_of_other_sizes(images: ImageSet, predictions: Predictions) -> None:
+    """Warn of images that have another size than their annotation states."""
+    assert predictions.sizes_N2 is not None, "a run has the sizes of its images"
+    row_of = {image_id: row for row, image_id in enumerate(images.ids)}
+    sizes_N2 = np.zeros((len(images), 2), np.int32)
+    sizes_N2[[row_of[image_id] for image_id in predictions.ids]] = predictions.sizes_N2
+    images.warn_of_other_sizes(sizes_N2)
 
 
 def _write_scores(folder: Path, predictions: Predictions, view: View) -> None:

@@ -24,12 +24,10 @@ from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
 from cam_repro.files import FIGURES, check_writable, is_figure
+from cam_repro.formats.names import IMAGE_SUFFIXES, is_image, is_junk
 from cam_repro.runs.folders import places
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
-"""Of the files that are taken from a folder, in small letters or capitals."""
 
 UNNAMED = "default"
 """Stands for the network in ``model.NAME.KEY`` where none is named (words.py)."""
@@ -73,7 +71,7 @@ def run_show(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """
     settings = validate(cfg, ShowSettings)
     files = list(find_images(settings.image))
-    if Path(settings.output).suffix.lower() in {*SUFFIXES, *FIGURES}:
+    if Path(settings.output).suffix.lower() in {*IMAGE_SUFFIXES, *FIGURES}:
         check_figure_path(settings.output)
         if len(files) > 1:
             raise UserError(
@@ -129,9 +127,12 @@ def find_images(wanted: Any) -> Iterator[Path]:
     for one in [wanted] if isinstance(wanted, str) else wanted:
         path = Path(str(one)).expanduser()
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            there = sorted(file for file in path.iterdir() if not is_junk(file.name))
+            found = [file for file in there if is_image(file.name)]
             if not found:
                 raise UserError(f"image={one}: no image lies directly in this folder")
+            if others := [file.name for file in there if not is_image(file.name)]:
+                log.info("%s: left out are %d others (%s)", one, len(others), others[0])
             yield from found
         else:
             found = [file for file in places(str(path)) if not file.is_dir()]

@@ -5,7 +5,7 @@ Each data set does its own checks (``DataSource.check``); all of them fill the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from cam_repro.classes import ClassTable, ilsvrc_classes
-from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
-from cam_repro.data.images import UnreadableImage
+from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_differ
+from cam_repro.data.images import Size, UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
+from cam_repro.truth import RaggedBoxes
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -27,11 +28,16 @@ FAULTS = {
     "repeated": "images of one name in several places",
     "without_label": "images without a class",
     "label_conflicts": "images whose sources disagree on the class",
+    "other_objects": "images with boxes, but none of their class",
     "boxes_outside": "images with a box that is empty or reaches beyond them",
 }
 NOTES = {
     "not_listed": "images that the list leaves out",
+    "deeper": "images in deeper folders, left out",
+    "other_files": "files that are no images by their names, left out",
+    "empty_folders": "folders without images",
     "annotations_without_image": "annotations without an image",
+    "rounded": "annotations with fractions of pixels, rounded",
     "other_size": "annotations with another size than their image's",
     "other_boxes": "images whose boxes in XML differ from those in the solution file",
     "identical": "groups of images with equal bytes",
@@ -169,28 +175,60 @@ def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) ->
     report.images_without_boxes = int((images.boxes.counts_N == 0).sum())
     if images.blacklisted_N is not None:
         report.blacklisted = images.n_blacklisted
-    unreadable = _unreadable(images, decode)
-    report.faults = {"unreadable": unreadable} if unreadable else {}
+    sizes_N2, unreadable = _read_all(images, decode)
+    outside = boxes_outside(images.ids, images.boxes, sizes_N2)
+    faults = {"unreadable": unreadable, "boxes_outside": outside}
+    report.faults = {kind: found for kind, found in faults.items() if found}
+    if images.sizes_N2 is not None:
+        other = other_sizes(images.ids, images.sizes_N2, sizes_N2)
+        report.notes = {"other_size": other} if other else {}
 
 
-def _unreadable(images: ImageSet, decode: bool) -> list[str]:
-    """Give an error message for each image that cannot be read."""
+def _read_all(images: ImageSet, decode: bool) -> tuple[np.ndarray, list[str]]:
+    """Read every image; give sizes, int32 (N, 2), 0 where unreadable, and the errors' messages."""
 
-    def look(index: int) -> str | None:
+    def look(index: int) -> Size | str:
         try:
-            images.read(index) if decode else images.size(index)
+            return images.read(index)[1] if decode else images.size(index)
         except UnreadableImage as error:
             return str(error)
-        return None
 
     bar = reading_bar(images.split, len(images))
-    found = []
+    sizes_N2, messages = np.zeros((len(images), 2), np.int32), []
     with bar, ThreadPoolExecutor() as pool:
         for start in range(0, len(images), AT_ONCE):
-            for message in pool.map(look, range(start, min(start + AT_ONCE, len(images)))):
+            rows = range(start, min(start + AT_ONCE, len(images)))
+            for row, size in zip(rows, pool.map(look, rows), strict=True):
                 bar.update()
-                found += [] if message is None else [message]
-    return found
+                if isinstance(size, str):
+                    messages.append(size)
+                else:
+                    sizes_N2[row] = size
+    return sizes_N2, messages
+
+
+def boxes_outside(names: Sequence[str], boxes: RaggedBoxes, sizes_N2: np.ndarray) -> list[str]:
+    """Name the images that have boxes that cannot be (``RaggedBoxes.impossible``), and these boxes.
+
+    names: of the images. sizes_N2: width and height, 0 where unknown.
+    """
+    outside = boxes.keep(boxes.impossible(sizes_N2))
+    return [
+        f"{names[row]} ({_by(sizes_N2[row])}): {outside.of(row).tolist()}"
+        for row in np.flatnonzero(outside.counts_N).tolist()
+    ]
+
+
+def other_sizes(names: Sequence[str], stated_N2: np.ndarray, found_N2: np.ndarray) -> list[str]:
+    """Name the images that have another size than is stated, with both sizes."""
+    return [
+        f"{names[row]} is {_by(found_N2[row])}, not {_by(stated_N2[row])}"
+        for row in np.flatnonzero(sizes_differ(stated_N2, found_N2)).tolist()
+    ]
+
+
+def _by(size_2: np.ndarray) -> str:
+    return "x".join(map(str, size_2.tolist()))
 
 
 def conclude(report: TreeReport) -> None:
@@ -205,7 +243,7 @@ def conclude(report: TreeReport) -> None:
 
     # Training reads no boxes, so faults in them do not stop it. Where labels come from boxes, such
     # faults also leave images without a class, and that stops it.
-    about_boxes = ("boxes_outside", "unreadable_annotations")
+    about_boxes = ("boxes_outside", "other_objects", "unreadable_annotations")
     report.can_eval = why_not(val)
     report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
     no_val = [val.problem] if val.problem else []

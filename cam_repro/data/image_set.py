@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,18 @@ from cam_repro.data.images import ImageStore, Size, at_size
 from cam_repro.truth import Truth
 from cam_repro.types import Sample
 
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 
 ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
 """How many images the complete splits of ILSVRC have."""
+
+
+def sizes_differ(stated_N2: np.ndarray, found_N2: np.ndarray) -> np.ndarray:
+    """Tell which images have another size than is stated, bool (N,); a size of 0 is not known."""
+    are_known_N = (stated_N2 > 0).all(axis=1) & (found_N2 > 0).all(axis=1)
+    return are_known_N & (stated_N2 != found_N2).any(axis=1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,6 +80,25 @@ class ImageSet(Truth):
     def original(self, index: int) -> Image.Image:
         """Decode one image at the size of its original, which boxes refer to."""
         return at_size(*self.read(index))
+
+    def warn_of_other_sizes(self, sizes_N2: np.ndarray) -> None:
+        """Warn of images that have another size than their annotation states.
+
+        sizes_N2: as read, 0 where an image was not read.
+        """
+        if self.sizes_N2 is None:
+            return
+        rows = np.flatnonzero(sizes_differ(self.sizes_N2, sizes_N2))
+        if len(rows):
+            log.warning(
+                "%d of %d images have another size than their annotations state, so their boxes "
+                "may be of other pixels (the first: %s is %dx%d, not %dx%d)",
+                len(rows),
+                len(self),
+                self.ids[int(rows[0])],
+                *sizes_N2[rows[0]],
+                *self.sizes_N2[rows[0]],
+            )
 
     @property
     def has_images(self) -> bool:

@@ -19,6 +19,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import TiffImageFile
 
 from cam_repro.errors import UserError
 
@@ -41,11 +42,12 @@ def read_image(source: Path | BinaryIO, place: str | None = None) -> Image.Image
     """Decode an image to RGB, whatever it holds: grey, CMYK, palette, a PNG named .JPEG.
 
     EXIF rotation is ignored: the boxes of ILSVRC refer to the pixels as stored. Of 16-bit values
-    the upper 8 bits are kept.
+    the upper 8 bits are kept. Transparency is dropped. An image of fractions, or of whole numbers
+    of 32 bits, is refused, because nothing says which of them is white.
 
     place: what messages call the image; None: the path ``source``. Raises UnreadableImage.
     """
-    return _open(source, place, _to_rgb)
+    return _open(source, place, lambda image: _to_rgb(image, image))
 
 
 def read_upright(source: Path) -> Image.Image:
@@ -61,7 +63,7 @@ def read_upright(source: Path) -> Image.Image:
 def upright(image: Image.Image) -> Image.Image:
     """Turn an image upright by its EXIF data, if it has any; RGB. Raises UnreadableImage."""
     try:
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image), image)
     except OSError as error:  # Pillow decodes late: a file cut short is found out here
         raise UnreadableImage(f"not a readable image ({error})") from None
 
@@ -76,10 +78,33 @@ def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:
     return _open(source, place, lambda image: image.size)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def _to_rgb(image: Image.Image, original: Image.Image) -> Image.Image:
+    """Convert to RGB. original: the image as it was opened, which tells the format of its file."""
+    if image.mode[0] in "IF":  # grey of more than 8 bits, which convert() would clip
+        grey = np.asarray(image) >> _grey_bits(original) - 8
+        if isinstance(original, TiffImageFile) and original.tag_v2[_COLOURS] == _WHITE_IS_0:
+            grey = 255 - grey
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
     return image.convert("RGB")
+
+
+_BITS, _COLOURS, _WHITE_IS_0 = 258, 262, 0
+"""Tags of a TIFF file, and a value of the latter."""
+
+
+def _grey_bits(original: Image.Image) -> int:
+    """Tell how many bits the values of a grey image have: 16, or 12 in some TIFF files.
+
+    Raises UnreadableImage where that is not known.
+    """
+    if original.mode.startswith("I;16"):
+        return original.tag_v2[_BITS][0] if isinstance(original, TiffImageFile) else 16
+    if original.mode == "I" and original.format in ("PNG", "PPM"):
+        return 16
+    kind = "fractions" if original.mode == "F" else "signed or of more than 16 bits"
+    raise UnreadableImage(f"its pixels are {kind}; save it with 8 or 16 bits")
 
 
 def _open(

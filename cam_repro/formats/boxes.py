@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,29 +24,32 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
-from cam_repro.formats.names import image_id, is_xml
+from cam_repro.formats.names import files_below, image_id, is_image, is_junk, is_xml
 from cam_repro.formats.submissions import KAGGLE_HEADER
-from cam_repro.formats.text import CsvTable, whole_number
+from cam_repro.formats.text import CsvTable, number, whole_number
 from cam_repro.progress import Bar
 from cam_repro.truth import RaggedBoxes
 from cam_repro.types import Box
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Version of the cached table; tables of other versions are not used."""
+
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
 
 
 class Record(NamedTuple):
     """Hold the annotation of one image.
 
     path: of the annotation, without suffix. size: (width, height), (0, 0) where not stated.
-    objects: WordNet id and box of each object.
+    objects: WordNet id and box of each object. rounded: whether a coordinate was no whole number.
     """
 
     path: str
     size: tuple[int, int]
     objects: list[tuple[str, Box]]
+    rounded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +60,14 @@ class Annotations:
         solution file; in the order of ``ids``, which are sorted.
     sizes_N2: width and height as the annotation states them, int32; 0 where it does not.
     wnids_T: WordNet id of every object, text, in the order of ``boxes``.
+    rounded_N: bool, whether coordinates were fractions, which are rounded to whole pixels.
     """
 
     paths: list[str]
     sizes_N2: np.ndarray
     wnids_T: np.ndarray
     boxes: RaggedBoxes
+    rounded_N: np.ndarray
 
     @cached_property
     def ids(self) -> list[str]:
@@ -112,8 +119,9 @@ class Annotations:
         rows_N = np.array([self.row_of.get(wanted, -1) for wanted in ids], np.int64)
         sizes_N2 = np.zeros((len(ids), 2), np.int32)
         sizes_N2[rows_N >= 0] = self.sizes_N2[rows_N[rows_N >= 0]]
+        rounded_N = np.append(self.rounded_N, False)[rows_N]  # -1 picks the False at the end
         wnids_T = self.wnids_T[self.boxes.places_of(rows_N)]
-        return Annotations(list(ids), sizes_N2, wnids_T, self.boxes.select(rows_N))
+        return Annotations(list(ids), sizes_N2, wnids_T, self.boxes.select(rows_N), rounded_N)
 
 
 def read_annotations(
@@ -146,6 +154,7 @@ def _table(records: Iterable[Record]) -> Annotations:
         sizes_N2=np.array([record.size for record in sorted_records], np.int32).reshape(-1, 2),
         wnids_T=np.array([wnid for wnid, _ in objects], str),
         boxes=RaggedBoxes.from_counts(np.array([box for _, box in objects], np.int32), counts),
+        rounded_N=np.array([record.rounded for record in sorted_records], bool),
     )
 
 
@@ -172,7 +181,15 @@ def _whole(text: str) -> int:
 
 
 def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> Annotations:
-    files = sorted(_xml_files(folder), key=lambda file: file[0])
+    deeper: list[str] = []
+    files = sorted(_xml_files(folder, deeper), key=lambda file: file[0])
+    if deeper:
+        log.info(
+            "%s: %d annotations lie deeper than in one sub-folder and are not read (the first: %s)",
+            folder,
+            len(deeper),
+            deeper[0],
+        )
     signature = hashlib.sha256(repr((CACHE_VERSION, files)).encode()).hexdigest()
     place = None
     if cache is not None:
@@ -184,8 +201,11 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     bar = Bar(len(files), f"indexing {folder.name} boxes", " files", iterable=files, leave=False)
     faults: list[str] = []
     records = []
+    paths = Counter(_without_suffix(name) for name, _, _ in files)
     for name, _, _ in bar:
         try:
+            if paths[_without_suffix(name)] > 1:
+                raise UserError(f"{folder / name}: there is .xml and .XML of it; take one away")
             records.append(_read_xml(folder, name))
         except UserError as error:
             if broken is None:
@@ -202,17 +222,24 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     return table
 
 
-def _xml_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Give path, size and modification time of each XML file in a folder and its sub-folders."""
+def _xml_files(folder: Path, deeper: list[str]) -> Iterator[tuple[str, int, int]]:
+    """Give path, size and modification time of each XML file in a folder and its sub-folders.
+
+    deeper: takes the paths of XML files in folders of sub-folders, which are not read.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_xml(entry.name):
                 yield entry.name, *_size_and_time(entry)
-            elif entry.is_dir() and not entry.name.startswith("."):
+            elif entry.is_dir() and not is_junk(entry.name):
                 with os.scandir(entry.path) as inner:
                     for file in inner:
+                        path = f"{entry.name}/{file.name}"
                         if is_xml(file.name):
-                            yield f"{entry.name}/{file.name}", *_size_and_time(file)
+                            yield path, *_size_and_time(file)
+                        elif not is_image(file.name) and file.is_dir() and not is_junk(file.name):
+                            below = files_below(Path(file.path), is_xml)
+                            deeper += [f"{path}/{name}" for name in below]
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -226,25 +253,54 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
 def _read_xml(folder: Path, name: str) -> Record:
     """Read one annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
     try:
-        root = ET.fromstring((folder / name).read_bytes())
+        root = _parse((folder / name).read_bytes())
         size = root.find("size")
         width, height = (
             (_number(size, "width"), _number(size, "height")) if size is not None else (0, 0)
         )
         objects: list[tuple[str, Box]] = []
+        rounded = False
         for element in root.iter("object"):
-            box = element.find("bndbox")
-            if box is None:
+            boxes = element.findall("bndbox")
+            if not boxes:
                 raise ValueError("an object has no <bndbox>")
-            x0, y0, x1, y1 = (_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
-            objects.append((_text(element, "name"), (x0, y0, x1, y1)))
+            for box in boxes:
+                corners = [_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax")]
+                x0, y0, x1, y1 = map(_nearest, corners)
+                rounded |= corners != [x0, y0, x1, y1]
+                objects.append((_text(element, "name"), (x0, y0, x1, y1)))
     # An XML file that declares an unknown encoding raises LookupError.
     except (ET.ParseError, ValueError, LookupError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"{folder / name}: not a readable annotation ({reason}); restore the file"
         ) from None
-    return Record(name.removesuffix(".xml"), (width, height), objects)
+    return Record(_without_suffix(name), (_nearest(width), _nearest(height)), objects, rounded)
+
+
+def _without_suffix(name: str) -> str:
+    return name[: -len(".xml")]
+
+
+def _parse(content: bytes) -> ET.Element:
+    """Parse an annotation; tags come in small letters and without the name of a namespace."""
+    try:
+        root = ET.fromstring(content)
+    except ET.ParseError:
+        if not _ENCODING.match(content):
+            content.decode()  # raises another error for text that is not UTF-8, which says so
+        raise
+    except ValueError:  # an encoding that the parser does not know, but Python may: GB 2312
+        declared = _ENCODING.match(content)
+        if declared is None:
+            raise
+        root = ET.fromstring(content.decode(declared[1].decode()))
+    if root.tag != "annotation" or root.find("object") is None:
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2].lower()
+    if root.tag != "annotation":
+        raise ValueError(f"it is of <{root.tag}>, not of <annotation>")
+    return root
 
 
 def _text(element: ET.Element, tag: str) -> str:
@@ -254,12 +310,17 @@ def _text(element: ET.Element, tag: str) -> str:
     return text
 
 
-def _number(element: ET.Element, tag: str) -> int:
+def _number(element: ET.Element, tag: str) -> float:
     text = _text(element, tag)
-    try:
-        return _whole(text)
-    except ValueError:
-        raise ValueError(f"<{tag}> {text!r} is not a whole number below 2^31") from None
+    value = number(text)
+    if value is None:
+        raise ValueError(f"<{tag}> {text!r} is not a number below 2^31")
+    return value
+
+
+def _nearest(value: float) -> int:
+    """Round a coordinate to the nearest pixel, halves up; two files of VOC 2012 have fractions."""
+    return math.floor(value + 0.5)
 
 
 # --- the cached table ----------------------------------------------------------------------------
@@ -275,6 +336,7 @@ def _save(place: Path, signature: str, table: Annotations) -> None:
             wnids_T=table.wnids_T,
             boxes_T4=table.boxes.values_T4,
             offsets=table.boxes.offsets,
+            rounded_N=table.rounded_N,
         )
 
 
@@ -287,9 +349,10 @@ def _load(place: Path, signature: str) -> Annotations | None:
             paths: list[str] = kept["paths"].tolist()
             sizes_N2, wnids_T = kept["sizes_N2"], kept["wnids_T"]
             boxes = RaggedBoxes(kept["boxes_T4"], kept["offsets"])
+            rounded_N = kept["rounded_N"]
     except Exception:  # a damaged file raises anything, from BadZipFile to SyntaxError
         return None
-    return Annotations(paths, sizes_N2, wnids_T, boxes)
+    return Annotations(paths, sizes_N2, wnids_T, boxes, rounded_N)
 
 
 # --- Kaggle's solution files ---------------------------------------------------------------------

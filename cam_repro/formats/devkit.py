@@ -38,6 +38,6 @@ def read_val_labels(path: Path) -> np.ndarray:
     Lines are in the order of the file names. Raises UserError where the file holds anything else.
     """
     try:
-        return np.array(path.read_text(encoding="ascii").split(), np.int64)
+        return np.array(path.read_text(encoding="utf-8-sig").split(), np.int64)
     except (ValueError, OverflowError) as error:
         raise UserError(f"{path}: expected one class id a line ({error})") from None

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
+IMAGE_SUFFIXES = {
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+}
+"""Of the files that are taken for images, in small letters or capitals."""
+
+JUNK = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+"""Folders of operating systems and programs, which hold no images of a data set."""
 
 
 def is_image(name: str) -> bool:
@@ -14,7 +22,22 @@ def is_image(name: str) -> bool:
 
 def is_xml(name: str) -> bool:
     """Tell whether a file's name is that of an XML file."""
-    return name.endswith(".xml") and not name.startswith(".")
+    return name[-4:].lower() == ".xml" and not name.startswith(".")
+
+
+def is_junk(name: str) -> bool:
+    """Tell whether a folder is hidden, or one of ``JUNK``."""
+    return name.startswith(".") or name in JUNK
+
+
+def files_below(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
+    """List the files, at any depth in a folder, whose names are wanted: paths below the folder."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_junk(name))
+        wanted = sorted(filter(is_wanted, names))
+        found += [str((Path(place) / name).relative_to(folder)) for name in wanted]
+    return found
 
 
 def image_id(path: str, nested: bool) -> str:

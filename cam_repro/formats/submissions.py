@@ -192,7 +192,7 @@ def _check_fives(words: Words, place: Place) -> None:
         line = int(ragged[0])
         raise UserError(
             f"{place(line)}: {words.counts_N[line]} numbers; "
-            "each guess is five, label xmin ymin xmax ymax"
+            "each guess is five, label xmin ymin xmax ymax, parted by blanks"
         )
 
 

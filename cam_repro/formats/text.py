@@ -13,10 +13,10 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -42,15 +42,36 @@ def read_text(path: Path, what: str) -> str:
 
 
 def read_header(path: Path, what: str) -> list[str]:
-    """Read the first line of a CSV file that is not empty; errors as of ``read_text``."""
+    """Read the names of a CSV file's columns, in small letters; errors as of ``read_text``."""
 
-    def first_row(file: BinaryIO) -> list[str]:
+    def first_line(file: BinaryIO) -> str:
         lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        with contextlib.suppress(csv.Error):  # CsvTable says what is wrong
-            return next(filter(None, csv.reader(lines)), [])
-        return []
+        return _first_line(lines)
 
-    return _read(path, what, first_row)
+    return _header(_read(path, what, first_line))[0]
+
+
+def has_columns(header: Sequence[str], columns: Sequence[str]) -> bool:
+    """Tell whether a header that ``read_header`` read has these columns, in capitals or not."""
+    return {name.lower() for name in columns} <= set(header)
+
+
+def _first_line(lines: Iterable[str]) -> str:
+    return next((line for line in lines if line.strip("\r\n")), "")
+
+
+def _header(line: str) -> tuple[list[str], str]:
+    """Give the names in the first line of a CSV file, in small letters, and what parts them.
+
+    That is the comma, semicolon, tab or bar by which the line has the most parts.
+    """
+    best: tuple[list[str], str] = [], ","
+    for mark in ",;\t|":
+        with contextlib.suppress(csv.Error):  # CsvTable says what is wrong
+            names = next(csv.reader([line], delimiter=mark), [])
+            if len(names) > len(best[0]):
+                best = [name.strip().lower() for name in names], mark
+    return best
 
 
 def _read(path: Path, what: str, read: Callable[[BinaryIO], Read]) -> Read:
@@ -83,28 +104,32 @@ def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
 class CsvTable:
     """Hold the cells of a CSV file, also ``.csv.gz``; empty lines are skipped.
 
+    Cells are parted by commas, semicolons, tabs or bars, as the first line is; they may be quoted.
+
     cells: a list for each column asked for, in the order in which they were asked for.
     """
 
     def __init__(self, path: Path, what: str, columns: Sequence[str], expected: str = "") -> None:
         """Read the file.
 
-        what: what messages call the file. columns: names that the first line must have.
+        what: what messages call the file. columns: names that the first line must have, in
+        capitals or not.
         expected: the first line that the message suggests where a column is missing; by default
         ``columns``. Raises UserError with file and line.
         """
         self.path = path
         self._text = read_text(path, what)
-        reader = csv.reader(io.StringIO(self._text, newline=""))
+        header, self._mark = _header(_first_line(io.StringIO(self._text, newline="")))
+        missing = [name for name in columns if name.lower() not in header]
+        if missing:
+            raise UserError(
+                f"{path}: no column {', '.join(missing)}; the first line must be "
+                f"{expected or ','.join(columns)}"
+            )
+        reader = self._rows()
         cells: list[str] = []  # row after row: a list of 50,000 lists would take twice the time
         try:
-            header = next(filter(None, reader), [])
-            missing = [name for name in columns if name not in header]
-            if missing:
-                raise UserError(
-                    f"{path}: no column {', '.join(missing)}; the first line must be "
-                    f"{expected or ','.join(columns)}"
-                )
+            next(filter(None, reader), None)
             for row in reader:
                 if row and len(row) != len(header):
                     raise UserError(
@@ -114,7 +139,12 @@ class CsvTable:
                 cells += row
         except csv.Error as error:
             raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-        self.cells = [cells[header.index(name) :: len(header)] for name in columns]
+        self.cells = [cells[header.index(name.lower()) :: len(header)] for name in columns]
+
+    def _rows(self) -> Any:
+        """Start to read the rows with csv.reader, which knows the number of its line."""
+        text = io.StringIO(self._text, newline="")
+        return csv.reader(text, delimiter=self._mark)
 
     def place(self, row: int) -> str:
         """Name the file and the line in which a row ends; rows count from 0."""
@@ -123,7 +153,7 @@ class CsvTable:
     @cached_property
     def lines(self) -> list[int]:
         """Find the number of the line, from 1, in which each row ends."""
-        reader = csv.reader(io.StringIO(self._text, newline=""))
+        reader = self._rows()
         return [reader.line_num for cells in reader if cells][1:]
 
 
@@ -141,7 +171,7 @@ _WORD, _BLANK, _END = 1, 2, 3
 _KINDS = bytes(
     {9: _BLANK, 11: _BLANK, 12: _BLANK, 32: _BLANK, 10: _END}.get(b, 1) for b in range(256)
 )
-_WHOLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class Words:
@@ -233,12 +263,18 @@ def whole_numbers(words: Sequence[str], place: Place) -> np.ndarray:
     return Words.one_a_line(words, place).numbers(place)
 
 
+def number(word: str) -> float | None:
+    """Read a number below 2^31, such as 12, 45.7 or 1e3; None for any other word."""
+    if not _NUMBER.fullmatch(word):
+        return None
+    read = float(word)
+    return read if abs(read) < 2**31 else None
+
+
 def whole_number(word: str) -> int | None:
     """Read a whole number below 2^31, also written as a float; None for any other word."""
-    if not _WHOLE.fullmatch(word):
-        return None
-    number = float(word)
-    return int(number) if number.is_integer() and abs(number) < 2**31 else None
+    read = number(word)
+    return int(read) if read is not None and read.is_integer() else None
 
 
 def _are_whole(numbers: np.ndarray) -> bool:

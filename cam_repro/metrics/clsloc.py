@@ -11,7 +11,7 @@ from cam_repro.errors import UserError
 from cam_repro.metrics.hints import Hint, find_hints
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.oddities import Oddities, count_oddities
-from cam_repro.metrics.official import GuessErrors, errors, hits, warn_without_box
+from cam_repro.metrics.official import GuessErrors, errors, hits, warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, Needs, Protocol, Scored
 from cam_repro.runs.guesses import Guesses
 from cam_repro.truth import Truth
@@ -35,7 +35,7 @@ class ClsLoc(Protocol):
             raise UserError("the ground truth has no labels, so there is nothing to score")
         if unknown:
             log.warning("%d of %d images have no label: each counts as an error", unknown, n_images)
-        warn_without_box(truth.boxes)
+        warn_about_boxes(truth)
         right = hits(truth, given.labels_N5, given.boxes_N54)
         rows = errors(*right, truth.blacklisted_N)
         oddities = count_oddities(truth, given)

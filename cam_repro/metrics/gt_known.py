@@ -13,7 +13,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes, paired_iou
-from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     Needs,
@@ -100,7 +100,7 @@ class GtKnown(Protocol):
 
     def score(self, truth: Truth, given: np.ndarray) -> Scored:
         """Score the box of each image, int (N, 4)."""
-        warn_without_box(truth.boxes)
+        warn_about_boxes(truth)
         accuracy = gt_known_accuracy(given, truth.boxes)
         intervals = accuracy_intervals(accuracy, len(truth))
         numbers = {"n_images": len(truth), "gt_known": accuracy, "gt_known_95": intervals}

@@ -1,7 +1,8 @@
-"""Tell what a submission would score if it were read in another way, when hardly a guess is right.
+"""Tell what a submission would score if it were read in another way.
 
 A wrong numbering of the classes, lines in another order, or boxes as ``x y width height`` give
-errors near 100 % in silence. So those readings are tried, and the ones that help are named.
+wrong errors in silence. So those readings are tried, and the ones that help are named. Where
+classes are few, a wrong numbering leaves some guesses right: numberings are tried at any error.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL
 
 NEAR_100 = 95.0
-"""Percent: from this error of five guesses on, other readings are tried."""
+"""Percent: from this localization error of five guesses on, other readings of boxes are tried."""
 
 MANY_INVERTED = 0.05
 """Share of the five guesses of all images: if more are inverted, ``x y width height`` is tried."""
@@ -61,7 +62,7 @@ def find_hints(truth: Truth, guesses: Guesses, errors: GuessErrors, n_inverted: 
     if not guesses.is_of_file:
         return []
     found = []
-    if errors.cls_error >= NEAR_100:
+    if errors.cls_error >= WORTH:
         found = [hint for hint in _labels(truth, guesses) if hint.error <= errors.cls_error - WORTH]
     is_of_boxes = errors.cls_error < NEAR_100 <= errors.clsloc_error
     if is_of_boxes or n_inverted > MANY_INVERTED * guesses.labels_N5.size:

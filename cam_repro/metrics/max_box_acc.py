@@ -47,7 +47,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import warn_without_box
+from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
@@ -330,7 +330,7 @@ class BestThreshold(Protocol):
                 "give a CSV with width and height, a metadata folder, XML files with <size>, or a "
                 "run"
             )
-        warn_without_box(truth.boxes)
+        warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)
         for i, map_hw in enumerate(given):
             accumulator.add(map_hw, truth.boxes.of(i), *sizes_N2[i].tolist())

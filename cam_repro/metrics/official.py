@@ -68,14 +68,24 @@ def hits(
     return cls_hit_NG, loc_hit_NG
 
 
-def warn_without_box(true_boxes: RaggedBoxes) -> None:
-    """Warn of images that have no true box, which no guess can hit: how many they are."""
-    counts_N = true_boxes.counts_N
+def warn_about_boxes(truth: Truth) -> None:
+    """Warn of images without a true box, which no guess can hit, and of boxes that cannot be."""
+    counts_N = truth.boxes.counts_N
     if not counts_N.all():
         log.warning(
             "%d of %d images have no true box: each counts as a localization error",
             np.count_nonzero(counts_N == 0),
             len(counts_N),
+        )
+    impossible = np.flatnonzero(truth.boxes.impossible(truth.sizes_N2))
+    if len(impossible):
+        log.warning(
+            "%d of %d true boxes are empty or reach beyond their image (the first: %s of %s): "
+            "errors count them as they are",
+            len(impossible),
+            len(truth.boxes.values_T4),
+            truth.boxes.values_T4[impossible[0]].tolist(),
+            truth.ids[int(truth.boxes.image_of_box()[impossible[0]])],
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.metrics.official import hits, overlaps, percent, warn_without_box, wrong
+from cam_repro.metrics.official import hits, overlaps, percent, warn_about_boxes, wrong
 from cam_repro.metrics.protocol import FIXED
 from cam_repro.runs.predictions import Predictions
 
@@ -69,7 +69,7 @@ def score(table: Predictions) -> dict[str, Any]:
     counts = {"n_images": len(table), "n_blacklisted": table.n_blacklisted}
     if not table.has_boxes:
         return {**counts, "cls": _percent(cls)}
-    warn_without_box(table.boxes)
+    warn_about_boxes(table)
     return {
         **counts,
         "cls": _percent(cls),

@@ -31,7 +31,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import IOU_THRESHOLD, warn_without_box
+from cam_repro.metrics.official import IOU_THRESHOLD, warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, ORACLE, Curves, Needs, Protocol, RunMaps, Scored
 from cam_repro.resample import resize
 from cam_repro.truth import Truth
@@ -270,7 +270,7 @@ class EveryThreshold(Protocol):
         """Score the maps of a run; warn where its boxes did not come from these maps."""
         run, own = given.run, given.run.manifest.threshold
         assert truth.sizes_N2 is not None, "a run knows the size of its images"
-        warn_without_box(truth.boxes)
+        warn_about_boxes(truth)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
         thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
         accumulator = ThresholdCurveAccumulator(thresholds_T)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cam_repro.classes import ClassTable
+from cam_repro.classes import ClassTable, are_numbers
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.names import name_of
 from cam_repro.formats.submissions import (
@@ -18,7 +18,7 @@ from cam_repro.formats.submissions import (
     read_kaggle_submission,
     read_submission,
 )
-from cam_repro.formats.text import read_header
+from cam_repro.formats.text import has_columns, read_header
 from cam_repro.geometry import corners_of_xywh
 from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL, PAD
@@ -81,7 +81,7 @@ class Guesses:
     known_N4: the one box of each image for its true class.
     n_beyond: guesses after the fifth of an image, left out. n_unknown: guesses whose label no class
     has. is_of_file: whether anybody's file was read, not a run; form: how its numbers were meant;
-    given_N5: the labels of a text file, as they stand there.
+    given_N5: the labels of a file that numbers the classes, as they stand there.
     """
 
     labels_N5: np.ndarray
@@ -110,7 +110,7 @@ def read_guesses(
     not name have no guess.
     """
     form = form or Form()
-    if set(KAGGLE_HEADER) <= set(read_header(path, "submission")):
+    if has_columns(read_header(path, "submission"), KAGGLE_HEADER):
         guesses = _read_kaggle(path, truth, with_labels, form)
     else:
         guesses = _read_text(path, truth, with_labels, form)
@@ -178,36 +178,26 @@ class RunGuesses:
                 f"{self.folder}: made without a network, it guesses no classes: add "
                 "protocol=gt_known"
             )
-        classes = self.table.classes
-        if self.truth.classes is None:
+        classes, true = self.table.classes, self.truth.classes
+        if true is None:
             log.warning("labels of the ground truth are taken as class indices (0, 1, ...)")
-        elif classes is not None and len(classes) != len(self.truth.classes):
-            raise UserError(
-                f"{self.folder} is of {len(classes)} classes, the ground truth of "
-                f"{len(self.truth.classes)}"
-            )
+        elif classes is not None:
+            fits = len(classes) == len(true) if true.is_named else len(classes) >= len(true)
+            if not fits:
+                raise UserError(
+                    f"{self.folder} is of {len(classes)} classes, the ground truth of {len(true)}"
+                )
 
 
 def _read_kaggle(path: Path, truth: Truth, with_labels: bool, form: Form) -> Guesses:
-    if form.labels is not None:
-        raise UserError(f"labels={form.labels}: {path} has WordNet ids; leave labels out")
     ids, words_N5, boxes_N54, n_beyond = read_kaggle_submission(path)
     labels_N5 = np.full(words_N5.shape, PAD, np.int64)
-    n_unknown = 0
+    given_N5, n_unknown = None, 0
     if with_labels:
-        classes = truth.classes
-        if classes is None:
-            raise UserError(_no_wnids(path))
-        index_of = {wnid: index for index, wnid in enumerate(classes.wnids)}
-        index_of |= {str(label): index for index, label in enumerate(classes.submission_labels_C)}
-        guessed_N5 = words_N5 != ""
-        words = words_N5[guessed_N5].tolist()
-        labels_N5[guessed_N5] = [index_of.get(word, NO_LABEL) for word in words]
-        is_unknown_N5 = guessed_N5 & (labels_N5 == NO_LABEL)
-        n_unknown = int(is_unknown_N5.sum())
-        if words and n_unknown == len(words):
-            raise UserError(_no_wnids(path))
-        _warn_of_unknown(path, words_N5[is_unknown_N5].tolist())
+        labels_N5, given_N5 = _labels_of_words(path, words_N5, truth.classes, form)
+        unknown = words_N5[(words_N5 != "") & (labels_N5 == NO_LABEL)].tolist()
+        n_unknown = len(unknown)
+        _warn_of_unknown(path, unknown)
     rows_N = match_ids(ids, truth.ids, path)
     boxes_N54 = _in_order(boxes_N54, rows_N)
     return Guesses(
@@ -218,7 +208,46 @@ def _read_kaggle(path: Path, truth: Truth, with_labels: bool, form: Form) -> Gue
         n_unknown=n_unknown,
         is_of_file=True,
         form=form,
+        given_N5=None if given_N5 is None else _in_order(given_N5, rows_N),
     )
+
+
+def _labels_of_words(
+    path: Path, words_N5: np.ndarray, classes: ClassTable | None, form: Form
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Give the class indices of what Kaggle's CSV calls the classes, int64 (N, 5), and the numbers.
+
+    Those are class names; or labels as of a text file, if all are numbers and no class is called by
+    one. The numbers are None where they are names. Raises UserError where none is of a class.
+    """
+    is_guess_N5 = words_N5 != ""
+    words = words_N5[is_guess_N5].tolist()
+    has_numbers = classes is not None and are_numbers(words) and not are_numbers(classes.wnids)
+    if form.labels is not None and not has_numbers:
+        raise UserError(f"labels={form.labels}: {path} has WordNet ids; leave labels out")
+    if classes is None:
+        raise UserError(_no_wnids(path))
+    labels_N5, given_N5 = np.full(words_N5.shape, PAD, np.int64), None
+    if has_numbers:
+        given_N5 = labels_N5.copy()
+        given_N5[is_guess_N5] = [min(int(word), 2**31) for word in words]
+        labels_N5 = _numbering(path, classes, form).indices(given_N5, classes).astype(np.int64)
+    else:
+        index_of = {str(label): index for index, label in enumerate(classes.submission_labels_C)}
+        index_of |= {wnid: index for index, wnid in enumerate(classes.wnids)}
+        labels_N5[is_guess_N5] = [index_of.get(word, NO_LABEL) for word in words]
+    if words and not (labels_N5[is_guess_N5] != NO_LABEL).any():
+        raise UserError(_no_wnids(path))
+    return labels_N5, given_N5
+
+
+def _numbering(path: Path, classes: ClassTable, form: Form) -> Numbering:
+    """Give the numbering that a file's labels are read by; UserError where the classes lack it."""
+    if form.labels == "kit" and classes.devkit_ids_C is None:
+        raise UserError("labels=kit: these classes have no ids of the development kit")
+    if form.labels is None and not classes.is_named:
+        log.info("labels of %s are read as class index + 1 (labels=index: as indices)", path)
+    return NUMBERINGS[form.labels or "kit"]
 
 
 def _no_wnids(path: Path) -> str:
@@ -239,10 +268,7 @@ def _read_text(path: Path, truth: Truth, with_labels: bool, form: Form) -> Guess
         log.warning("the ground truth is not in file-name order; lines are matched as they stand")
     labels_N5, n_unknown = given_N5, 0
     if with_labels and truth.classes is not None:
-        if form.labels == "kit" and truth.classes.devkit_ids_C is None:
-            raise UserError("labels=kit: these classes have no ids of the development kit")
-        numbering = NUMBERINGS[form.labels or "kit"]
-        labels_N5 = numbering.indices(given_N5, truth.classes)
+        labels_N5 = _numbering(path, truth.classes, form).indices(given_N5, truth.classes)
         places = np.nonzero(labels_N5 == NO_LABEL)  # of unknown labels, or of no guess
         unknown = given_N5[places]
         unknown = unknown[(unknown != PAD) | (boxes_N54[places] != PAD).any(axis=1)]

@@ -335,6 +335,41 @@ def test_a_tree_is_packed_and_checked(command, make_tree, tmp_path):
     assert [split["images"] for split in report["splits"].values()] == [12, 6, 2]
 
 
+IMPOSSIBLE = (
+    "1 of 6 true boxes are empty or reach beyond their image (the first: [-1, 0, 15, 11] of "
+    "ILSVRC2012_val_00000001): errors count them as they are"
+)
+OTHER_SIZE = (
+    "1 of 6 images have another size than their annotations state, so their boxes may be of other "
+    "pixels (the first: ILSVRC2012_val_00000002 is 32x24, not 320x24)"
+)
+
+
+def test_every_command_says_which_boxes_cannot_be(command, make_tree, tmp_path):
+    """What check calls a fault is scored with a count of it, from files and from packed data."""
+    tree = make_tree(tmp_path / "tree", train=1)
+    _val_box_outside(tree)
+    xml = tree / "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000002.xml"
+    xml.write_text(xml.read_text().replace("<width>32<", "<width>320<"))
+    fault = "FAULT images with a box that is empty or reaches beyond them (1): "
+    box = " (32x24): [[-1, 0, 15, 11]]"
+    checked = command("data", "check", "data=ilsvrc", "data.root=tree")
+    assert checked.status == 3
+    assert f"{fault}ILSVRC2012_val_00000001.JPEG{box}" in checked.err
+    packed = command("data", *PACK, "splits=[val]")
+    assert IMPOSSIBLE in said(packed)
+    assert OTHER_SIZE in said(packed)
+    checked = command("data", *CHECK_PACKED)
+    assert f"{fault}ILSVRC2012_val_00000001{box}" in checked.err
+    none = ["model=none", "box=[whole_image]", "data.cache=null"]
+    scored = command("eval", *none, "data=ilsvrc", "data.root=tree")
+    assert IMPOSSIBLE in said(scored)
+    assert OTHER_SIZE in said(scored)
+    assert IMPOSSIBLE in said(command("eval", *none[:2], "data=packed", "data.root=packed"))
+    run = "submission=runs/tree/none/eval/val"
+    assert IMPOSSIBLE in said(command("score", run, "protocol=gt_known"))
+
+
 def test_splits_choose_what_is_packed(command, make_tree, tmp_path):
     make_tree(tmp_path / "tree")
     done = command("data", *PACK, "size=null", "splits=[val]")

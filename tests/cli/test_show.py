@@ -69,6 +69,7 @@ def test_a_broken_file_of_a_folder_is_left_out_by_name(command, trained, photogr
     assert shown.status == 0, shown.err
     assert "left out:" in shown.err
     assert "broken.jpg: not a readable image" in shown.err
+    assert f"{photographs}: left out are 1 others (notes.txt)" in shown.err
     assert {path.name for path in (photographs.parent / "shown").iterdir()} == {"a, b", "turned"}
 
 

@@ -14,13 +14,15 @@ from scipy.io import savemat
 from cam_repro.boxes.threshold import largest_component_box
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands import evaluate as job
-from cam_repro.commands.evaluate import run_evaluation
+from cam_repro.commands.evaluate import _warn_of_other_sizes, run_evaluation
 from cam_repro.commands.train import run_training
+from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import Stopped, UserError
 from cam_repro.figures.shown import read_run
 from cam_repro.models import build_network
 from cam_repro.resample import resize
+from cam_repro.runs.predictions import read_predictions
 
 
 @pytest.fixture
@@ -64,6 +66,20 @@ def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate)
     after = pd.read_parquet(folder / "predictions.parquet")
     for one, two in zip(before["classes"], after["classes"], strict=True):
         assert one.tolist() == two.tolist()[::-1]  # best becomes worst
+
+
+def test_images_of_another_size_than_stated_are_counted(trained, evaluate, tiny_tree, caplog):
+    trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "examples=0")
+    assert "another size" not in caplog.text
+    images = load_image_set(tiny_tree, "val")
+    assert images.sizes_N2 is not None
+    width, height = images.sizes_N2[2].tolist()
+    images.sizes_N2[2] *= 2
+    _warn_of_other_sizes(images, read_predictions(folder))
+    said = f"(the first: {images.ids[2]} is {width}x{height}, not {2 * width}x{2 * height})"
+    assert caplog.messages[-1].startswith("1 of 6 images have another size than their annotations")
+    assert caplog.messages[-1].endswith(said)
 
 
 def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, monkeypatch):

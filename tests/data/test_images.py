@@ -5,11 +5,14 @@ Sizes are those of the pixels as stored, also where the header alone is read.
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from cam_repro.data.images import (
     MAX_MEGAPIXELS,
@@ -164,6 +167,67 @@ def test_a_bad_file_is_named(tmp_path, read, write, words):
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# --- grey of more than 8 bits
+
+
+def _tiff(pixels: np.ndarray, **tags: int) -> bytes:
+    """A TIFF file of one strip, as Pillow writes it; tags: what is changed of it."""
+    file = io.BytesIO()
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    Image.fromarray(pixels).save(file, "TIFF", tiffinfo=info)
+    content = bytearray(file.getvalue())
+    for entry in tags.items():
+        number = {"bits": 258, "colours": 262}[entry[0]]
+        at = content.index(struct.pack("<HHI", number, 3, 1))
+        content[at + 8 : at + 10] = struct.pack("<H", entry[1])
+    return bytes(content)
+
+
+def test_16_bits_in_other_formats(tmp_path):
+    pixels = halves(0x28FF, 0xC800, np.uint16)
+    for name in ("a.tif", "a.pgm"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        check(read_image(tmp_path / name), (0x28,) * 3, (0xC8,) * 3)
+    (tmp_path / "b.tif").write_bytes(_tiff(pixels, colours=0))  # 0 is white
+    check(read_image(tmp_path / "b.tif"), (0xD7,) * 3, (0x37,) * 3)
+    grey = cv2.imencode(".png", np.full((2, 2, 3), 0x8040, np.uint16))[1].tobytes()
+    assert np.asarray(read_image(io.BytesIO(grey), "grey")).tolist() == [[[0x80] * 3] * 2] * 2
+
+
+def test_12_bits_are_12_bits(tmp_path):
+    pixels = halves(0x28F, 0xC80, np.uint16)
+    packed = np.zeros((16, 48), np.uint8)  # two values in three bytes
+    packed[:, 0::3] = pixels[:, 0::2] >> 4
+    packed[:, 1::3] = (pixels[:, 0::2] & 15) << 4 | pixels[:, 1::2] >> 8
+    packed[:, 2::3] = pixels[:, 1::2] & 255
+    content = _tiff(halves(0, 0, np.uint16), bits=12)
+    (tmp_path / "a.tif").write_bytes(content[: -pixels.nbytes] + packed.tobytes() + bytes(256))
+    check(read_image(tmp_path / "a.tif"), (0x28,) * 3, (0xC8,) * 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_what_nobody_can_know_the_white_of_is_refused(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    Image.fromarray(halves(0, 1, dtype)).save(path)
+    assert read_size(path) == (32, 16)
+    for read in (read_image, read_upright):
+        with pytest.raises(UnreadableImage) as caught:
+            read(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: not a readable image (its pixels are ")
+        assert message.endswith("; save it with 8 or 16 bits)")
+
+
+def test_a_palette_with_transparency_keeps_its_colours_without_a_warning(tmp_path, recwarn):
+    path = tmp_path / "a.png"
+    image = Image.fromarray(halves(0, 1), mode="P")
+    image.putpalette([*LEFT, *RIGHT])
+    image.save(path, transparency=bytes([0, 128]))
+    recwarn.clear()
+    check(read_image(path), LEFT, RIGHT)
+    assert not recwarn
 
 
 # --- files that unpack to gigabytes

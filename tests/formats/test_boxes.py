@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from operator import attrgetter
 from pathlib import Path
 
@@ -161,22 +162,25 @@ BROKEN = {
     "not XML": (b"404 not found", "syntax error"),
     "not UTF-8": (
         GOOD.replace("<annotation>", "<annotation>\xe9").encode("latin-1"),
-        "invalid token",
+        "'utf-8' codec can't decode",
     ),
     "unknown encoding": (b'<?xml version="1.0" encoding="klingon"?><a/>', "unknown encoding"),
-    "encoding of two bytes": (b'<?xml version="1.0" encoding="gb2312"?><a/>', "multi-byte"),
+    "other text than declared": (
+        b'<?xml version="1.0" encoding="gb2312"?><annotation>\xff</annotation>',
+        "'gb2312' codec can't decode",
+    ),
+    "another kind of XML": (b"<annotations><image/></annotations>", "<annotations>, not of"),
     "no box": (_without("bndbox", GOOD), "an object has no <bndbox>"),
     "no name": (_without("name", GOOD), "no <name> in <object>"),
     "empty name": (GOOD.replace(DOG, " ").encode(), "no <name> in <object>"),
     "no corner": (_without("ymin", GOOD), "no <ymin> in <bndbox>"),
     "no width": (_without("width", GOOD), "no <width> in <size>"),
-    "a word": (_coordinate("wide", GOOD), "<ymin> 'wide' is not a whole number"),
+    "a word": (_coordinate("wide", GOOD), "<ymin> 'wide' is not a number"),
     "an empty corner": (_coordinate("", GOOD), "no <ymin> in <bndbox>"),
-    "infinite": (_coordinate("inf", GOOD), "<ymin> 'inf' is not a whole number"),
-    "NaN": (_coordinate("nan", GOOD), "<ymin> 'nan' is not a whole number"),
-    "too large": (_coordinate("2147483648", GOOD), "<ymin> '2147483648' is not a whole number"),
-    "huge": (_coordinate("1e999", GOOD), "<ymin> '1e999' is not a whole number"),
-    "a fraction": (_coordinate("1.5", GOOD), "<ymin> '1.5' is not a whole number"),
+    "infinite": (_coordinate("inf", GOOD), "<ymin> 'inf' is not a number"),
+    "NaN": (_coordinate("nan", GOOD), "<ymin> 'nan' is not a number"),
+    "too large": (_coordinate("2147483648", GOOD), "<ymin> '2147483648' is not a number"),
+    "huge": (_coordinate("1e999", GOOD), "<ymin> '1e999' is not a number"),
 }
 
 
@@ -547,3 +551,65 @@ def test_the_fifty_thousand_from_a_solution_file(shared_file, tmp_path):
     assert (np.diff(table.boxes.offsets) > 1).sum() == 11_715
     assert (table.boxes.values_T4[:, 0] == 0).sum() == 7_388
     assert table.wnids_T[0] == "n01751748"
+
+
+# --- as other programs write it ------------------------------------------------------------------
+
+
+def test_every_box_of_an_object_is_taken(tmp_path):
+    second = "<bndbox><xmin>5</xmin><ymin>6</ymin><xmax>7</xmax><ymax>8</ymax></bndbox>"
+    (tmp_path / "a.xml").write_text(GOOD.replace("</bndbox>", f"</bndbox>{second}"))
+    table = read_annotations(tmp_path)
+    assert as_dict(table) == {"a": [(DOG, (0, 1, 2, 3)), (DOG, (5, 6, 7, 8))]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace("<annotation>", '<annotation xmlns="http://voc.example">'),
+        re.sub("<(/?)", r"<\1v:", GOOD).replace("<v:annotation", '<v:annotation xmlns:v="x"', 1),
+        re.sub("(</?)([a-z]+)", lambda tag: tag[1] + tag[2].title(), GOOD),
+    ],
+)
+def test_namespaces_and_capitals_do_not_matter(tmp_path, text):
+    (tmp_path / "a.XML").write_text(text)
+    table = read_annotations(tmp_path)
+    assert as_dict(table) == {"a": [(DOG, (0, 1, 2, 3))]}
+    assert table.sizes_N2.tolist() == [[40, 30]]
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "big5", "shift_jis", "euc-kr", "GBK"])
+def test_encodings_that_python_knows_are_understood(tmp_path, encoding):
+    body = GOOD.replace("<annotation>", "<annotation><folder>\u4e00</folder>").replace(
+        DOG, "\u4e00"
+    )
+    text = f"<?xml version='1.0' encoding='{encoding}'?>{body}"
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    assert as_dict(read_annotations(tmp_path)) == {"a": [("\u4e00", (0, 1, 2, 3))]}
+
+
+def test_fractions_are_rounded_to_the_nearest_pixel_and_remembered(tmp_path):
+    """Two official files of VOC 2012 have some: 45.70000076293945."""
+    for name, ymin in (("a", "1"), ("b", "45.70000076293945"), ("c", "1.5"), ("d", "1.4")):
+        (tmp_path / f"{name}.xml").write_text(GOOD.replace("<ymin>1<", f"<ymin>{ymin}<"))
+    for _ in range(2):  # the second time from the table that is kept
+        table = read_annotations(tmp_path, tmp_path / "cache")
+        assert table.boxes.values_T4[:, 1].tolist() == [1, 46, 2, 1]
+        assert table.rounded_N.tolist() == [False, True, True, True]
+    assert table.select(["d", "?", "a"]).rounded_N.tolist() == [True, False, False]
+
+
+def test_a_file_in_both_spellings_of_its_suffix_is_refused(folder):
+    (folder / "a.XML").write_text(GOOD)
+    with pytest.raises(UserError, match=r"a\.XML: there is \.xml and \.XML of it"):
+        read_annotations(folder)
+
+
+def test_annotations_too_deep_are_counted(folder, caplog):
+    caplog.set_level(logging.INFO)
+    write(folder, {"x/deep/e": FILES["a"], "x/deep/er/f": FILES["a"]})
+    assert read_annotations(folder).ids == ["a", "b", "c"]
+    assert caplog.messages == [
+        f"{folder}: 2 annotations lie deeper than in one sub-folder and are not read (the first: "
+        "x/deep/e.xml)"
+    ]

@@ -29,3 +29,8 @@ def test_validation_labels_are_numbers_in_file_name_order(tmp_path):
     path.write_text("490\nn1\n")
     with pytest.raises(UserError, match=r"labels.txt: expected one class id a line"):
         read_val_labels(path)
+
+
+def test_a_list_of_labels_that_a_windows_program_saved_is_read(tmp_path):
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbf490\r\n361\r\n")
+    assert read_val_labels(tmp_path / "labels.txt").tolist() == [490, 361]

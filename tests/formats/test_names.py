@@ -13,7 +13,7 @@ def test_names_of_images():
 
 def test_names_of_xml_files():
     assert [is_xml(n) for n in ("a.xml", "a.b.xml", ".a.xml", "a.XML", "xml")] == [
-        *(True, True, False, False, False)
+        *(True, True, False, True, False)
     ]
 
 

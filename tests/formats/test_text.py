@@ -11,6 +11,7 @@ from cam_repro.errors import UserError
 from cam_repro.formats.text import (
     CsvTable,
     Words,
+    has_columns,
     one_line_each,
     read_header,
     read_text,
@@ -90,6 +91,28 @@ def test_the_header_is_that_of_the_table(tmp_path, start):
     path.write_text(f'{start}"class_index",boxes\n1,2\n', newline="")
     assert read_header(path, "truth") == ["class_index", "boxes"]
     assert CsvTable(path, "truth", ["class_index"]).cells == [["1"]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a","c","b"\r\n"1","2","3"\r\n',
+        "A;C;B\n1;2;3\n",
+        "\ufeffa\tc\tb\n1\t2\t3\n",
+        "a|c|b\n1|2|3\n",
+        '"a" , "c" , B\n1,2,3\n',
+        '"","a","c","b"\n"1","1","2","3"\n',  # as R numbers its rows
+    ],
+)
+def test_a_csv_is_read_as_programs_write_it(tmp_path, text):
+    found = table(tmp_path, text)
+    assert found.cells == [["3"], ["1"]]
+    assert found.place(0) == f"{found.path}, line 2"
+    assert has_columns(read_header(found.path, "truth"), ["B", "a"])
+
+
+def test_boxes_parted_by_semicolons_do_not_part_columns(tmp_path):
+    assert table(tmp_path, 'a;b\n1;"0 0 1 1;2 2 3 3"\n').cells == [["0 0 1 1;2 2 3 3"], ["1"]]
 
 
 def test_a_packed_file_that_fills_the_memory_is_refused(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cam_repro.classes import ilsvrc_classes
+from cam_repro.classes import ilsvrc_classes, unnamed_classes
 from cam_repro.metrics.hints import find_hints
 from cam_repro.metrics.oddities import Oddities, count_oddities
 from cam_repro.metrics.official import errors, hits
@@ -145,6 +145,17 @@ def test_labels_without_named_classes(hinted, labels, true_labels, reading, reme
     (hint,) = hinted(labels, truth_of(N, labels=true_labels))
     assert (hint["reading"], hint["remedy"]) == (f"with labels read as {reading}", remedy)
     assert hint["classification_error"] == 0
+
+
+def test_a_numbering_that_leaves_some_guesses_right_is_found(hinted):
+    """Of three classes, two are read as another one, and the third as none."""
+    truth = truth_of(N, classes=unnamed_classes(3), labels=np.arange(N) % 3)
+    labels = [f"{label} 2 2 9 9 {(label + 1) % 3}" for label in np.arange(N) % 3]
+    (hint,) = hinted(labels, truth)
+    assert hint["remedy"] == "give labels=index"
+    assert hint["classification_error"] == 0
+    assert hinted(labels, truth, form=Form(labels="index")) == []
+    assert hinted(np.arange(N) % 3 + 1, truth) == []
 
 
 def test_boxes_as_x_y_width_height(hinted):

@@ -10,7 +10,7 @@ from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.errors import UserError
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.submissions import read_submission
-from cam_repro.metrics.official import errors, hits, overlaps
+from cam_repro.metrics.official import errors, hits, overlaps, warn_about_boxes
 from cam_repro.truth import RaggedBoxes, Truth
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"
@@ -185,3 +185,18 @@ def test_equals_the_definition_with_repeated_labels_and_images_without_boxes(n, 
     for row in found:
         wanted = by_loops(labels, boxes, truth_labels, per_image, row.k)
         assert (row.cls_error, row.clsloc_error) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_boxes_that_no_guess_can_hit_are_counted(caplog):
+    truth = Truth(
+        ids=["a", "b", "c"],
+        labels_N=np.zeros(3, int),
+        boxes=RaggedBoxes.from_lists([[[0, 0, 3, 3]], [[2, 0, 10, 4], [4, 4, 3, 3]], []]),
+        sizes_N2=np.array([[10, 5]] * 3),
+    )
+    warn_about_boxes(truth)
+    assert caplog.messages == [
+        "1 of 3 images have no true box: each counts as a localization error",
+        "2 of 3 true boxes are empty or reach beyond their image (the first: [2, 0, 10, 4] of b): "
+        "errors count them as they are",
+    ]

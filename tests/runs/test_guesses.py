@@ -1,17 +1,19 @@
 """What ``cam-score`` makes of each form of input, in arrays."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cam_repro.classes import classes_of, ilsvrc_classes
+from cam_repro.classes import classes_of, ilsvrc_classes, unnamed_classes
 from cam_repro.errors import UserError
 from cam_repro.formats.maps import open_maps
 from cam_repro.formats.submissions import write_kaggle_submission, write_submission
-from cam_repro.runs.guesses import RunGuesses, match_ids, read_guesses
+from cam_repro.runs.guesses import Form, RunGuesses, match_ids, read_guesses
 from cam_repro.runs.predictions import read_predictions
 from cam_repro.truth import RaggedBoxes, Truth
+from cam_repro.types import NO_LABEL
 
 RIGHT = (0, 0, 9, 9)
 SNAKE, GOOSE = 65, 99
@@ -273,3 +275,47 @@ def test_a_map_of_another_shape_is_named_when_it_is_read(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((1, 2, 2)))
     with pytest.raises(UserError, match=r"a.npy: has shape \(1, 2, 2\); a map has two axes"):
         open_maps(tmp_path, ["a"])[0]
+
+
+# --- numberings
+
+
+def test_a_text_is_read_as_index_plus_one_where_classes_are_not_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "s.txt"
+    path.write_text("66 0 0 9 9\n")
+    truth = truth_of("a", unnamed_classes(66))
+    assert read_guesses(path, truth).labels_N5[0, 0] == 65
+    assert caplog.messages == [
+        f"labels of {path} are read as class index + 1 (labels=index: as indices)"
+    ]
+    assert read_guesses(path, truth, form=Form("index")).labels_N5[0, 0] == NO_LABEL
+
+
+@pytest.mark.parametrize(("labels", "number"), [(None, 490), ("index", 65), ("index+1", 66)])
+def test_numbers_in_kaggles_form_are_read_as_those_of_a_text(tmp_path, labels, number):
+    path = tmp_path / "s.csv"
+    path.write_text(f"ImageId,PredictionString\nb,{number} 0 0 9 9\n")
+    found = read_guesses(path, truth_of("ab", ilsvrc_classes()), form=Form(labels))
+    assert found.labels_N5[:, 0].tolist() == [-1, 65]
+    assert found.given_N5[:, 0].tolist() == [-1, number]
+
+
+def test_numbers_that_are_names_of_classes_are_names(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("ImageId,PredictionString\na,10 0 0 9 9 2 0 0 9 9\n")
+    truth = truth_of("a", classes_of(["2", "10"]))
+    assert read_guesses(path, truth).labels_N5[0, :2].tolist() == [1, 0]
+
+
+def test_a_run_may_have_more_classes_than_a_truth_that_does_not_name_them(make_run):
+    folder = make_run("nin", n=2)
+    table = read_predictions(folder)
+    for count, fits in ((1, True), (len(table.classes), True), (len(table.classes) + 1, False)):
+        truth = replace(truth_of(table.ids), classes=unnamed_classes(count))
+        run = RunGuesses.in_order_of(truth, table, folder)
+        if fits:
+            assert run.chosen(None, with_labels=True).labels_N5.shape == (2, 5)
+        else:
+            with pytest.raises(UserError, match="classes, the ground truth of"):
+                run.chosen(None, with_labels=True)

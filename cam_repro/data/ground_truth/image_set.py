@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.classes import classes_of, ilsvrc_classes
+from cam_repro.classes import ilsvrc_classes, unnamed_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, ImageSet
 from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.truth import Names, Truth
@@ -19,10 +19,7 @@ def ground_truth_set(truth: Truth, source: Path, split: str, name: str | None = 
     split of ILSVRC, else the name of ``source`` up to its first dot. If the truth does not name its
     classes, they are called ``class 0``, ``class 1`` and so on.
     """
-    n_classes = int(truth.labels_N.max(initial=0)) + 1
-    wnids = [f"class{index:05d}" for index in range(n_classes)]
-    names = {wnid: f"class {index}" for index, wnid in enumerate(wnids)}
-    classes = truth.classes or classes_of(wnids, names)
+    classes = truth.classes or unnamed_classes(int(truth.labels_N.max(initial=0)) + 1)
     nested = names_repeat(truth.ids)
     is_ilsvrc = classes.wnids == ilsvrc_classes().wnids and len(truth) == ILSVRC_IMAGES[split]
     return ImageSet(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.classes import ilsvrc_classes
+from cam_repro.classes import are_indices, ilsvrc_classes, unnamed_classes
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.submissions import KAGGLE_HEADER
@@ -17,6 +17,7 @@ from cam_repro.formats.text import (
     CsvTable,
     Place,
     Words,
+    has_columns,
     one_line_each,
     read_header,
     whole_numbers,
@@ -42,7 +43,8 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
         Kaggle's ``ImageId,PredictionString``, or a folder of XML files (flat, or one sub-folder a
         class): WordNet ids, which must be among ILSVRC's 1,000;
         a metadata folder of Choe et al. (CVPR 2020): class indices, of ILSVRC's classes where
-        the names of all images begin with ``ILSVRC_PREFIX``;
+        the names of all images begin with ``ILSVRC_PREFIX``, or where the folders of all images
+        are such indices, as those of ImageNetV2;
         a run folder of ``cam-eval``, which holds the truth too: class indices.
     cache: folder in which the table of an XML folder is kept; None keeps none.
 
@@ -62,7 +64,7 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
                 "manifest.json of a run"
             )
         return _from_annotations(source, annotations)
-    if set(KAGGLE_HEADER) <= set(read_header(source, "ground truth")):
+    if has_columns(read_header(source, "ground truth"), KAGGLE_HEADER):
         return _from_annotations(source, read_annotations(source))
     return _from_csv(source)
 
@@ -75,15 +77,20 @@ def _from_run(folder: Path) -> Truth:
 
 def _from_metadata(folder: Path) -> Truth:
     truth = read_metadata(folder)
-    names = [image_id.rpartition("/")[2] for image_id in truth.ids]
-    if not all(name.startswith(ILSVRC_PREFIX) for name in names):
+    highest = int(truth.labels_N.max(initial=NO_LABEL))
+    if highest == NO_LABEL:
         return truth
-    if truth.labels_N.max(initial=0) >= len(ilsvrc_classes()):
-        raise UserError(
-            f"{folder}: has class {truth.labels_N.max()} and images of ILSVRC, whose classes are "
-            "0 to 999"
-        )
-    return replace(truth, classes=ilsvrc_classes())
+    names = [image_id.rpartition("/")[2] for image_id in truth.ids]
+    if all(name.startswith(ILSVRC_PREFIX) for name in names):
+        if highest >= len(ilsvrc_classes()):
+            raise UserError(
+                f"{folder}: has class {highest} and images of ILSVRC, whose classes are 0 to 999"
+            )
+        return replace(truth, classes=ilsvrc_classes())
+    folders = [image_id.rpartition("/")[0].rpartition("/")[2] for image_id in truth.ids]
+    if are_indices(set(folders)) and list(map(int, folders)) == truth.labels_N.tolist():
+        return replace(truth, classes=ilsvrc_classes())
+    return replace(truth, classes=unnamed_classes(highest + 1))
 
 
 def _from_annotations(source: Path, annotations: Annotations) -> Truth:

@@ -7,8 +7,7 @@ and the rest is checked.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,21 +24,31 @@ from cam_repro.data.check import (
     Found,
     SplitReport,
     TreeReport,
+    boxes_outside,
     conclude,
+    other_sizes,
     reading_bar,
     tree_report,
 )
-from cam_repro.data.ilsvrc.image_set import files_in, list_files
-from cam_repro.data.ilsvrc.labels import blacklisted, find_classes, known_as, label_sources
+from cam_repro.data.ilsvrc.image_set import list_files, repeated_images
+from cam_repro.data.ilsvrc.labels import (
+    blacklisted,
+    boxes_of_class,
+    conflicts,
+    find_classes,
+    has_others_alone,
+    known_as,
+    label_sources,
+    wnids_of,
+)
 from cam_repro.data.ilsvrc.layouts import Layout
+from cam_repro.data.ilsvrc.listing import list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.types import NO_LABEL
-
-_OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCII)
 
 
 def check_tree(
@@ -109,7 +118,7 @@ class _SplitCheck:
             report.problem = f"no folder of {split} images (data.{split}=DIR names one)"
             return report
         try:
-            listed = list_files(layout, split)
+            listed = list_files(layout, split).files
         except UserError as error:
             report.problem = str(error)
             return report
@@ -117,7 +126,7 @@ class _SplitCheck:
         files = self.files = _compare_with_disk(folder, listed, found)
         nested = names_repeat(files)
         files.sort(key=lambda file: image_id(file, nested))
-        found["repeated"] = _repeated(files, nested)
+        found["repeated"] = repeated_images(files, nested)
         report.images = report.images_without_boxes = len(files)
 
         boxes = None
@@ -182,20 +191,28 @@ class _SplitCheck:
                 "development kit's list, nor boxes"
             )
             return
-        first, *others = sources
+        first = sources[0]
         labels_N = first.labels_N
         self.report.labels = first.name(layout)
         found["without_label"] = [
             f"{files[row]} ({first.why_silent(files[row], row, self.known, boxes)})"
             for row in np.flatnonzero(labels_N == NO_LABEL).tolist()
         ]
-        for other in others:
-            other_N = other.labels_N
-            differ_N = (other_N != labels_N) & (other_N != NO_LABEL) & (labels_N != NO_LABEL)
+        conflicting: set[int] = set()
+        for other, rows in conflicts(sources):
+            conflicting.update(rows.tolist())
             found["label_conflicts"] += [
                 f"{files[row]} is {classes.wnids[labels_N[row]]} by {first.name(layout)}, "
-                f"{classes.wnids[other_N[row]]} by {other.name(layout)}"
-                for row in np.flatnonzero(differ_N)
+                f"{classes.wnids[other.labels_N[row]]} by {other.name(layout)}"
+                for row in rows
+            ]
+        if boxes is not None:
+            own = boxes_of_class(boxes, labels_N, classes)
+            found["other_objects"] = [
+                f"{files[row]} is {classes.wnids[labels_N[row]]}, its boxes are of "
+                + ", ".join(wnids_of(boxes, row))
+                for row in np.flatnonzero(has_others_alone(boxes, labels_N, own)).tolist()
+                if row not in conflicting
             ]
         counts = np.bincount(labels_N[labels_N != NO_LABEL], minlength=len(classes))
         self.report.images_by_class = dict(zip(classes.wnids, counts.tolist(), strict=True))
@@ -203,7 +220,11 @@ class _SplitCheck:
 
 def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
     """Give the files both listed and on disk; enter in ``found`` the other files of either kind."""
-    there, names = set(files_in(folder)), set(listed)
+    on_disk = list_folder(folder)
+    there, names = set(on_disk.files), set(listed)
+    found["deeper"] = on_disk.deeper
+    found["other_files"] = on_disk.others
+    found["empty_folders"] = on_disk.empty
     found["missing"] = sorted(names - there)
     found["not_listed"] = sorted(there - names)
     found["bad_names"] = [ascii(file) for file in sorted(names & there) if not _is_utf8(file)]
@@ -216,28 +237,6 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _repeated(files: list[str], nested: bool) -> list[str]:
-    """List groups of files that seem to be the same image, each group in one text.
-
-    These are files with an official ILSVRC name in two folders, and files of one folder that differ
-    in suffix only. Any other name may come in several folders: cat/001 and dog/001 are two images.
-    """
-    if not nested:
-        return []
-    by_name = defaultdict(list)
-    for file in files:
-        by_name[image_id(file, False)].append(file)
-    return [
-        ", ".join(sorted(same))
-        for name, same in sorted(by_name.items())
-        if len(same) > 1
-        and (
-            _OFFICIAL_NAME.fullmatch(name)
-            or max(Counter(image_id(file, True) for file in same).values()) > 1
-        )
-    ]
 
 
 def _objects(boxes: Annotations) -> Iterator[list[tuple[str, list[int]]]]:
@@ -299,18 +298,7 @@ def _check_boxes(files: list[str], boxes: Annotations, sizes_N2: np.ndarray, fou
     sizes_N2: true sizes, 0 where unknown; boxes are then compared with the size that the
     annotation states.
     """
-    stated_N2 = boxes.sizes_N2
-    other_N = (sizes_N2 != stated_N2).any(1) & (sizes_N2 > 0).all(1) & (stated_N2 > 0).all(1)
-    for row in np.flatnonzero(other_N):
-        (width, height), (stated_w, stated_h) = sizes_N2[row], stated_N2[row]
-        found["other_size"].append(f"{files[row]} is {width}x{height}, not {stated_w}x{stated_h}")
-    size_N2 = np.where(sizes_N2 > 0, sizes_N2, stated_N2)
-    image_T = boxes.boxes.image_of_box()
-    low_T2, high_T2 = np.split(boxes.boxes.values_T4, 2, axis=1)
-    size_T2 = size_N2[image_T]
-    beyond_T2 = (high_T2 >= size_T2) & (size_T2 > 0)
-    outside_T = np.any((low_T2 < 0) | (high_T2 < low_T2) | beyond_T2, axis=1)
-    for row in np.unique(image_T[outside_T]):
-        outside_M4 = boxes.boxes.values_T4[outside_T & (image_T == row)]
-        width, height = size_N2[row]
-        found["boxes_outside"].append(f"{files[row]} ({width}x{height}): {outside_M4.tolist()}")
+    size_N2 = np.where(sizes_N2 > 0, sizes_N2, boxes.sizes_N2)
+    found["other_size"] = other_sizes(files, boxes.sizes_N2, sizes_N2)
+    found["boxes_outside"] = boxes_outside(files, boxes.boxes, size_N2)
+    found["rounded"] = [files[row] for row in np.flatnonzero(boxes.rounded_N)]

@@ -8,7 +8,9 @@ boxes, same fingerprint.
 
 from __future__ import annotations
 
-import os
+import logging
+import re
+from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,18 +20,28 @@ from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.ilsvrc.labels import (
     blacklisted,
     boxes_of_class,
+    conflicts,
     find_classes,
+    has_others_alone,
     known_as,
     label_sources,
+    wnids_of,
 )
-from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout, has_class_folders
+from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
+from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
-from cam_repro.formats.names import image_id, is_image, names_repeat
+from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
+
+log = logging.getLogger(__name__)
+# What is left out is logged as information, not as a warning, because every process opens the set
+# and would warn.
+
+_OFFICIAL_NAME = re.compile(r"ILSVRC20\d\d_(val|test)_\d{8}|n\d{8}_\d+", re.ASCII)
 
 
 def load_image_set(
@@ -67,6 +79,7 @@ def load_image_set(
     boxes = RaggedBoxes.none(len(files))
     if annotations is not None:
         boxes = boxes_of_class(annotations, labels_N, table)
+        _say_of_annotations(layout.boxes[split], files, annotations, labels_N, boxes)
     boxes_from = layout.boxes[split] if len(boxes.values_T4) else None
     is_ilsvrc = table.wnids == ilsvrc_classes().wnids and len(files) == ILSVRC_IMAGES[split]
     return ImageSet(
@@ -87,10 +100,19 @@ def load_image_set(
 
 def _index_files(layout: Layout, split: str) -> tuple[list[str], list[str]]:
     """List a split's files and image ids, sorted by id; UserError where two files share an id."""
-    files = list_files(layout, split)
+    listing = list_files(layout, split)
+    if listing.left_out:
+        log.info("%s: %s", layout.images[split], listing.left_out)
+    files = listing.files
     nested = names_repeat(files)
     files.sort(key=lambda file: image_id(file, nested))
     ids = [image_id(file, nested) for file in files]
+    if repeated := repeated_images(files, nested):
+        log.info(
+            "%d images of one name in several places count as images of their own (the first: %s)",
+            len(repeated),
+            repeated[0],
+        )
     for (file, own_id), (other, other_id) in pairwise(zip(files, ids, strict=True)):
         if own_id == other_id:
             raise UserError(
@@ -104,12 +126,48 @@ def _annotations_of(
 ) -> Annotations | None:
     """Read the annotations of these files if boxes are wanted or labels come only from them."""
     source = layout.boxes.get(split)
-    has_labels = split != "val" or has_class_folders(layout.images["val"])
+    has_labels = split != "val" or bool(layout.class_folders("val"))
     has_labels = has_labels or bool(layout.val_labels and layout.meta)
     if source is None or (has_labels and not with_boxes):
         return None
     every = read_annotations(source, cache)
-    return every.select(every.ids_for(files))
+    ids = every.ids_for(files)
+    if every.ids and not any(ids):
+        log.info(
+            "%s: none of its %d annotations is of these images: their names are others (the first: "
+            "%s)",
+            source,
+            len(every.ids),
+            every.ids[0],
+        )
+    return every.select(ids)
+
+
+def _say_of_annotations(
+    source: Path, files: list[str], annotations: Annotations, labels_N: np.ndarray, own: RaggedBoxes
+) -> None:
+    """Log what annotations say that is not used as it stands.
+
+    own: the boxes of the objects of each image's class.
+    """
+    others = np.flatnonzero(has_others_alone(annotations, labels_N, own))
+    if len(others):
+        log.info(
+            "%s: %d images have boxes, but none of their class; these are not used (the first: %s "
+            "has boxes of %s)",
+            source,
+            len(others),
+            files[others[0]],
+            ", ".join(wnids_of(annotations, int(others[0]))),
+        )
+    rounded = np.flatnonzero(annotations.rounded_N)
+    if len(rounded):
+        log.info(
+            "%s: the boxes of %d images have fractions of pixels, and are rounded (the first: %s)",
+            source,
+            len(rounded),
+            files[rounded[0]],
+        )
 
 
 def _labels_of(
@@ -132,12 +190,20 @@ def _labels_of(
             "file; name them with data.devkit= or data.boxes="
         )
     source = sources[0]
+    for other, rows in conflicts(sources):
+        if len(rows):
+            log.info(
+                "%d images are of another class by %s than by %s, which counts (the first: %s)",
+                len(rows),
+                other.name(layout),
+                source.name(layout),
+                files[rows[0]],
+            )
     unknown = np.flatnonzero(source.labels_N == NO_LABEL)
     if len(unknown):
         row = int(unknown[0])
-        own_id = image_id(files[row], names_repeat(files))
         raise UserError(
-            f"{source.path}: does not tell the class of {own_id}: "
+            f"{source.path}: does not tell the class of {files[row]}: "
             f"{source.why_silent(files[row], row, known, annotations)} ({len(unknown):,} such "
             "images); mend it, take the images away, or name other classes with data.classes="
         )
@@ -151,8 +217,8 @@ def _names(layout: Layout, split: str, texts: list[str]) -> Names:
         raise UserError(f"{layout.images[split]}: rename {error.object!a}, not UTF-8") from None
 
 
-def list_files(layout: Layout, split: str) -> list[str]:
-    """List a split's images, as paths below its folder: those in the tree's list, or all files."""
+def list_files(layout: Layout, split: str) -> Listing:
+    """List a split's images: those in the tree's list, or all in its folder."""
     folder = layout.images.get(split)
     if folder is None:
         raise UserError(
@@ -160,28 +226,47 @@ def list_files(layout: Layout, split: str) -> list[str]:
             f"named by data.{split}= where it lies elsewhere"
         )
     list_file = layout.lists.get(split)
-    if list_file and (split == "train" or not has_class_folders(folder)):
+    if list_file and (split == "train" or not layout.class_folders(split)):
         try:
             lines = list_file.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{list_file}: not UTF-8 text; restore the file") from None
-        files = list(dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines if line.strip()))
+        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines if line.strip())
+        listing = Listing(list(names))
     else:
-        files = files_in(folder)
-    if not files:
-        packed = (folder / f"{split}-000000.tar").is_file()
-        hint = ", but shards, which data=packed reads" if packed else ""
+        listing = list_folder(folder)
+    if not listing.files:
+        hint = ""
+        if (folder / f"{split}-000000.tar").is_file():
+            hint = ", but shards, which data=packed reads"
+        elif listing.deeper:
+            hint = (
+                f" in it or its sub-folders; deeper are {len(listing.deeper):,} "
+                f"({listing.deeper[0]}): move them up"
+            )
         raise UserError(f"{folder}: holds no images for split={split}{hint}")
-    return files
+    return listing
 
 
-def files_in(folder: Path) -> list[str]:
-    """List the images in a folder and its sub-folders, as paths below the folder."""
-    with os.scandir(folder) as entries:
-        names = [(entry.name, entry.is_dir()) for entry in entries]
-    files = [name for name, is_folder in names if not is_folder and is_image(name)]
-    for name, is_folder in names:
-        if is_folder and not name.startswith("."):
-            with os.scandir(folder / name) as inner:
-                files += [f"{name}/{file.name}" for file in inner if is_image(file.name)]
-    return files
+def repeated_images(files: list[str], nested: bool) -> list[str]:
+    """List groups of files that seem to be the same image, each group in one text.
+
+    These are files with an official ILSVRC name in two folders, and files of one folder that differ
+    in suffix only. Any other name may come in several folders: cat/001 and dog/001 are two images.
+
+    nested: whether any name comes twice.
+    """
+    if not nested:
+        return []
+    by_name = defaultdict(list)
+    for file in files:
+        by_name[image_id(file, False)].append(file)
+    return [
+        ", ".join(sorted(same))
+        for name, same in sorted(by_name.items())
+        if len(same) > 1
+        and (
+            _OFFICIAL_NAME.fullmatch(name)
+            or max(Counter(image_id(file, True) for file in same).values()) > 1
+        )
+    ]

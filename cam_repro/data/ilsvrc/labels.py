@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import numpy as np
 
 from cam_repro.classes import (
     ClassTable,
+    are_indices,
+    are_numbers,
     classes_of,
     ilsvrc_classes,
+    in_class_order,
     read_meta,
     read_synset_mapping,
 )
-from cam_repro.data.ilsvrc.layouts import Layout, class_folders, has_class_folders
+from cam_repro.data.ilsvrc.layouts import Layout
 from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
@@ -42,7 +46,8 @@ def find_classes(
 
     Validation images may show only a part of the classes. So if all classes found by their folders
     or annotations are among the development kit's, or else among ILSVRC's 1,000, the data set has
-    all of the kit's or ILSVRC's classes.
+    all of the kit's or ILSVRC's classes. It has ILSVRC's too if the folders are their indices
+    (``are_indices``).
 
     wanted: the setting ``data.classes``: ``ilsvrc``, or a file in place of the tree's list.
     annotations: of the validation images, if they have been read. cache: as of
@@ -57,12 +62,11 @@ def find_classes(
         if meta is None:
             return table
         return classes_of(table.wnids, dict(zip(table.wnids, table.names, strict=True)), meta)
-    train, val = layout.images.get("train"), layout.images.get("val")
-    if train is not None and has_class_folders(train):
-        wnids = class_folders(train)
+    if wnids := layout.class_folders("train"):
         return classes_of(wnids, meta=meta if meta and _are_among(wnids, meta) else None)
-    if val is not None and has_class_folders(val):
-        wnids = class_folders(val)
+    if wnids := layout.class_folders("val"):
+        if are_indices(wnids):
+            return ilsvrc_classes()
     elif meta is not None:
         return meta
     else:
@@ -85,16 +89,17 @@ class LabelSource:
 
     kind: ``folders`` (one a class), ``kit`` (the development kit's list) or ``boxes``.
     path: the folder or file. labels_N: class indices, int32; ``NO_LABEL`` where the source gives
-    none, or a class that is not the data set's.
+    none, or a class that is not the data set's. numbers: how folders that are numbers were read.
     """
 
     kind: str
     path: Path
     labels_N: np.ndarray
+    numbers: str = ""
 
     def name(self, layout: Layout) -> str:
         """Name the source for messages."""
-        return "class folders" if self.kind == "folders" else layout.short(self.path)
+        return f"class folders{self.numbers}" if self.kind == "folders" else layout.short(self.path)
 
     def why_silent(self, file: str, row: int, known: str, annotations: Annotations | None) -> str:
         """Say in a few words why the source has no label for an image.
@@ -108,8 +113,7 @@ class LabelSource:
         if self.kind == "kit":
             return f"its id is that of none of {known}"
         assert annotations is not None
-        own = annotations.wnids_T[annotations.boxes.places_of(np.array([row]))]
-        wnids = sorted(set(own.tolist()))
+        wnids = wnids_of(annotations, row)
         if len(wnids) == 1:
             return f"class {wnids[0]} is not in {known}"
         return f"it has objects of {', '.join(wnids)}" if wnids else "it has no object there"
@@ -132,11 +136,11 @@ def label_sources(
     """
     sources = []
     folder = layout.images[split]
-    if split == "train" or has_class_folders(folder):
+    if split == "train" or layout.class_folders(split):
         names = [file.rpartition("/")[0] for file in files]
         index_of = {name: _index(name, classes) for name in set(names)}
         labels_N = np.array([index_of[name] for name in names], np.int32)
-        sources.append(LabelSource("folders", folder, labels_N))
+        sources.append(LabelSource("folders", folder, labels_N, _reading(index_of)))
     if split == "val" and layout.val_labels and classes.devkit_ids_C is not None:
         kit_N = _labels_of_kit(layout.val_labels, files, classes)
         if kit_N is not None:
@@ -155,9 +159,20 @@ def known_as(layout: Layout, wanted: str | None, classes: ClassTable) -> str:
     return f"the {len(classes):,} classes of {place or 'the data set'}"
 
 
-def _index(wnid: str, classes: ClassTable) -> int:
-    index = classes.get(wnid)
+def _index(name: str, classes: ClassTable) -> int:
+    index = classes.find(name)
     return NO_LABEL if index is None else index
+
+
+def _reading(index_of: dict[str, int]) -> str:
+    """Say how the names of class folders were turned into class indices if they are numbers."""
+    folders = [name for name, index in index_of.items() if index != NO_LABEL]
+    if not folders or not are_numbers(folders):
+        return ""
+    other = next((name for name in in_class_order(folders) if index_of[name] != int(name)), None)
+    if other is None:
+        return ", whose numbers are the class indices"
+    return f", in the order of their numbers: {other} is class index {index_of[other]}"
 
 
 def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndarray | None:
@@ -223,6 +238,29 @@ def _labels_of_boxes(annotations: Annotations, classes: ClassTable) -> np.ndarra
     indices = np.array([_index(wnid, classes) for wnid in wnids.tolist()], np.int32)
     labels_N[one_class_N] = indices[number_N[one_class_N]]
     return labels_N
+
+
+def has_others_alone(
+    annotations: Annotations, labels_N: np.ndarray, own: RaggedBoxes
+) -> np.ndarray:
+    """Tell which images have a label and objects, but none of their class, bool (N,).
+
+    own: the boxes of the objects of each image's class (``boxes_of_class``).
+    """
+    return (annotations.boxes.counts_N > 0) & (own.counts_N == 0) & (labels_N != NO_LABEL)
+
+
+def wnids_of(annotations: Annotations, row: int) -> list[str]:
+    """List the classes of the objects of an image, sorted."""
+    return sorted(set(annotations.wnids_T[annotations.boxes.places_of(np.array([row]))].tolist()))
+
+
+def conflicts(sources: list[LabelSource]) -> Iterator[tuple[LabelSource, np.ndarray]]:
+    """Yield each source but the first, and the rows where it gives another class than the first."""
+    first, *others = sources
+    for other in others:
+        known_N = (other.labels_N != NO_LABEL) & (first.labels_N != NO_LABEL)
+        yield other, np.flatnonzero(known_N & (other.labels_N != first.labels_N))
 
 
 def boxes_of_class(

@@ -18,13 +18,14 @@ The root may be the folder that holds ``ILSVRC``, ``ILSVRC`` itself, or ``Data/C
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from cam_repro.data.ilsvrc.listing import class_folders
 from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError
-from cam_repro.formats.names import is_image, is_xml
+from cam_repro.formats.names import is_xml
 
 _IMAGE_FOLDERS = ("{split}", "ILSVRC2012_img_{split}", "images/{split}")
 _BOX_FOLDERS = (
@@ -49,7 +50,6 @@ _META = ("meta.mat", "meta_clsloc.mat")
 _VAL_LABELS = ("ILSVRC20*_validation_ground_truth.txt",)
 _BLACKLIST = ("ILSVRC20*_validation_blacklist.txt",)
 
-_WNID = re.compile(r"n\d{8}", re.ASCII)
 _FOLDERS_TRIED = 10
 """In how many class folders XML files are looked for: if any folder has some, the first ones do."""
 
@@ -78,7 +78,7 @@ class Places:
 class Layout:
     """Hold the paths of a tree's parts; a part that was not found is None or not in its dict.
 
-    kind: ``Kaggle``, ``ImageFolder`` or ``official archives``, by where the images are.
+    is_kaggle: whether the images are where Kaggle's archive has them.
     images, boxes, lists, solutions: by split. images: the folder. boxes: an XML folder, else the
         solution file. lists: files that list the images. solutions: solution files.
     synset_mapping: ``LOC_synset_mapping.txt``. meta: the development kit's ``meta.mat``.
@@ -87,7 +87,7 @@ class Layout:
     """
 
     root: Path
-    kind: str
+    is_kaggle: bool
     images: dict[str, Path]
     boxes: dict[str, Path]
     lists: dict[str, Path]
@@ -96,6 +96,29 @@ class Layout:
     meta: Path | None
     val_labels: Path | None
     blacklist: Path | None
+
+    @cached_property
+    def _class_folders(self) -> dict[str, list[str]]:
+        return {}
+
+    def class_folders(self, split: str) -> list[str]:
+        """List the class folders of a split (``listing.class_folders``), which are looked for once.
+
+        There are none where the images lie side by side, or where the split is missing.
+        """
+        if split not in self._class_folders:
+            folder = self.images.get(split)
+            self._class_folders[split] = [] if folder is None else class_folders(folder)
+        return self._class_folders[split]
+
+    @property
+    def kind(self) -> str:
+        """Name the layout by where the images are."""
+        if self.is_kaggle:
+            return "Kaggle"
+        # Only validation images tell: training images are in class folders in all layouts.
+        split = "val" if "val" in self.images else "train"
+        return "ImageFolder" if self.class_folders(split) else "official archives"
 
     def describe(self, labels: str | None, boxes: Path | None, with_boxes: bool = True) -> str:
         """Say in a few words which layout it is, and where labels and boxes of a split come from.
@@ -159,7 +182,7 @@ def find_layout(root: Path, places: Places | None = None) -> Layout:
     solutions = {split: _first_file(tops, (_SOLUTION.format(split=split),)) for split in SPLITS}
     return Layout(
         root=root,
-        kind=_kind(images, inner / "Data" / "CLS-LOC"),
+        is_kaggle=_is_kaggle(images, inner / "Data" / "CLS-LOC"),
         images=images,
         boxes=_find_boxes(root, inner, tops, images, places),
         lists={split: path for split, path in lists.items() if split not in named_images},
@@ -181,30 +204,6 @@ def _find_blacklist(kits: list[Path], named: str | None) -> Path | None:
     return Path(named).expanduser()
 
 
-def has_class_folders(folder: Path) -> bool:
-    """Tell whether a folder has one sub-folder a class: it has sub-folders and no images."""
-    found = False
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                found = True
-            elif is_image(entry.name):
-                return False
-    return found
-
-
-def class_folders(folder: Path) -> list[str]:
-    """List the names of the sub-folders that are classes, sorted.
-
-    If any name is a WordNet id, only such names are: ``lost+found`` is no class of ILSVRC.
-    """
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    return [name for name in names if _WNID.fullmatch(name)] or names
-
-
 def _kaggle_folder(root: Path) -> Path:
     """Give the folder where ``Data``, ``Annotations`` and ``ImageSets`` are in Kaggle's layout."""
     if (root / "ILSVRC" / "Data").is_dir():
@@ -213,12 +212,8 @@ def _kaggle_folder(root: Path) -> Path:
     return here.parents[1] if here.parts[-2:] == ("Data", "CLS-LOC") else root
 
 
-def _kind(images: dict[str, Path], kaggle: Path) -> str:
-    if any(path.resolve().parent == kaggle.resolve() for path in images.values()):
-        return "Kaggle"
-    # Only validation images tell the layout: training images are in class folders in all layouts.
-    of_val = images.get("val") or images.get("train")
-    return "ImageFolder" if of_val and has_class_folders(of_val) else "official archives"
+def _is_kaggle(images: dict[str, Path], kaggle: Path) -> bool:
+    return any(path.resolve().parent == kaggle.resolve() for path in images.values())
 
 
 def _find_boxes(

@@ -224,6 +224,7 @@ class SplitWriter:
                 place = shards.add(f"{index:09d}", suffix, content, self._about(index, size))
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
+        images.warn_of_other_sizes(sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),

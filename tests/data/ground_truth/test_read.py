@@ -246,7 +246,8 @@ def test_metadata_folder_literal_in_its_own_order(tmp_path):
     boxes = [[0, 0, 9, 9], [1, 2, 3, 4], [5, 6, 7, 8]]
     names = ["val/b.JPEG", "val/a.JPEG"]
     assert_holds(truth, names, [3, 0], boxes, [0, 2, 3], [[20, 10], [30, 40]])
-    assert truth.classes is None
+    assert truth.classes.names == ("class 0", "class 1", "class 2", "class 3")
+    assert not truth.classes.is_named
 
 
 def test_metadata_of_ilsvrcs_images_has_its_classes(tmp_path):
@@ -255,6 +256,21 @@ def test_metadata_of_ilsvrcs_images_has_its_classes(tmp_path):
     assert truth.classes is ilsvrc_classes()
     with pytest.raises(UserError, match="has class 1000 and images of ILSVRC"):
         read_truth(write_metadata(tmp_path / "n", [(image[0], 1000, *image[2:])]))
+
+
+def test_metadata_whose_folders_are_class_indices_is_of_ilsvrcs_classes(tmp_path):
+    def images(shift):
+        return [(f"val2/{n}/1.jpeg", n + shift, (9, 9), [(0, 0, 3, 3)]) for n in (5, 990)]
+
+    assert read_truth(write_metadata(tmp_path / "v2", images(0))).classes is ilsvrc_classes()
+    assert not read_truth(write_metadata(tmp_path / "own", images(-5))).classes.is_named
+
+
+def test_metadata_of_too_many_classes_is_refused(tmp_path):
+    folder = write_metadata(tmp_path / "m", [("a", 2_000_000_000, (9, 9), [])])
+    (folder / "localization.txt").write_text("a,0,0,1,1\n")
+    with pytest.raises(UserError, match="class 2000000000: is no class index"):
+        read_truth(folder)
 
 
 # --- runs

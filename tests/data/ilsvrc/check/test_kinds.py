@@ -113,6 +113,23 @@ def _annotations_without_image(root: Path) -> None:
     shutil.copy(root / ANNOTATIONS / f"val/{VAL}2.xml", root / ANNOTATIONS / f"val/{VAL}9.xml")
 
 
+def _other_objects(root: Path) -> None:
+    edit_xml(root, f"train/{A}/{A}_1", A, "cat")
+    (root / "LOC_train_solution.csv").unlink()
+
+
+def _left_out(root: Path) -> None:
+    train = root / IMAGES / "train"
+    (train / A / "more").mkdir()
+    (train / A / "more/deep.JPEG").touch()
+    (train / A / "photo.heic").touch()
+    (train / "@eaDir").mkdir()
+
+
+def _rounded(root: Path) -> None:
+    edit_xml(root, f"val/{VAL}2", "<xmax>18<", "<xmax>18.4<")
+
+
 def _other_size(root: Path) -> None:
     Image.new("RGB", (31, 24), (0, 0, 9)).save(root / IMAGES / f"val/{VAL}2.JPEG")
 
@@ -257,6 +274,21 @@ FOUND: dict[Spoil, tuple[dict[str, dict[str, list[str]]], set[str]]] = {
         },
         set(),
     ),
+    _other_objects: (
+        {"train": {"other_objects": [f"{A}/{A}_1.JPEG is {A}, its boxes are of cat"]}},
+        set(),  # training reads no boxes
+    ),
+    _left_out: (
+        {
+            "train": {
+                "deeper": [f"{A}/more/deep.JPEG"],
+                "other_files": [f"{A}/photo.heic"],
+                "empty_folders": ["@eaDir"],
+            }
+        },
+        set(),
+    ),
+    _rounded: ({"val": {"rounded": [f"{VAL}2.JPEG"]}}, set()),
     _annotations_without_image: ({"val": {"annotations_without_image": [f"{VAL}9"]}}, set()),
     _other_size: ({"val": {"other_size": [f"{VAL}2.JPEG is 31x24, not 32x24"]}}, set()),
     _other_boxes: (

@@ -114,7 +114,8 @@ def _no_annotations(root: Path) -> None:
             _short_mapping,
             "train",
             [
-                "{root}/ILSVRC/Data/CLS-LOC/train: does not tell the class of n00001020_0",
+                "{root}/ILSVRC/Data/CLS-LOC/train: does not tell the class of "
+                "n00001020/n00001020_0.JPEG",
                 "class folder n00001020 is not in the 2 classes of {root}/LOC_synset_mapping.txt",
                 "(2 such images)",
                 "data.classes=",
@@ -124,7 +125,9 @@ def _no_annotations(root: Path) -> None:
             _short_mapping,
             "val",
             [
-                "{root}/ILSVRC/Annotations/CLS-LOC/val: does not tell the class of " + VAL + "3",
+                "{root}/ILSVRC/Annotations/CLS-LOC/val: does not tell the class of "
+                + VAL
+                + "3.JPEG",
                 "class n00001020 is not in the 2 classes of {root}/LOC_synset_mapping.txt",
             ],
         ),
@@ -133,21 +136,29 @@ def _no_annotations(root: Path) -> None:
             "train",
             ["class folder n00001015 is not in the 3 classes of {root}/LOC_synset_mapping.txt"],
         ),
-        (_image_beside_the_class_folders, "train", ["class of cover: it is in no class folder"]),
+        (
+            _image_beside_the_class_folders,
+            "train",
+            ["class of cover.jpg: it is in no class folder"],
+        ),
         (_xml_cut_short, "val", ["CLS-LOC/val/" + VAL + "4.xml: not a readable annotation"]),
         (_xml_without_number, "val", [f"{VAL}4.xml: not a readable annotation", "'wide'"]),
         (_xml_without_corner, "val", [f"{VAL}4.xml: not a readable annotation", "no <ymin>"]),
         (
             _xml_of_two_classes,
             "val",
-            [f"class of {VAL}4: it has objects of n00001000, n00001010 (1 such"],
+            [f"class of {VAL}4.JPEG: it has objects of n00001000, n00001010 (1 such"],
         ),
         (
             _xml_of_unknown_class,
             "val",
-            [f"class of {VAL}4: class n00004444 is not in the 3 classes of"],
+            [f"class of {VAL}4.JPEG: class n00004444 is not in the 3 classes of"],
         ),
-        (_no_xml, "val", ["Annotations/CLS-LOC/val", f"class of {VAL}4: it has no object there"]),
+        (
+            _no_xml,
+            "val",
+            ["Annotations/CLS-LOC/val", f"class of {VAL}4.JPEG: it has no object there"],
+        ),
         (_no_annotations, "val", ["split=val: no labels", "data.devkit= or data.boxes="]),
         (_list_not_utf8, "val", ["{root}/ILSVRC/ImageSets/CLS-LOC/val.txt: not UTF-8 text"]),
         (_name_not_utf8, "test", ["CLS-LOC/test: rename 'caf\\udce9.JPEG', not UTF-8"]),

@@ -19,7 +19,7 @@ from layout_trees import (
 
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.ilsvrc.image_set import load_image_set
-from cam_repro.data.ilsvrc.layouts import class_folders
+from cam_repro.data.ilsvrc.listing import class_folders
 
 # --- the layouts ----------------------------------------------------------------------------------
 
@@ -93,6 +93,8 @@ def test_folders_that_bear_no_wordnet_id_are_no_classes_of_ilsvrc(tmp_path):
         (tmp_path / "train" / name).mkdir(parents=True)
     (tmp_path / "train/readme.txt").touch()
     assert class_folders(tmp_path / "train") == [TENCH, SNAKE]
-    for name in ("cat", "dog"):
+    for name in ("cat", "dog", "empty"):
         (tmp_path / "other" / name).mkdir(parents=True)
+        if name != "empty":
+            (tmp_path / "other" / name / "1.jpg").touch()
     assert class_folders(tmp_path / "other") == ["cat", "dog"]

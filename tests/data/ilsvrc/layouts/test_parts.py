@@ -12,8 +12,8 @@ from cam_repro.data.ilsvrc.layouts import (
     Layout,
     Places,
     find_layout,
-    has_class_folders,
 )
+from cam_repro.data.ilsvrc.listing import class_folders
 
 
 def test_the_parts_of_an_official_tree(parts, tmp_path):
@@ -22,7 +22,7 @@ def test_the_parts_of_an_official_tree(parts, tmp_path):
     data = root / "ILSVRC2012_devkit_t12/data"
     assert find_layout(root) == Layout(
         root=root,
-        kind="official archives",
+        is_kaggle=False,
         images={split: root / split for split in ("train", "val", "test")},
         boxes={split: root / "bbox" / split for split in ("train", "val")},
         lists={},
@@ -41,7 +41,7 @@ def test_the_parts_of_a_kaggle_tree(parts, tmp_path):
     names = {"train": "train_cls.txt", "val": "val.txt", "test": "test.txt"}
     assert find_layout(root) == Layout(
         root=root,
-        kind="Kaggle",
+        is_kaggle=True,
         images={split: inner / "Data/CLS-LOC" / split for split in names},
         boxes={split: inner / "Annotations/CLS-LOC" / split for split in ("train", "val")},
         lists={split: inner / "ImageSets/CLS-LOC" / name for split, name in names.items()},
@@ -83,16 +83,36 @@ def test_development_kits_of_any_year_are_found(parts, kit, meta, labels, tmp_pa
 def test_class_folders_are_told_from_a_flat_folder_whatever_lies_beside(tmp_path):
     folder = tmp_path / "val"
     folder.mkdir()
-    assert not has_class_folders(folder)
+    assert class_folders(folder) == []
     (folder / "readme.txt").touch()
     (folder / ".cache").mkdir()
-    assert not has_class_folders(folder)
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir/a.JPEG").touch()
     (folder / TENCH).mkdir()
-    assert has_class_folders(folder)
-    (folder / "a.JPEG").touch()  # XML files in a folder of their own, say
-    assert not has_class_folders(folder)
-    (folder / "a.JPEG").rename(folder / ".a.JPEG")
-    assert has_class_folders(folder)
+    assert class_folders(folder) == [TENCH]
+    (folder / TENCH / "1.JPEG").touch()
+    assert class_folders(folder) == [TENCH]
+    (folder / "a.JPEG").touch()  # one that went astray
+    assert class_folders(folder) == [TENCH]
+    (folder / "b.JPEG").touch()  # more beside the folder than in it
+    assert class_folders(folder) == []
+    (folder / TENCH / "2.JPEG").touch()
+    (folder / "lost").mkdir()
+    (folder / "lost/3.JPEG").touch()
+    assert class_folders(folder) == [TENCH]
+    (folder / TENCH).rename(folder / "tench")
+    (folder / "empty").mkdir()
+    assert class_folders(folder) == ["lost", "tench"]
+
+
+def test_class_folders_that_are_numbers_are_in_their_order(tmp_path):
+    for name in ("10", "2", "0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.webp").touch()
+    assert class_folders(tmp_path) == ["0", "2", "10"]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/a.webp").touch()
+    assert class_folders(tmp_path) == ["0", "10", "2", "x"]
 
 
 def test_a_link_to_images_is_followed(parts, tmp_path):
