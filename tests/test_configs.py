@@ -205,6 +205,7 @@ def test_view(valid, name):
 
 EXPECTED_BOXES = {
     "threshold": (8, 8, 23, 15),
+    "gradcam": (8, 8, 23, 15),
     "heuristic": (8, 8, 23, 15),
     "graphcut": (8, 8, 23, 15),
     "dt_box": (8, 8, 24, 16),  # x + width, y + height, as the authors' script writes them

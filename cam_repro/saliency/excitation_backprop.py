@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from cam_repro.errors import did_you_mean
 from cam_repro.models.base import CamNetwork
-from cam_repro.saliency.base import SelectClasses
+from cam_repro.saliency.base import SelectClasses, check_maps
 from cam_repro.saliency.graph import GraphSaliency, LayerGraph
 
 WEIGHTED = ("Conv2d", "Conv2dSame", "Linear")
@@ -72,7 +72,7 @@ class ExcitationBackprop(GraphSaliency):
 
     layer: the layer whose units are shown; the paper took pool4 of VGG-16 (``features.23``), pool2
         of GoogLeNet (``maxpool2``), ``layer3`` of ResNet-50. None: the last convolution after its
-        ReLU.
+        ReLU; for c-MWP, where this is the class layer (SqueezeNet, NIN), the input of that layer.
     contrastive: c-MWP (section 3.3): the probability of the class less that of its opposite, whose
         class layer has the weights -w, from the input of the class layer down.
     """
@@ -84,14 +84,25 @@ class ExcitationBackprop(GraphSaliency):
         """Name the first layer without a rule, or say that there is no layer ``layer``."""
         if self.layer is not None and self.layer not in graph.outputs:
             return f"it has no layer {self.layer}{did_you_mean(self.layer, graph.outputs)}"
-        for node in graph.between(self._end(graph)):
+        end = self._end(graph)
+        if end not in graph.between(None):
+            return f"its layer {self.layer} does not lead to the class scores"
+        steps = graph.between(end)
+        if self.contrastive and _class_layer(graph) not in steps:
+            name = graph.name_of(_class_layer(graph))
+            return f"c-MWP begins at its class layer, {name}, and {self.layer} is not before that"
+        for node in steps:
             if not _has_rule(node, graph.layer_of(node)):
                 return f"there is no rule for its layer {graph.name_of(node)}"
         return None
 
     def _end(self, graph: LayerGraph) -> fx.Node:
         """Give the step whose output is shown."""
-        return graph.maps if self.layer is None else graph.outputs[self.layer]
+        if self.layer is not None:
+            return graph.outputs[self.layer]
+        if self.contrastive and _class_layer(graph) not in graph.between(graph.maps):
+            return _class_layer(graph).all_input_nodes[0]
+        return graph.maps
 
     @torch.no_grad()
     def explain(
@@ -102,9 +113,12 @@ class ExcitationBackprop(GraphSaliency):
         recorder = _Recorder(graph)
         logits_NC = recorder.run(x_NCHW).float()
         classes_NR = select(logits_NC)
-        class_layer = f"network.{network.class_layer_name}" if self.contrastive else None
+        end = self._end(graph)
+        if self.layer is not None:
+            check_maps(self.layer, recorder.env[end])
+        class_layer = _class_layer(graph) if self.contrastive else None
         with torch.autocast(x_NCHW.device.type, enabled=False):  # probabilities stay in float32
-            walk = _Walk(graph, recorder.env, self._end(graph), class_layer)
+            walk = _Walk(graph, recorder.env, end, class_layer)
             maps = [
                 walk.down(F.one_hot(classes_N, logits_NC.shape[1]).float())
                 for classes_N in classes_NR.T
@@ -115,8 +129,8 @@ class ExcitationBackprop(GraphSaliency):
 class _Walk:
     """Send probabilities from the logits down to a step, for one batch.
 
-    values: the output of each step. contrastive_at: the layer that is the class layer, where the
-    probability of its opposite is subtracted; None: nowhere.
+    values: the output of each step. contrastive_at: the class layer, where the probability of its
+    opposite is subtracted; None: nowhere.
     """
 
     def __init__(
@@ -124,7 +138,7 @@ class _Walk:
         graph: LayerGraph,
         values: dict[fx.Node, Any],
         end: fx.Node,
-        contrastive_at: str | None,
+        contrastive_at: fx.Node | None,
     ) -> None:
         self.graph, self.values, self.end = graph, values, end
         self.contrastive_at = contrastive_at
@@ -151,7 +165,7 @@ class _Walk:
         if type(layer).__name__ in WEIGHTED:
             assert layer is not None
             share = _excited(layer, inputs[0], p, 1)
-            if node.target == self.contrastive_at:
+            if node is self.contrastive_at:
                 share = share - _excited(layer, inputs[0], p, -1)
             return [(sources[0], share)]
         if isinstance(layer, AVERAGES) or node.target in AVERAGE_FUNCTIONS:
@@ -186,6 +200,13 @@ class _Walk:
         return run
 
 
+def _class_layer(graph: LayerGraph) -> fx.Node:
+    """Give the class layer: the last one with weights."""
+    return next(
+        node for node in graph.between(None) if type(graph.layer_of(node)).__name__ in WEIGHTED
+    )
+
+
 def _has_rule(node: fx.Node, layer: nn.Module | None) -> bool:
     """Tell whether there is a rule for a step."""
     if node.op == "call_module":
@@ -213,8 +234,8 @@ def _in_proportion(sums: Callable[[Tensor], Tensor], x: Tensor, p: Tensor) -> Te
 
 
 def _divide(p: Tensor, z: Tensor) -> Tensor:
-    """Divide, with 0 where z is 0."""
-    return torch.where(z == 0, 0.0, p / z)
+    """Divide, with 0 where z, which is not negative, is 0 or too small to divide by."""
+    return torch.where(z < torch.finfo(z.dtype).tiny, 0.0, p / z)
 
 
 def _pull_back(run: Callable[..., Tensor], inputs: list[Tensor], p: Tensor) -> tuple[Tensor, ...]:

@@ -10,9 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cam_repro.errors import did_you_mean
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.models.base import CamNetwork
-from cam_repro.saliency.base import Saliency, SelectClasses, gradients_of_classes
+from cam_repro.saliency.base import (
+    Saliency,
+    SelectClasses,
+    check_maps,
+    gradients_of_classes,
+)
 
 
 class Explained(NamedTuple):
@@ -33,8 +38,8 @@ class LayerSaliency(Saliency):
     A subclass writes ``combine``, which is the equation of its method.
 
     layer: name of the layer, as ``network.named_modules()`` has it; its output must be maps
-        (N,K,h,w). None: the last convolution after its ReLU, for which only the layers behind it
-        compute gradients.
+        (N,K,h,w). Of a layer that runs several times the last output counts. None: the last
+        convolution after its ReLU, for which only the layers behind it compute gradients.
     """
 
     def __init__(self, layer: str | None = None) -> None:
@@ -71,32 +76,36 @@ class LayerSaliency(Saliency):
                 A_NKhw = network.forward_features(x_NCHW)
             with torch.enable_grad():
                 A_NKhw = A_NKhw.detach().requires_grad_()
-                return _explained(network.forward_head(A_NKhw), A_NKhw, select)
-        with torch.enable_grad(), _leaf_at(network.get_submodule(self.layer)) as leaves:
+                logits_NC = network.forward_head(A_NKhw)
+                classes_NR = select(logits_NC.detach())
+                gradients_NRKhw = gradients_of_classes(logits_NC, classes_NR, A_NKhw, at_once=True)
+            return Explained(logits_NC.detach(), A_NKhw.detach(), gradients_NRKhw)
+        with torch.enable_grad(), _leaf_at(network, self.layer) as leaves:
             logits_NC = network(x_NCHW)
-            return _explained(logits_NC, leaves[-1], select)
-
-
-def _explained(logits_NC: Tensor, A_NKhw: Tensor, select: SelectClasses) -> Explained:
-    """Compute the gradients of the chosen class scores with respect to A."""
-    gradients_NRKhw = gradients_of_classes(logits_NC, select(logits_NC.detach()), A_NKhw)
-    return Explained(logits_NC.detach(), A_NKhw.detach(), gradients_NRKhw)
+            if not leaves:
+                raise UserError(f"saliency.layer={self.layer}: the network does not run it")
+            gradients_NRKhw = gradients_of_classes(
+                logits_NC, select(logits_NC.detach()), leaves[-1]
+            )
+        return Explained(logits_NC.detach(), leaves[-1].detach(), gradients_NRKhw)
 
 
 @contextlib.contextmanager
-def _leaf_at(layer: nn.Module) -> Iterator[list[Tensor]]:
+def _leaf_at(network: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     """Cut the graph of gradients behind a layer within a ``with`` block; yield its outputs.
 
-    The layers before it compute no gradients. What follows gets a copy of the output, because a
-    ReLU that works in place would change the activations.
+    Raises UserError within the block where these are no maps. The layers before it compute no
+    gradients. What follows gets a copy of the output, because a ReLU that works in place would
+    change the activations.
     """
     leaves: list[Tensor] = []
 
     def cut(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        check_maps(layer, output)
         leaves.append(output.detach().requires_grad_())
         return leaves[-1].clone()
 
-    handle = layer.register_forward_hook(cut)
+    handle = network.get_submodule(layer).register_forward_hook(cut)
     try:
         yield leaves
     finally:

@@ -58,6 +58,12 @@ class MaskingSaliency(Saliency):
         return torch.cat(parts)
 
 
+def weighted_sum(weights_BR: Tensor, masks_BHW: Tensor) -> Tensor:
+    """Add up masks, each times its weight for each class: (R, H, W), in float32 always."""
+    with torch.autocast(masks_BHW.device.type, enabled=False):
+        return torch.einsum("br,bhw->rhw", weights_BR.float(), masks_BHW.float())
+
+
 def at_least(key: str, value: int, low: int) -> int:
     """Return ``value`` if it is a whole number from ``low`` on; raise UserError if not."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from cam_repro.models.base import CamNetwork
-from cam_repro.saliency.masking import MaskingSaliency, share
+from cam_repro.saliency.masking import MaskingSaliency, share, weighted_sum
 
 
 class Occlusion(MaskingSaliency):
@@ -38,8 +37,7 @@ class Occlusion(MaskingSaliency):
         whole_R = network(x_CHW[None]).float().softmax(1)[0, classes_R]
         hidden_BR = self.logits_of(network, x_CHW, masks_BHW).softmax(1)[:, classes_R]
         hides_BHW = 1 - masks_BHW.float()
-        falls_RHW = torch.einsum("br,bhw->rhw", whole_R - hidden_BR, hides_BHW)
-        return falls_RHW / hides_BHW.sum(0)
+        return weighted_sum(whole_R - hidden_BR, hides_BHW) / hides_BHW.sum(0)
 
 
 def _starts(length: int, side: int, step: int) -> range:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cam_repro.models.base import CamNetwork
-from cam_repro.saliency.masking import MaskingSaliency, at_least, share
+from cam_repro.saliency.masking import MaskingSaliency, at_least, share, weighted_sum
 
 
 class Rise(MaskingSaliency):
@@ -45,7 +45,7 @@ class Rise(MaskingSaliency):
             masks_BHW = self._draw(min(left, self.at_a_time), height, width, generator)
             masks_BHW = masks_BHW.to(x_CHW.device)
             seen_BR = self.logits_of(network, x_CHW, masks_BHW).softmax(1)[:, classes_R]
-            total_RHW += torch.einsum("br,bhw->rhw", seen_BR, masks_BHW)
+            total_RHW += weighted_sum(seen_BR, masks_BHW)
             left -= len(masks_BHW)
         return total_RHW / (self.masks * self.keep)
 

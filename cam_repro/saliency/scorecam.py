@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cam_repro.models.base import CamNetwork
-from cam_repro.saliency.masking import MaskingSaliency
+from cam_repro.saliency.masking import MaskingSaliency, weighted_sum
 
 
 class ScoreCam(MaskingSaliency):
@@ -31,4 +31,4 @@ class ScoreCam(MaskingSaliency):
         range_K11 = high_K11 - low_K11
         masks_KHW = torch.where(range_K11 > 0, (masks_KHW - low_K11) / range_K11, 0.0)
         scores_KR = self.logits_of(network, x_CHW, masks_KHW)[:, classes_R]
-        return torch.einsum("kr,khw->rhw", scores_KR.softmax(0), A_Khw).relu()
+        return weighted_sum(scores_KR.softmax(0), A_Khw).relu()

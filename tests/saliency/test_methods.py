@@ -10,9 +10,11 @@ from torch.nn.functional import interpolate
 
 from cam_repro.config import choices
 from cam_repro.errors import UserError
+from cam_repro.models.adapted import ModuleNetwork
 from cam_repro.models.base import CamNetwork, PooledNetwork
 from cam_repro.models.squeezenet import SqueezeNet
 from cam_repro.models.vgg import Vgg
+from cam_repro.saliency.base import gradients_of_classes
 from cam_repro.saliency.build import build_saliency
 from cam_repro.saliency.cam import Cam
 from cam_repro.saliency.eigencam import EigenCam
@@ -23,11 +25,13 @@ from cam_repro.saliency.guided_backprop import GuidedBackprop
 from cam_repro.saliency.guided_gradcam import GuidedGradCam
 from cam_repro.saliency.hirescam import HiResCam
 from cam_repro.saliency.layercam import LayerCam
+from cam_repro.saliency.masking import weighted_sum
 from cam_repro.saliency.occlusion import Occlusion
 from cam_repro.saliency.rise import Rise
 from cam_repro.saliency.scorecam import ScoreCam
 from cam_repro.saliency.xgradcam import XGradCam
 
+FAMILY = ["gradcam", "gradcam_pp", "hirescam", "layercam", "xgradcam"]
 CLASSES_NR = torch.tensor([[0, 3, 3], [4, 1, 0]])
 
 
@@ -121,7 +125,7 @@ class InPlace(PooledNetwork):
         return self.body(x_NCHW)
 
 
-@pytest.mark.parametrize("name", ["gradcam", "gradcam_pp", "hirescam", "layercam", "xgradcam"])
+@pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("layer", ["body.0", "body.3", "body.4", "body.5"])
 def test_any_layer_also_before_a_relu_that_works_in_place(name, layer):
     """Against the same equation on a network cut in two by hand."""
@@ -147,10 +151,38 @@ def test_a_layer_that_is_not_there_is_named():
     said = GradCam("body.9").refusal(network)
     assert said.startswith("it has no layer body.9; did you mean body.")
     assert ExcitationBackprop("no").refusal(network).startswith("it has no layer no")
-    said = GradCam("body.9").refusal(network)
-    assert said.startswith("it has no layer body.9; did you mean body.")
-    assert ExcitationBackprop("no").refusal(network).startswith("it has no layer no")
     assert GradCam("body.3").refusal(network) is None
+
+
+def test_a_layer_whose_output_is_no_maps_is_refused():
+    network, x_NCHW = seeded(lambda: Vgg(num_classes=5, width=0.125)), inputs()
+    network.spare = nn.Conv2d(1, 1, 1)
+    for method in (GradCam("classifier.0"), ExcitationBackprop("classifier.0")):
+        assert method.refusal(network) is None
+        with pytest.raises(UserError, match=r"^saliency\.layer=classifier\.0: its output of shape"):
+            method(network, x_NCHW, CLASSES_NR)
+    with pytest.raises(UserError, match="spare: the network does not run it"):
+        GradCam("spare")(network, x_NCHW, CLASSES_NR)
+
+
+def test_gradients_all_at_once_are_those_of_each_class_alone():
+    network = seeded(lambda: Vgg(num_classes=5, width=0.125))
+    with torch.no_grad():
+        A_NKhw = network.forward_features(inputs())
+    A_NKhw.requires_grad_()
+    logits_NC = network.forward_head(A_NKhw)
+    each = gradients_of_classes(logits_NC, CLASSES_NR, A_NKhw)
+    at_once = gradients_of_classes(network.forward_head(A_NKhw), CLASSES_NR, A_NKhw, at_once=True)
+    torch.testing.assert_close(at_once, each)
+    assert each.abs().sum((2, 3, 4)).all()
+
+
+def test_eigencam_of_activations_that_are_nan_is_nan():
+    A_2KHW = torch.cat([A_1KHW, A_1KHW])
+    A_2KHW[1, 2, 0, 1] = torch.nan
+    maps = EigenCam()(Hand().eval(), A_2KHW, torch.tensor([[0], [1]]))
+    torch.testing.assert_close(maps[0, 0], of_class_0(EigenCam()))
+    assert maps[1].isnan().all()
 
 
 # --- guided backprop -----------------------------------------------------------------------------
@@ -261,6 +293,33 @@ def test_what_excites_a_class_as_much_as_its_opposite_cancels():
     maps = build_saliency("cmwp")(network, A_1KHW, torch.tensor([[0, 1]]))
     assert maps[0, 0].tolist() == [[0, 0], [0, 0]]
     assert maps[0, 1].tolist() == [[pytest.approx(5 / 6), 0], [0, pytest.approx(1 / 6)]]
+
+
+def test_cmwp_shows_the_input_of_a_class_layer_that_makes_the_maps():
+    """Of SqueezeNet A is the class maps: nothing is subtracted there."""
+    network, x_NCHW = seeded(), inputs()
+    maps = build_saliency("cmwp")(network, x_NCHW, CLASSES_NR)
+    contrastive = ExcitationBackprop("classifier.0", contrastive=True)
+    torch.testing.assert_close(maps, contrastive(network, x_NCHW, CLASSES_NR))
+    mwp = ExcitationBackprop("classifier.0")(network, x_NCHW, CLASSES_NR)
+    assert (maps.sum((2, 3)) < mwp.sum((2, 3))).all()
+    said = ExcitationBackprop("classifier.2", contrastive=True).refusal(network)
+    assert said.startswith("c-MWP begins at its class layer, classifier.1 (Conv2d)")
+
+
+def test_cmwp_finds_the_class_layer_of_any_module():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module.append(nn.Linear(4, 5))
+    torch.manual_seed(0)
+    positive(module)
+    network = ModuleNetwork(module.eval(), "1", input_size=16)
+    with torch.no_grad():  # no weight of class 0 is below 0: nothing excites its opposite
+        module[4].weight[1] = torch.tensor([1.0, 0, 0, -1])
+    x_NCHW, classes_N1 = inputs(size=16).abs(), torch.tensor([[0], [1]])
+    maps = build_saliency("cmwp")(network, x_NCHW, classes_N1)
+    mwp = ExcitationBackprop()(network, x_NCHW, classes_N1)
+    torch.testing.assert_close(maps[0], mwp[0])
+    assert maps[1].sum() < mwp[1].sum()
 
 
 def test_a_layer_without_a_rule_is_named():
@@ -407,3 +466,22 @@ def test_an_image_does_not_depend_on_its_batch_nor_a_class_on_the_others(name):
         torch.testing.assert_close(maps_NRhw[n, 1], alone[0, 0], rtol=1e-4, atol=1e-6)
     assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", [*FAMILY, "eigencam", "excitation_backprop", "cmwp"])
+def test_maps_stay_in_float32_under_mixed_precision(name):
+    """The gradients of Hand are exact in bfloat16; 1 + 1/256 in its maps needs 9 bits."""
+    network, method = Hand().eval(), build_saliency(name)
+    x_NCHW, classes_NR = 1 + inputs(size=8).round().abs() / 256, torch.tensor([[0, 1], [1, 0]])
+    expected_NRhw = method(network, x_NCHW, classes_NR)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps_NRhw = method(network, x_NCHW, classes_NR)
+    assert maps_NRhw.dtype == torch.float32
+    torch.testing.assert_close(maps_NRhw, expected_NRhw)
+
+
+def test_sums_of_masks_stay_in_float32_under_mixed_precision():
+    masks_BHW = torch.tensor([[[1 + 1 / 256, 0]], [[1, 1]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        maps_RHW = weighted_sum(torch.tensor([[1.0, 0], [1 / 512, 2]]), masks_BHW)
+    assert maps_RHW.tolist() == [[[1 + 1 / 256 + 1 / 512, 1 / 512]], [[2, 2]]]
