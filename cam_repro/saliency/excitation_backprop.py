@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from cam_repro.errors import did_you_mean
+from cam_repro.errors import UserError, did_you_mean
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import SelectClasses, check_maps
 from cam_repro.saliency.graph import GraphSaliency, LayerGraph
@@ -72,7 +72,8 @@ class ExcitationBackprop(GraphSaliency):
 
     layer: the layer whose units are shown; the paper took pool4 of VGG-16 (``features.23``), pool2
         of GoogLeNet (``maxpool2``), ``layer3`` of ResNet-50. None: the last convolution after its
-        ReLU; for c-MWP, where this is the class layer (SqueezeNet, NIN), the input of that layer.
+        ReLU; for c-MWP, where this is the class layer (SqueezeNet, NIN), the last max pool. (At the
+        input of such a class layer what a place has for the class and against it adds up to 0.)
     contrastive: c-MWP (section 3.3): the probability of the class less that of its opposite, whose
         class layer has the weights -w, from the input of the class layer down.
     """
@@ -91,6 +92,8 @@ class ExcitationBackprop(GraphSaliency):
         if self.contrastive and _class_layer(graph) not in steps:
             name = graph.name_of(_class_layer(graph))
             return f"c-MWP begins at its class layer, {name}, and {self.layer} is not before that"
+        if self.contrastive and end in _inputs_of_class_layer(graph):
+            return f"c-MWP adds up to 0 at {self.layer}, the input of its class layer"
         for node in steps:
             if not _has_rule(node, graph.layer_of(node)):
                 return f"there is no rule for its layer {graph.name_of(node)}"
@@ -100,9 +103,13 @@ class ExcitationBackprop(GraphSaliency):
         """Give the step whose output is shown."""
         if self.layer is not None:
             return graph.outputs[self.layer]
-        if self.contrastive and _class_layer(graph) not in graph.between(graph.maps):
-            return _class_layer(graph).all_input_nodes[0]
-        return graph.maps
+        steps = graph.between(None)
+        if not self.contrastive or graph.maps in steps[steps.index(_class_layer(graph)) :]:
+            return graph.maps
+        pools = [step for step in steps if isinstance(graph.layer_of(step), nn.MaxPool2d)]
+        if not pools:
+            raise UserError("its maps come out of the class layer: name an earlier layer")
+        return pools[0]
 
     @torch.no_grad()
     def explain(
@@ -205,6 +212,14 @@ def _class_layer(graph: LayerGraph) -> fx.Node:
     return next(
         node for node in graph.between(None) if type(graph.layer_of(node)).__name__ in WEIGHTED
     )
+
+
+def _inputs_of_class_layer(graph: LayerGraph) -> list[fx.Node]:
+    """List the steps whose output the class layer takes, as it is or by a layer that passes it."""
+    inputs = _class_layer(graph).all_input_nodes[:1]
+    while isinstance(graph.layer_of(inputs[-1]), PASSING) or inputs[-1].target in PASSING_FUNCTIONS:
+        inputs += inputs[-1].all_input_nodes[:1]
+    return inputs
 
 
 def _has_rule(node: fx.Node, layer: nn.Module | None) -> bool:

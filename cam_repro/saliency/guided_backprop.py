@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from cam_repro.models.base import CamNetwork
+from cam_repro.saliency.backprop import check_blur, smooth
 from cam_repro.saliency.base import SelectClasses, gradients_of_classes
 from cam_repro.saliency.graph import GraphSaliency, LayerGraph
 
@@ -70,7 +71,12 @@ class GuidedBackprop(GraphSaliency):
 
     Guided: a ReLU lets a gradient back only where its input and the gradient are over 0. A network
     with other activations is refused: the rule says nothing about them.
+
+    blur: as of ``Backprop``. The paper has none; without it a threshold finds single specks.
     """
+
+    def __init__(self, blur: float = 0.0) -> None:
+        self.blur = check_blur(blur)
 
     def refused_layer(self, graph: LayerGraph) -> str | None:
         """Name the first activation that is no ReLU."""
@@ -96,4 +102,4 @@ class GuidedBackprop(GraphSaliency):
     ) -> tuple[Tensor, Tensor]:
         """Classify and explain, as the base class says."""
         logits_NC, gradients_NR3HW = self.guided(network, x_NCHW, select)
-        return logits_NC.float(), gradients_NR3HW.abs().amax(2).float()
+        return logits_NC.float(), smooth(gradients_NR3HW.abs().amax(2).float(), self.blur)

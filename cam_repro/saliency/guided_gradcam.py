@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cam_repro.models.base import CamNetwork
+from cam_repro.saliency.backprop import smooth
 from cam_repro.saliency.base import SelectClasses
 from cam_repro.saliency.gradcam import GradCam
 from cam_repro.saliency.guided_backprop import GuidedBackprop
@@ -14,10 +15,12 @@ from cam_repro.saliency.guided_backprop import GuidedBackprop
 class GuidedGradCam(GuidedBackprop):
     """Multiply the Guided Backprop map by the Grad-CAM map, enlarged to the input (bilinear).
 
-    layer: of Grad-CAM; None: the last convolution after its ReLU.
+    layer: of Grad-CAM; None: the last convolution after its ReLU. blur: of the product, as of
+    ``GuidedBackprop``.
     """
 
-    def __init__(self, layer: str | None = None) -> None:
+    def __init__(self, layer: str | None = None, blur: float = 0.0) -> None:
+        super().__init__(blur)
         self.gradcam = GradCam(layer)
 
     def refusal(self, network: CamNetwork) -> str | None:
@@ -37,4 +40,5 @@ class GuidedGradCam(GuidedBackprop):
         logits_NC, gradients_NR3HW = self.guided(network, x_NCHW, once)
         maps_NRhw = self.gradcam(network, x_NCHW, chosen[0])
         large_NRHW = interpolate(maps_NRhw, x_NCHW.shape[2:], mode="bilinear")
-        return logits_NC.float(), gradients_NR3HW.abs().amax(2).float() * large_NRHW
+        maps_NRHW = gradients_NR3HW.abs().amax(2).float() * large_NRHW
+        return logits_NC.float(), smooth(maps_NRHW, self.blur)

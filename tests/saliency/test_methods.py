@@ -14,6 +14,7 @@ from cam_repro.models.adapted import ModuleNetwork
 from cam_repro.models.base import CamNetwork, PooledNetwork
 from cam_repro.models.squeezenet import SqueezeNet
 from cam_repro.models.vgg import Vgg
+from cam_repro.saliency.backprop import smooth
 from cam_repro.saliency.base import gradients_of_classes
 from cam_repro.saliency.build import build_saliency
 from cam_repro.saliency.cam import Cam
@@ -242,6 +243,15 @@ def test_guided_methods_equal_captums(build):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_guided_maps_are_smoothed_as_backprops():
+    network, x_NCHW = seeded(), inputs()
+    for method in (GuidedBackprop, GuidedGradCam):
+        maps = method(blur=0.1)(network, x_NCHW, CLASSES_NR)
+        raw = method()(network, x_NCHW, CLASSES_NR)
+        torch.testing.assert_close(maps, smooth(raw, 0.1))
+        assert maps.amax() < raw.amax()
+
+
 # --- excitation backprop -------------------------------------------------------------------------
 
 
@@ -295,16 +305,21 @@ def test_what_excites_a_class_as_much_as_its_opposite_cancels():
     assert maps[0, 1].tolist() == [[pytest.approx(5 / 6), 0], [0, pytest.approx(1 / 6)]]
 
 
-def test_cmwp_shows_the_input_of_a_class_layer_that_makes_the_maps():
-    """Of SqueezeNet A is the class maps: nothing is subtracted there."""
+def test_cmwp_goes_below_a_class_layer_that_makes_the_maps():
+    """Of SqueezeNet A is the class maps: a place of what they are made of adds up to 0."""
     network, x_NCHW = seeded(), inputs()
     maps = build_saliency("cmwp")(network, x_NCHW, CLASSES_NR)
-    contrastive = ExcitationBackprop("classifier.0", contrastive=True)
-    torch.testing.assert_close(maps, contrastive(network, x_NCHW, CLASSES_NR))
-    mwp = ExcitationBackprop("classifier.0")(network, x_NCHW, CLASSES_NR)
-    assert (maps.sum((2, 3)) < mwp.sum((2, 3))).all()
-    said = ExcitationBackprop("classifier.2", contrastive=True).refusal(network)
-    assert said.startswith("c-MWP begins at its class layer, classifier.1 (Conv2d)")
+    at_last_pool = ExcitationBackprop("features.11", contrastive=True)
+    torch.testing.assert_close(maps, at_last_pool(network, x_NCHW, CLASSES_NR))
+    mwp = ExcitationBackprop("features.11")(network, x_NCHW, CLASSES_NR)
+    assert (maps.amax((2, 3)) > 0.01 * mwp.amax((2, 3))).all()
+    for layer, said in (
+        ("classifier.2", "c-MWP begins at its class layer, classifier.1 (Conv2d), and classif"),
+        ("classifier.0", "c-MWP adds up to 0 at classifier.0, the input of its class layer"),
+        ("features.12", "c-MWP adds up to 0 at features.12"),
+    ):
+        assert ExcitationBackprop(layer, contrastive=True).refusal(network).startswith(said)
+        assert ExcitationBackprop(layer).refusal(network) is None
 
 
 def test_cmwp_finds_the_class_layer_of_any_module():
