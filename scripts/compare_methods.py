@@ -29,6 +29,7 @@ from cam_repro.files import atomic_path
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import build_saliency
+from cam_repro.saliency.guided_backprop import GuidedBackprop
 
 TOLERANCE = 1e-5
 RESULTS = Path(__file__).parents[1] / "results" / "methods" / "agreement.csv"
@@ -71,8 +72,11 @@ def read(folder: Path, count: int, side: int) -> Tensor:
 
 
 def ours(method: str) -> Saliency:
-    """Build our method; Backprop without its smoothing, which the libraries do not have."""
-    return Backprop(blur=0) if method == "backprop" else build_saliency(method)
+    """Build our method, without the smoothing of gradients, which the libraries do not have."""
+    built = build_saliency(method)
+    if isinstance(built, Backprop | GuidedBackprop):
+        built.blur = 0
+    return built
 
 
 def difference(place: Place, theirs: Theirs, x_NCHW: Tensor) -> float:

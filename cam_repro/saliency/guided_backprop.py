@@ -72,10 +72,11 @@ class GuidedBackprop(GraphSaliency):
     Guided: a ReLU lets a gradient back only where its input and the gradient are over 0. A network
     with other activations is refused: the rule says nothing about them.
 
-    blur: as of ``Backprop``. The paper has none; without it a threshold finds single specks.
+    blur: as of ``Backprop``: without it a threshold finds single specks, and a picture shows none.
+        0: the maps of the paper.
     """
 
-    def __init__(self, blur: float = 0.0) -> None:
+    def __init__(self, blur: float = 0.03) -> None:
         self.blur = check_blur(blur)
 
     def refused_layer(self, graph: LayerGraph) -> str | None:

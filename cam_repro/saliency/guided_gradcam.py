@@ -19,7 +19,7 @@ class GuidedGradCam(GuidedBackprop):
     ``GuidedBackprop``.
     """
 
-    def __init__(self, layer: str | None = None, blur: float = 0.0) -> None:
+    def __init__(self, layer: str | None = None, blur: float = 0.03) -> None:
         super().__init__(blur)
         self.gradcam = GradCam(layer)
 
