@@ -27,6 +27,7 @@ from cam_repro.saliency.guided_gradcam import GuidedGradCam
 from cam_repro.saliency.hirescam import HiResCam
 from cam_repro.saliency.layercam import LayerCam
 from cam_repro.saliency.masking import weighted_sum
+from cam_repro.saliency.minmax_cam import MinMaxCam
 from cam_repro.saliency.occlusion import Occlusion
 from cam_repro.saliency.rise import Rise
 from cam_repro.saliency.scorecam import ScoreCam
@@ -106,6 +107,12 @@ def test_eigencam_of_maps_of_one_form_is_that_form():
     M, a_K = torch.tensor([[1.0, 0], [3, 2]]), torch.tensor([2.0, 1, 2])
     maps = EigenCam()(Hand().eval(), (a_K[:, None, None] * M)[None], torch.tensor([[0, 1]]))
     torch.testing.assert_close(maps, (3 * M).expand(1, 2, 2, 2))
+
+
+def test_minmax_cam_reaches_from_0_to_1():
+    torch.testing.assert_close(of_class_0(MinMaxCam()), (CAM + 1) / 5)
+    same = MinMaxCam()(Hand().eval(), torch.ones(1, 3, 2, 2), torch.tensor([[0, 1]]))
+    assert same.tolist() == [[[[0, 0], [0, 0]]] * 2]
 
 
 class InPlace(PooledNetwork):
