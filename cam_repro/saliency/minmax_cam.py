@@ -13,8 +13,8 @@ from cam_repro.saliency.cam import Cam
 class MinMaxCam(Cam):
     """Compute (M_c - min M_c) / (max M_c - min M_c), and 0 for a map that is the same everywhere.
 
-    Many programs show CAM so. What speaks against a class then lies at 0, and nothing at all may lie
-    anywhere: a box at 20 % of the maximum is another than ``Cam``'s.
+    Many programs show CAM so. What speaks most against a class is then 0, and what says nothing may
+    be any value: a box at 20 % of the maximum is another than ``Cam``'s.
     """
 
     def explain(

@@ -155,7 +155,7 @@ def _eigencam_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) 
 
     with torch.no_grad():
         return torch.from_numpy(
-            get_2d_projection(place.network.forward_features(x_NCHW).contiguous().numpy())
+            get_2d_projection(place.network.forward_features(x_NCHW).cpu().numpy())
         )
 
 
