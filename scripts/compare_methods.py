@@ -104,6 +104,8 @@ def compare(args: argparse.Namespace) -> Iterator[dict[str, object]]:
             count = args.images
             if theirs.method in ("scorecam", "occlusion"):
                 count = min(args.masked, count)
+            if not count:
+                continue
             why = WHY_OF_NETWORK.get((name, theirs.method)) or WHY.get(
                 (theirs.method, theirs.library), ""
             )
@@ -121,7 +123,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of ILSVRC's images (its val split)")
     parser.add_argument("weights", help="file of SqueezeNet's weights")
     parser.add_argument("--images", type=int, default=30)
-    parser.add_argument("--masked", type=int, default=2, help="images for Score-CAM and occlusion")
+    parser.add_argument("--masked", type=int, default=2, help="of them for Score-CAM and occlusion")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = []
