@@ -43,7 +43,7 @@ MOST_CLASSES = 1_000_000
 """How many classes a truth may have that does not name them."""
 NO_IDS = "none, as these are not ILSVRC's 1,000 classes"
 
-_WHOLE = re.compile(r"\d+", re.ASCII)
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,;]+")
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 

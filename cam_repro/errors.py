@@ -33,10 +33,29 @@ def if_stopped(kept: str) -> Iterator[None]:
     """
     try:
         yield
-    except Stopped:
-        raise
-    except KeyboardInterrupt:
-        raise Stopped(kept) from None
+    except (KeyboardInterrupt, Exception) as error:
+        interrupt = interrupt_behind(error)
+        if interrupt is None:
+            raise
+        raise (interrupt if isinstance(interrupt, Stopped) else Stopped(kept)) from None
+
+
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Find Ctrl-C in what led to an error; None if it was something else.
+
+    While Python makes a class, in an import, it turns Ctrl-C into a RuntimeError. And a second
+    signal (after Ctrl-C, torchrun sends another) may come while the first one is answered: of
+    these, the one that says what is kept is given.
+    """
+    found = None
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, Stopped):
+            return link
+        if isinstance(link, KeyboardInterrupt):
+            found = link
+        link = link.__cause__ or link.__context__
+    return found
 
 
 def choose(name: str, names: Iterable[str]) -> str:

@@ -76,6 +76,7 @@ class Prediction:
     classes, probabilities: the five best classes, best first; fewer where the data set has fewer.
     rules: guesses by the name of the box rule. right_at: the thresholds, whole percent of the map's
     maximum, at which ``box=threshold`` boxes the true class right; None where that was not asked.
+    map_crc32: checksum of the file with the image's map; None where none was saved.
     """
 
     id: str
@@ -87,3 +88,4 @@ class Prediction:
     probabilities: list[float]
     rules: dict[str, RuleGuesses]
     right_at: list[int] | None = None
+    map_crc32: int | None = None

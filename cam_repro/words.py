@@ -58,7 +58,7 @@ SWEEP = {"-m", "--multirun"}
 TEXTS = re.compile(
     r"runs|output|submission|ground_truth|maps|masks|blacklist|per_image|tars|images"
     r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
-    r"|(model|experiment)\.(\w+\.)?(weights|timm|name)"
+    r"|(model|experiment)\.([\w-]+\.)?(weights|timm|name)"
 )
 """Settings whose values are paths or names, which Hydra must not read as anything else."""
 

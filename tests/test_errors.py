@@ -1,6 +1,14 @@
 import pytest
 
-from cam_repro.errors import Stopped, UserError, choose, did_you_mean, if_stopped, one_of
+from cam_repro.errors import (
+    Stopped,
+    UserError,
+    choose,
+    did_you_mean,
+    if_stopped,
+    interrupt_behind,
+    one_of,
+)
 
 KEYS = ["optim", "optim.lr", "optim.bias_lr", "optim.batch_size", "box.threshold.threshold", "seed"]
 KEYS += ["model.width", "model.weights", "experiment.train"]
@@ -55,3 +63,29 @@ def test_ctrl_c_says_what_is_kept_and_the_inner_word_is_the_last():
         work(Stopped("half of it"))
     with pytest.raises(ValueError, match=r"^other$"):
         work(ValueError("other"))
+
+
+def test_a_second_signal_does_not_hide_what_the_first_left():
+    @if_stopped("nothing")
+    def work():
+        try:
+            raise Stopped("a checkpoint is kept")
+        finally:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match=r"^a checkpoint is kept$"):
+        work()
+
+
+def test_ctrl_c_that_python_turned_into_another_error_is_still_ctrl_c():
+    class Pressed:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    @if_stopped("all of it")
+    def make_class():
+        type("Class", (), {"attribute": Pressed()})  # in Python 3.11 raises RuntimeError
+
+    with pytest.raises(Stopped, match=r"^all of it$"):
+        make_class()
+    assert interrupt_behind(ValueError("other")) is None

@@ -26,7 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from cam_repro.cli.messages import TRACEBACK_VARIABLE, Known, fail, one_line, stop
 from cam_repro.cli.sweeps import run_job, sweep_settings
 from cam_repro.config import choices, config_dir, setting_keys
-from cam_repro.errors import UserError, did_you_mean
+from cam_repro.errors import UserError, did_you_mean, interrupt_behind
+from cam_repro.signals import heard_as_interrupts
 from cam_repro.words import (
     GROUPS_OF_SHOW,
     SWEEP,
@@ -148,13 +149,14 @@ def _errors_in_one_line(traceback_wanted: bool, known: Known | None = None) -> I
     """
     try:
         yield
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        interrupt = interrupt_behind(error)
+        if interrupt is not None:
+            stop(interrupt)
         message = None if traceback_wanted else one_line(error, known)
         if message is None:
             raise
         fail(message)
-    except KeyboardInterrupt as stopped:
-        stop(stopped)
 
 
 def _known(config_name: str, words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -277,7 +279,12 @@ def command(
             words: list[str] = []  # as Hydra needs them
             known = partial(_known, config_name, words)
             # With HYDRA_FULL_ERROR set, Hydra passes exceptions on instead of printing them.
-            with _full_error(True), _errors_in_one_line(traceback_wanted, known), stored:
+            with (
+                heard_as_interrupts(),
+                _full_error(True),
+                _errors_in_one_line(traceback_wanted, known),
+                stored,
+            ):
                 words[:] = _understood(config_name, typed[1:], groups)
                 settings, flags[:] = part_words(words)
                 _run_hydra(hydra_main, typed, settings, flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -13,6 +14,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from cam_repro.errors import Stopped, UserError, choose, did_you_mean
+from cam_repro.files import FULL
+from cam_repro.signals import ignore_signals
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
 """The environment variable that shows the traceback instead of a one-line error."""
@@ -37,10 +40,15 @@ def fail(message: str) -> NoReturn:
 
 
 def stop(stopped: KeyboardInterrupt) -> NoReturn:
-    """Print what is kept of a stopped command and how to go on, and exit with status 130."""
-    if sys.stderr.isatty():
-        print(file=sys.stderr)  # after the terminal's ^C, or a bar
-    print(how_stopped(stopped), file=sys.stderr)
+    """Print what is kept of a stopped command and how to go on, and exit with status 130.
+
+    Of several processes one prints it. Further signals are ignored: nothing is left to be stopped.
+    """
+    ignore_signals()
+    if os.environ.get("RANK", "0") == "0":
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the terminal's ^C, or a bar
+        print(how_stopped(stopped), file=sys.stderr)
     raise SystemExit(INTERRUPTED)
 
 
@@ -64,7 +72,10 @@ def one_line(error: BaseException, known: Known | None = None) -> str | None:
         cause = error.__cause__
         message = str(cause) if isinstance(cause, UserError) else _of_hydra(error, message, known)
     elif isinstance(error, OSError):  # a folder that cannot be made, ...
-        return None if error.filename is None else f"{error.filename}: {error.strerror}"
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        full = FULL.get(error.errno or 0)
+        return None if full is None else f"{full}: free some space and run the command again"
     elif type(error).__module__.startswith("submitit") and "with trace:" not in message:
         # A job was killed or could not be submitted; after two lines comes all that it printed.
         message = " ".join(message.splitlines()[:2])

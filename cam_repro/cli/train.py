@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cam_repro.cli.app import command
@@ -12,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     """Train a network; write checkpoints, log and curves to the run's folder."""
     from cam_repro.commands.train import run_training  # slow: imports torch
 
-    run_training(cfg)
+    run_training(cfg, HydraConfig.get().overrides.task)
 
 
 if __name__ == "__main__":

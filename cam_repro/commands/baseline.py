@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,13 @@ import numpy as np
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.center import Center
-from cam_repro.commands.common import EVAL_LOG, describe_data, log_file_of_pass
+from cam_repro.commands.common import (
+    EVAL_LOG,
+    alone_in,
+    describe_data,
+    log_file_of_pass,
+    new_results,
+)
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
@@ -26,9 +31,10 @@ from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, ORACLE
 from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
-from cam_repro.runs.manifest import Counts, EvalManifest
+from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import SCORES, read_predictions, to_arrow, write_predictions
 from cam_repro.runs.provenance import provenance
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
@@ -50,11 +56,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
-    refuse_to_replace(folder, asdict(settings))
-    if not processes.is_main:
-        return folder
-    with log_file_of_pass(folder / EVAL_LOG, processes, images):
-        _score(settings, images, rules, folder)
+    with alone_in(folder, processes):
+        refuse_to_replace(folder, asdict(settings), images.fingerprint)
+        with (
+            new_results(folder, processes, maps=False) as new,
+            log_file_of_pass(new / EVAL_LOG, processes, images),
+        ):
+            if processes.is_main:
+                _score(settings, images, rules, new)
+                log.info("  %s", folder)
     return folder
 
 
@@ -75,7 +85,7 @@ def _score(
     rows = to_arrow(predictions, list(rules))
     write_predictions(folder, rows, manifest, images.classes)
     _write_scores(folder, sweep=any(isinstance(rule, Center) for rule in rules.values()))
-    log.info("  %s", folder)
+    write_manifest(folder, manifest)  # once more, with the checksums of all files
 
 
 def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRule]) -> None:
@@ -165,7 +175,7 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
         except UnreadableImage as error:
             return error
 
-    with ThreadPoolExecutor() as pool:
+    with thread_pool() as pool:
         every = pool.map(size, range(len(images)))
         found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
     policy.handle([size for size in found if isinstance(size, UnreadableImage)])

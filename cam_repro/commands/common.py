@@ -15,9 +15,12 @@ from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
-from cam_repro.files import write_text
+from cam_repro.errors import UserError
+from cam_repro.files import says_if_full, write_text
+from cam_repro.locks import sole_writer
 from cam_repro.runs.manifest import Blacklist, ScoredData
 from cam_repro.runs.provenance import typed_command
+from cam_repro.runs.replacing import NEW, new_run
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,41 @@ def describe_blacklist(images: ImageSet) -> Blacklist | None:
 
 
 @contextlib.contextmanager
+def alone_in(folder: Path, processes: Processes) -> Iterator[None]:
+    """Let no other command write to a run's folder within a ``with`` block of all processes.
+
+    All of them raise UserError where another command does.
+    """
+    with contextlib.ExitStack() as held:
+        refusal = None
+        if processes.is_main:
+            try:
+                held.enter_context(sole_writer(folder))
+            except UserError as error:
+                refusal = error
+        if processes.any(refusal is not None):
+            raise refusal or UserError(f"{folder}: another command is writing to it")
+        yield
+
+
+@contextlib.contextmanager
+def new_results(folder: Path, processes: Processes, maps: bool) -> Iterator[Path]:
+    """Provide the folder of a pass under way to all processes (``runs.replacing.new_run``)."""
+    with contextlib.ExitStack() as made:
+        if processes.is_main:
+            made.enter_context(new_run(folder, maps))
+        processes.wait()  # until it is made
+        yield folder / NEW
+
+
+class _LogFile(logging.FileHandler):
+    """Write a log file. Where that fails the command does, without a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise  # the error that is being handled where this is called
+
+
+@contextlib.contextmanager
 def log_file(path: Path, processes: Processes, images: ImageSet) -> Iterator[None]:
     """Copy the log of the main process to a file of the run, within a ``with`` block.
 
@@ -93,7 +131,7 @@ def log_file(path: Path, processes: Processes, images: ImageSet) -> Iterator[Non
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _copied_to(logging.FileHandler(path, encoding="utf-8", delay=True), images):
+    with says_if_full(path), _copied_to(_LogFile(path, encoding="utf-8", delay=True), images):
         yield
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +17,12 @@ from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands.baseline import score_baseline
 from cam_repro.commands.common import (
     EVAL_LOG,
+    alone_in,
     announce,
     describe_blacklist,
     describe_data,
     log_file_of_pass,
+    new_results,
     open_data,
 )
 from cam_repro.config import name_of, validate
@@ -31,7 +32,7 @@ from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
-from cam_repro.engine.processes import Processes, join_processes
+from cam_repro.engine.processes import join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
@@ -44,14 +45,20 @@ from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     NO_MODEL,
     eval_folder,
-    is_complete,
     is_scored,
     refuse_to_replace,
     run_name,
     train_folder,
     trained_models,
 )
-from cam_repro.runs.manifest import Checkpoint, Counts, EvalManifest, Hardware
+from cam_repro.runs.manifest import (
+    Checkpoint,
+    Counts,
+    EvalManifest,
+    Hardware,
+    check_unchanged,
+    write_manifest,
+)
 from cam_repro.runs.predictions import (
     MAPS,
     SCORES,
@@ -70,6 +77,9 @@ from cam_repro.saliency.build import (
 from cam_repro.tables.paper import runs_of_the_tables
 
 log = logging.getLogger(__name__)
+
+TRAIN_AGAIN = "restore it, or train the network again with cam-train overwrite=true"
+"""What to do where a checkpoint is not the one that its training wrote."""
 
 PACKAGE = "package"
 """``model.weights`` of a network whose weights an installed package has."""
@@ -102,10 +112,17 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
             this_pass = _build(settings, model_config, saliency, images)
             folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
             check_writable(folder)
-            refuse_to_replace(folder, asdict(settings))
-            with log_file_of_pass(folder / EVAL_LOG, processes, images):
-                log.debug("weights %s", model_config["weights"])
-                _score(settings, model_config, this_pass, images, compute, folder)
+            weights = describe_weights(model_config["weights"])
+            found_by = {**asdict(settings), "model": model_config}
+            with alone_in(folder, processes):
+                refuse_to_replace(folder, found_by, images.fingerprint, weights)
+                with (
+                    new_results(folder, processes, settings.save_maps) as new,
+                    log_file_of_pass(new / EVAL_LOG, processes, images),
+                ):
+                    log.debug("weights %s", model_config["weights"])
+                    _score(settings, model_config, this_pass, images, compute, new)
+                    log.info("  %s", folder)
             folders.append(folder)
         return folders
 
@@ -166,6 +183,7 @@ def _network_config(
             return {**settings.model, "weights": PACKAGE}
         return _checkpoint_config(settings, images, name, overrides)
     if str(weights).endswith(".pt") and Path(weights).is_file():
+        check_unchanged(Path(weights), TRAIN_AGAIN)
         stored = None
         with contextlib.suppress(UserError):  # a state dict of another program
             stored = load_checkpoint(Path(weights))
@@ -185,6 +203,7 @@ def _checkpoint_config(
             f"no trained {name} for the data set {images.name} ({path} is not there): train it "
             f"with cam-train, or give model.weights=FILE or model.weights=torchvision"
         )
+    check_unchanged(path, TRAIN_AGAIN)
     return _merge(load_checkpoint(path), path, name, settings, images, overrides)
 
 
@@ -281,31 +300,28 @@ def _score(
     compute: Compute,
     folder: Path,
 ) -> None:
-    """Run a pass; write predictions, manifest, scores, examples and contact sheet to ``folder``."""
-    with _maps_folder(folder, settings.save_maps, compute.processes) as maps_folder:
-        found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
-        if not compute.processes.is_main:
-            return
-        n_images = found.predictions.num_rows
-        if not n_images:
-            raise UserError(f"no image of {images.folder} could be read; nothing is written")
-        manifest = _manifest(settings, model_config, this_pass, images, found, compute)
-        missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
-        write_predictions(folder, found.predictions, manifest, images.classes, missing, maps_folder)
+    """Run a pass; write maps, predictions, scores, examples and contact sheet to ``folder``."""
+    maps_folder = folder / MAPS if settings.save_maps else None
+    found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
+    if not compute.processes.is_main:
+        return
+    n_images = found.predictions.num_rows
+    if not n_images:
+        raise UserError(f"no image of {images.folder} could be read; nothing is written")
+    manifest = _manifest(settings, model_config, this_pass, images, found, compute)
+    missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
+    write_predictions(folder, found.predictions, manifest, images.classes, missing)
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = found.predictions.schema.empty_table()
     _say_speed(model_config["row"], found, n_images)
-    # The run has its manifest, so a later cam-eval without model= takes it for done.
-    again = f"cam-eval model={model_config['name']} with the same settings"
-    with if_stopped(f"{folder} has the predictions of the pass; {again} adds what it lacks"):
-        predictions = read_predictions(folder)
-        _warn_of_other_sizes(images, predictions)
-        _write_scores(folder, predictions, this_pass.view)
-        if settings.examples:
-            chosen = choose_examples(predictions, images, settings.examples)
-            write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
-            write_sheet(folder)
-    log.info("  %s", folder)
+    predictions = read_predictions(folder)
+    _warn_of_other_sizes(images, predictions)
+    _write_scores(folder, predictions, this_pass.view)
+    if settings.examples:
+        chosen = choose_examples(predictions, images, settings.examples)
+        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
+        write_sheet(folder)
+    write_manifest(folder, manifest)  # once more, with the checksums of all files
 
 
 def _manifest(
@@ -331,7 +347,7 @@ def _manifest(
         submission_labels=images.classes.labels_are,
         blacklist=describe_blacklist(images),
         maps=settings.save_maps,
-        checkpoint=_describe_weights(model_config["weights"]),
+        checkpoint=describe_weights(model_config["weights"]),
         seconds=round(found.seconds, 2),
         images_per_second=round(n_images / found.seconds, 2),
         hardware=Hardware(
@@ -344,33 +360,7 @@ def _manifest(
     )
 
 
-@contextlib.contextmanager
-def _maps_folder(folder: Path, wanted: bool, processes: Processes) -> Iterator[Path | None]:
-    """Provide a folder for the maps of a pass within a ``with`` block; None if not wanted.
-
-    It is a temporary folder beside the maps of an older run, which are kept until the pass is done.
-    Raises UserError if there are maps that do not belong to a complete run.
-    """
-    if not wanted:
-        yield None
-        return
-    if (folder / MAPS).exists() and not is_complete(folder):
-        raise UserError(
-            f"{folder / MAPS}: exists already, but belongs to no run: remove it, or choose another "
-            "output="
-        )
-    collected = folder / f".{MAPS}"
-    if processes.is_main:
-        shutil.rmtree(collected, ignore_errors=True)
-    processes.wait()
-    try:
-        yield collected
-    finally:
-        if processes.is_main:
-            shutil.rmtree(collected, ignore_errors=True)
-
-
-def _describe_weights(weights: str | None) -> Checkpoint | None:
+def describe_weights(weights: str | None) -> Checkpoint | None:
     """Describe the weights for the manifest; the hash is None if they are not a file."""
     if weights is None:
         return None

@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
-from cam_repro.commands.evaluate import PACKAGE, run_evaluation
+from cam_repro.commands.evaluate import PACKAGE, describe_weights, run_evaluation
 from cam_repro.commands.report import PAGE, ReportSettings, run_report
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
@@ -36,6 +36,7 @@ from cam_repro.runs.folders import (
     eval_folder,
     is_complete,
     is_scored,
+    refuse_to_replace,
     run_name,
     train_folder,
 )
@@ -159,6 +160,7 @@ def run_reproduce(cfg: DictConfig, name: str) -> None:
         for step in steps:  # what is misspelt in the last shall not be found after hours
             validate(compose(step.command, step.arguments), SETTINGS[step.command])
         done = _done(steps, images.fingerprint)
+        _refuse_to_replace(steps, done, images.fingerprint)
         _say_plan(name, settings.experiment, steps, done)
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
@@ -202,12 +204,11 @@ def _run(step: Step, fingerprint: str) -> None:
     """Run a command, unless its results exist. fingerprint: that of the images to score."""
     config = compose(step.command, step.arguments)
     if step.command == "train":  # skips a finished run, refuses one with other settings
-        run_training(config)
+        run_training(config, step.arguments)
         return
     if is_scored(step.folder, step.checkpoint, _wanted(config), fingerprint):
         log.info("scored already: %s", step.folder)
         return
-    config.overwrite = True  # results there are of another checkpoint or of other settings
     run_evaluation(config, step.arguments)
 
 
@@ -233,6 +234,26 @@ def _done(steps: list[Step], fingerprint: str) -> list[Step]:
                 step.seconds = read_eval_manifest(step.folder).seconds
                 done.append(step)
     return done
+
+
+def _refuse_to_replace(steps: list[Step], done: list[Step], fingerprint: str) -> None:
+    """Raise UserError, before any work, where a step would replace other results that lie there.
+
+    fingerprint: of the images to score.
+    """
+    left = [step for step in steps if step not in done]
+    to_train = {step.model for step in left if step.command == "train"}
+    for step in left:
+        if step.command == "train" or not is_complete(step.folder):
+            continue
+        if step.model in to_train:
+            raise UserError(
+                f"{step.folder}: holds results of a network that is to be trained anew: move them "
+                "away, or choose another output="
+            )
+        weights = None if step.checkpoint is None else describe_weights(str(step.checkpoint))
+        wanted = _wanted(compose(step.command, step.arguments))
+        refuse_to_replace(step.folder, wanted, fingerprint, weights)
 
 
 def _say_plan(name: str, experiment: Experiment, steps: list[Step], done: list[Step]) -> None:

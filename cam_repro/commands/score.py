@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import re
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from cam_repro.files import (
     check_columns_file,
     check_file_writable,
     is_figure,
+    json_text,
     write_columns,
     write_text,
 )
@@ -172,8 +172,8 @@ def _score_one(
 
 def _as_text(result: dict[str, Any]) -> str:
     """Write indented JSON with each list of numbers on one line, as curves have hundreds."""
-    text = json.dumps(result, indent=2)
-    return re.sub(r"\[([^\[\]{}]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    short = re.compile(r"\[([^\[\]{}]*)\]")
+    return short.sub(lambda found: f"[{' '.join(found[1].split())}]", json_text(result))
 
 
 # --- what a protocol needs -----------------------------------------------------------------------

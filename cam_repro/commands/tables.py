@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.files import path_within
 from cam_repro.runs.folders import named_runs, run_folder
 from cam_repro.tables import (
     SOURCES,
@@ -63,8 +64,8 @@ class RunsSettings:
         root = Path(self.run_names[0])
         if len(self.run_names) > 1 or not root.is_dir() or run_folder(root) is not None:
             return None
-        _check_folder_name(data)
-        return root / data if (root / data).is_dir() else root
+        own = path_within(root, data)
+        return own if own.is_dir() else root
 
 
 @dataclass
@@ -101,21 +102,13 @@ class TablesSettings(RunsSettings):
         if self.output is not None and is_only:
             return Path(self.output)
         if self.output is not None:
-            _check_folder_name(data)
-            return Path(self.output) / data
+            return path_within(self.output, data)
         place = self.place(data)
         if place is None:
             return None
         is_own = place != Path(self.run_names[0])
-        return place / "tables" / ("" if is_own or is_only else data)
-
-
-def _check_folder_name(data: str) -> None:
-    """Raise UserError where a data set's name, read from manifests, is a path or no name at all."""
-    if data in ("", "..") or Path(data).name != data:
-        raise UserError(
-            f"data={data}: is no name of a folder: give output=, and one data set alone"
-        )
+        tables = place / "tables"
+        return tables if is_own or is_only else path_within(tables, data)
 
 
 @if_stopped("tables that are written are whole")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from cam_repro.commands.common import TRAIN_LOG, announce, log_file, open_data
+from cam_repro.commands.common import TRAIN_LOG, alone_in, announce, log_file, open_data
 from cam_repro.config import validate
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST, find_earlier
-from cam_repro.engine.settings import TrainSettings
-from cam_repro.engine.train import Trained, TrainingData, seed_everything, train
+from cam_repro.engine.settings import OptimSettings, TrainSettings
+from cam_repro.engine.train import Length, Trained, TrainingData, seed_everything, train
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.curves import write_curves
 from cam_repro.files import sha256
@@ -36,8 +38,11 @@ log = logging.getLogger(__name__)
 
 
 @if_stopped("no checkpoint of this start yet; those of earlier starts are kept")
-def run_training(cfg: DictConfig) -> Path:
-    """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is."""
+def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
+    """Do what ``cam-train`` does; return the run's folder. A finished run is left as it is.
+
+    cfg: the composed settings. overrides: the ``key=value`` words that they were composed from.
+    """
     settings = validate(cfg, TrainSettings)
     name = run_name(settings.model)
     if name == NO_MODEL:
@@ -56,28 +61,58 @@ def run_training(cfg: DictConfig) -> Path:
                     "needs"
                 )
         data = TrainingData(train_set, val_set, settings.loader)
+        if not any(word.lstrip("+").startswith("optim.warmup=") for word in overrides):
+            settings.optim = _with_fitting_warmup(settings.optim, len(train_set), processes.world)
         folder = Path(settings.output or train_folder(settings.runs, train_set.name, name))
-        earlier = find_earlier(settings, train_set, folder)
-        if earlier is not None and is_complete(folder):
-            log.info("%s is trained already: %s", name, folder)
-            return folder
-        compute = Compute.of(settings, processes)
-        seed_everything(settings.seed)
-        network = build_network(settings.model, len(train_set.classes))
-        with log_file(folder / TRAIN_LOG, processes, train_set):
-            if earlier is None:  # else the weights come from the checkpoint
-                size = settings.model["input_size"]
-                load_weights(network, settings.model["weights"], name=name, input_size=size)
-            trained = train(settings, network, data, compute, folder, earlier)
-            if processes.is_main:
-                curves = TrainingLog.of(trained.records)
-                write_curves(folder / "curves.png", curves, settings.model["row"])
-                # Written last, because a run with a manifest is complete.
-                manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
-                write_manifest(folder, manifest)
-            processes.wait()
-            _say(name, trained, folder)
+        with alone_in(folder, processes):
+            earlier = find_earlier(settings, train_set, folder)
+            if earlier is not None and is_complete(folder):
+                log.info("%s is trained already: %s", name, folder)
+            else:
+                _train(settings, name, data, Compute.of(settings, processes), folder, earlier)
     return folder
+
+
+def _with_fitting_warmup(optim: OptimSettings, n_images: int, n_processes: int) -> OptimSettings:
+    """Shorten the warmup of a recipe to a tenth of a run that would be over before it."""
+    iterations = Length.of(optim, n_images, n_processes).iterations
+    if optim.warmup < iterations:
+        return optim
+    warmup = iterations // 10
+    log.info(
+        "optim.warmup=%d, the recipe's, is longer than the run of %d iterations: %d instead",
+        optim.warmup,
+        iterations,
+        warmup,
+    )
+    return replace(optim, warmup=warmup)
+
+
+def _train(
+    settings: TrainSettings,
+    name: str,
+    data: TrainingData,
+    compute: Compute,
+    folder: Path,
+    earlier: dict[str, Any] | None,
+) -> None:
+    """Train a network and complete its folder. name: the run's; earlier: where it goes on from."""
+    processes = compute.processes
+    seed_everything(settings.seed)
+    network = build_network(settings.model, len(data.train_set.classes))
+    with log_file(folder / TRAIN_LOG, processes, data.train_set):
+        if earlier is None:  # else the weights come from the checkpoint
+            size = settings.model["input_size"]
+            load_weights(network, settings.model["weights"], name=name, input_size=size)
+        trained = train(settings, network, data, compute, folder, earlier)
+        if processes.is_main:
+            curves = TrainingLog.of(trained.records)
+            write_curves(folder / "curves.png", curves, settings.model["row"])
+            # Written last, because a run with a manifest is complete.
+            manifest = _manifest(settings, network, data, compute, trained, folder / LAST)
+            write_manifest(folder, manifest)
+        processes.wait()
+        _say(name, trained, folder)
 
 
 def _manifest(

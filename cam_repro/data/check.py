@@ -6,7 +6,6 @@ Each data set does its own checks (``DataSource.check``); all of them fill the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_diff
 from cam_repro.data.images import Size, UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 from cam_repro.truth import RaggedBoxes
 
 FAULTS = {
@@ -24,6 +24,7 @@ FAULTS = {
     "bad_names": "file names that are not UTF-8",
     "empty": "files of no bytes",
     "unreadable": "unreadable images",
+    "changed": "files that are not as they were packed",
     "unreadable_annotations": "unreadable annotations",
     "repeated": "images of one name in several places",
     "without_label": "images without a class",
@@ -195,7 +196,7 @@ def _read_all(images: ImageSet, decode: bool) -> tuple[np.ndarray, list[str]]:
 
     bar = reading_bar(images.split, len(images))
     sizes_N2, messages = np.zeros((len(images), 2), np.int32), []
-    with bar, ThreadPoolExecutor() as pool:
+    with bar, thread_pool() as pool:
         for start in range(0, len(images), AT_ONCE):
             rows = range(start, min(start + AT_ONCE, len(images)))
             for row, size in zip(rows, pool.map(look, rows), strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +21,10 @@ from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage, at_size
 from cam_repro.data.views import View
+from cam_repro.data.workers import loader_with_workers
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class PreparedImages(Dataset):
         return int(np.mean(sizes) * len(self.images)) if sizes else 0
 
     def _read_all(self) -> list[np.ndarray | UnreadableImage]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with thread_pool(os.cpu_count()) as pool:
             every = pool.map(self.prepared, range(len(self.images)))
             what = f"reading {self.images.split} images"
             return list(Bar(len(self.images), what, iterable=every, leave=False))
@@ -85,13 +86,7 @@ class PreparedImages(Dataset):
     def loader(self, *, workers: int, **options: Any) -> DataLoader:
         """Make a DataLoader; it has no worker processes where the pixels are in memory."""
         workers = 0 if self.kept is not None else workers
-        return DataLoader(
-            self,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
-            **options,
-        )
+        return loader_with_workers(self, workers=workers, persistent_workers=workers > 0, **options)
 
 
 class TrainImages(PreparedImages):
@@ -103,6 +98,11 @@ class TrainImages(PreparedImages):
         self.augmentation = augmentation
         self.seed = seed
         super().__init__(images, preload)
+
+    @property
+    def item_bytes(self) -> int:
+        """Give the size of an augmented image in memory."""
+        return 3 * self.augmentation.input_size**2
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         return self.augmentation.prepare(image)
@@ -191,6 +191,11 @@ class ValidationImages(PreparedImages):
         self.view = view
         super().__init__(images, preload)
 
+    @property
+    def item_bytes(self) -> int:
+        """Give the size of a crop in memory."""
+        return 3 * self.view.input_size**2
+
     def prepare(self, image: Image.Image) -> np.ndarray:
         return self.view.crops(image)[0]
 
@@ -226,6 +231,11 @@ class ViewImages(Dataset):
         self.images = images
         self.view = view
         self.keep_pixels = keep_pixels
+
+    @property
+    def item_bytes(self) -> int:
+        """Give the size of an image's crops in memory."""
+        return 3 * self.view.input_size**2 * self.view.n_crops
 
     def __len__(self) -> int:
         return len(self.images)
@@ -290,13 +300,12 @@ def view_loader(
     """
     every = list(range(len(images)))
     batches = [every[start : start + at_a_time] for start in range(0, len(every), at_a_time)]
-    return DataLoader(
+    return loader_with_workers(
         images,
-        batch_sampler=batches[rank::world],
-        num_workers=workers,
+        workers=workers,
         collate_fn=collate_views,
+        batch_sampler=batches[rank::world],
         pin_memory=pin,
-        prefetch_factor=4 if workers else None,
     )
 
 

@@ -27,8 +27,9 @@ CONTENT = {
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state``, tensors and plain values, to a file; an interrupted write leaves no file."""
-    with atomic_path(path) as temporary:
-        torch.save({"schema": SCHEMA, **state}, temporary)
+    # An open file: to a path torch writes by itself, and does not say why it could not.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save({"schema": SCHEMA, **state}, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

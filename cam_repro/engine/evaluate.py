@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
+import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,16 +34,20 @@ from cam_repro.data.loading import (
 )
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
+from cam_repro.data.workers import check_shared_memory, watched_workers
 from cam_repro.engine.compiling import pad_batch
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.processes import started_here
 from cam_repro.errors import UserError
+from cam_repro.files import path_within, says_if_full
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.modes import evaluation_mode, frozen
 from cam_repro.progress import Bar
 from cam_repro.runs.predictions import to_arrow
 from cam_repro.saliency.base import Saliency
+from cam_repro.threads import thread_pool
 from cam_repro.types import MAX_GUESSES, NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
@@ -110,7 +117,13 @@ def evaluate(
     started = time.perf_counter()
     bar = _progress_bar(this_pass, images, loader, compute)
     threads = compute.box_threads
-    with freed_memory_kept(), explain.ready(), ThreadPoolExecutor(threads) as pool, bar:
+    with (
+        freed_memory_kept(),
+        explain.ready(),
+        watched_workers(),
+        boxes.threads(threads) as pool,
+        bar,
+    ):
         waiting: deque[Future] = deque()
 
         def take() -> None:
@@ -144,7 +157,7 @@ def _loader(
 ) -> DataLoader:
     """Make the loader for this process's share of the batches."""
     needs_pixels = any(rule.needs_image for rule in this_pass.rules.values())
-    return view_loader(
+    loader = view_loader(
         ViewImages(images, this_pass.view, keep_pixels=needs_pixels),
         at_a_time=this_pass.images_at_a_time(compute),
         workers=compute.loader_workers(loading.workers),
@@ -152,6 +165,8 @@ def _loader(
         rank=compute.processes.rank,
         world=compute.processes.world,
     )
+    check_shared_memory(loader, processes=started_here())
+    return loader
 
 
 def _progress_bar(this_pass: Pass, images: ImageSet, loader: DataLoader, compute: Compute) -> Bar:
@@ -180,12 +195,14 @@ class RowsOnDisk:
 
     def add(self, rows: pa.Table) -> None:
         """Append rows of the same columns."""
-        self._writer.write_table(rows)
+        with says_if_full(tempfile.gettempdir()):
+            self._writer.write_table(rows)
 
     def table(self) -> pa.Table:
         """Read all rows, in the order in which they were added; afterwards none can be added."""
-        self._writer.close()
-        self._file.seek(0)
+        with says_if_full(tempfile.gettempdir()):
+            self._writer.close()
+            self._file.seek(0)
         return pa.ipc.open_stream(self._file).read_all().combine_chunks()
 
 
@@ -276,12 +293,34 @@ class Explainer:
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """Search boxes in the maps of a batch, while the device works on the next batch."""
+    """Search boxes in the maps of a batch, while the device works on the next batch.
+
+    given_up: set when nobody wants the boxes any more.
+    """
 
     images: ImageSet
     view: View
     rules: Mapping[str, BoxRule]
     maps_folder: Path | None
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.maps_folder is not None:
+            for image_id in self.images.ids:  # before hours of work
+                _map_path(self.maps_folder, image_id)
+
+    @contextlib.contextmanager
+    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Provide threads that search boxes; if the ``with`` block fails, they leave their batch.
+
+        They leave it when they are done with an image.
+        """
+        with thread_pool(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                self.given_up.set()
+                raise
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
         """Make the predictions of a batch, as rows."""
@@ -296,6 +335,7 @@ class BoxSearch:
                 maps_NVRhw,
                 strict=True,
             )
+            if not self.given_up.is_set()
         ]
         return to_arrow(found, list(self.rules))
 
@@ -318,9 +358,10 @@ class BoxSearch:
         for name, rule in self.rules.items():
             known = rule(true_class) if is_known else []
             guesses[name] = RuleGuesses(rule(best), known[0][1] if known else None)
-        right_at = None
+        right_at = map_crc32 = None
         if self.maps_folder is not None:
-            _save_map(self.maps_folder, sample.id, frames[n_best if is_known else 0])
+            kept = frames[n_best if is_known else 0]
+            map_crc32 = _save_map(self.maps_folder, sample.id, kept)
             if is_known:
                 right_at = right_percents(true_class.at_image_size(0), sample.boxes_M4)
         return Prediction(
@@ -333,14 +374,24 @@ class BoxSearch:
             probabilities=probabilities[:n_best],
             rules=guesses,
             right_at=right_at,
+            map_crc32=map_crc32,
         )
 
 
-def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> None:
-    """Write a map to ``<image_id>.npy``; ids may name subfolders."""
-    path = folder / f"{image_id}.npy"
+def _map_path(folder: Path, image_id: str) -> Path:
+    """Name the file of an image's map; ids may name subfolders, but none outside ``folder``."""
+    return path_within(folder, *f"{image_id}.npy".split("/"))
+
+
+def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> int:
+    """Write a map, and give the CRC-32 of the file; raises UserError where the disk is full."""
+    path = _map_path(folder, image_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, map_hw.astype(np.float32))
+    file = io.BytesIO()
+    np.save(file, map_hw.astype(np.float32))
+    with says_if_full(path):
+        path.write_bytes(file.getvalue())
+    return zlib.crc32(file.getvalue())
 
 
 def classification_errors(

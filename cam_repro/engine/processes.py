@@ -48,13 +48,17 @@ class Processes:
         dist.gather_object(value, gathered)
         return gathered or []
 
-    def any(self, value: bool) -> bool:
-        """Tell whether any process's value is True; all get the same answer. Uses no GPU."""
+    def most(self, value: int) -> int:
+        """Give the largest of the processes' numbers; all get the same answer. Uses no GPU."""
         if self.world == 1:
             return value
-        flag = torch.tensor(float(value))
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+        most = torch.tensor(value)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        return int(most)
+
+    def any(self, value: bool) -> bool:
+        """Tell whether any process's value is True; all get the same answer. Uses no GPU."""
+        return bool(self.most(value))
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up the tensors of all processes; all get the sum."""
@@ -193,4 +197,9 @@ def cpus() -> int:
     """
     on_linux = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1
-    return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, count // started_here())
+
+
+def started_here() -> int:
+    """Count the processes that torchrun or submitit's local launcher started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

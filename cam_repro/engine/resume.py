@@ -15,6 +15,7 @@ from cam_repro.engine.checkpoint import load_checkpoint
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
+from cam_repro.runs.folders import is_complete
 
 LAST, BEST = "last.pt", "best.pt"
 """A run's checkpoints: the newest, and the one with the lowest validation error."""
@@ -68,14 +69,23 @@ def find_earlier(
 ) -> dict[str, Any] | None:
     """Load the last checkpoint of an earlier start of the same run; None if there is none.
 
-    With ``overwrite`` it is ignored. Raises UserError if the folder has a run with other settings.
+    With ``overwrite`` it is ignored, unless ``overwrite`` began that run and it did not end: then
+    this is the same start once more, as SLURM's of a job that it put back into the queue.
+    Raises UserError if the folder has a run with other settings, and no ``overwrite``.
     """
     path = folder / LAST
-    if settings.overwrite or not path.is_file():
+    if not path.is_file() or (settings.overwrite and is_complete(folder)):
         return None
-    checkpoint = load_checkpoint(path)
-    old = json.loads(checkpoint["identity"])
+    try:
+        checkpoint = load_checkpoint(path)
+    except UserError:
+        if settings.overwrite:
+            return None
+        raise
+    old = json.loads(checkpoint.get("identity", "{}"))
     new = json.loads(json.dumps(run_identity(settings, train_set)))
+    if settings.overwrite:
+        return checkpoint if old == new and checkpoint.get("overwrites") else None
     if old != new:
         differing = _first_difference(old, new)
         raise UserError(
@@ -108,3 +118,11 @@ class Progress:
     records: list[dict[str, float]] = field(default_factory=list)
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     best_error: float = math.inf
+
+    @property
+    def is_best(self) -> bool:
+        """Tell whether the epoch that ended with the last iteration is the best so far."""
+        if not self.records or self.records[-1]["iteration"] != self.iteration:
+            return False
+        *before, last = (record["val_top1_error"] for record in self.records)
+        return last == self.best_error and last not in before

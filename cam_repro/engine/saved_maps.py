@@ -14,6 +14,7 @@ from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Protocol, RunMaps, Scored
 from cam_repro.progress import Bar
+from cam_repro.runs.manifest import MANIFEST
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which maps of others do without
@@ -31,7 +32,7 @@ def score_maps(
     path: of the maps, as for ``open_maps``. run: whose maps these are, for a protocol that needs
     it. Raises UserError as ``open_maps`` and the protocol do.
     """
-    maps = open_maps(path, truth.ids)
+    maps = open_maps(path, truth.ids, _checksums(path, run))
     rows = Bar(len(truth), protocol.name, iterable=range(len(truth)), leave=False)
     odd: list[str] = []  # ids of images
 
@@ -54,3 +55,17 @@ def score_maps(
         )
         scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(odd)})
     return scored
+
+
+def _checksums(path: Path, run: Predictions | None) -> dict[str, int] | None:
+    """Give the CRC-32 of a run's maps by the names of their files; None of maps of others."""
+    if run is None and not (path.parent / MANIFEST).is_file():
+        return None
+    from cam_repro.runs.predictions import MAPS, read_predictions
+
+    if path.name != MAPS:
+        return None
+    run = run or read_predictions(path.parent)
+    if run.map_crc32_N is None:
+        return None
+    return {f"{name}.npy": crc for name, crc in zip(run.ids, run.map_crc32_N.tolist(), strict=True)}

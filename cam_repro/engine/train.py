@@ -31,14 +31,15 @@ from cam_repro.data.loading import (
     collate_labelled,
 )
 from cam_repro.data.settings import LoaderSettings
+from cam_repro.data.workers import check_shared_memory, watched_workers
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import classification_errors
 from cam_repro.engine.memory import freed_memory_kept
 from cam_repro.engine.optim import learning_rate, make_optimizer, set_learning_rate
+from cam_repro.engine.processes import started_here
 from cam_repro.engine.resume import BEST, LAST, Progress, run_identity
 from cam_repro.engine.settings import OptimSettings, TrainSettings
-from cam_repro.engine.signals import StopRequest
 from cam_repro.errors import Stopped, UserError
 from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
@@ -46,11 +47,15 @@ from cam_repro.models.layers import place_in_batch
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.training_log import LOG
+from cam_repro.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 50
-"""Iterations between checks of the loss; not each time, because a check waits for the GPU."""
+"""Iterations between checks of the numbers; not each time, because a check waits for the GPU."""
+
+STOPPING = "stops after this iteration"
+"""What is said when a signal comes: an iteration and its checkpoint may take a while."""
 
 
 @dataclass(frozen=True)
@@ -103,37 +108,41 @@ def train(
     policy = ErrorPolicy(data.loading.on_error)
     train_batches, val_batches = _batches(training, policy)
     n_validated = len(val_batches.sampler)  # type: ignore[arg-type]
-    if earlier is None:
-        training.remove_old_files()  # only now: what is wrong with images or settings is known
+    # Only now: what is wrong with images or settings is known.
+    training.remove_old_files() if earlier is None else training.complete_files()
     started = time.perf_counter()
     training.begin_epoch()
     network.train()
     with (
-        StopRequest().listening() as stop,
+        StopRequest(STOPPING if compute.processes.is_main else "").listening() as stop,
+        watched_workers(),
         freed_memory_kept(),
         compute.exact_fp32(),
         compute.compiled(network, gradients=True),
         training.progress_bar(n_validated) as bar,
     ):
-        for batch in train_batches:
+
+        def end_epoch() -> None:
+            bar.say(f"validates {training.epoch}")
+            training.end_epoch(_counted(training.until(stop, val_batches), bar), policy)
+            bar.say(training.epoch)
+
+        if training.owes_validation:
+            end_epoch()
+        for batch in training.until(stop, train_batches):
             policy.handle(batch.unreadable)
             training.step(batch)
             bar.update(training.length.batch_size)
             if training.done % CHECK_EVERY == 0:
-                training.check_loss()
+                training.check_numbers()
             if not bar.disable and training.loss_is_due():
                 bar.say(f"{training.epoch}, loss {training.mean_loss():.3f}")
-            # All processes must stop at the same iteration, or some would wait for ever.
-            stopping = compute.processes.any(stop.made)
             if training.is_at_end_of_epoch:
-                bar.say(f"validates {training.epoch}")
-                training.end_epoch(_counted(val_batches, bar), policy)
-                bar.say(training.epoch)
-            elif training.done % settings.checkpoint_every == 0 or stopping:
+                end_epoch()
+            elif training.done % settings.checkpoint_every == 0:
                 training.save(LAST)
-            if stopping and not training.is_over:
-                compute.processes.wait()  # for the checkpoint, before any process ends
-                raise Stopped(training.kept)
+        if compute.processes.any(stop.made):  # while the last checkpoint was written
+            raise Stopped(training.kept)
     return Trained(
         iterations=training.length.iterations,
         epochs=training.length.iterations / training.length.per_epoch,
@@ -223,6 +232,7 @@ class Training:
         compute.place(network)
         self.optimizer = make_optimizer(network, optim)
         self.progress = Progress()
+        self.overwrites = settings.overwrite
 
     def start(self, earlier: dict[str, Any] | None) -> None:
         """Restore an earlier start from its checkpoint, if there is one."""
@@ -235,10 +245,14 @@ class Training:
             except (KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise UserError(
                     f"{self.folder / LAST}: does not hold the network, optimizer and progress of"
-                    " this run: start anew with overwrite=true"
+                    " this run: remove it to start anew"
                 ) from error
+            self.overwrites = self.overwrites or bool(earlier.get("overwrites"))
             done, total = self.done, self.length.iterations
+            self.rate = learning_rate(self.settings.optim, max(0, done - 1), total)
             log.info("goes on from iteration %d of %d in %s", done, total, self.folder)
+            if self.settings.overwrite:
+                log.info("  (overwrite=true began this run; to begin it anew remove %s)", LAST)
         if not processes.is_main:  # the main process keeps the sums, which are of all processes
             self.progress.sums.zero_()
         self.progress.sums = self.progress.sums.to(self.compute.device)
@@ -249,10 +263,17 @@ class Training:
         self.writer = _tensorboard_writer(self.folder) if wants_writer else None
 
     def remove_old_files(self) -> None:
-        """Remove the manifest and the checkpoints of an old run in the folder."""
+        """Remove the manifest, the checkpoints and the log of an old run in the folder."""
         if self.compute.processes.is_main:
-            for stale in (MANIFEST, LAST, BEST):
+            for stale in (MANIFEST, LAST, BEST, LOG):
                 (self.folder / stale).unlink(missing_ok=True)
+
+    def complete_files(self) -> None:
+        """Write what an earlier start that was killed may not have written after its checkpoint."""
+        if self.progress.is_best:
+            self.save(BEST)
+        if self.progress.records and self.compute.processes.is_main:
+            _write_log(self.folder, self.progress.records)
 
     def begin_epoch(self) -> None:
         """Note time and iteration, to compute the speed in images per second later."""
@@ -273,6 +294,13 @@ class Training:
     def is_at_end_of_epoch(self) -> bool:
         """Tell whether an epoch has just ended; the last one may be shorter."""
         return self.done % self.length.per_epoch == 0 or self.is_over
+
+    @property
+    def owes_validation(self) -> bool:
+        """Tell whether an earlier start was stopped while it validated the last epoch."""
+        records = self.progress.records
+        validated = int(records[-1]["iteration"]) if records else 0
+        return self.is_at_end_of_epoch and validated != self.done
 
     @property
     def epoch(self) -> str:
@@ -315,6 +343,24 @@ class Training:
             self.loss_said = now
         return due
 
+    def until(self, stop: StopRequest, loader: DataLoader) -> Iterator[LabelledBatch]:
+        """Yield a loader's batches, unless a signal asks to stop.
+
+        In that case, write a checkpoint and raise ``Stopped``. Signals are heard while this waits
+        for a batch, too.
+        """
+        batches, processes = iter(loader), self.compute.processes
+        # Processes may have one batch more or less to validate on, but must ask equally often.
+        for _ in range(processes.most(len(loader))):
+            batch = stop.unless_made(lambda: next(batches, None))
+            # All processes must stop at the same iteration, or some would wait for ever.
+            if processes.any(stop.made):
+                self.save(LAST)
+                processes.wait()  # for the checkpoint, before any process ends
+                raise Stopped(self.kept)
+            if batch is not None:
+                yield batch
+
     def step(self, batch: LabelledBatch) -> None:
         """Update the weights once, from a batch that is computed in ``optim.accumulate`` parts.
 
@@ -355,7 +401,7 @@ class Training:
         """
         x_NCHW = self.compute.lay_out(self.network.normalize(images_N3HW))
         smoothing = self.settings.optim.label_smoothing
-        with self.compute.autocast():
+        with self.compute.autocast(), self._norms_need_images(len(labels_N)):
             logits_NC = self.shared(x_NCHW).float()
         loss = cross_entropy(logits_NC, labels_N, label_smoothing=smoothing)
         (loss * share).backward()
@@ -363,23 +409,52 @@ class Training:
         wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
         self.progress.sums += torch.stack([loss.detach() * count, wrong, count])
 
+    @contextlib.contextmanager
+    def _norms_need_images(self, count: int) -> Iterator[None]:
+        """Say what to do if batch norm has a single number for each channel to normalise."""
+        try:
+            yield
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            optim, world = self.settings.optim, self.compute.processes.world
+            raise UserError(
+                f"optim.batch_size={optim.batch_size}: batch norm cannot normalise {count} image "
+                f"of which a map has one pixel: a batch must have 2 images or more for each of "
+                f"{world} processes x {optim.accumulate} parts (optim.accumulate), so raise "
+                "optim.batch_size or model.input_size"
+            ) from None
+
     def mean_loss(self) -> float:
         """Compute the mean loss of the epoch so far in this process."""
         loss_sum, _, count = self.progress.sums.tolist()
         return float(loss_sum / count)
 
-    def check_loss(self) -> None:
-        """Raise UserError if the loss is not finite."""
-        if not math.isfinite(self.mean_loss()):
-            raise UserError(
-                f"the loss is no longer a number at iteration {self.done}: "
-                f"lower optim.lr (now {self.settings.optim.lr}) or add optim.warmup"
-            )
+    def check_numbers(self, val_loss: float = 0.0) -> None:
+        """Raise UserError if a loss or a weight is not finite; all processes must call this."""
+        loss_sum, _, _ = self.compute.processes.sum(self.progress.sums).tolist()
+        # The extremes are NaN if any weight is; they take a twentieth of the time of isfinite.
+        extremes = [torch.stack(tensor.aminmax()) for tensor in self.network.parameters()]
+        if not math.isfinite(loss_sum):
+            what = "the loss"
+        elif not torch.stack(extremes).isfinite().all():
+            what = "a weight"
+        elif not math.isfinite(val_loss):
+            what = "the validation loss"
+        else:
+            return
+        last = self.folder / LAST
+        raise UserError(
+            f"{what} is no longer a number at iteration {self.done}: lower optim.lr (now "
+            f"{self.settings.optim.lr}) or add optim.warmup; "
+            + (f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint is kept")
+        )
 
     def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> None:
         """Validate the network; write checkpoints and the log, and log how it went."""
         progress, done = self.progress, self.done
         errors = classification_errors(self.network, val_batches, policy, self.compute)
+        self.check_numbers(errors["val_loss"])
         seconds = time.perf_counter() - self.epoch_started
         speed = (done - self.epoch_first) * self.length.batch_size / seconds
         self.begin_epoch()
@@ -394,14 +469,14 @@ class Training:
             }
         )
         error = errors["val_top1_error"]
-        is_best = error < progress.best_error
         progress.best_error = min(progress.best_error, error)
         progress.sums.zero_()
         self.save(LAST)
-        if is_best:
+        if progress.is_best:
             self.save(BEST)
         if self.compute.processes.is_main:
-            _write_log(self.folder, progress.records, self.writer)
+            _write_log(self.folder, progress.records)
+            self._add_to_tensorboard(progress.records[-1])
         log.info(
             "%s: loss %.3f, training error %.1f %%; validation error, %s, top-1/top-5: "
             "%.1f / %.1f %%; %.0f images/s",
@@ -416,12 +491,22 @@ class Training:
 
     def _training_means(self) -> dict[str, float]:
         """Compute training loss and top-1 error, percent, of the epoch over all processes."""
-        self.check_loss()
         loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
         return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
 
+    def _add_to_tensorboard(self, record: dict[str, float]) -> None:
+        """Add the last line of log.csv to TensorBoard, if that is wanted."""
+        if self.writer is not None:
+            for key, value in record.items():
+                if key not in ("epoch", "iteration"):
+                    self.writer.add_scalar(key, value, record["iteration"])
+
     def save(self, name: str) -> None:
-        """Write a checkpoint, from the main process; all must call this, to add up their sums."""
+        """Write a checkpoint, from the main process; all must call this, to add up their sums.
+
+        Raises UserError if loss or weights are not finite.
+        """
+        self.check_numbers()
         sums = self.compute.processes.sum(self.progress.sums)
         if not self.compute.processes.is_main:
             return
@@ -435,6 +520,7 @@ class Training:
                 "identity": json.dumps(run_identity(self.settings, train_set)),
                 "model_config": self.settings.model,
                 "classes": list(train_set.classes.wnids),
+                "overwrites": self.overwrites,
             },
         )
 
@@ -461,10 +547,10 @@ def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataL
     val_images = ValidationImages(data.val_set, training.validation_view, loading.preload)
     policy.handle(train_images.unreadable + val_images.unreadable)
     share = range(compute.processes.rank, len(val_images), compute.processes.world)
-    return (
-        train_images.loader(batch_sampler=order, **options),
-        val_images.loader(sampler=share, batch_size=order.batch_size, **options),
-    )
+    train_batches = train_images.loader(batch_sampler=order, **options)
+    val_batches = val_images.loader(sampler=share, batch_size=order.batch_size, **options)
+    check_shared_memory(train_batches, val_batches, processes=started_here())
+    return train_batches, val_batches
 
 
 def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBatch]:
@@ -474,14 +560,10 @@ def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBat
         bar.update(len(batch.labels_N) + len(batch.unreadable))
 
 
-def _write_log(folder: Path, records: list[dict[str, float]], writer: Any | None) -> None:
-    """Write log.csv with a line an epoch, and add the last line to TensorBoard."""
+def _write_log(folder: Path, records: list[dict[str, float]]) -> None:
+    """Write log.csv with a line an epoch."""
     with atomic_path(folder / LOG) as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
-    if writer is not None:
-        for key, value in records[-1].items():
-            if key not in ("epoch", "iteration"):
-                writer.add_scalar(key, value, records[-1]["iteration"])
 
 
 def _tensorboard_writer(folder: Path) -> Any | None:

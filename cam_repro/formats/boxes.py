@@ -217,7 +217,7 @@ def _read_folder(folder: Path, cache: Path | None, broken: list[str] | None) -> 
     if place is not None and not faults:
         try:
             _save(place, signature, table)
-        except OSError as error:  # without the table the next run is slower, but right
+        except (OSError, UserError) as error:  # without it the next run is slower, but right
             log.warning("the table of %s is not kept: %s", folder, error)
     return table
 

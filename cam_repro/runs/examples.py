@@ -33,6 +33,7 @@ from PIL import Image
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
+from cam_repro.runs.manifest import check_unchanged
 
 EXAMPLES = "examples.parquet"
 
@@ -149,6 +150,7 @@ def read_examples(folder: Path | str, ids: Collection[str] | None = None) -> lis
     """
     path = Path(folder) / EXAMPLES
     again = "score the run again with cam-eval examples=8"
+    check_unchanged(path, again)
     try:
         with pq.ParquetFile(path) as file:
             examples = _from_arrow(file.read(columns=_SCHEMA.names))

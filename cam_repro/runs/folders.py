@@ -1,6 +1,8 @@
 """Name the folders of results, and tell which results a new pass would replace.
 
-Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``.
+Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``. The names may
+come out of a packed set's manifest or a checkpoint: one that would lead out of ``<runs>`` is
+refused by a UserError.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
-from cam_repro.files import sha256
+from cam_repro.files import path_within, sha256
 from cam_repro.runs.manifest import (
     DEFAULT_VIEW,
     MANIFEST,
+    Checkpoint,
     EvalManifest,
     is_of_scored_run,
     read_eval_manifest,
@@ -35,7 +38,7 @@ SCORING = ("saliency", "view", "box")
 
 def train_folder(runs: Path | str, data: str, model: str) -> Path:
     """Name the folder of a training run: checkpoints, log, curves, manifest."""
-    return Path(runs) / data / model / "train"
+    return path_within(runs, data, *model.split("/"), "train")
 
 
 def eval_folder(
@@ -43,12 +46,12 @@ def eval_folder(
 ) -> Path:
     """Name the folder of one scored pass over a split."""
     suffix = "" if view == DEFAULT_VIEW else f"-{view}"
-    return Path(runs) / data / model / "eval" / f"{split}-{saliency}{suffix}"
+    return path_within(runs, data, *model.split("/"), "eval", f"{split}-{saliency}{suffix}")
 
 
 def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
     """Name the folder of the boxes that need no network (``model=none``)."""
-    return Path(runs) / data / NO_MODEL / "eval" / split
+    return path_within(runs, data, NO_MODEL, "eval", split)
 
 
 def run_name(model_config: Mapping[str, Any]) -> str:
@@ -238,17 +241,27 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
     return different
 
 
-def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise UserError where a pass by ``config`` into ``folder`` would lose results that lie there.
+def refuse_to_replace(
+    folder: Path, config: Mapping[str, Any], fingerprint: str, weights: Checkpoint | None = None
+) -> None:
+    """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
-    Lost would be boxes of rules that the pass does not use or uses with other settings, results
-    with other settings of saliency or view, and saved maps. ``overwrite=true`` permits all of it.
+    Lost would be results on other data, of another network or other weights, by other settings of
+    network, saliency or view, boxes of rules that the pass does not use or uses with other
+    settings, and saved maps. ``overwrite=true`` permits all of it.
+
+    config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
     there = read_eval_manifest(folder)
-    wanted = config.get("box") or {}
     lost = [
+        *_other_data(there, fingerprint),
+        *_other_network(there, config.get("model") or {}),
+        *_other_weights(there.checkpoint, weights),
+    ]
+    wanted = config.get("box") or {}
+    lost += [
         f"box={name}" + (" by other settings" if name in wanted else "")
         for name, rule in (there.box_settings or {}).items()
         if wanted.get(name) != rule
@@ -262,3 +275,32 @@ def refuse_to_replace(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder}: holds results that this pass would replace ({', '.join(lost)}): keep them "
             "with output=DIR for the new ones, or add overwrite=true"
         )
+
+
+def _other_data(there: EvalManifest, fingerprint: str) -> list[str]:
+    """Say that a run is of other images, labels or boxes, if it is."""
+    before = there.data.fingerprint
+    if before == fingerprint:
+        return []
+    return [f"other data: fingerprint {before[:12]} there, {fingerprint[:12]} now"]
+
+
+def _other_weights(there: Checkpoint | None, weights: Checkpoint | None) -> list[str]:
+    """Say that a run is of other weights, if it is: of files the contents count, not the names."""
+    if there is None or weights is None:
+        return []
+    if there.sha256 == weights.sha256 and (there.sha256 or there.path == weights.path):
+        return []
+    return [f"other weights: {there.described} there, {weights.described} now"]
+
+
+def _other_network(there: EvalManifest, model: Mapping[str, Any]) -> list[str]:
+    """Say that a run is of another network, or of one with other settings, of those both know.
+
+    model: the settings of the pass's network; empty if they are not known.
+    """
+    if model and there.model != run_name(model):
+        return [f"other network: {there.model} there, {run_name(model)} now"]
+    before = there.config.get("model") or {}
+    named = before.keys() & model.keys() - {"weights", "pretrained", "row"}
+    return [f"other settings of model.{key}" for key in sorted(named) if before[key] != model[key]]

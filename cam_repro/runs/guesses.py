@@ -20,6 +20,7 @@ from cam_repro.formats.submissions import (
 )
 from cam_repro.formats.text import has_columns, read_header
 from cam_repro.geometry import corners_of_xywh
+from cam_repro.runs.manifest import check_unchanged
 from cam_repro.truth import Truth
 from cam_repro.types import NO_LABEL, PAD
 
@@ -110,6 +111,7 @@ def read_guesses(
     not name have no guess.
     """
     form = form or Form()
+    check_unchanged(path, "copy it to another folder if you changed it, or score the run again")
     if has_columns(read_header(path, "submission"), KAGGLE_HEADER):
         guesses = _read_kaggle(path, truth, with_labels, form)
     else:

@@ -1,8 +1,10 @@
 """Write and read the manifest of a run: what was run, on which data, how, and by what.
 
-``manifest.json`` is written last, so a folder that has one holds a complete run. There are two
-kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a scored pass over a split. Only
-this module knows the keys of the JSON; all others use the records. Needs no torch.
+``manifest.json`` is written last, so a folder that has one holds a complete run. It names the
+SHA-256 of the run's other files, which ``check_unchanged`` compares where they are read, and has a
+checksum of its own. There are two kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a
+scored pass over a split. Only this module knows the keys of the JSON; all others use the records.
+Needs no torch.
 
 This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
 a training run's manifest did not name a schema.
@@ -11,15 +13,20 @@ a training run's manifest did not name a schema.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cam_repro.classes import MOST_CLASSES
 from cam_repro.errors import UserError, choose
-from cam_repro.files import write_json
+from cam_repro.files import CHECKSUM, checksum_holds, sha256, with_checksum, write_json
 
 MANIFEST = "manifest.json"
+
+CHECKED = ("*.parquet", "scores.json", "submission_*", "*.pt", "log.csv")
+"""Names, as patterns, of a run's files that numbers come from."""
 
 SCHEMA = 2
 """Version of the manifest that is written; version 1 is read too, any other is refused."""
@@ -83,6 +90,11 @@ class Checkpoint:
 
     path: str
     sha256: str | None = None
+
+    @property
+    def described(self) -> str:
+        """Name it for messages, with the beginning of the SHA-256 where there is one."""
+        return f"{self.path} (SHA-256 {self.sha256[:12]})" if self.sha256 else self.path
 
     def as_json(self) -> dict[str, str]:
         """Give what the manifest has of it; the SHA-256 only where there is one."""
@@ -296,8 +308,37 @@ _OF_NETWORKS = (
 
 
 def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -> None:
-    """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it."""
-    write_json(Path(folder) / MANIFEST, manifest.as_json())
+    """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it.
+
+    It holds the SHA-256 of the files there that numbers come from, as ``files``.
+    """
+    named = sorted({path for pattern in CHECKED for path in Path(folder).glob(pattern)})
+    kept = [path for path in named if path.is_file() and not path.name.startswith(".")]
+    sums = {path.name: sha256(path) for path in kept}
+    values = {**manifest.as_json(), **({"files": sums} if sums else {})}
+    write_json(Path(folder) / MANIFEST, with_checksum(values))
+
+
+def check_unchanged(path: Path, remedy: str) -> None:
+    """Raise UserError where a file is not as the manifest beside it says; remedy: what to do then.
+
+    Files that no manifest names, as in runs of older versions, are not compared.
+    """
+    try:
+        stated = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
+        sums = stated["files"] if "files" in stated else _sums_before_files(stated["checkpoint"])
+        expected = sums.get(path.name)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # no manifest of ours; who reads it says what is wrong
+    if expected is not None and path.is_file() and sha256(path) != expected:
+        raise UserError(
+            f"{path} is not as it was written: its SHA-256 is not the one in {MANIFEST}: {remedy}"
+        )
+
+
+def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
+    """Give what the manifest of a training run of an older version says: of one checkpoint."""
+    return {checkpoint["path"]: checkpoint["sha256"]}
 
 
 def is_of_scored_run(folder: Path | str) -> bool:
@@ -391,6 +432,11 @@ class _Keys:
             raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a manifest: {remedy}")
+        if not checksum_holds(values):
+            raise UserError(
+                f"{path} is not as it was written, by its checksum: {remedy}; or take its key "
+                f"{CHECKSUM} out if you changed it and know what you do"
+            )
         return cls(values, path, remedy)
 
     def __contains__(self, key: str) -> bool:
@@ -425,6 +471,12 @@ class _Keys:
         """Give an object whose values are all of one type."""
         values: dict[str, Any] = self.get(key, dict)
         return {name: self._checked(f"{key}.{name}", v, kind) for name, v in values.items()}
+
+    def numbers(self, key: str) -> dict[str, float]:
+        """Give an object of numbers; null, as ``write_json`` writes what is none, is NaN."""
+        values: dict[str, Any] = self.get(key, dict)
+        known = {name: math.nan if value is None else value for name, value in values.items()}
+        return {name: self._checked(f"{key}.{name}", v, float) for name, v in known.items()}
 
     def within(self, key: str) -> _Keys:
         """Give an object inside this one."""
@@ -497,7 +549,7 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
         data=_trained_data(keys.within("data")),
         iterations=keys.get("iterations", int),
         epochs=keys.get("epochs", float),
-        final=keys.dict_of("final", float),
+        final=keys.numbers("final"),
         parameters=keys.get("parameters", int),
         seconds=keys.get("seconds", float),
         hardware=_hardware(keys),
@@ -514,7 +566,7 @@ def _scored_data(keys: _Keys) -> ScoredData:
     return ScoredData(
         name=keys.get("name", str),
         is_ilsvrc=keys.get("is_ilsvrc", bool),
-        n_classes=keys.get("n_classes", int),
+        n_classes=_n_classes(keys),
         fingerprint=keys.get("fingerprint", str),
         has_labels=keys.get("has_labels", bool),
         has_boxes=has_boxes is not False,
@@ -528,9 +580,17 @@ def _trained_data(keys: _Keys) -> TrainedData:
         name=keys.get("name", str),
         n_train=keys.get("n_train", int),
         n_val=keys.get("n_val", int),
-        n_classes=keys.get("n_classes", int),
+        n_classes=_n_classes(keys),
         fingerprint=keys.get("fingerprint", str),
     )
+
+
+def _n_classes(keys: _Keys) -> int:
+    """Read how many classes there are; so many that their names would fill the memory are none."""
+    count = keys.get("n_classes", int)
+    if not 1 <= count <= MOST_CLASSES:
+        raise keys.error(f"has {count} classes, which are 1 to {MOST_CLASSES:,}")
+    return count
 
 
 def _counts(keys: _Keys) -> Counts:

@@ -8,7 +8,8 @@ Needs no torch. A run folder holds
     best five, best first), and for each rule ``<rule>/classes`` and ``<rule>/boxes``
     (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null). ``right_at``: the
     thresholds, whole percent of the map's maximum, at which ``box=threshold`` boxes the true class
-    right; null where no maps were saved.
+    right; null where no maps were saved. ``map_crc32``: of the file of the image's map; the column
+    is only there where maps were saved.
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
 ``examples.parquet``
@@ -42,7 +43,13 @@ from cam_repro.formats.submissions import (
     write_submission,
 )
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
-from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest, write_manifest
+from cam_repro.runs.manifest import (
+    MANIFEST,
+    EvalManifest,
+    check_unchanged,
+    read_eval_manifest,
+    write_manifest,
+)
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
 
@@ -73,7 +80,8 @@ class Predictions(Truth):
     classes_N5: the best five classes, best first, int32, ``PAD`` where the data set has fewer.
     probabilities_N5: float32, 0 there. rules: the guesses by box rule. right_at_N100: whether the
     box of the true class is right at each whole percent of the map's maximum, 0 to 99, bool; None
-    where the run did not save maps.
+    where the run did not save maps. map_crc32_N: of the files of the maps, uint32; None where the
+    run does not say.
     """
 
     classes_N5: np.ndarray
@@ -81,6 +89,7 @@ class Predictions(Truth):
     rules: dict[str, RuleTable]
     manifest: EvalManifest
     right_at_N100: np.ndarray | None = None
+    map_crc32_N: np.ndarray | None = None
 
 
 def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Table:
@@ -106,6 +115,7 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
         "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
     }
     columns["right_at"] = column([p.right_at for p in predictions], pa.list_(pa.uint8()))
+    columns["map_crc32"] = column([p.map_crc32 for p in predictions], pa.uint32())
     for name in rules:
         guesses = [p.rules[name] for p in predictions]
         columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
@@ -122,16 +132,16 @@ def write_predictions(
     manifest: EvalManifest,
     classes: ClassTable | None = None,
     missing: Sequence[str] = (),
-    maps: Path | None = None,
 ) -> None:
-    """Write a run folder. Rows are sorted by id, so the order in which they come does not matter.
+    """Write a run into a folder, in the place of one that is there.
+
+    Rows are sorted by id, so the order in which they come does not matter.
 
     predictions: rows made by ``to_arrow``, one an image.
     manifest: its ``rules`` names the rules of the rows, its ``counts.images`` is their number.
     classes: the data set's, whose labels the submissions carry; where None, class index + 1.
     missing: ids of images without a prediction. Submissions must have a line for every image of the
         split, and have an empty one for these.
-    maps: a folder of the images' maps, on the same disk; it is moved into the run folder.
     """
     folder = Path(folder)
     ids: list[str] = predictions["id"].to_pylist()
@@ -141,28 +151,33 @@ def write_predictions(
     predictions = predictions.combine_chunks()
     assert len(set(ids)) == len(ids), "an image was scored twice"
     assert manifest.counts.images == len(ids), "manifest counts other images"
-    # With an older run's manifest a half-written folder would count as complete.
-    folder.mkdir(parents=True, exist_ok=True)
-    replaces_run = (folder / MANIFEST).is_file()
-    (folder / MANIFEST).unlink(missing_ok=True)
-    if replaces_run:  # without a manifest these files may not be a run's
-        for name in (SCORES, EXAMPLES, CONTACT_SHEET):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / MAPS, ignore_errors=True)
-    if maps is not None:
-        maps.replace(folder / MAPS)
+    if (folder / MANIFEST).is_file():
+        remove_run(folder)
+    if "map_crc32" in predictions.column_names and not _all_known(predictions["map_crc32"]):
+        predictions = predictions.drop_columns("map_crc32")
 
     with atomic_path(folder / PARQUET) as path:
         pq.write_table(predictions, path)
-    for suffix in ("txt", "csv"):
-        for stale in folder.glob(f"submission_*.{suffix}"):
-            stale.unlink()
     if manifest.classifies:
         every = sorted([*ids, *missing])
         for name in manifest.rules:
             guesses = _Guesses(every, ids, predictions, name)
             _write_submissions(folder, name, every, guesses, classes, manifest.split == "test")
     write_manifest(folder, manifest)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove a run's files, the manifest first: a half-written folder must not count as complete.
+
+    Others stay. The folder must be a run's, as anybody's maps would be removed with it.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET):
+        (folder / name).unlink(missing_ok=True)
+    for suffix in ("txt", "csv"):
+        for path in folder.glob(f"submission_*.{suffix}"):
+            path.unlink()
+    shutil.rmtree(folder / MAPS, ignore_errors=True)
 
 
 class _Guesses(Sequence):
@@ -216,11 +231,12 @@ def read_predictions(folder: Path | str) -> Predictions:
     """Read a run folder.
 
     Raises UserError where the manifest is missing or of a schema that is not read, and where the
-    rows are missing, damaged, or not as many as the manifest says.
+    rows are missing, damaged, changed since, or not as many as the manifest says.
     """
     folder = Path(folder)
     manifest = read_eval_manifest(folder)
-    path, again = folder / PARQUET, "score the run again with cam-eval"
+    path, again = folder / PARQUET, "score the run again with cam-eval overwrite=true"
+    check_unchanged(path, again)
     try:
         # pq.read_table would import pyarrow.dataset, and to_numpy() pandas: 0.3 s in all.
         with pq.ParquetFile(path) as file:
@@ -295,12 +311,25 @@ def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
         rules=rules,
         manifest=manifest,
         right_at_N100=_right_at(table),
+        map_crc32_N=_map_crc32(table),
     )
+
+
+def _all_known(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column has a value of every image, and of one at least."""
+    return len(column) > 0 and not column.null_count
+
+
+def _map_crc32(table: pa.Table) -> np.ndarray | None:
+    """Read the column ``map_crc32`` as uint32 (N,); None where it is not there or has a null."""
+    if "map_crc32" not in table.column_names or not _all_known(table["map_crc32"]):
+        return None
+    return np.from_dlpack(table["map_crc32"].combine_chunks())
 
 
 def _right_at(table: pa.Table) -> np.ndarray | None:
     """Read the column ``right_at`` as bool (N, 100); None where it has a null or is not there."""
-    if "right_at" not in table.column_names or table["right_at"].null_count or not len(table):
+    if "right_at" not in table.column_names or not _all_known(table["right_at"]):
         return None
     percents, lengths_N = _ragged(table, "right_at")
     right_N100 = np.zeros((len(lengths_N), 100), bool)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cam_repro.errors import UserError
+from cam_repro.runs.manifest import check_unchanged
 
 LOG = "log.csv"
 
@@ -43,6 +44,7 @@ def read_log(folder: Path | str) -> TrainingLog:
     """Read the log of a training run; raises UserError where it is missing, damaged or empty."""
     path = Path(folder) / LOG
     again = "train the network again"
+    check_unchanged(path, again)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             log = TrainingLog.of(map(_numbers, csv.DictReader(file)))

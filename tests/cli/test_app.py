@@ -1,16 +1,21 @@
 """What all commands share: the version, Ctrl-C, log lines above bars, suggestions of one's own."""
 
+import errno
 import io
 import logging
+import os
 import re
+import signal
 import sys
 from importlib.metadata import version
 
 import pytest
 
 from cam_repro.cli.app import _AboveBars
+from cam_repro.cli.messages import how_stopped, one_line
 from cam_repro.config import config_dir
 from cam_repro.progress import Bar
+from cam_repro.signals import SIGNALS
 
 COMMANDS = ["train", "eval", "score", "tables", "data", "reproduce"]
 
@@ -76,6 +81,30 @@ def test_ctrl_c_before_any_work(command, monkeypatch):
     assert done.err == "stopped: nothing was done yet. To go on: cam-tables 'runs=a b'\n"
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_any_signal_is_answered_as_ctrl_c_and_the_next_changes_nothing(
+    command, monkeypatch, number
+):
+    monkeypatch.setattr("cam_repro.cli.app._check_flags", lambda _: os.kill(os.getpid(), number))
+    again = signal.SIGTERM if number == signal.SIGUSR1 else number
+
+    def told(stopped):
+        os.kill(os.getpid(), again)
+        return how_stopped(stopped)
+
+    monkeypatch.setattr("cam_repro.cli.messages.how_stopped", told)
+    done = command("tables")
+    assert done.status == 130
+    assert done.err == "stopped: nothing was done yet. To go on: cam-tables\n"
+
+
+def test_of_several_processes_one_says_that_they_are_stopped(command, monkeypatch):
+    monkeypatch.setattr("cam_repro.cli.app._check_flags", pressed)
+    monkeypatch.setenv("RANK", "1")
+    done = command("tables")
+    assert (done.status, done.err) == (130, "")
+
+
 def test_waiting_for_jobs_that_slurm_runs_is_not_stopping_them(command, monkeypatch):
     monkeypatch.setattr("cam_repro.cli.app._check_flags", pressed)
     done = command("train", "-m", "hydra/launcher=submitit_slurm", "model=nin")
@@ -119,3 +148,9 @@ def test_every_command_completes_words_in_bash(command, monkeypatch, name):
     done = command(name, "-sc", "query=bash")
     assert done.status == 0, done.err
     assert "runs=" in done.out.split()
+
+
+def test_a_full_disk_is_one_line_where_no_file_is_known():
+    said = "the disk is full: free some space and run the command again"
+    assert one_line(OSError(errno.ENOSPC, "No space left on device")) == said
+    assert one_line(OSError(errno.EIO, "Input/output error")) is None

@@ -415,12 +415,13 @@ def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path)
     at_packing = f"packed/val: image {name}2: could not be read when packed"
     done = command("data", *CHECK_PACKED)
     assert done.status == 1
-    (line,) = (line for line in said(done) if "FAULT" in line)
-    assert line.startswith(
-        f"       FAULT unreadable images (2): {shard.relative_to(tmp_path)}: image {name}1: not a "
-        "readable image ("
+    unreadable, changed = (line for line in said(done) if "FAULT" in line)
+    place = shard.relative_to(tmp_path)
+    assert unreadable == (
+        f"       FAULT unreadable images (2): {place}: image {name}1: is not as it was packed "
+        "(CRC-32); copy it again, or pack it again with cam-data pack; " + at_packing
     )
-    assert line.endswith(at_packing)
+    assert changed.startswith(f"       FAULT files that are not as they were packed (1): {place}")
     done = command("data", *CHECK_PACKED, "decode=false")
     assert f"       FAULT unreadable images (1): {at_packing}" in said(done)
     assert "note: images were not opened (decode=false): broken ones are not found" in said(done)

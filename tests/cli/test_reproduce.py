@@ -125,7 +125,7 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert second.out == first.out  # the tables again
 
 
-def test_only_what_is_missing_or_stale_is_done(reproduce, command, tmp_path):
+def test_only_what_is_missing_is_done(reproduce, command, tmp_path):
     assert reproduce().status == 0
     runs = tmp_path / "runs" / "tiny"
     before = written(runs)
@@ -134,15 +134,24 @@ def test_only_what_is_missing_or_stale_is_done(reproduce, command, tmp_path):
     changed = {name for name, time in written(runs).items() if before.get(name) != time}
     assert {name.rsplit("/", 1)[0] for name in changed} == {"alexnet/eval/val-backprop"}
 
-    # Another checkpoint: its old result is no longer one.
+    # Another checkpoint: what was scored of the one before is not replaced without a word.
     last = runs / "alexnet_gap/train/last.pt"
     state = torch.load(last, weights_only=True)
     state["model"]["cam_fc.weight"].neg_()
     torch.save(state, last)
     before = written(runs)
-    assert reproduce().status == 0
-    changed = {name for name, time in written(runs).items() if before[name] != time}
-    assert {name.rsplit("/", 1)[0] for name in changed} == {"alexnet_gap/eval/val-cam"}
+    refused = reproduce()
+    assert refused.status == 1
+    assert "val-cam: holds results that this pass would replace (other weights:" in refused.err
+    assert written(runs) == before
+
+    # Nor where the network is to be trained anew.
+    (runs / "alexnet_gap/train/manifest.json").unlink()
+    (runs / "alexnet/eval/val-backprop/manifest.json").unlink()
+    refused = reproduce()
+    assert refused.status == 1
+    assert "val-cam: holds results of a network that is to be trained anew" in refused.err
+    assert not commands_in(refused.err), "known before anything is run"
 
 
 def test_some_of_the_networks_in_another_folder(reproduce, tmp_path):
@@ -283,7 +292,7 @@ def test_the_experiments_by_either_source():
     assert sorted(authors) == sorted(expected)
 
 
-def test_other_weights_under_the_same_name_are_scored_again(reproduce, tmp_path):
+def test_other_weights_under_the_same_name_do_not_replace_results(reproduce, command, tmp_path):
     assert reproduce("models=[alexnet]").status == 0
     weights = tmp_path / "weights"
     weights.mkdir()
@@ -301,4 +310,10 @@ def test_other_weights_under_the_same_name_are_scored_again(reproduce, tmp_path)
     assert "scored already" in reproduce(*words).err
     state["model"]["classifier.6.bias"].add_(torch.tensor([0.0, 0.0, 9.0]))
     torch.save(state, weights / "their.pt")
-    assert "scored already" not in reproduce(*words).err
+    refused = reproduce(*words)
+    assert refused.status == 1
+    assert "would replace (other weights: " in refused.errors[0]
+    assert not commands_in(refused.err), "known before anything is run"
+    done = command(*shlex.split(line.removeprefix("cam-")), "overwrite=true")
+    assert done.status == 0, done.err
+    assert "scored already" in reproduce(*words).err

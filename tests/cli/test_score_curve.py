@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from run_builder import make_manifest
+from run_builder import edit_manifest, make_manifest
 
 from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
@@ -62,7 +62,7 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
     rule = ThresholdBox(threshold)
     predictions, maps_folder = [], None
     if save_maps:
-        maps_folder = folder.parent / f".{folder.name}-maps"
+        maps_folder = folder / "maps"
         maps_folder.mkdir(parents=True)
     for i, (width, height, maps, classes, boxes) in enumerate(images):
         best = RankedMaps(classes, maps[:5], width, height, interpolation=interpolation)
@@ -98,7 +98,7 @@ def write_run(folder, images, threshold, interpolation="linear", save_maps=True,
             **more,
         }
     )
-    write_predictions(folder, to_arrow(predictions, ["threshold"]), manifest, maps=maps_folder)
+    write_predictions(folder, to_arrow(predictions, ["threshold"]), manifest)
     return folder
 
 
@@ -189,8 +189,7 @@ def test_a_run_without_the_rule_has_a_curve_too(curve, tmp_path, images):
     folder = write_run(tmp_path / "run", images, 0.2)
     expected, _ = curve(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["config"]["box"] = {"heuristic": {}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(folder, config={**manifest["config"], "box": {"heuristic": {}}})
     result, said = curve(folder, "output=c.json")
     del expected["run"], expected["run_95"], expected["thresholds_are"]["run"]
     assert result == expected

@@ -1,3 +1,4 @@
+import json
 import logging
 
 import pytest
@@ -24,6 +25,19 @@ def test_results_go_to_the_data_sets_folder_and_are_named(command, tiny_run, tmp
     assert "  runs/tiny/alexnet_gap/train/curves.png" in done.err.splitlines()
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert done.out == ""
+
+
+def test_the_warmup_of_a_recipe_is_shortened_to_a_short_run(command, tiny_run, tmp_path):
+    """One that the user gives is refused (test_bad_input.py)."""
+    done = command("train", *tiny_run, "recipe=demo", "optim.epochs=null", "optim.iterations=10")
+    assert done.status == 0, done.err
+    said = "optim.warmup=20, the recipe's, is longer than the run of 10 iterations: 1 instead"
+    assert said in done.err.splitlines()
+    folder = tmp_path / "runs" / "tiny" / "alexnet_gap" / "train"
+    assert json.loads((folder / "manifest.json").read_text())["config"]["optim"]["warmup"] == 1
+    again = command("train", *tiny_run, "recipe=demo", "optim.epochs=null", "optim.iterations=10")
+    assert again.status == 0, again.err
+    assert "trained already" in again.err
 
 
 def test_the_log_file_lists_every_layer_taken_and_left(command, tiny_run, plain):

@@ -205,7 +205,9 @@ def test_a_run_that_is_replaced_leaves_nothing_behind(score, truth, make_run):
     (old / "maps").mkdir()
     (old / "maps" / "a.npy").write_text("old")
     assert (old / "submission_threshold.txt").exists()
-    assert score(*truth(), f"output={old}") == old
+    with pytest.raises(UserError, match=r"other network: vgg there, none now.*overwrite=true"):
+        score(*truth(), f"output={old}")
+    assert score(*truth(), f"output={old}", "overwrite=true") == old
     assert sorted(path.name for path in old.iterdir()) == [
         *("eval.log", "manifest.json", "predictions.parquet", "scores.json")
     ]

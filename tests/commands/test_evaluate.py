@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import Stopped, UserError
 from cam_repro.figures.shown import read_run
+from cam_repro.files import sha256
+from cam_repro.locks import sole_writer
 from cam_repro.models import build_network
 from cam_repro.resample import resize
 from cam_repro.runs.predictions import read_predictions
@@ -53,19 +56,71 @@ def evaluate(compose_config, words):
     return evaluate
 
 
-def test_a_new_checkpoint_of_the_network_named_is_scored_anew(trained, evaluate):
+def test_other_weights_replace_results_only_where_that_is_said(trained, evaluate, tmp_path):
     runs = trained("alexnet_gap")
     (folder,) = evaluate("model=alexnet_gap", "examples=0")
     assert folder == runs / "alexnet_gap" / "eval" / "val-cam"
     before = pd.read_parquet(folder / "predictions.parquet")
-    path = runs / "alexnet_gap" / "train" / "last.pt"
-    state = torch.load(path, weights_only=True)
+    state = torch.load(runs / "alexnet_gap" / "train" / "last.pt", weights_only=True)
     state["model"]["cam_fc.weight"].neg_()
-    torch.save(state, path)
-    evaluate("model=alexnet_gap", "examples=0")
+    torch.save(state, tmp_path / "other.pt")
+    words = ["model=alexnet_gap", f"model.weights={tmp_path / 'other.pt'}", "examples=0"]
+    with pytest.raises(
+        UserError, match=r"other weights: .*last\.pt \(SHA.* there, .*other\.pt \(S"
+    ):
+        evaluate(*words)
+    assert pd.read_parquet(folder / "predictions.parquet").equals(before)
+    evaluate(*words, "overwrite=true")
     after = pd.read_parquet(folder / "predictions.parquet")
     for one, two in zip(before["classes"], after["classes"], strict=True):
         assert one.tolist() == two.tolist()[::-1]  # best becomes worst
+
+
+def test_other_data_of_the_same_name_do_not_replace_results(trained, evaluate, make_tree, tmp_path):
+    trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "examples=0")
+    before = (folder / "predictions.parquet").read_bytes()
+    other = f"data.root={make_tree(tmp_path / 'other' / 'tiny', val=3)}"
+    for words in (["model=alexnet_gap"], []):
+        with pytest.raises(UserError, match=r"other data: fingerprint \w{12} there, \w{12} now"):
+            evaluate(*words, other, "examples=0")
+    assert (folder / "predictions.parquet").read_bytes() == before
+
+
+def test_boxes_without_a_network_do_not_replace_those_of_other_data(evaluate, make_tree, tmp_path):
+    evaluate("model=none", "box=[whole_image]")
+    evaluate("model=none", "box=[whole_image]")
+    other = f"data.root={make_tree(tmp_path / 'other' / 'tiny', val=3)}"
+    with pytest.raises(UserError, match=r"other data: .*overwrite=true"):
+        evaluate("model=none", "box=[whole_image]", other)
+
+
+def test_a_checkpoint_that_its_training_did_not_write_is_refused(trained, evaluate):
+    runs = trained("alexnet_gap")
+    path = runs / "alexnet_gap" / "train" / "last.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for words in (["model=alexnet_gap"], [], ["model=alexnet_gap", f"model.weights={path}"]):
+        with pytest.raises(UserError, match=r"last\.pt is not as it was written: .*manifest\.json"):
+            evaluate(*words)
+
+
+def test_files_are_named_in_the_manifest_with_their_checksums(trained, evaluate):
+    runs = trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap", "examples=1")
+    for place, names in (
+        (runs / "alexnet_gap" / "train", ["best.pt", "last.pt", "log.csv"]),
+        (
+            folder,
+            [
+                *("examples.parquet", "predictions.parquet", "scores.json"),
+                *("submission_heuristic.txt", "submission_threshold.txt"),
+            ],
+        ),
+    ):
+        stated = json.loads((place / "manifest.json").read_text())["files"]
+        assert stated == {name: sha256(place / name) for name in names}
 
 
 def test_images_of_another_size_than_stated_are_counted(trained, evaluate, tiny_tree, caplog):
@@ -141,20 +196,113 @@ def test_examples_of_an_older_pass_do_not_stay(trained, evaluate):
     assert (folder / "predictions.parquet").read_bytes() == before
 
 
-def test_a_pass_that_is_stopped_at_its_examples_says_what_is_kept(trained, evaluate, monkeypatch):
-    """The run counts as done from then on, but lacks its examples."""
+class Killed(BaseException):
+    """As SIGKILL, after which nothing is cleaned up; see ``killed``."""
+
+
+@pytest.fixture
+def killed(evaluate, monkeypatch):
+    """Scores by these words until ``module.name`` is called, as if killed there."""
+
+    def run(module, name, *words):
+        def kill(*_, **__):
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, kill)
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+            with pytest.raises(Killed):
+                evaluate(*words)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["write_predictions", "_write_scores", "write_sheet"])
+def test_a_run_is_not_complete_before_its_last_file_is_written(trained, evaluate, killed, name):
+    runs = trained("alexnet_gap")
+    words = ["model=alexnet_gap", "save_maps=true"]
+    killed(job, name, *words)
+    folder = runs / "alexnet_gap" / "eval" / "val-cam"
+    assert [path.name for path in folder.iterdir()] == [".pass"]
+    assert evaluate(*words) == [folder]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("contact_sheet.png", "eval.log", "examples.parquet", "manifest.json", "maps"),
+        *("predictions.parquet", "scores.json"),
+        *("submission_heuristic.txt", "submission_threshold.txt"),
+    ]
+    assert len(list((folder / "maps").iterdir())) == 6
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_pass_that_is_killed_while_its_files_are_moved_is_done_again(
+    trained, evaluate, monkeypatch, number
+):
+    """The same command goes on whichever file was the last that got its place."""
+    runs = trained("alexnet_gap")
+    folder = runs / "alexnet_gap" / "eval" / "val-cam"
+    words = ["model=alexnet_gap", "save_maps=true", "examples=1"]
+    evaluate("model=alexnet_gap", "examples=1", "box=[whole_image]")
+    moved, real = [], Path.replace
+
+    def kill(path, target):
+        if path.parent == folder / ".pass" and target.parent == folder:
+            moved.append(path)
+            if len(moved) == number:
+                raise Killed
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            evaluate(*words, "overwrite=true")
+    assert not (folder / "manifest.json").exists()
+    evaluate(*words)
+    assert len(list((folder / "maps").iterdir())) == 6
+    assert not (folder / "submission_whole_image.txt").exists()
+    assert not (folder / ".pass").exists()
+    assert evaluate("save_maps=true", "saliency=cam") == []
+
+
+def test_a_pass_that_is_stopped_leaves_the_results_before(trained, evaluate, monkeypatch):
     trained("alexnet_gap")
+    (folder,) = evaluate("model=alexnet_gap")
+    before = {path: path.read_bytes() for path in folder.rglob("*")}
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(job, "make_examples", stop)
-        with pytest.raises(Stopped, match=r"val-cam has the predictions of .*model=alexnet_gap "):
-            evaluate("model=alexnet_gap")
-    assert evaluate("saliency=cam") == [], "done, by its manifest"
-    (folder,) = evaluate("model=alexnet_gap")
-    assert (folder / "contact_sheet.png").exists()
+    monkeypatch.setattr(job, "make_examples", stop)
+    with pytest.raises(Stopped, match="what was scored before is kept"):
+        evaluate("model=alexnet_gap", "examples=2")
+    assert {path: path.read_bytes() for path in folder.rglob("*")} == before
+
+
+def test_two_passes_do_not_write_one_folder_at_once(trained, evaluate):
+    runs = trained("alexnet_gap")
+    folder = runs / "alexnet_gap" / "eval" / "val-cam"
+    said = rf"val-cam: process {os.getpid()} on .* is writing to it, since .* output="
+    with sole_writer(folder), pytest.raises(UserError, match=said):
+        evaluate("model=alexnet_gap", "save_maps=true")
+    with sole_writer(runs / "none/eval/val"), pytest.raises(UserError, match="is writing to it"):
+        evaluate("model=none", "box=[whole_image]")
+    evaluate("model=alexnet_gap", "examples=0")
+
+
+def test_a_map_that_was_changed_is_named(saved, command):
+    path = saved / "maps" / "ILSVRC2012_val_00000004.npy"
+    words = [
+        *("score", "protocol=max_box_acc", f"maps={saved / 'maps'}"),
+        f"ground_truth={saved}",
+    ]
+    assert command(*words).status == 0
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    for arguments in (words, ["score", "protocol=threshold_curve", f"submission={saved}"]):
+        done = command(*arguments)
+        assert done.status == 1
+        assert f"{path} is not as it was written: its CRC-32 is not the one in" in done.errors[0]
 
 
 def test_best_or_last_checkpoint(trained, evaluate):
@@ -250,7 +398,6 @@ def test_a_pass_that_fails_leaves_the_maps_of_the_one_before(saved, evaluate, mo
     with pytest.raises(UserError, match="the disk is gone"):
         evaluate("model=alexnet_gap", "save_maps=true", "batch_size=2", "checkpoint=best")
     assert contents() == before
-    assert not (saved / ".maps").exists()
 
 
 def test_maps_that_are_no_runs_are_left_alone(trained, evaluate, tmp_path):
@@ -465,7 +612,7 @@ def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
     evaluate(*words)
     assert (tmp_path / "out" / "scores.json").exists()
     with caplog.at_level(logging.INFO):
-        (folder,) = evaluate(*words, "split=test")
+        (folder,) = evaluate(*words, "split=test", "overwrite=true")
     assert sorted(path.name for path in folder.iterdir()) == [
         *("eval.log", "manifest.json", "predictions.parquet"),
         *("submission_heuristic.csv", "submission_heuristic.txt"),

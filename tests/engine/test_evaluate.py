@@ -2,6 +2,10 @@
 
 import dataclasses
 import math
+import os
+import signal
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +28,7 @@ from cam_repro.geometry import iou
 from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
-from cam_repro.truth import RaggedBoxes
+from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import Prediction, RuleGuesses
 
 CPU = Compute(torch.device("cpu"))
@@ -281,11 +285,38 @@ def test_boxes_of_the_true_class_can_be_made_again_of_the_saved_maps(image_set, 
     assert list(boxes(other)) != known
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/../../../outside"])
+def test_an_image_whose_name_leads_elsewhere_has_no_map(image_set, tmp_path, name):
+    images = mixed(image_set)
+    images = dataclasses.replace(images, ids=Names([*list(images.ids)[1:], name]))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="is no name of a file or folder in"):
+        run(images, maps_folder=tmp_path / "a" / "maps")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(run(images).predictions) == len(images)
+
+
+def test_the_checksum_of_a_map_is_that_of_its_file(image_set, tmp_path):
+    for row in run(mixed(image_set), maps_folder=tmp_path).predictions.to_pylist():
+        content = (tmp_path / f"{row['id']}.npy").read_bytes()
+        assert row["map_crc32"] == zlib.crc32(content)
+
+
+def test_a_disk_that_maps_fill_is_one_line(image_set, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"/maps/.*\.npy: the disk is full \("):
+        run(mixed(image_set), maps_folder=tmp_path / "maps")
+
+
 def test_maps_are_no_matter_to_the_predictions(image_set, tmp_path):
     images = mixed(image_set)
     with_maps, without = run(images, maps_folder=tmp_path), run(images)
     assert without.predictions["right_at"].null_count == len(images)
-    assert with_maps.predictions.drop("right_at").equals(without.predictions.drop("right_at"))
+    of_maps = ["right_at", "map_crc32"]
+    assert with_maps.predictions.drop(of_maps).equals(without.predictions.drop(of_maps))
 
 
 def test_with_maps_it_is_known_at_which_thresholds_the_box_is_right(image_set, tmp_path):
@@ -370,6 +401,24 @@ def test_pixels_are_kept_for_those_rules_alone(image_set):
     assert predictions(found)[0].rules["nosy"].gt_known == (0, 0, 1, 1)
     with pytest.raises(AssertionError):
         run(images, boxes={"nosy": Nosy(), "red": RedPixels()})
+
+
+def test_a_stopped_pass_leaves_the_boxes_that_wait(image_set):
+    asked = []
+
+    class Slow(BoxRule):
+        def __call__(self, maps):
+            asked.append(maps)
+            if len(asked) == 1:
+                time.sleep(0.2)  # until the main thread has done with starting this one
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.5)  # until it has heard the signal
+            return [(maps.classes[0], (0, 0, 1, 1))]
+
+    images = image_set({name: (MIDDLE, RED, (8, 8, 23, 23)) for name in "abcdef"})
+    with pytest.raises(KeyboardInterrupt):
+        run(images, boxes={"slow": Slow()})
+    assert len(asked) == 2  # of the true class and of the best, of one image of six
 
 
 def test_the_network_is_left_as_it_was(image_set):

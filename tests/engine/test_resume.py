@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import time
 
 import pandas as pd
 import pytest
 import torch
 
+from cam_repro.data.loading import TrainImages
 from cam_repro.engine import train as train_module
 from cam_repro.engine.optim import learning_rate
 from cam_repro.errors import Stopped, UserError
@@ -108,6 +110,74 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
     assert_same_run(straight, folder)
 
 
+def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    folder = straight.parent / "stopped"
+    validate = train_module.classification_errors
+    batches_seen = []
+
+    def signalled(network, batches, *rest):
+        def some():
+            for batch in batches:
+                batches_seen.append(len(batch.labels_N))
+                if len(batches_seen) == 3:  # of the second epoch, whose six images are two batches
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+        return validate(network, some(), *rest)
+
+    monkeypatch.setattr(train_module, "classification_errors", signalled)
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 6 of 7 "):
+        start("stopped", *LIVELY)
+    assert batches_seen == [4, 2, 4]  # the last one was not waited for
+    assert records(folder)["iteration"].tolist() == [3]
+    assert tensors(folder)["progress"]["iteration"] == 6
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert records(folder)["iteration"].tolist() == [3, 6, 7]
+    assert_same_run(straight, folder)
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_stops_what_comes_after(start, monkeypatch):
+    """Else the next training of an experiment would begin."""
+    straight = start("straight", *LIVELY)
+    save = train_module.Training.save
+
+    def signalled(training, name):
+        save(training, name)
+        if training.is_over:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train_module.Training, "save", signalled)
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 7 of 7 "):
+        start("stopped", *LIVELY)
+    folder = straight.parent / "stopped"
+    assert not (folder / "manifest.json").exists()
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert_same_run(straight, folder)
+
+
+def test_a_signal_is_heard_while_the_loop_waits_for_a_batch(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    give = TrainImages.__getitem__
+
+    def stuck(images, key):
+        if key[0] == 1:  # in the second epoch the disk hangs
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return give(images, key)
+
+    monkeypatch.setattr(TrainImages, "__getitem__", stuck)
+    started = time.monotonic()
+    with pytest.raises(Stopped, match=r"the checkpoint of iteration 3 of 7 "):
+        start("stopped", *LIVELY)
+    assert time.monotonic() - started < 30
+    monkeypatch.undo()
+    start("stopped", *LIVELY)
+    assert_same_run(straight, straight.parent / "stopped")
+
+
 def test_a_finished_run_is_left_as_it_is(start):
     folder = start("run")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -136,6 +206,102 @@ def test_other_settings_are_refused_until_overwrite(start):
     assert json.loads((folder / "manifest.json").read_text())["config"]["seed"] == 5
     # That it was told to overwrite is no part of what it is.
     assert start("run", "optim.iterations=3", "seed=5") == folder
+
+
+def test_a_start_that_overwrites_goes_on_when_it_was_stopped(start, monkeypatch, caplog):
+    """As SLURM starts a job again that it put back into the queue: by the same command."""
+    start("straight", *LIVELY)
+    folder = start("run", *LIVELY)
+    words = [*LIVELY, "overwrite=true", "checkpoint_every=2"]
+    at_iteration(monkeypatch, 5, power_cut)
+    with pytest.raises(PowerCut):
+        start("run", *words)
+    monkeypatch.undo()
+    assert tensors(folder)["progress"]["iteration"] == 4
+    with caplog.at_level("INFO"):
+        start("run", *words)
+    assert f"goes on from iteration 4 of 7 in {folder}" in caplog.messages
+    assert "  (overwrite=true began this run; to begin it anew remove last.pt)" in caplog.messages
+    assert_same_run(folder.parent / "straight", folder)
+    # It ended: the next one that overwrites begins anew.
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        start("run", *words)
+    assert "goes on" not in caplog.text
+
+
+def test_a_start_that_overwrites_does_not_go_on_from_one_that_did_not(start, monkeypatch, caplog):
+    at_iteration(monkeypatch, 5, power_cut)
+    with pytest.raises(PowerCut):
+        start("run", *LIVELY, "checkpoint_every=4")
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        start("run", *LIVELY, "overwrite=true")
+    assert "goes on" not in caplog.text
+
+
+@pytest.mark.parametrize("killed_at", ["best.pt", "log.csv"])
+def test_files_that_a_kill_left_behind_the_checkpoint_are_made_right(start, monkeypatch, killed_at):
+    """Epochs end at 3, 6 and 7; the run is killed after last.pt of the second or the third."""
+    straight = start("straight", *LIVELY)
+    errors = records(straight)["val_top1_error"].tolist()
+    best = records(straight)["iteration"][errors.index(min(errors))]
+    folder = straight.parent / "killed"
+
+    def kill(path):
+        saved = folder / "last.pt"
+        if path == folder / killed_at and tensors(folder)["progress"]["iteration"] == best:
+            assert saved.exists()
+            raise PowerCut
+        return real(path)
+
+    real = train_module.atomic_path
+    monkeypatch.setattr(train_module, "atomic_path", kill)
+    save = train_module.save_checkpoint
+
+    def save_or_die(path, state):
+        if path.name == killed_at == "best.pt" and state["progress"]["iteration"] == best:
+            raise PowerCut
+        save(path, state)
+
+    monkeypatch.setattr(train_module, "save_checkpoint", save_or_die)
+    with pytest.raises(PowerCut):
+        start("killed", *LIVELY)
+    monkeypatch.undo()
+    assert tensors(folder)["progress"]["iteration"] == best
+    start("killed", *LIVELY)
+    for name in ("best.pt", "last.pt"):
+        states = [torch.load(run / name, weights_only=True) for run in (straight, folder)]
+        assert states[0]["progress"]["iteration"] == states[1]["progress"]["iteration"]
+        for key, value in states[0]["model"].items():
+            assert torch.equal(value, states[1]["model"][key]), (name, key)
+    assert_same_run(straight, folder)
+
+
+def test_the_log_of_a_run_that_is_replaced_goes_with_it(start, monkeypatch):
+    folder = start("run", *LIVELY)
+    at_iteration(monkeypatch, 1, power_cut)
+    with pytest.raises(PowerCut):
+        start("run", *LIVELY, "overwrite=true")
+    assert not {"log.csv", "last.pt", "best.pt", "manifest.json"} & {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_two_trainings_do_not_write_one_folder_at_once(start, monkeypatch):
+    refused = []
+
+    def second():
+        with pytest.raises(UserError) as error:
+            start("run", *LIVELY, "seed=7")
+        refused.append(str(error.value))
+
+    at_iteration(monkeypatch, 2, second)
+    folder = start("run", *LIVELY)
+    (said,) = refused
+    assert said.startswith(f"{folder}: process {os.getpid()} on ")
+    assert "is writing to it, since 20" in said
+    assert json.loads((folder / "manifest.json").read_text())["config"]["seed"] == 0
 
 
 def test_a_checkpoint_that_lacks_a_tensor_is_answered_in_one_line(start):

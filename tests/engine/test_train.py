@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -101,6 +102,41 @@ def test_a_loss_that_is_no_number_ends_the_run(start, tmp_path):
     with pytest.raises(UserError, match=r"no longer a number at iteration 3: lower optim\.lr"):
         start("run", "optim.lr=1e9")
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"train.log"}
+
+
+def test_weights_that_are_no_numbers_are_not_written(start, tmp_path):
+    # The loss of the only iteration is a number: it is computed before the weights are changed.
+    with pytest.raises(UserError) as caught:
+        start("run", "optim.lr=1e30", "optim.iterations=1")
+    assert str(caught.value) == (
+        "the validation loss is no longer a number at iteration 1: lower optim.lr (now 1e+30) or "
+        "add optim.warmup; no checkpoint is kept"
+    )
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"train.log"}
+
+
+def test_the_last_good_checkpoint_is_named_and_left(start, tmp_path, monkeypatch):
+    def spoil(optim, iteration, iterations):
+        return math.inf if iteration == 4 else 0.01
+
+    monkeypatch.setattr(train_module, "learning_rate", spoil)
+    last = tmp_path / "run" / "last.pt"
+    with pytest.raises(UserError) as caught:
+        start("run", "checkpoint_every=5", "optim.momentum=0.9")
+    assert str(caught.value).startswith("a weight is no longer a number at iteration 5: lower ")
+    assert str(caught.value).endswith(f"; the last good checkpoint is {last}")
+    assert tensors(tmp_path / "run")["progress"]["iteration"] == 3
+
+
+def test_one_image_that_batch_norm_cannot_normalise_is_said_in_one_line(start):
+    words = ["model=resnet18", "model.width=0.125", "model.input_size=32", "model.resize_size=32"]
+    with pytest.raises(UserError) as caught:
+        start("run", *words, "optim.batch_size=4", "optim.accumulate=4")
+    assert str(caught.value) == (
+        "optim.batch_size=4: batch norm cannot normalise 1 image of which a map has one pixel: a "
+        "batch must have 2 images or more for each of 1 processes x 4 parts (optim.accumulate), "
+        "so raise optim.batch_size or model.input_size"
+    )
 
 
 def test_a_warmup_that_never_ends_is_refused_and_what_has_no_effect_is_said(caplog):

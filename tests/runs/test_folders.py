@@ -61,6 +61,20 @@ def test_places():
     assert baseline_folder("runs", "ilsvrc", "val") == Path("runs/ilsvrc/none/eval/val")
 
 
+@pytest.mark.parametrize("name", ["../x", "..", "/tmp/x", "a/b", "", "."])
+def test_a_data_sets_name_leads_nowhere_else(name):
+    for place in (
+        lambda: train_folder("runs", name, "nin"),
+        lambda: eval_folder("runs", name, "nin", "val", "cam", "squash"),
+        lambda: baseline_folder("runs", name, "val"),
+    ):
+        with pytest.raises(UserError, match=r"is no name of a file or folder in runs, so nothing"):
+            place()
+    with pytest.raises(UserError, match=r"'\.\.' is no name of a file or folder in runs"):
+        train_folder("runs", "demo", "../../nin")
+    assert train_folder("runs", "demo", "timm-a/b") == Path("runs/demo/timm-a/b/train")
+
+
 def test_trained_are_the_runs_with_a_manifest_whatever_their_variant(tmp_path):
     for name in ("vgg_gap_caffe", "alexnet", "nin"):
         train_folder(tmp_path, "tiny", name).mkdir(parents=True)
@@ -159,33 +173,82 @@ def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, los
     there = {"view": {"name": "squash"}, "box": {"threshold": THRESHOLD, "center": CENTER}}
     write_manifest(folder, make_manifest(config=there, maps=True))
     config = {"view": {"name": "squash"}, "box": wanted, "save_maps": maps}
-    refuse_to_replace(folder, {**config, "overwrite": True})
-    refuse_to_replace(tmp_path / "new", config)
+    refuse_to_replace(folder, {**config, "overwrite": True}, "f")
+    refuse_to_replace(tmp_path / "new", config, "f")
     if lost is None:
-        refuse_to_replace(folder, config)
+        refuse_to_replace(folder, config, "f")
         return
     with pytest.raises(UserError) as caught:
-        refuse_to_replace(folder, config)
+        refuse_to_replace(folder, config, "f")
     assert f"would replace ({lost}): " in str(caught.value)
     assert "overwrite=true" in str(caught.value)
+
+
+WEIGHTS = Checkpoint(path="a.pt", sha256="a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "weights", "model", "lost"),
+    [
+        ("f", WEIGHTS, {}, None),
+        ("f", Checkpoint(path="moved.pt", sha256="a" * 64), {}, None),
+        ("g" * 64, WEIGHTS, {}, "other data: fingerprint f there, gggggggggggg now"),
+        (
+            "f",
+            Checkpoint(path="a.pt", sha256="b" * 64),
+            {},
+            "other weights: a.pt (SHA-256 aaaaaaaaaaaa) there, a.pt (SHA-256 bbbbbbbbbbbb) now",
+        ),
+        (
+            "f",
+            Checkpoint(path="torchvision"),
+            {},
+            "other weights: a.pt (SHA-256 aaaaaaaaaaaa) there, torchvision now",
+        ),
+        ("f", WEIGHTS, {"input_size": 96}, "other settings of model.input_size"),
+        ("f", WEIGHTS, {"row": "A name", "added_later": 1, "weights": "moved.pt"}, None),
+    ],
+)
+def test_results_of_other_data_or_weights_are_not_replaced(
+    tmp_path, fingerprint, weights, model, lost
+):
+    before = {"name": "nin", "input_size": 64, "weights": "a.pt", "row": "NIN"}
+    write_manifest(tmp_path, make_manifest(config={"model": before}, checkpoint=WEIGHTS))
+    config = {"model": {**before, **model}}
+    refuse_to_replace(tmp_path, {**config, "overwrite": True}, fingerprint, weights)
+    if lost is None:
+        refuse_to_replace(tmp_path, config, fingerprint, weights)
+        return
+    with pytest.raises(UserError) as caught:
+        refuse_to_replace(tmp_path, config, fingerprint, weights)
+    assert f"would replace ({lost}): keep them with output=DIR" in str(caught.value)
+    assert str(caught.value).endswith("or add overwrite=true")
+
+
+def test_weights_that_are_no_file_are_compared_by_their_name(tmp_path):
+    there = Checkpoint(path="package")
+    write_manifest(tmp_path, make_manifest(checkpoint=there))
+    refuse_to_replace(tmp_path, {}, "f", there)
+    with pytest.raises(UserError, match="other weights: package there, torchvision now"):
+        refuse_to_replace(tmp_path, {}, "f", Checkpoint(path="torchvision"))
 
 
 def test_a_training_run_is_not_replaced_by_a_scored_one(tmp_path):
     (tmp_path / "manifest.json").write_text('{"iterations": 5, "schema": 2}')
     with pytest.raises(UserError, match=r"manifest\.json is of a training run"):
-        refuse_to_replace(tmp_path, CONFIG)
+        refuse_to_replace(tmp_path, CONFIG, "f")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2, "model": 3}'])
 def test_a_broken_manifest_is_one_line_wherever_it_is_asked(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     for ask in (
-        lambda: refuse_to_replace(tmp_path, CONFIG),
+        lambda: refuse_to_replace(tmp_path, CONFIG, "f"),
         lambda: is_scored(tmp_path, None, CONFIG, "f"),
     ):
         with pytest.raises(UserError, match=r"manifest\.json.*overwrite=true$"):
             ask()
-    refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True})
+    refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True}, "f")
 
 
 # --- finding runs

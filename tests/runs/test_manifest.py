@@ -1,7 +1,9 @@
 """The manifests of runs: literally, of both schemas, and what is refused of them."""
 
 import json
+import math
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,7 +189,8 @@ def test_a_training_run_of_either_schema_is_read(tmp_path, values):
 @pytest.mark.parametrize(("record", "values"), [(EVAL, EVAL_2), (TRAIN, TRAIN_2)])
 def test_keys_are_written_in_the_order_of_before(tmp_path, record, values):
     write_manifest(tmp_path, record)
-    assert (tmp_path / "manifest.json").read_text() == json.dumps(values, indent=2) + "\n"
+    expected = {**values, "checksum": written(tmp_path)["checksum"]}
+    assert (tmp_path / "manifest.json").read_text() == json.dumps(expected, indent=2) + "\n"
 
 
 def test_a_pass_without_a_network_names_only_what_it_has(tmp_path):
@@ -196,11 +199,32 @@ def test_a_pass_without_a_network_names_only_what_it_has(tmp_path):
     assert list(written(tmp_path)) == [
         *("model", "saliency", "view", "classifies", "split", "rules", "data", "counts"),
         *("skipped", "submission_labels", "config", "command", "git", "versions", "created"),
-        "schema",
+        *("schema", "checksum"),
     ]
     read = read_eval_manifest(tmp_path)
     assert not read.classifies
     assert (read.covered, read.checkpoint, read.hardware, read.seconds) == (None,) * 4
+
+
+def test_a_manifest_that_was_changed_is_refused(tmp_path):
+    write_manifest(tmp_path, EVAL)
+    path = tmp_path / "manifest.json"
+    text = path.read_text()
+    for old, new in (('"split": "val"', '"split": "vam"'), ('"images": ', '"images": 1')):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(UserError, match=r"manifest\.json is not as it was written, by its che"):
+            read_eval_manifest(tmp_path)
+    path.write_text(json.dumps(json.loads(text)))  # only laid out otherwise
+    assert read_eval_manifest(tmp_path) == EVAL
+
+
+def test_numbers_that_are_none_are_null_and_read_as_nan(tmp_path):
+    write_manifest(tmp_path, replace(TRAIN, final={"val_loss": math.inf, "val_top1_error": 3.0}))
+    assert written(tmp_path)["final"] == {"val_loss": None, "val_top1_error": 3.0}
+    final = read_train_manifest(tmp_path).final
+    assert math.isnan(final["val_loss"])
+    assert final["val_top1_error"] == 3
 
 
 def test_what_older_versions_did_not_write_has_a_default(tmp_path):
@@ -368,6 +392,8 @@ def test_literal_refusals(tmp_path, key, value, said):
             {"view": {"interpolation": "cubik"}},
             "has config.view.interpolation=cubik; choose one of linear, cubic; did you mean cubic?",
         ),
+        ("data.n_classes", 10**10, "has 10000000000 classes, which are 1 to 1,000,000"),
+        ("data.n_classes", 0, "has 0 classes, which are 1 to 1,000,000"),
     ],
 )
 def test_values_that_cannot_be_used(tmp_path, key, value, said):

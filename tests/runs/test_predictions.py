@@ -1,11 +1,10 @@
-import json
 import tempfile
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_builder import make_manifest
+from run_builder import edit_manifest, make_manifest
 
 from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
@@ -135,21 +134,38 @@ def test_a_run_that_classifies_nothing_has_no_submission(tmp_path):
     assert table.rules["threshold"].gt_known_N4.tolist() == [[0, 0, 9, 9]]
 
 
-def test_maps_become_the_runs_and_go_with_it(tmp_path):
-    run, maps = tmp_path / "run", tmp_path / "run" / ".maps"
-    for value in (1, 2):
-        maps.mkdir(parents=True)
-        np.save(maps / f"{value}.npy", value)
-        write(run, [prediction()], manifest(1), maps=maps)
-        assert [path.name for path in (run / "maps").iterdir()] == [f"{value}.npy"]
-        assert not maps.exists()
-    of_older = ("scores.json", "examples.parquet", "contact_sheet.png")
+def test_files_of_an_older_run_go_with_it(tmp_path):
+    write(tmp_path, [prediction()], manifest(1))
+    of_older = ("scores.json", "examples.parquet", "contact_sheet.png", "maps/a.npy")
+    (tmp_path / "maps").mkdir()
     for name in of_older:
-        (run / name).write_text("{}")
-    write(run, [prediction()], manifest(1))
-    assert not (run / "maps").exists()
+        (tmp_path / name).write_text("{}")
+    write(tmp_path, [prediction()], manifest(1))
+    assert not (tmp_path / "maps").exists()
     for name in of_older:
-        assert not (run / name).exists(), f"{name}: of the predictions that were replaced"
+        assert not (tmp_path / name).exists(), f"{name}: of the predictions that were replaced"
+
+
+def test_checksums_of_maps_are_kept_where_there_are_maps(tmp_path):
+    rows = [prediction("b"), prediction("a")]
+    write(tmp_path / "without", rows, manifest(2))
+    assert read_predictions(tmp_path / "without").map_crc32_N is None
+    rows[0].map_crc32, rows[1].map_crc32 = 4_000_000_000, 7
+    write(tmp_path / "with", rows, manifest(2))
+    assert read_predictions(tmp_path / "with").map_crc32_N.tolist() == [7, 4_000_000_000]
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.5, 0.7, 0.98])
+def test_a_flipped_bit_is_noticed(tmp_path, place):
+    write(tmp_path, [prediction(f"{i:03d}") for i in range(40)], manifest(40))
+    path = tmp_path / "predictions.parquet"
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"predictions\.parquet is not as it was written: .*manifest"
+    ):
+        read_predictions(tmp_path)
 
 
 def test_what_is_nobodys_result_is_left_alone(tmp_path):
@@ -221,11 +237,6 @@ def test_round_trip(rows):
             assert tuple(read.gt_known_N4[i]) == (guesses.gt_known or (-1, -1, -1, -1))
 
 
-def edit_manifest(folder, **changes):
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     def refused(message):
         with pytest.raises(UserError, match=message) as error:
@@ -243,6 +254,8 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
     assert len(read_predictions(tmp_path)) == 1
     content = (tmp_path / "predictions.parquet").read_bytes()
     (tmp_path / "predictions.parquet").write_bytes(content[: len(content) // 2])
+    refused("predictions.parquet is not as it was written: its SHA-256 is not the one in manifest")
+    edit_manifest(tmp_path, files={})  # as in runs of older versions
     refused("predictions.parquet is damaged")
     (tmp_path / "predictions.parquet").unlink()
     refused("predictions.parquet is missing")

@@ -1,9 +1,9 @@
-import json
 import shutil
 import subprocess
 import sys
 
 import pytest
+from run_builder import edit_manifest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics import scores
@@ -177,8 +177,7 @@ def test_a_run_that_cannot_be_scored_is_named_and_left_out(make_run, tmp_path, c
 def test_a_broken_run_is_left_out_with_one_line(make_run, tmp_path, caplog):
     make_run("vgg_gap", cls_right=4)
     path = make_run("nin")
-    manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    edit_manifest(path, schema=99)
     (make_run("googlenet") / "predictions.parquet").write_bytes(b"PAR1")
     table1, _, _ = csvs(tmp_path)
     assert row(table1, "VGGnet-GAP").startswith("VGGnet-GAP,0.00,0.00,33.40,")
@@ -190,7 +189,7 @@ def test_a_broken_run_is_left_out_with_one_line(make_run, tmp_path, caplog):
         "score the run again with cam-eval overwrite=true"
     )
     parquet = runs / "googlenet" / "eval" / "val-cam" / "predictions.parquet"
-    assert damaged.startswith(f"left out: {parquet} is damaged (")
+    assert damaged.startswith(f"left out: {parquet} is not as it was written")
 
     shutil.rmtree(runs / "vgg_gap")
     for data in (None, "demo"):

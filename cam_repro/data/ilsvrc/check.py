@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +47,7 @@ from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, names_repeat
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
 
 
@@ -273,7 +273,7 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
     by_bytes: dict[bytes, str] = {}
     same: dict[bytes, list[str]] = {}
     bar = reading_bar(split, len(files))
-    with bar, ThreadPoolExecutor() as pool:
+    with bar, thread_pool() as pool:
         for start in range(0, len(files), AT_ONCE):
             looks = pool.map(look, files[start : start + AT_ONCE])
             for row, (size, digest) in enumerate(looks, start):

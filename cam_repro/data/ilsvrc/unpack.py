@@ -14,13 +14,13 @@ the outer one, so only the files of the tree are written. Where a file goes depe
 which must match the archive's pattern; folders inside an archive do not matter.
 
 If it is stopped, the next call goes on: a file that exists with the right size is kept, and an
-archive whose stamp (``.unpack/<archive>.json``) says that it is finished is not read. Any other
-archive is read from its start, because the MD5 needs all its bytes.
+archive whose stamp (``.unpack/<archive>.json``) says that it is finished is not read, where the
+files are there, and as large. Any other archive is read from its start, because the MD5 needs all
+its bytes. A stamp is written when all files are on the disk, so that it is true after a power cut.
 """
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import io
@@ -28,7 +28,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import tarfile
 import time
@@ -41,7 +40,8 @@ from typing import IO, Any, cast
 
 from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError, one_of
-from cam_repro.files import check_writable, write_json
+from cam_repro.files import check_writable, of_full_disk, path_within, size_in_words, write_json
+from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -188,26 +188,26 @@ def unpack(
     Files are written under a temporary name and renamed, so none is ever half written. A file that
     exists with the right size is kept, unless an earlier call found its archive damaged.
 
-    Raises UserError where there is no archive, where the disk has too little space, where an
-    archive is truncated or corrupt, and for a member that is a link or a device or would be written
-    outside ``output``; such a member is not written.
+    Raises UserError where there is no archive, where another command unpacks to ``output``, where
+    the disk has too little space, where an archive is truncated or corrupt, and for a member that
+    is a link or a device or would be written outside ``output``; such a member is not written.
     """
     output = Path(output).expanduser()
     found = _find_archives(tars, splits)
     check_writable(output)
-    stamps = {path: _finished(kind, path, output) for kind, path in found}
-    _check_space([(kind, path) for kind, path in found if stamps[path] is None], output)
-
     report = UnpackReport()
-    for kind, path in found:
-        stamp = stamps[path]
-        if stamp is None:
-            done = _unpack_archive(kind, path, output, verify, progress)
-        else:
-            done = ArchiveReport(path.name, 0, stamp.files, 0, (), 0.0, stamp.md5, True)
-        _say(done)
-        report.archives.append(done)
-        report.warnings.extend(_doubts(kind, done))
+    with sole_writer(output):
+        stamps = {path: _finished(kind, path, output) for kind, path in found}
+        _check_space([(kind, path) for kind, path in found if stamps[path] is None], output)
+        for kind, path in found:
+            stamp = stamps[path]
+            if stamp is None:
+                done = _unpack_archive(kind, path, output, verify, progress)
+            else:
+                done = ArchiveReport(path.name, 0, stamp.files, 0, (), 0.0, stamp.md5, True)
+            _say(done)
+            report.archives.append(done)
+            report.warnings.extend(_doubts(kind, done))
     for warning in report.warnings:
         log.warning("%s", warning)
     return report
@@ -262,6 +262,7 @@ class _Stamp:
 
     keep: whether a file that this archive wrote to the tree is right if its size is right.
     finished: whether the archive was read to its end. files: how many of its files are in the tree.
+    n_bytes: how many bytes they have together; 0 in stamps of older versions.
     """
 
     archive: str
@@ -270,6 +271,7 @@ class _Stamp:
     keep: bool
     finished: bool = False
     files: int = 0
+    n_bytes: int = 0
     md5: str | None = None
 
     def write(self, output: Path) -> None:
@@ -292,12 +294,15 @@ def _read_stamp(name: str, output: Path) -> _Stamp | None:
 
 
 def _finished(kind: Kind, path: Path, output: Path) -> _Stamp | None:
-    """Give the stamp of this archive if it was read to its end and all its files exist."""
+    """Give the stamp of this archive if it was read to its end and all its files are there.
+
+    Their sizes are added up: after a power cut files may be there and be empty.
+    """
     stamp = _read_stamp(path.name, output)
     if stamp is None or not stamp.finished or not stamp.is_of(path):
         return None
-    count = sum(1 for _ in _files(output / kind.folder))
-    return stamp if count >= stamp.files else None
+    sizes = [entry.stat().st_size for entry in _files(output / kind.folder)]
+    return stamp if len(sizes) >= stamp.files and sum(sizes) >= stamp.n_bytes else None
 
 
 def _may_keep(kind: Kind, path: Path, output: Path) -> bool:
@@ -347,13 +352,10 @@ def _check_space(todo: list[tuple[Kind, Path]], output: Path) -> None:
         there = sum(512 * entry.stat().st_blocks for f in folders for entry in _files(f))
         if needed[disk] - there > free:
             raise UserError(
-                f"{output}: about {_size(needed[disk] - there)} are needed on the disk of {place}, "
-                f"and {_size(free)} are free; free some, choose another output= or fewer splits="
+                f"{output}: about {size_in_words(needed[disk] - there)} are needed on the disk of "
+                f"{place}, and {size_in_words(free)} are free; free some, choose another output= "
+                "or fewer splits="
             )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 # --- reading an archive --------------------------------------------------------------------------
@@ -413,7 +415,8 @@ class _Unpacking:
     """Write the files of one archive to the tree, and count them.
 
     keep: whether a file that exists with the right size is kept. written, kept, unexpected,
-    examples: as of ``ArchiveReport``. suffix: of temporary files. folders: those known to exist.
+    examples: as of ``ArchiveReport``. n_bytes: of all files, written or kept. folders: those known
+    to exist.
     fault: what is wrong at the end of a tar (the first such tar); it does not count if the archive
     has the official MD5.
     """
@@ -428,7 +431,7 @@ class _Unpacking:
     unexpected: int = 0
     examples: list[str] = field(default_factory=list)
     fault: str | None = None
-    suffix: str = field(default_factory=lambda: f".{secrets.token_hex(4)}.part")
+    n_bytes: int = 0
     folders: set[Path] = field(default_factory=set)
 
     def read(self, file: IO[bytes], where: str = "") -> None:
@@ -479,7 +482,8 @@ class _Unpacking:
         path = PurePosixPath(member.name)
         place = self.kind.place(path)
         if place is not None:
-            self._write(content, self.output / place, member.size)
+            target = path_within(self.output, *place.parts)
+            self._write(content, target, member.size)
         elif self.kind.nested and not where and INNER.fullmatch(path.name):
             try:
                 self.read(content, path.name)
@@ -492,6 +496,7 @@ class _Unpacking:
 
     def _write(self, content: IO[bytes], target: Path, size: int) -> None:
         """Write one file, unless it exists and may be kept."""
+        self.n_bytes += size
         if self.keep:
             try:
                 if target.stat().st_size == size:
@@ -503,9 +508,10 @@ class _Unpacking:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.folders.add(target.parent)
         # Hidden and without the suffix of an image: if the machine stops, no reader will take it.
-        temporary = target.with_name(f".{target.name}{self.suffix}")
+        # Always the same name: the next start writes over what this one leaves when it is killed.
+        temporary = target.with_name(f".{target.name}.part")
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("wb") as file:
                 shutil.copyfileobj(content, file, CHUNK)
                 assert file.tell() == size
             temporary.replace(target)
@@ -565,15 +571,11 @@ def _unpack_archive(
             raise
         raise UserError(f"{path}: truncated or corrupt ({error}); {_advice(path)}") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"{output}: the disk is full; free some space and run it again, it goes on here"
-            ) from error
-        raise UserError(
-            f"{path}: stopped ({error}); mend that and run it again, it goes on here"
-        ) from error
+        stopped = f"{path}: stopped ({error}); mend that and run it again, it goes on here"
+        raise of_full_disk(error, output) or UserError(stopped) from error
     stamp.keep = stamp.finished = True
-    stamp.files = job.written + job.kept
+    stamp.files, stamp.n_bytes = job.written + job.kept, job.n_bytes
+    os.sync()  # all of a million files at once, each by itself would take hours
     stamp.write(output)
     return ArchiveReport(
         archive=path.name,

@@ -10,9 +10,13 @@ A packed folder holds
     One row for each image, unreadable ones too, in the order of the split: ``id``, ``label``,
     ``width``, ``height``, ``boxes`` (flat, four numbers a box), ``blacklisted`` where the split
     has a blacklist, and where the image's bytes are: ``shard`` (-1 for an image that could not be
-    read), ``offset``, ``length``. Tars are not compressed, so any image can be read by itself.
+    read), ``offset``, ``length``, and their CRC-32, ``crc32``, compared when an image is read.
+    Tars are not compressed, so any image can be read by itself.
 ``manifest.json``
-    What was packed, from where, and how. It is written last.
+    What was packed, from where, and how, with the SHA-256 of every shard, which ``cam-data check``
+    compares, and of the index, compared when it is read. It is written last.
+
+Folders that earlier versions packed have no checksums, and are read without.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import functools
 import io
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +41,8 @@ from cam_repro.classes import ClassTable
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageStore, Size, UnreadableImage, read_image
 from cam_repro.errors import UserError
+from cam_repro.files import checksum_holds, sha256
+from cam_repro.progress import Bar
 from cam_repro.truth import Names, RaggedBoxes
 
 SCHEMA = 1
@@ -79,7 +86,8 @@ class PackedImages(ImageStore):
 
     folder: of the split. ids: names of the images, for messages.
     shard_N, offset_N, length_N: where the bytes of each image are, integers: the number of the
-    shard (or ``NOWHERE``), the first byte in it, and how many bytes.
+    shard (or ``NOWHERE``), the first byte in it, and how many bytes. crc32_N: of these bytes,
+    uint32; None where it is not known.
     sizes_N2: width and height of the originals, int32.
     """
 
@@ -89,6 +97,7 @@ class PackedImages(ImageStore):
     shard_N: np.ndarray
     offset_N: np.ndarray
     length_N: np.ndarray
+    crc32_N: np.ndarray | None
     sizes_N2: np.ndarray
 
     def __post_init__(self) -> None:
@@ -119,6 +128,8 @@ class PackedImages(ImageStore):
             content = self._shard(path).read(int(self.length_N[index]), int(self.offset_N[index]))
         except OSError as error:
             raise UnreadableImage(f"{place}: cannot be read ({error.strerror})") from None
+        if self.crc32_N is not None and zlib.crc32(content) != self.crc32_N[index]:
+            raise UnreadableImage(f"{place}: is not as it was packed (CRC-32); {_AGAIN}")
         return read_image(io.BytesIO(content), place), size
 
 
@@ -135,8 +146,10 @@ def read_pack_manifest(root: Path) -> dict[str, Any]:
             f"data.root={root}: has no {MANIFEST}, so it is no folder that cam-data pack wrote, "
             "or an incomplete copy of one"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise UserError(f"{path}: is not of packed data; {_AGAIN}") from None
+    if not checksum_holds(manifest):
+        raise UserError(f"{path}: is not as it was packed, by its checksum; {_AGAIN}")
     if schema != SCHEMA:
         raise UserError(
             f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; pack it again"
@@ -173,6 +186,7 @@ def load_packed_set(
             raise UserError(f"data.root={root}: split={split} was not packed, only {there}")
         packed = manifest["splits"][split]
         lengths = _check_shards(root / split, split, packed["shards"])
+        _check_sum(root / split / INDEX, packed.get("index_sha256"))
         index = _read_index(root / split / INDEX, with_boxes, packed["blacklisted"] is not None)
         index.check(root / split / INDEX, packed["images"], lengths)
         return ImageSet(
@@ -203,6 +217,27 @@ def _check_shards(folder: Path, split: str, lengths: list[int]) -> np.ndarray:
     return np.array(lengths, np.int64)
 
 
+def changed_shards(root: Path, split: str) -> list[str]:
+    """Read all shards of a split; name those whose bytes are not those that were packed.
+
+    None are where an earlier version packed them, without checksums.
+    """
+    sums = read_pack_manifest(root)["splits"][split].get("shards_sha256", [])
+    changed = []
+    for number, expected in enumerate(Bar(len(sums), f"reading {split}", iterable=sums)):
+        try:
+            _check_sum(shard_path(root / split, split, number), expected)
+        except UserError as error:
+            changed.append(str(error))
+    return changed
+
+
+def _check_sum(path: Path, expected: str | None) -> None:
+    """Raise UserError where a file has another SHA-256 than is expected; None: nothing is."""
+    if expected is not None and path.is_file() and sha256(path) != expected:
+        raise UserError(f"{path}: is not as it was packed (SHA-256); {_AGAIN}")
+
+
 @dataclass(frozen=True)
 class _Index:
     """Hold what index.parquet says: the truth of the images, and where their bytes are.
@@ -211,7 +246,7 @@ class _Index:
     """
 
     truth: dict[str, Any]
-    places: dict[str, np.ndarray]
+    places: dict[str, Any]
 
     def check(self, path: Path, n_images: int, lengths: np.ndarray) -> None:
         """Raise UserError where the index cannot be of shards with these lengths."""
@@ -232,6 +267,7 @@ def _read_index(path: Path, with_boxes: bool, has_blacklist: bool) -> _Index:
             counts_N = pc.list_value_length(table["boxes"]).to_numpy() // 4
             boxes = RaggedBoxes.from_counts(pc.list_flatten(table["boxes"]).to_numpy(), counts_N)
         places = {f"{name}_N": table[name].to_numpy() for name in ("shard", "offset", "length")}
+        places["crc32_N"] = table["crc32"].to_numpy() if "crc32" in table.column_names else None
         truth = {
             "ids": Names(np.array(table["id"].cast(pa.binary()).to_pylist(), np.bytes_)),
             "labels_N": table["label"].to_numpy(),

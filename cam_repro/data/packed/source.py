@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cam_repro.data.check import TreeReport, check_image_sets
+from cam_repro.data.check import TreeReport, check_image_sets, conclude
 from cam_repro.data.image_set import SPLITS, ImageSet
-from cam_repro.data.packed.read import INDEX, load_packed_set, read_pack_manifest
+from cam_repro.data.packed.read import (
+    INDEX,
+    changed_shards,
+    load_packed_set,
+    read_pack_manifest,
+)
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
 
@@ -37,4 +42,10 @@ class Packed(DataSource):
     def check(self, decode: bool) -> TreeReport:
         root = self.folder()
         read_pack_manifest(root)  # one error for a folder without packed data, not one a split
-        return check_image_sets("packed", str(root), self.open, decode, INDEX)
+        report = check_image_sets("packed", str(root), self.open, decode, INDEX)
+        for split in report.splits.values():
+            changed = [] if split.problem else changed_shards(root, split.split)
+            if changed:
+                split.faults["changed"] = changed
+        conclude(report)
+        return report

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
+import logging
 import shutil
 import tarfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,12 +28,24 @@ from cam_repro.classes import ClassTable
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles, Size, UnreadableImage
 from cam_repro.data.loading import ErrorPolicy
-from cam_repro.data.packed.read import INDEX, MANIFEST, NOWHERE, SCHEMA, shard_path
+from cam_repro.data.packed.read import (
+    INDEX,
+    MANIFEST,
+    NOWHERE,
+    SCHEMA,
+    load_packed_set,
+    read_pack_manifest,
+    shard_path,
+)
 from cam_repro.data.views import squash
 from cam_repro.errors import UserError, one_of
-from cam_repro.files import check_writable, write_json
+from cam_repro.files import check_writable, says_if_full, sha256, sync, with_checksum, write_json
+from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
+from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
+
+log = logging.getLogger(__name__)
 
 LOSSLESS: dict[str, dict[str, Any]] = {
     "webp": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},
@@ -137,19 +150,21 @@ def pack(
 ) -> dict[str, Any]:
     """Pack the splits into the new folder ``output``; give its manifest.
 
+    What is packed there already, from these images by these settings, is left as it is.
+
     sources: the splits. stored: how images are stored. policy: whether an unreadable image stops
         the packing. provenance: more keys for the manifest.
 
     Where an unreadable image does not stop it, the manifest names the image, and the index has a
     row for it but no bytes: source and packed set have the same images and the same unreadable
-    ones. All is written to a temporary folder beside ``output``, which is renamed when complete.
+    ones. All is written to a temporary folder beside ``output``, which is renamed when it is
+    complete and on the disk.
 
-    Raises UserError where ``output`` is not empty or cannot be written, and where a split is packed
-    already, has no images, or has other classes than the first split.
+    Raises UserError where ``output`` holds anything else or cannot be written, where another
+    command packs it, and where a split is packed already, has no images, or has other classes than
+    the first split.
     """
     check_writable(output)
-    if output.exists() and any(output.iterdir()):
-        raise UserError(f"{output}: is not empty; give a new folder with output=DIR")
     for images in sources:
         if not isinstance(images.store, ImageFiles):
             raise UserError(f"{images.folder}: no files of images: pack the original data set")
@@ -158,32 +173,92 @@ def pack(
                 f"{images.folder}: has other classes than {sources[0].folder}; name one list of "
                 "them for all with data.classes="
             )
-    temporary = output.absolute().with_name(f".{output.absolute().name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-        splits = {}
-        for images in sources:
-            writer = SplitWriter(temporary / images.split, images, stored)
-            splits[images.split] = writer.write(threads, policy)
-        manifest = {
-            "packed_schema": SCHEMA,
-            "size": stored.size,
-            "format": stored.format,
-            "quality": stored.quality,
-            "shard_bytes": stored.shard_bytes,
-            "classes": _classes(sources[0].classes),
-            "splits": splits,
-            **(provenance or {}),
-        }
-        write_json(temporary / MANIFEST, manifest)
-        temporary.replace(output)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise UserError(f"{output}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    place = output.absolute()
+    temporary = place.with_name(f".{place.name}.packing")
+    with sole_writer(output, lock=place.with_name(f".{place.name}.lock")):
+        there = _packed_before(sources, output, stored)
+        if there is not None:
+            log.info("packed already: %s", output)
+            return there
+        if output.exists() and any(output.iterdir()):
+            raise UserError(f"{output}: is not empty; give a new folder with output=DIR")
+        shutil.rmtree(temporary, ignore_errors=True)  # of a start that was killed
+        try:
+            with says_if_full(output):
+                manifest = _write(sources, temporary, stored, threads, policy, provenance or {})
+                temporary.replace(output)
+                sync(place.parent)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise UserError(f"{output}: cannot be written ({error.strerror})") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return manifest
+
+
+def _packed_before(
+    sources: Sequence[ImageSet], output: Path, stored: Stored
+) -> dict[str, Any] | None:
+    """Give the manifest of what is packed in ``output``, if it is these splits stored this way.
+
+    Raises UserError where it is, and is damaged.
+    """
+    if not (output / MANIFEST).is_file():
+        return None
+    manifest = read_pack_manifest(output)
+    before = {split: packed["source"] for split, packed in manifest["splits"].items()}
+    wanted = {images.split: _source(images) for images in sources}
+    same = [manifest.get(key) == value for key, value in _settings(stored).items()]
+    if before != wanted or not all(same):
+        return None
+    for split in wanted:
+        load_packed_set(output, split)
+    return manifest
+
+
+def _write(
+    sources: Sequence[ImageSet],
+    folder: Path,
+    stored: Stored,
+    threads: int,
+    policy: ErrorPolicy,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write shards, indices and manifest to a new folder; give the manifest."""
+    folder.mkdir(parents=True)
+    splits = {}
+    for images in sources:
+        writer = SplitWriter(folder / images.split, images, stored)
+        splits[images.split] = writer.write(threads, policy)
+    manifest = {
+        "packed_schema": SCHEMA,
+        **_settings(stored),
+        "classes": _classes(sources[0].classes),
+        "splits": splits,
+        **provenance,
+    }
+    write_json(folder / MANIFEST, with_checksum(manifest))
+    return manifest
+
+
+def _settings(stored: Stored) -> dict[str, Any]:
+    """Give what the manifest says of how images are stored."""
+    return {
+        "size": stored.size,
+        "format": stored.format,
+        "quality": stored.quality,
+        "shard_bytes": stored.shard_bytes,
+    }
+
+
+def _source(images: ImageSet) -> dict[str, str]:
+    """Give what the manifest says of where a split comes from."""
+    return {
+        "name": images.name,
+        "folder": str(images.folder),
+        "fingerprint": images.fingerprint,
+    }
 
 
 def _classes(classes: ClassTable) -> dict[str, Any]:
@@ -210,6 +285,7 @@ class SplitWriter:
         n_images, skipped_before = len(images), len(policy.skipped)
         shard_N = np.full(n_images, NOWHERE, np.int32)
         offset_N, length_N = np.zeros(n_images, np.int64), np.zeros(n_images, np.int32)
+        crc32_N = np.zeros(n_images, np.uint32)
         sizes_N2 = np.zeros((n_images, 2), np.int32)
         self.folder.mkdir()
         shards = ShardWriter(self.folder, images.split, self.stored.shard_bytes)
@@ -224,6 +300,7 @@ class SplitWriter:
                 place = shards.add(f"{index:09d}", suffix, content, self._about(index, size))
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
+                crc32_N[index] = zlib.crc32(content)
         images.warn_of_other_sizes(sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
@@ -237,10 +314,13 @@ class SplitWriter:
             "shard": shard_N,
             "offset": offset_N,
             "length": length_N,
+            "crc32": crc32_N,
         }
         if images.blacklisted_N is not None:
             columns["blacklisted"] = images.blacklisted_N
         pq.write_table(pa.table(columns), self.folder / INDEX)
+        for path in (*shards.paths, self.folder / INDEX, self.folder):
+            sync(path)
         blacklisted_N = images.blacklisted_N
         return {
             "name": self.stored.name(images.name),
@@ -248,16 +328,14 @@ class SplitWriter:
             "boxes": len(images.boxes.values_T4),
             "images_with_boxes": int(np.count_nonzero(images.boxes.counts_N)),
             "shards": [path.stat().st_size for path in shards.paths],
+            "shards_sha256": [sha256(path) for path in shards.paths],
+            "index_sha256": sha256(self.folder / INDEX),
             "skipped": policy.skipped[skipped_before:],
             "blacklisted": None if blacklisted_N is None else int(blacklisted_N.sum()),
             "is_ilsvrc": images.is_ilsvrc,
             "altered": self.stored.altered,
             "described": f"{self.stored.words}; {images.described}",
-            "source": {
-                "name": images.name,
-                "folder": str(images.folder),
-                "fingerprint": images.fingerprint,
-            },
+            "source": _source(images),
         }
 
     def _content(self, index: int) -> tuple[bytes, Size] | UnreadableImage:
@@ -290,7 +368,7 @@ def in_order(function: Callable[[int], Result], count: int, threads: int) -> Ite
 
     The threads are at most 4 x ``threads`` items ahead, because results wait in memory.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for index in range(count):
             waiting.append(pool.submit(function, index))

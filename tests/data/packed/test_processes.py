@@ -101,10 +101,11 @@ def test_a_million_images_are_some_arrays():
         shard_N=np.zeros(n, np.int32),
         offset_N=np.zeros(n, np.int64),
         length_N=np.zeros(n, np.int32),
+        crc32_N=np.zeros(n, np.uint32),
         sizes_N2=np.ones((n, 2), np.int32),
     )
     content = pickle.dumps(store)
-    assert len(content) < 40 * n + 1000  # 15 of the name, 24 of five numbers
+    assert len(content) < 44 * n + 1000  # 15 of the name, 28 of six numbers
     assert pickle.loads(content).path(5) == Path("/data/train/train-000000.tar")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
 from cam_repro.errors import UserError
+from cam_repro.locks import sole_writer
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,58 @@ def test_a_folder_that_holds_something_is_left_alone(source, tmp_path):
         pack_them(tmp_path / "p/mine.txt", source)
     (tmp_path / "p/mine.txt").unlink()
     assert len(load_packed_set(pack_them(tmp_path / "p", source), "val")) == 6  # an empty one does
+
+
+def test_what_is_packed_already_is_left_and_said(root, source, tmp_path, caplog):
+    folder = pack_them(tmp_path / "p", source)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with caplog.at_level("INFO"):
+        pack_them(folder, source)
+    assert f"packed already: {folder}" in caplog.messages
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    other_labels = replace(source, labels_N=source.labels_N[::-1].copy())
     with pytest.raises(UserError, match="is not empty"):
+        pack_them(folder, other_labels)
+    with pytest.raises(UserError, match="is not empty"):
+        pack_them(folder, source, stored=Stored(16, "png"))
+    with pytest.raises(UserError, match="is not empty"):
+        pack_them(folder, source, load_image_set(root, "train"))
+    shard = folder / "val/val-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"val-000000\.tar: has .* bytes, was packed with"):
+        pack_them(folder, source)
+
+
+def test_what_was_left_by_a_pack_that_was_killed_is_removed(source, tmp_path):
+    left = tmp_path / ".p.packing/val/val-000000.tar"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    pack_them(tmp_path / "p", source)
+    assert {path.name for path in tmp_path.iterdir()} == {"p", "small"}
+
+
+def test_two_do_not_pack_one_folder_at_once(source, tmp_path):
+    said = r"/p: process \d+ on .* is writing to it, since 20"
+    lock = sole_writer(tmp_path / "p", lock=tmp_path / ".p.lock")
+    with lock, pytest.raises(UserError, match=said):
         pack_them(tmp_path / "p", source)
+    pack_them(tmp_path / "p", source)
+
+
+def test_the_manifest_comes_when_all_else_is_on_the_disk(source, tmp_path, monkeypatch):
+    """A power cut after it must not leave it with shards that are not there."""
+    done, real = [], os.fsync
+
+    def note(descriptor):
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    pack_them(tmp_path / "p", source)
+    shard, index, folder, manifest, *rest = done
+    assert (shard, index, folder) == ("val-000000.tar", "index.parquet", "val")
+    assert manifest.startswith(".manifest-")
+    assert rest == [".p.packing", tmp_path.name]
 
 
 @pytest.mark.parametrize("at", ["images", "manifest"])
@@ -77,7 +129,9 @@ def test_a_full_disk_is_one_line(source, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tarfile.TarFile, "addfile", full)
-    with pytest.raises(UserError, match=r"/p: cannot be written \(No space left on device\)"):
+    with pytest.raises(
+        UserError, match=r"/p: the disk is full \(.*[MG]B free now on the disk of /.*\): "
+    ):
         pack_them(tmp_path / "p", source)
 
 
@@ -86,7 +140,7 @@ def test_it_is_no_packed_set_before_it_is_complete(source, tmp_path, monkeypatch
 
     def look(*arguments):
         real(*arguments)
-        (place,) = (path for path in tmp_path.iterdir() if path.name.startswith(".p-"))
+        place = tmp_path / ".p.packing"
         with pytest.raises(UserError, match=r"has no manifest\.json"):
             load_packed_set(place, "val")
         seen.append((tmp_path / "p").exists())

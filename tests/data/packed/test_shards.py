@@ -19,6 +19,7 @@ from packed_helpers import ORIGINALS, VAL, members, pack_them, same_sets
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
+from cam_repro.files import sha256
 
 
 def test_shards_are_as_webdataset_wants_them(source, tmp_path):
@@ -101,6 +102,8 @@ def test_the_manifest_says_what_it_is(root, source, tmp_path):
     stored = Stored(16, "jpg", 90)
     folder = pack_them(tmp_path / "p", blacklisted, test, stored=stored, shard_bytes=4000)
     manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest)[-1] == "checksum"
+    del manifest["checksum"]
     splits = manifest.pop("splits")
     assert manifest == {
         "packed_schema": 1,
@@ -116,14 +119,16 @@ def test_the_manifest_says_what_it_is(root, source, tmp_path):
         },
         "command": "cam-data pack",
     }
-    shards = [p.stat().st_size for p in sorted((folder / "val").glob("*.tar"))]
+    shards = sorted((folder / "val").glob("*.tar"))
     assert len(shards) > 1
     assert splits["val"] == {
         "name": "small-16",
         "images": 6,
         "boxes": 6,
         "images_with_boxes": 6,
-        "shards": shards,
+        "shards": [path.stat().st_size for path in shards],
+        "shards_sha256": [sha256(path) for path in shards],
+        "index_sha256": sha256(folder / "val/index.parquet"),
         "skipped": [],
         "blacklisted": 2,
         "is_ilsvrc": False,

@@ -71,7 +71,9 @@ def test_a_damaged_image_is_named_with_its_shard(source, tmp_path):
     content = bytearray(shard.read_bytes())
     content[512:700] = bytes(188)
     shard.write_bytes(content)
-    with pytest.raises(UnreadableImage, match=rf"val-000002\.tar: image {VAL}3: not a readable"):
+    with pytest.raises(
+        UnreadableImage, match=rf"val-000002\.tar: image {VAL}3: is not as it was packed"
+    ):
         images.read(2)
     assert images.read(3)[1] == (40, 30)
     (folder / "val/val-000004.tar").unlink()  # after the check at opening

@@ -12,6 +12,7 @@ from archives import CONTENT, TRAIN, UNPACKED, VAL, only, refusal, run, tar, tre
 
 from cam_repro.data.ilsvrc import unpack as module
 from cam_repro.data.ilsvrc.unpack import MD5, ArchiveReport
+from cam_repro.locks import sole_writer
 
 
 def test_an_interrupted_run_leaves_whole_files_and_the_next_goes_on(val, output, interrupt):
@@ -66,6 +67,7 @@ def test_a_finished_archive_is_not_read_again(val, output, monkeypatch):
         "keep": True,
         "finished": True,
         "files": 6,
+        "n_bytes": sum(map(len, CONTENT.values())),
         "md5": first.md5,
     }
     with monkeypatch.context() as patch:
@@ -80,6 +82,53 @@ def test_a_file_that_was_removed_comes_back(val, output):
     report = only(run(val, output))
     assert (report.written, report.kept) == (1, 5)
     assert tree(output) == UNPACKED
+
+
+def test_files_that_a_power_cut_left_empty_come_back(val, output):
+    run(val, output)
+    for name in sorted(CONTENT)[:3]:
+        (output / "val" / name).write_bytes(b"")
+    report = only(run(val, output))
+    assert (report.written, report.kept) == (3, 3)
+    assert tree(output) == UNPACKED
+
+
+def test_a_stamp_comes_when_the_files_are_on_the_disk(val, output, monkeypatch):
+    steps = []
+    monkeypatch.setattr(module.os, "sync", lambda: steps.append(sorted((output / "val").iterdir())))
+    real = module.write_json
+
+    def note(path, stamp):
+        steps.append("finished" if stamp["finished"] else "begun")
+        real(path, stamp)
+
+    monkeypatch.setattr(module, "write_json", note)
+    run(val, output)
+    assert steps == ["begun", [output / "val" / name for name in sorted(CONTENT)], "finished"]
+
+
+def test_a_stamp_of_an_older_version_names_no_sizes(val, output):
+    run(val, output)
+    path = output / ".unpack" / f"{VAL}.json"
+    stamp = json.loads(path.read_text())
+    del stamp["n_bytes"]
+    path.write_text(json.dumps(stamp))
+    assert only(run(val, output)).finished_before
+
+
+def test_what_was_killed_while_it_wrote_a_file_leaves_nothing(val, output, interrupt):
+    (output / "val").mkdir(parents=True)
+    left = output / "val" / f".{sorted(CONTENT)[0]}.part"
+    left.write_bytes(b"half")
+    run(val, output)
+    assert not left.exists()
+    assert sorted(path.name for path in output.iterdir()) == [".unpack", "val"]
+
+
+def test_two_do_not_unpack_to_one_tree_at_once(val, output):
+    with sole_writer(output):
+        assert "is writing to it, since 20" in refusal(val, output)
+    run(val, output)
 
 
 def test_a_stamp_that_cannot_be_read_is_none(val, output):
