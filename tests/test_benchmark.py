@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+METHODS = [
+    *("backprop", "cam", "cmwp", "eigencam", "excitation_backprop", "gradcam", "gradcam_pp"),
+    *("guided_backprop", "guided_gradcam", "hirescam", "layercam", "minmax_cam", "occlusion"),
+    *("rise, 64 masks", "scorecam", "xgradcam"),
+]
 Rows = dict[tuple[str, str], dict[str, str]]
 
 
@@ -19,7 +24,7 @@ def run(folder: Path, *options: str) -> tuple[Rows, str]:
     """The CSV's rows by group and variant, and what was printed; without the rivals' packages."""
     stubs = folder / "stubs"
     stubs.mkdir()
-    for module in ("torchcam", "pytorch_grad_cam"):
+    for module in ("torchcam", "pytorch_grad_cam", "captum"):
         (stubs / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})\n")
     path = os.pathsep.join([str(stubs), str(ROOT)])  # of this checkout, whichever is installed
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -90,6 +95,13 @@ def test_every_stage_has_its_rows(measured):
             "cam_repro",
             "cam_repro, packed at 256",
         ],
+        "methods": [
+            "bare fp32",
+            *(f"cam_repro {name}" for name in METHODS),
+            "captum",
+            "pytorch-grad-cam",
+            "torch-cam",
+        ],
         "scoring": ["cam-score, 5 images", "cam-score, 5,000 images"],
     }
 
@@ -97,15 +109,20 @@ def test_every_stage_has_its_rows(measured):
 def test_a_ratio_is_that_of_two_rows_of_the_table(measured):
     rows, _, _ = measured
     ms = {
-        variant: float(row["ms_per_image"]) for (_, variant), row in rows.items() if row["images"]
-    }
+        (group == "methods", variant): float(row["ms_per_image"])
+        for (group, variant), row in rows.items()
+        if row["images"]
+    }  # methods are measured beside a bare pass of their own
     compared = {key: row for key, row in rows.items() if row["ratio"]}
-    for (_, variant), row in compared.items():
+    for (group, variant), row in compared.items():
         times, _, against = row["against"].rpartition(" x ")
-        expected = ms[variant] / (int(times or 1) * ms[against])
+        own = group == "methods"
+        expected = ms[own, variant] / (int(times or 1) * ms[own, against])
         assert float(row["ratio"]) == pytest.approx(expected, rel=1e-4), variant
-    # All but the rivals, which are compared with torch-cam.
-    assert set(rows) - set(compared) == {key for key in rows if key[0] == "rivals"}
+    # All but the rivals, which are compared with torch-cam, and libraries that are not installed.
+    missing = {("methods", name) for name in ("captum", "pytorch-grad-cam", "torch-cam")}
+    assert set(rows) - set(compared) == {key for key in rows if key[0] == "rivals"} | missing
+    assert compared["methods", "cam_repro gradcam"]["against"] == "bare fp32"
     assert compared["evaluation", "cam_repro fp32, ten crops"]["against"] == "10 x bare fp32"
     assert compared["evaluation", "cam_repro bf16"]["against"] == "bare bf16"
 

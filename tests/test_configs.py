@@ -216,6 +216,7 @@ def test_view(valid, name):
 
 EXPECTED_BOXES = {
     "threshold": (8, 8, 23, 15),
+    "gradcam": (8, 8, 23, 15),
     "heuristic": (8, 8, 23, 15),
     "graphcut": (8, 8, 23, 15),
     "dt_box": (8, 8, 24, 16),  # x + width, y + height, as the authors' script writes them
@@ -279,7 +280,7 @@ def test_experiment(name):
                     # Its plain network comes first, and lies where it is looked for.
                     assert line.model["plain"] in trained
                     assert line.model["weights"] == f"runs/set/{line.model['plain']}/train/last.pt"
-                elif weights not in (None, "torchvision"):
+                elif weights not in (None, "torchvision", "package"):
                     assert line.model["weights"] == f"/weights/{weights}"
                 trained.append(step.model)
             else:
@@ -290,6 +291,24 @@ def test_experiment(name):
                 assert parts[:4] == ("runs", "set", run_name(line.model), "eval")
         scored = {step.model for step in steps if step.command == "eval"}
         assert scored == set(experiment.networks)
+
+
+def test_a_network_is_scored_by_the_methods_that_its_plan_names():
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        words = ["experiment=gradcam_table", "data.root=/data"]
+        settings = validate(hydra.compose("reproduce", words), ReproduceSettings)
+        steps = list(list_steps(settings, settings.experiment.networks, "runs", "set"))
+        configs = [compose(step.command, step.arguments) for step in steps]
+    assert [(step.command, step.folder.as_posix()) for step in steps] == [
+        ("eval", "runs/set/vgg/eval/val-backprop"),
+        ("eval", "runs/set/vgg/eval/val-cmwp"),
+        ("eval", "runs/set/vgg/eval/val-gradcam"),
+        ("train", "runs/set/vgg_gap/train"),
+        ("eval", "runs/set/vgg_gap/eval/val-cam"),
+    ]
+    assert [config.saliency.get("layer") for config in configs[:3]] == [None, "features.23", None]
+    assert [config.save_maps for config in configs[:3]] == [False, True, False]
+    assert all(set(config.box) == {"threshold", "heuristic", "gradcam"} for config in configs[:3])
 
 
 def test_the_demo_fills_every_row_that_something_here_can_run():

@@ -288,6 +288,13 @@ def _build(
     )
     saliency = saliency or default_saliency(network)
     refuse_unfit(saliency, network, name)
+    if settings.compile and not saliency.compiles:
+        named = getattr(saliency, "layer", None)
+        raise UserError(
+            f"saliency={saliency.name} "
+            + (f"saliency.layer={named} " if named else "")
+            + "works on single layers, which compiled code does not have: set compile=false"
+        )
     view = build_view(settings.view, model_config)
     rules = build_rules(settings.box)
     measures = build_measures(settings.quality)

@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.commands.common import open_data
-from cam_repro.commands.evaluate import describe_weights, run_evaluation
+from cam_repro.commands.evaluate import PACKAGE, describe_weights, run_evaluation
 from cam_repro.commands.report import PAGE, ReportSettings, run_report
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
@@ -58,20 +58,22 @@ SETTINGS = {"train": TrainSettings, "eval": EvalSettings}
 class NetworkPlan:
     """Hold what an experiment does with one network.
 
-    weights: what it starts from: null (random), torchvision, a file, or ``plain``. trained: whether
-    it is trained; if not, these weights are scored as they are. train, eval: further arguments of
-    cam-train and cam-eval.
+    weights: what it starts from: null (random), torchvision, package, a file, or ``plain``.
+    trained: whether it is trained; if not, these weights are scored as they are. train, eval:
+    further arguments of cam-train and cam-eval. saliency: the methods that it is scored with, and
+    further arguments of cam-eval for each; none: those that the paper's tables show.
     """
 
     weights: str | None = None
     trained: bool = True
     train: list[str] = field(default_factory=list)
     eval: list[str] = field(default_factory=list)
+    saliency: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def has_file(self) -> bool:
         """Tell whether its weights are a file."""
-        return self.weights not in (None, "torchvision", FROM_PLAIN)
+        return self.weights not in (None, "torchvision", PACKAGE, FROM_PLAIN)
 
 
 @dataclass
@@ -361,11 +363,12 @@ def list_steps(
             words = [*arguments, f"seed={settings.seed}", *start, *experiment.train, *plan.train]
             yield Step("train", _understood("train", words), name, folder)
             start, checkpoint = [], folder / LAST  # cam-eval uses it by default
-        for saliency, source in product(_methods(name), experiment.sources):
+        methods = plan.saliency or {method: [] for method in _methods(name)}
+        for (saliency, more), source in product(methods.items(), experiment.sources):
             view, rules = SOURCES[source].view, SOURCES[source].rules.values()
             words = [*arguments, *start, f"saliency={saliency}", f"view={view}"]
             words += [f"box=[{','.join([*rules, *experiment.boxes])}]", "split=val"]
-            words += [*experiment.eval, *plan.eval]
+            words += [*experiment.eval, *plan.eval, *more]
             folder = eval_folder(runs, data, run, "val", saliency, view)
             yield Step("eval", _understood("eval", words), name, folder, checkpoint)
 

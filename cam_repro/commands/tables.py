@@ -15,11 +15,13 @@ from cam_repro.tables import (
     Run,
     Sheet,
     Source,
+    build_gradcam_table,
     build_tables,
     comparison_sheet,
     find_runs,
     has_runs,
     markdown,
+    methods_sheet,
     open_runs,
     paper_sheet,
     runs_sheet,
@@ -164,10 +166,16 @@ def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
 
 
 def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
-    """Make Tables 1 to 3 for each source, those that compare two sources, and that of all runs."""
+    """Make Tables 1 to 3 for each source, and those that compare two sources.
+
+    Then Grad-CAM's table and that of saliency methods, where there are runs, and that of all runs.
+    """
     tables = [build_tables(runs, source) for source in sources]
     sheets = [paper_sheet(table) for by_source in tables for table in by_source]
     if len(tables) > 1:
         paper, authors = tables
         sheets += [sources_sheet(*pair) for pair in zip(paper, authors, strict=True)]
+    gradcam, methods = build_gradcam_table(runs), methods_sheet(runs)
+    sheets += [] if gradcam is None else [paper_sheet(gradcam)]
+    sheets += [] if methods is None else [methods]
     return [*sheets, runs_sheet(runs)]

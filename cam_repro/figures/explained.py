@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from cam_repro.data.images import at_size
@@ -36,6 +37,9 @@ pixel and more, so that a large photograph would take gigabytes."""
 
 WIDEST = 6
 """How many pictures stand side by side before a sheet begins a new row."""
+
+SLIMMEST = 1.1
+"""Inches: the least width of a picture where methods stand side by side, however many."""
 
 
 class Explained(Protocol):
@@ -101,9 +105,12 @@ def draw_sheet(
 ) -> Figure:
     """Draw an image, and beside it the map of each class: the paper's Figure 4.
 
-    explained: the same image by one network and method, or by several, one below the other.
-    rule, colours: as for ``draw_overlay``.
+    explained: the same image by one network and method, or by several. If these have the same
+    classes, each class has a row and each method a column, as in Grad-CAM's Figure 1; if not, they
+    stand one below the other. rule, colours: as for ``draw_overlay``.
     """
+    if len(explained) > 1 and all(one.classes == explained[0].classes for one in explained):
+        return _draw_columns(explained, rule, colours)
     width, height = explained[0].image.size
     cell = 1.75, float(np.clip(1.75 * height / width, 0.9, 2.4))
     columns = min(WIDEST, 1 + max(len(one.classes) for one in explained))
@@ -113,24 +120,70 @@ def draw_sheet(
     headings = dict(zip(firsts, names, strict=True))
     notes = ["above each map: its class and the probability of it"]
     grid = Grid(sum(rows_of), columns, "", above=2, headings=headings, notes=notes, cell=cell)
-    # A large photograph is shrunk first: a cell shows no more of it.
-    shrink = min(1.0, 2 * style.DPI * max(cell) / max(width, height))
-    size = max(1, round(shrink * width)), max(1, round(shrink * height))
-    look = Look(colours, 1.3, size)
+    look = Look(colours, 1.3, _shown_size((width, height), cell))
     for first, one in zip(firsts, explained, strict=True):
         picture = grid.axes(first, 0)
-        picture.imshow(at_size(one.image, size))
+        picture.imshow(at_size(one.image, look.size))
         grid.caption(first, 0, ["", f"{width} x {height} pixels"])
         for rank, name in enumerate(one.names):
             row, column = first + rank // (columns - 1), 1 + rank % (columns - 1)
             _draw(grid.axes(row, column), one, rank, rule, look)
             grid.caption(row, column, [name, f"{one.scores[rank]:.3f}"])
+    grid.legend(_lines(explained, rule), colours)
+    return grid.figure
+
+
+def _draw_columns(explained: Sequence[Explained], rule: str | None, colours: str) -> Figure:
+    """Draw a row for each class, with the image and then its map by each network and method."""
+    first, columns = explained[0], 1 + len(explained)
+    width, height = first.image.size
+    wide = max(SLIMMEST, min(1.75, 1.75 * WIDEST / columns))
+    cell = wide, wide * float(np.clip(height / width, 0.5, 1.4))
+    networks, methods = (
+        {getattr(one, key) for one in explained} for key in ("network", "saliency")
+    )
+    parts = [
+        [name for name, many in ((one.network, networks), (one.saliency, methods)) if len(many) > 1]
+        for one in explained
+    ]
+    title = ", ".join(name for names in (networks, methods) if len(names) == 1 for name in names)
+    grid = Grid(
+        len(first.classes),
+        columns,
+        title,
+        above=2,
+        over_columns=["", *(", ".join(part).replace("_", " ") for part in parts)],
+        notes=["above each image: the class of its row, and the probability of it"],
+        cell=cell,
+    )
+    look = Look(colours, 1.3, _shown_size((width, height), cell))
+    for row, name in enumerate(first.names):
+        grid.axes(row, 0).imshow(at_size(first.image, look.size))
+        grid.caption(row, 0, [name, f"{first.scores[row]:.3f}"])
+        for column, one in enumerate(explained, start=1):
+            _draw(grid.axes(row, column), one, row, rule, look)
+            if len(networks) > 1:
+                grid.caption(row, column, ["", f"{one.scores[row]:.3f}"])
+    grid.legend(_lines(explained, rule), colours)
+    return grid.figure
+
+
+def _shown_size(size: tuple[int, int], cell: tuple[float, float]) -> tuple[int, int]:
+    """Give the width and height at which an image is drawn in a cell, pixels.
+
+    A large photograph is shrunk first: a cell shows no more of it.
+    size: of the image. cell: width and height, inches.
+    """
+    shrink = min(1.0, 2 * style.DPI * max(cell) / max(size))
+    return max(1, round(shrink * size[0])), max(1, round(shrink * size[1]))
+
+
+def _lines(explained: Sequence[Explained], rule: str | None) -> list[Line2D]:
+    """List the kinds of lines that boxes are drawn by, for the legend."""
     ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
     boxes = [box for one, rank in ranks if (box := one.box(rank, rule)) is not None]
-    whole = [is_whole(box, (width, height)) for box in boxes]
-    lines = [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
-    grid.legend(lines, colours)
-    return grid.figure
+    whole = [is_whole(box, explained[0].image.size) for box in boxes]
+    return [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
 
 
 def png_of(figure: Figure) -> bytes:

@@ -25,9 +25,7 @@ class Backprop(Saliency):
     """
 
     def __init__(self, blur: float = 0.03) -> None:
-        if not 0 <= blur < 0.5:
-            raise UserError(f"saliency.blur={blur}: must be at least 0 and under 0.5")
-        self.blur = blur
+        self.blur = check_blur(blur)
 
     def refusal(self, network: CamNetwork) -> None:
         """Return None: class scores are enough."""
@@ -41,18 +39,28 @@ class Backprop(Saliency):
             logits_NC = network(x_NCHW)
             classes_NR = select(logits_NC.detach())
             gradients_NRCHW = gradients_of_classes(logits_NC, classes_NR, x_NCHW)
-        maps_NRHW = gradients_NRCHW.abs().amax(2).float()
-        if self.blur:
-            maps_NRHW = _smooth(maps_NRHW, self.blur * x_NCHW.shape[-1])
+        maps_NRHW = smooth(gradients_NRCHW.abs().amax(2).float(), self.blur)
         return logits_NC.detach().float(), maps_NRHW
 
 
-def _smooth(maps_NRHW: Tensor, sigma: float) -> Tensor:
+def check_blur(blur: float) -> float:
+    """Return ``blur`` if it is a share of the input's side; raise UserError if not."""
+    if not 0 <= blur < 0.5:
+        raise UserError(f"saliency.blur={blur}: must be at least 0 and under 0.5")
+    return blur
+
+
+def smooth(maps_NRHW: Tensor, blur: float) -> Tensor:
     """Smooth maps by a Gaussian that ends at three sigma, with the border mirrored.
 
     Two products with matrices are ten times as fast on a CPU as a convolution with the kernel.
+
+    blur: sigma, as a share of the maps' width; 0: the maps as they are.
     """
+    if not blur:
+        return maps_NRHW
     height, width = maps_NRHW.shape[-2:]
+    sigma = blur * width
     radius = min(max(1, round(3 * sigma)), min(height, width) - 1)
     rows_HH = torch.from_numpy(_gaussian(height, sigma, radius)).to(maps_NRHW.device)
     columns_WW = torch.from_numpy(_gaussian(width, sigma, radius)).to(maps_NRHW.device)

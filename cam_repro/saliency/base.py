@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 
 SelectClasses = Callable[[Tensor], Tensor]
@@ -25,10 +26,12 @@ class Saliency(ABC):
     name: the NAME of ``saliency=NAME``, by which folders of results are called too. Its YAML states
         it, and ``saliency_of`` sets it: two files may use one class with other settings.
     needs_gradients: whether it asks torch for gradients.
+    compiles: whether it works on a network that torch.compile has compiled, which has no layers.
     """
 
     name: str = "maps"
     needs_gradients: bool = True
+    compiles: bool = True
 
     @abstractmethod
     def explain(
@@ -54,14 +57,34 @@ class Saliency(ABC):
         return self.explain(network, x_NCHW, lambda logits_NC: classes_NR)[1]
 
 
-def gradients_of_classes(logits_NC: Tensor, classes_NR: Tensor, wrt: Tensor) -> Tensor:
+def check_maps(layer: str, output: object) -> None:
+    """Raise UserError where the output of the layer that ``saliency.layer`` names is no maps."""
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
+        raise UserError(
+            f"saliency.layer={layer}: its output{shape} is no maps (N,K,h,w): name a convolution,"
+            " or a layer between convolutions"
+        )
+
+
+def gradients_of_classes(
+    logits_NC: Tensor, classes_NR: Tensor, wrt: Tensor, *, at_once: bool = False
+) -> Tensor:
     """Compute gradients (N, R, ...) of the chosen class scores with respect to ``wrt`` (N, ...).
 
     Images do not influence each other's scores (evaluation mode), so one backward pass serves
     the whole batch for each rank.
+
+    at_once: one backward pass for all ranks together. It reads the weights of fully connected
+        layers once, and so takes a third to a half of the time behind A. Through a whole network it
+        takes 5 to 25 % longer on a CPU than a pass for each rank.
     """
     scores_NR = logits_NC.gather(1, classes_NR)
     n_ranks = scores_NR.shape[1]
+    if at_once:
+        each_RNR = torch.eye(n_ranks).to(scores_NR)[:, None].expand(-1, len(scores_NR), -1)
+        (of_each,) = torch.autograd.grad(scores_NR, wrt, each_RNR, is_grads_batched=True)
+        return of_each.transpose(0, 1)
     gradients = [
         torch.autograd.grad(scores_NR[:, rank].sum(), wrt, retain_graph=rank < n_ranks - 1)[0]
         for rank in range(n_ranks)

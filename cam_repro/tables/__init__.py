@@ -1,8 +1,17 @@
 """Fill the paper's tables from predictions on disk. Needs neither torch nor the images."""
 
 from cam_repro.tables.all_runs import runs_sheet
-from cam_repro.tables.build import Run, Table, build_tables, find_runs, has_runs, open_runs
+from cam_repro.tables.build import (
+    Run,
+    Table,
+    build_gradcam_table,
+    build_tables,
+    find_runs,
+    has_runs,
+    open_runs,
+)
 from cam_repro.tables.comparison import comparison_sheet
+from cam_repro.tables.methods import methods_sheet
 from cam_repro.tables.render import paper_sheet, sources_sheet
 from cam_repro.tables.sheet import Sheet, markdown, write_sheets
 from cam_repro.tables.sources import SOURCES, Source
@@ -13,11 +22,13 @@ __all__ = [
     "Sheet",
     "Source",
     "Table",
+    "build_gradcam_table",
     "build_tables",
     "comparison_sheet",
     "find_runs",
     "has_runs",
     "markdown",
+    "methods_sheet",
     "open_runs",
     "paper_sheet",
     "runs_sheet",

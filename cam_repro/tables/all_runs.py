@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,27 +13,32 @@ from cam_repro.tables.build import Run
 from cam_repro.tables.settings import changed_settings
 from cam_repro.tables.sheet import Footnotes, Sheet, counted, grid, paragraph, reach, short
 
-_ERRORS = ("cls top-1", "cls top-5", "loc top-1", "loc top-5", "GT-known")
+ERRORS = ("cls top-1", "cls top-5", "loc top-1", "loc top-5", "GT-known")
 _HEADER = (
-    *("network", "maps", "view", "split", "box", "settings", *_ERRORS),
+    *("network", "maps", "view", "split", "box", "settings", *ERRORS),
     *("n", "data", "run"),
-    *(f"{name} 95% {end}" for name in _ERRORS for end in ("low", "high")),
+    *(f"{name} 95% {end}" for name in ERRORS for end in ("low", "high")),
     "thresholds",
     *("GT-known oracle", "GT-known oracle 95% low", "GT-known oracle 95% high"),
 )
 
 
-_COLUMNS = {
+COLUMNS = {
     "cls": ("cls top-1", "cls top-5"),
     "loc": ("loc top-1", "loc top-5"),
     "GT": ("GT-known", "GT-known oracle"),
 }
 """Columns of the terminal's table, and the errors in each."""
 
+ORACLE_NOTE = (
+    "Behind the slash of GT: the error at the one threshold, of 0 to 99 % of the map's maximum, "
+    "that is best on these very images, an oracle; known where maps were saved."
+)
+
 
 @dataclass(frozen=True)
-class _Scored:
-    """Hold one box rule of a run and its errors: those of ``_ERRORS``, and the oracle, it has."""
+class ScoredRule:
+    """Hold one box rule of a run and its errors: those of ``ERRORS``, and the oracle, it has."""
 
     run: Run
     rule: str
@@ -53,15 +58,15 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     errors but GT-known are. A run without labels has no errors, and so no line. GT-known at the
     best threshold, an oracle, is beside the rule ``threshold`` in runs that saved maps.
     """
-    lines = [line for run in runs for line in _scores(run)]
+    lines = [line for run in runs for line in scored_rules(run)]
     rows = [
         [
             *(*line.what, line.run.split, line.rule, " ".join(line.settings)),
-            *(f"{line.errors[name].error:.2f}" if name in line.errors else "" for name in _ERRORS),
+            *(f"{line.errors[name].error:.2f}" if name in line.errors else "" for name in ERRORS),
             *(str(len(line.run.table)), line.run.data, line.run.name),
-            *(end for name in _ERRORS for end in _ends(line.errors.get(name))),
+            *(end for name in ERRORS for end in ends(line.errors.get(name))),
             FIXED,
-            *_with_ends(line.errors.get("GT-known oracle")),
+            *with_ends(line.errors.get("GT-known oracle")),
         ]
         for line in lines
     ]
@@ -70,7 +75,7 @@ def runs_sheet(runs: list[Run]) -> Sheet:
     return Sheet("runs", list(_HEADER), rows, "\n".join(texts))
 
 
-def _scores(run: Run) -> Iterator[_Scored]:
+def scored_rules(run: Run) -> Iterator[ScoredRule]:
     """Yield each box rule of a run with the errors that are known of it."""
     errors = {}
     if run.classifies:
@@ -87,17 +92,17 @@ def _scores(run: Run) -> Iterator[_Scored]:
                 boxes |= {"loc top-1": wrong["top1"], "loc top-5": wrong["top5"]}
         numbers = {name: Number.of(wrong_N) for name, wrong_N in (errors | boxes).items()}
         if numbers:
-            yield _Scored(run, rule, changed_settings(run.manifest, rule), numbers)
+            yield ScoredRule(run, rule, changed_settings(run.manifest, rule), numbers)
 
 
-def _ends(number: Number | None) -> tuple[str, str]:
+def ends(number: Number | None) -> tuple[str, str]:
     """Write both ends of an interval; nothing where there is no number."""
     return ("", "") if number is None else (f"{number.low:.2f}", f"{number.high:.2f}")
 
 
-def _with_ends(number: Number | None) -> tuple[str, str, str]:
+def with_ends(number: Number | None) -> tuple[str, str, str]:
     """Write an error and both ends of its interval; nothing where there is none."""
-    return ("" if number is None else f"{number.error:.2f}", *_ends(number))
+    return ("" if number is None else f"{number.error:.2f}", *ends(number))
 
 
 def _at_best_threshold(right_at_N100: np.ndarray) -> np.ndarray:
@@ -106,16 +111,15 @@ def _at_best_threshold(right_at_N100: np.ndarray) -> np.ndarray:
     return best_N
 
 
-def _text(lines: list[_Scored]) -> str:
+def _text(lines: list[ScoredRule]) -> str:
     """Write the lines of one split as Markdown, under each line how far its intervals reach."""
     notes = Footnotes()
     body = []
     for line in lines:
         cells = [*line.what, line.rule + notes.mark(line.settings)]
-        body.append(cells + [_joined(line.errors, names, _error) for names in _COLUMNS.values()])
-        ends = [_joined(line.errors, names, reach) for names in _COLUMNS.values()]
-        body.append([*("" for _ in cells), *(f"±{cell}" if cell else "" for cell in ends)])
-    head = ["network", "maps", "view", "box", *_COLUMNS]
+        body.append(cells + [joined(line.errors, names, error) for names in COLUMNS.values()])
+        body.append([*("" for _ in cells), *reaches(line.errors, COLUMNS.values())])
+    head = ["network", "maps", "view", "box", *COLUMNS]
     caption = (
         f"**All runs**: data set {lines[0].run.data}, split {lines[0].run.split}, "
         f"{counted(len(line.run.table) for line in lines)}. Errors in %: classification (cls) and "
@@ -124,19 +128,22 @@ def _text(lines: list[_Scored]) -> str:
         "Thresholds are fixed: IoU 0.5, and those of the settings."
     )
     if any("GT-known oracle" in line.errors for line in lines):
-        caption += (
-            " Behind the slash of GT: the error at the one threshold, of 0 to 99 % of the map's "
-            "maximum, that is best on these very images, an oracle; known where maps were saved."
-        )
+        caption += f" {ORACLE_NOTE}"
     return f"{paragraph(caption)}\n\n{grid(head, body, left=4)}\n{notes.text()}"
 
 
-def _joined(
+def joined(
     errors: dict[str, Number], names: tuple[str, ...], write: Callable[[Number], str]
 ) -> str:
     """Write the errors of a cell as ``28.4/8.9``; nothing where they are not known."""
     return "/".join(write(errors[name]) for name in names if name in errors)
 
 
-def _error(number: Number) -> str:
+def reaches(errors: dict[str, Number], columns: Iterable[tuple[str, ...]]) -> list[str]:
+    """Write how far the intervals of the errors in each column reach: ``±4.2/3.1``."""
+    found = [joined(errors, names, reach) for names in columns]
+    return [f"±{cell}" if cell else "" for cell in found]
+
+
+def error(number: Number) -> str:
     return short(number.error)

@@ -17,9 +17,16 @@ from cam_repro.metrics.scores import check_outcomes, cls_outcomes, loc_outcomes
 from cam_repro.runs.folders import find_run_folders
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
-from cam_repro.tables.paper import TABLES, PaperTable, Row, WantedRun
+from cam_repro.tables.paper import (
+    GRADCAM,
+    TABLES,
+    PaperTable,
+    Row,
+    WantedRun,
+    runs_of_the_tables,
+)
 from cam_repro.tables.settings import changed_settings
-from cam_repro.tables.sources import Source
+from cam_repro.tables.sources import PAPER, Source
 
 log = logging.getLogger(__name__)
 
@@ -161,17 +168,16 @@ def open_runs(runs: Path | str | Sequence[str], data: str | None = None) -> list
 
 def build_tables(runs: list[Run], source: Source) -> list[Table]:
     """Fill Tables 1 to 3 from the runs of one data set, each row from the newest that fits it."""
-    assert len({run.data for run in runs}) == 1
-    return [
-        Table(
-            paper=paper,
-            source=source,
-            data=runs[0].data,
-            is_ilsvrc=all(run.manifest.data.is_ilsvrc for run in runs),
-            lines=tuple(_line(paper, row, runs, source) for row in paper.rows),
-        )
-        for paper in TABLES
-    ]
+    return [_table(paper, runs, source) for paper in TABLES]
+
+
+def build_gradcam_table(runs: list[Run]) -> Table | None:
+    """Fill Grad-CAM's Table 1; None where no run is of a method that it has and Table 2 has not."""
+    own = {run.saliency for row in GRADCAM.rows for run in row.wanted}
+    own -= {saliency for _, saliency in runs_of_the_tables()}
+    table = _table(GRADCAM, runs, PAPER)
+    is_there = any(line.run and line.run.manifest.saliency in own for line in table.lines)
+    return table if is_there else None
 
 
 def has_runs(source: Source, runs: list[Run]) -> bool:
@@ -207,6 +213,18 @@ def _of_one_version(runs: list[Run]) -> list[Run]:
     return sorted(kept, key=lambda run: run.name)
 
 
+def _table(paper: PaperTable, runs: list[Run], source: Source) -> Table:
+    """Fill a table from the runs of one data set."""
+    assert len({run.data for run in runs}) == 1
+    return Table(
+        paper=paper,
+        source=source,
+        data=runs[0].data,
+        is_ilsvrc=all(run.manifest.data.is_ilsvrc for run in runs),
+        lines=tuple(_line(paper, row, runs, source) for row in paper.rows),
+    )
+
+
 def _line(paper: PaperTable, row: Row, runs: list[Run], source: Source) -> Line:
     """Fill a row: by the split that the table prefers, then by the run that the source prefers."""
     for split in paper.splits:
@@ -234,7 +252,9 @@ def _age(run: Run) -> tuple[str, str]:
 
 
 def _numbers(run: Run, rule: str | None, columns: tuple[str, ...]) -> tuple[Number, ...]:
-    outcomes = run.cls_outcomes if rule is None else run.loc_outcomes[rule]
+    outcomes = dict(run.cls_outcomes if rule is None else run.loc_outcomes[rule])
+    outcomes |= {f"loc_{top}": wrong_N for top, wrong_N in outcomes.items()}
+    outcomes |= {f"cls_{top}": wrong_N for top, wrong_N in run.cls_outcomes.items()}
     return tuple(Number.of(outcomes[column]) for column in columns)
 
 

@@ -12,7 +12,12 @@ from cam_repro.tables.sources import PAPER
 
 log = logging.getLogger(__name__)
 
-_SHORT = {"top1": "top-1", "top5": "top-5"}
+_SHORT = {
+    "top1": "top-1",
+    "top5": "top-5",
+    **{f"{kind}_top{k}": f"{kind} top-{k}" for kind in ("loc", "cls") for k in (1, 5)},
+}
+"""What columns with numbers are called, by their names in paper.py."""
 
 
 # --- one source ----------------------------------------------------------------------------------
@@ -36,7 +41,7 @@ def paper_sheet(table: Table) -> Sheet:
         *("n", "data", "view"),
         *(["split"] if with_split else []),
         *("settings", "run"),
-        *(["note"] if with_split else []),
+        *(["note"] if _has_notes(table) else []),
     ]
     rows = [_csv_row(table, line) for line in table.lines]
     stem = paper.stem if table.source is PAPER else f"{paper.stem}_{table.source.name}"
@@ -59,11 +64,13 @@ def _csv_row(table: Table, line: Line) -> list[str]:
         *([run.split if run else ""] if with_split else []),
         " ".join(line.settings),
         run.name if run else "",
-        *([row.note] if with_split else []),
+        *([row.note] if _has_notes(table) else []),
     ]
 
 
 def _markdown(table: Table) -> str:
+    if len(table.paper.columns) > 2:
+        return _markdown_in_pairs(table)
     names = [_SHORT[column] for column in table.paper.columns]
     papers = _markdown_head(table, "paper")
     left = len(table.paper.header) - len(names)
@@ -94,6 +101,25 @@ def _markdown_row(table: Table, line: Line, notes: Footnotes) -> list[str]:
     if len(table.paper.splits) > 1:
         cells.append(line.run.split if line.run else "")
     return cells
+
+
+def _markdown_in_pairs(table: Table) -> str:
+    """Write a table of many numbers: top-1/top-5 in one cell, below it how far the ends reach."""
+    papers = _markdown_head(table, "paper")
+    kinds = [_SHORT[column].partition(" ")[0] for column in table.paper.columns[::2]]
+    head = [table.paper.header[0], *(name for kind in kinds for name in (kind, papers))]
+    notes = Footnotes()
+    body = []
+    for line in table.lines:
+        cells, ends = [line.row.name + notes.mark(line.settings)], [""]
+        for i in range(0, len(line.row.paper), 2):
+            ours, theirs = line.numbers[i : i + 2], line.row.paper[i : i + 2]
+            cells.append("/".join(f"{number.error:.2f}" for number in ours))
+            cells.append("/".join(f"{value:.2f}" for value in theirs))
+            ends += [f"±{'/'.join(map(reach, ours))}", ""]
+        body += [cells, ends] if line.run else [cells]
+    said = paragraph("Errors are top-1/top-5; ±: the farther end of the interval.")
+    return f"{_caption(table)}\n{said}\n\n{grid(head, body, left=1)}\n{notes.text()}"
 
 
 def _caption(table: Table) -> str:
@@ -241,6 +267,10 @@ def _made(table: Table) -> str:
 
 
 # --- what both say -------------------------------------------------------------------------------
+
+
+def _has_notes(table: Table) -> bool:
+    return any(row.note for row in table.paper.rows)
 
 
 def _is_empty(table: Table) -> bool:

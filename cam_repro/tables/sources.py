@@ -16,9 +16,9 @@ from cam_repro.tables.paper import Row, WantedRun
 class Source:
     """Say how the rows of the tables are made by one source.
 
-    view: how the image is shown to the networks. rules: for each box rule that paper.py names, the
-    rule that this source uses. variants: of a network (``model.variant``), best first; a later one
-    is used where the first was not run.
+    view: how the image is shown to the networks. rules: for each box rule of Tables 2 and 3, the
+    rule that this source uses; others are the same by both. variants: of a network
+    (``model.variant``), best first; a later one is used where the first was not run.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Source:
     def wanted_runs(self, row: Row) -> list[WantedRun]:
         """List the runs that may fill a row by this source, best first."""
         return [
-            replace(run, variant=variant, rule=run.rule and self.rules[run.rule])
+            replace(run, variant=variant, rule=run.rule and self.rules.get(run.rule, run.rule))
             for variant in self.variants
             for run in row.wanted
         ]

@@ -33,6 +33,7 @@ OF_NETWORKS = {
     "training": groups.training,
     "boxes": groups.boxes,
     "loading": groups.loading,
+    "methods": groups.methods,
 }
 GROUPS = (*OF_NETWORKS, "scoring")
 

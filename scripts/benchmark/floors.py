@@ -35,7 +35,7 @@ def forward(
     model = copy.deepcopy(network.model).to(bench.device).to(memory_format=layout)
     if mode.compile:
         compiled_until.enter_context(compiled(model, gradients=False))
-    x_NCHW = _batch(bench, network, bench.batch).contiguous(memory_format=layout)
+    x_NCHW = batch_of(bench, network, bench.batch).contiguous(memory_format=layout)
     n_batches = -(-bench.n_images // bench.batch)
 
     def run() -> None:
@@ -63,7 +63,7 @@ def train_step(
         model.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4, fused=True
     )
     batch = bench.train_batch
-    x_NCHW = _batch(bench, network, batch).contiguous(memory_format=torch.channels_last)
+    x_NCHW = batch_of(bench, network, batch).contiguous(memory_format=torch.channels_last)
     labels_N = torch.randint(network.model.num_classes, (batch,), device=bench.device)
 
     def run() -> None:
@@ -79,7 +79,7 @@ def train_step(
     return Variant(name, run, bench.train_steps * batch, batch)
 
 
-def _batch(bench: Bench, network: Network, size: int) -> torch.Tensor:
+def batch_of(bench: Bench, network: Network, size: int) -> torch.Tensor:
     """Make a batch of random inputs."""
     return torch.randn(size, 3, network.input_size, network.input_size, device=bench.device)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from functools import partial
 
 import floors
+import libraries
 import ours
 import rivals
 import torch
-from common import Bench, Network
+from common import Bench, Mode, Network
 from measure import Timing, Variant, alternate
 from report import Report, Row
 
@@ -154,6 +155,25 @@ def boxes(bench: Bench, network: Network, report: Report) -> None:
     note = f"MaxBoxAcc: one map an image, {N_THRESHOLDS:,} thresholds"
     title = f"boxes of an image's {network.n_best} maps of {height}x{width}"
     report.add("boxes", network.name, title, rows, [note])
+
+
+def methods(bench: Bench, network: Network, report: Report) -> None:
+    """Measure saliency methods, ours and other libraries', on images in memory.
+
+    Those that hide parts of an image get one image and one class, the others a batch and the best
+    classes.
+    """
+    bare = floors.forward(
+        bench, network, Mode("fp32", False), torch.channels_last, contextlib.ExitStack()
+    )
+    lacking = libraries.missing()
+    own = list(ours.methods(bench, network, without=("lime",) if "captum" in lacking else ()))
+    theirs = list(rivals.methods(bench, network))
+    time_of = alternate([bare, *own, *theirs], bench.rounds, f"{network.name} methods")
+    rows = [Row(v.name, time_of[v.name], time_of[bare.name]) for v in (bare, *own, *theirs)]
+    rows += [Row(name, note="not installed") for name in lacking]
+    title = f"maps of the {network.n_best} best classes, in fp32; ratio: in forward passes"
+    report.add("methods", network.name, title, rows)
 
 
 def scoring(bench: Bench, report: Report) -> None:

@@ -6,9 +6,11 @@ import copy
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import floors
 import numpy as np
 import torch
 from common import Bench, Found, Mode, Network, best_iou, take
@@ -17,7 +19,7 @@ from hydra.utils import instantiate
 from measure import Variant
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
-from cam_repro.config import config_dir
+from cam_repro.config import choices, config_dir
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
@@ -29,6 +31,9 @@ from cam_repro.engine.evaluate import Pass, evaluate
 from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.train import TrainingData, train
 from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
+from cam_repro.models.base import CamNetwork
+from cam_repro.saliency.base import Saliency
+from cam_repro.saliency.build import build_saliency
 from cam_repro.saliency.cam import Cam
 from cam_repro.types import Sample
 from cam_repro.words import compose
@@ -230,6 +235,48 @@ def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
             accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
 
     return Variant("MaxBoxAcc", run, len(maps))
+
+
+MASKING = {
+    "occlusion": {},
+    "rise": {"masks": 64},
+    "lime": {"samples": 64},
+    "scorecam": {},
+}
+"""Methods that hide parts of an image, with settings that leave out most of the work of some."""
+
+
+def methods(bench: Bench, network: Network, without: Sequence[str] = ()) -> Iterator[Variant]:
+    """Make the variant for each saliency method that works on the network, but for ``without``."""
+    for name in choices("saliency"):
+        method = build_saliency(name)
+        if name in without or method.refusal(network.model) is not None:
+            continue
+        few = MASKING.get(name, {})
+        for key, value in few.items():
+            setattr(method, key, value)
+        label = ", ".join([f"cam_repro {name}", *(f"{value} {key}" for key, value in few.items())])
+        model = copy.deepcopy(network.model).to(bench.device).to(memory_format=torch.channels_last)
+        x_NCHW, classes_NR = explained(bench, network, name)
+        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+        work = partial(_make_maps, method, model, x_NCHW, classes_NR)
+        yield Variant(label, work, len(x_NCHW), len(x_NCHW))
+
+
+def _make_maps(
+    method: Saliency, model: CamNetwork, x_NCHW: torch.Tensor, classes_NR: torch.Tensor
+) -> None:
+    """Make maps and forget them: what a variant returns would count as its time."""
+    method(model, x_NCHW, classes_NR)
+
+
+def explained(bench: Bench, network: Network, method: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the images that a method explains, normalised, and their best classes (N, R)."""
+    count, n_best = (1, 1) if method in MASKING else (bench.batch, network.n_best)
+    x_NCHW = floors.batch_of(bench, network, count)
+    with torch.no_grad():
+        model = copy.deepcopy(network.model).to(bench.device)
+        return x_NCHW, model(x_NCHW).topk(n_best).indices
 
 
 def scoring(bench: Bench, count: int) -> Variant:

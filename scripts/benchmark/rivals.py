@@ -13,9 +13,12 @@ import copy
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import libraries
 import numpy as np
+import ours
 import torch
 from common import Bench, Found, Network, best_iou
 from floors import component_box
@@ -257,3 +260,32 @@ def variants(bench: Bench, network: Network) -> list[Variant]:
                 variant(name, grad_cam(bench, network, bench.few_images, BATCHES[0], frozen))
             )
     return found
+
+
+def methods(bench: Bench, network: Network) -> Iterator[Variant]:
+    """Make the variants for the saliency methods of libraries; none for a network not in LAYERS.
+
+    They take a call for each class. Weights before the layer get no gradients, as an expert would
+    have it.
+    """
+    if network.name not in LAYERS:
+        return
+    layer = LAYERS[network.name]
+    for theirs in libraries.methods():
+        if theirs.maps is None:
+            continue
+        model = copy.deepcopy(network.model).to(bench.device)
+        place = libraries.Place(model, layer, model.class_layer_name, layer)
+        place.module.requires_grad_(True)
+        x_NCHW, classes_NR = ours.explained(bench, network, theirs.method)
+
+        work = partial(_explain_each, theirs.maps, place, x_NCHW, classes_NR.T.tolist())
+        yield Variant(f"{theirs.library} {theirs.name}", work, len(x_NCHW), len(x_NCHW))
+
+
+def _explain_each(
+    maps: libraries.Maps, place: libraries.Place, x_NCHW: torch.Tensor, classes_RN: list[list[int]]
+) -> None:
+    """Make the maps of one class after another."""
+    for classes_N in classes_RN:
+        maps(place, x_NCHW, classes_N)

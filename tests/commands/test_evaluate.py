@@ -635,6 +635,23 @@ def test_the_test_split_is_written_for_both_servers_and_has_no_scores(
             assert numbers_5[:, 1:].tolist() == boxes_M4.tolist()
 
 
+@pytest.mark.parametrize(
+    ("method", "named"),
+    [
+        (["saliency=guided_backprop"], "saliency=guided_backprop"),
+        (["saliency=gradcam", "saliency.layer=cam_conv"], "saliency.layer=cam_conv"),
+    ],
+)
+def test_a_method_that_needs_layers_is_refused_with_compiled_code(trained, evaluate, method, named):
+    runs = trained("alexnet_gap")
+    with pytest.raises(UserError) as caught:
+        evaluate("model=alexnet_gap", "compile=true", *method)
+    assert str(caught.value).startswith("saliency=")
+    assert named in str(caught.value)
+    assert str(caught.value).endswith("set compile=false")
+    assert not list(runs.glob("**/eval/**/*.*"))
+
+
 def test_a_network_needs_images(trained, compose_config, tiny_run, tmp_path):
     runs = trained("alexnet_gap")
     (tmp_path / "truth.csv").write_text("image,width,height,label,boxes\na,9,9,1,0 0 8 8\n")

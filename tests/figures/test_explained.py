@@ -1,5 +1,6 @@
 """Pictures of one's own photographs: one map over the whole image, and a sheet of many."""
 
+import dataclasses
 import io
 
 import matplotlib as mpl
@@ -91,7 +92,8 @@ def test_the_legend_explains_the_lines_that_are_there(box, legend, other):
 
 
 def test_a_sheet_has_a_row_for_each_network_and_breaks_long_ones():
-    svg = svg_of(draw_sheet([explained(network="One"), explained(classes=8, network="Two")]))
+    both = [explained(network="One"), explained(classes=8, network="Two")]  # of other classes
+    svg = svg_of(draw_sheet(both))
     for word in ("One, cam", "Two, cam", "kind 7", "600 x 400 pixels", "0.750"):
         assert word in svg
     # One row for the first; two for the second, with five maps in each beside the picture.
@@ -99,6 +101,29 @@ def test_a_sheet_has_a_row_for_each_network_and_breaks_long_ones():
     wide, high = draw_sheet([explained(classes=8)]).get_size_inches()
     assert wide == pytest.approx(width * 2, rel=0.05)
     assert high > 1.6 * height
+
+
+def test_methods_with_the_same_classes_stand_side_by_side():
+    methods = [
+        dataclasses.replace(explained(), saliency=name) for name in ("cam", "guided_gradcam")
+    ]
+    figure = draw_sheet(methods)
+    svg = svg_of(figure)
+    for word in ("Net", ">cam<", "guided gradcam", "kind 0", "kind 1"):
+        assert word in svg
+    assert svg.count("0.750") == 1, "a network has one probability of a class"
+    pictures = [axes for axes in figure.axes if axes.images and axes.get_position().height > 0.1]
+    assert len(pictures) == 2 * 3
+    tops = sorted({round(axes.get_position().y1, 3) for axes in pictures})
+    assert len(tops) == 2, "a row for each class"
+
+
+def test_networks_with_the_same_classes_say_each_its_probability():
+    other = dataclasses.replace(explained(network="Other"), scores=[0.5, 0.125])
+    svg = svg_of(draw_sheet([explained(), other]))
+    assert svg.count("0.750") == 2
+    for word in (">cam<", "Net", "Other", "0.500", "0.125"):
+        assert word in svg
 
 
 def test_without_a_box_rule_there_is_no_box():
