@@ -36,6 +36,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "methods" / "agreement.csv"
 COLUMNS = ("network", "method", "library", "their_name", "images", "difference", "exception")
 
 WHY = {
+    ("gradcam_pp", "pytorch-grad-cam"): "adds 1e-6 to a denominator that may be as small",
     ("gradcam_pp", "torch-cam"): "alpha is never divided: its division is of a copy",
     ("eigencam", "pytorch-grad-cam"): "activations are centred first, as the paper's are not",
     ("scorecam", "pytorch-grad-cam"): "enlarges with corners aligned",

@@ -65,7 +65,10 @@ def _rank(line: ScoredRule) -> tuple[float, ...]:
 def _ms(run: Run) -> str:
     """Write the milliseconds that an image took in the pass; nothing where the run does not say."""
     seconds, images = run.manifest.seconds, run.manifest.counts.images
-    return "" if seconds is None or not images else f"{1000 * seconds / images:.3g}"
+    if seconds is None or not images:
+        return ""
+    ms = 1000 * seconds / images
+    return f"{ms:.3g}" if ms < 1000 else f"{ms:.0f}"
 
 
 def _row(line: ScoredRule) -> list[str]:

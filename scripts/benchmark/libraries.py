@@ -5,6 +5,7 @@ Maps are taken as each library computes them, before it enlarges them or scales 
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -160,14 +161,13 @@ def _eigencam_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) 
 
 
 def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
-    """Compute an image at a time: the class takes no more."""
+    """Compute an image at a time, as the class takes no more, by a copy, as it replaces layers."""
     from pytorch_grad_cam import GuidedBackpropReLUModel
 
-    guided = GuidedBackpropReLUModel(place.network)
+    guided = GuidedBackpropReLUModel(copy.deepcopy(place.network))
     gradients = [
         guided(x_CHW[None].clone(), each) for x_CHW, each in zip(x_NCHW, classes, strict=True)
     ]
-    place.network.zero_grad()
     return torch.from_numpy(np.abs(np.stack(gradients)).max(-1))
 
 
