@@ -298,7 +298,7 @@ BOX: Keys = {
 KEYS: dict[str, Keys] = {
     "train": LOADER,
     "eval": LOADER | BOX | {"contact_sheet": ("examples",)},
-    "data_command": LOADER,
+    "data_command": LOADER | {"quality": ("jpg_quality",)},
     "reproduce": LOADER | {"experiment.readings": ("experiment.sources",)},
     "score": {
         "rule": ("box",),

@@ -4,6 +4,7 @@ import colorsys
 import importlib
 import logging
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,10 @@ from run_builder import write_run
 
 from cam_repro.config import config_dir
 from cam_repro.words import compose
+
+# A shell lets what it starts in the background ignore Ctrl-C; tests send it to themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

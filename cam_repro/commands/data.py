@@ -42,7 +42,7 @@ class DataCommandSettings:
     verify: bool = True
     size: int | None = 256
     format: str | None = None
-    quality: int | None = None
+    jpg_quality: int | None = None
     shard_bytes: int = 500_000_000
     runs: str = "runs"
     output: str | None = None
@@ -106,7 +106,7 @@ def _pack(settings: DataCommandSettings) -> None:
         raise UserError("cam-data pack: add output=DIR, the new folder")
     output = Path(settings.output).expanduser()
     stored = Stored(
-        settings.size, settings.format, settings.quality, settings.shard_bytes, settings.decode
+        settings.size, settings.format, settings.jpg_quality, settings.shard_bytes, settings.decode
     )
     loader = settings.loader
     data = open_source(settings.data)

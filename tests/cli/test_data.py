@@ -247,7 +247,7 @@ def test_a_tree_of_ilsvrcs_classes_is_held_against_the_complete_one(command, tmp
         (["pack", "data=ilsvrc", "data.root=nowhere", "output=new"], ["nowhere: no such folder"]),
         (["pack", "data=ground_truth", "output=new"], ["needs a data set with images: data=demo"]),
         (["pack", "output=new", "size=0"], ["size=0: must be 1 to 16,383, or null"]),
-        (["pack", "output=new", "size=null", "format=png"], ["leave format and quality out"]),
+        (["pack", "output=new", "size=null", "format=png"], ["leave format and jpg_quality out"]),
         (["pack", "output=new", "decode=false"], ["decode=false: size=null alone packs images"]),
         (["pack", "output=new", "shard_bytes=0"], ["shard_bytes=0: must be over 0"]),
         (["pack", "output=new", "size=many"], ["size=many: must be a whole number"]),
@@ -437,7 +437,7 @@ def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path)
 def test_the_built_in_set_is_packed(command, tmp_path, monkeypatch):
     monkeypatch.setenv("CAM_REPRO_CACHE", str(tmp_path / "cache"))
     words = ["data.n_train=24", "data.n_val=12", "splits=[val]", "size=32", "format=jpg"]
-    done = command("data", "pack", "data=demo", *words, "quality=80", "output=packed")
+    done = command("data", "pack", "data=demo", *words, "jpg_quality=80", "output=packed")
     assert (done.status, done.errors) == (0, []), done.err
     manifest = json.loads((tmp_path / "packed/manifest.json").read_text())
     assert manifest["splits"]["val"]["name"] == "demo-32"

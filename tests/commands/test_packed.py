@@ -116,7 +116,7 @@ def test_training_is_the_same_bit_for_bit(pack, train, format, loading):
 def test_another_size_or_jpg_is_not_the_same(pack, train):
     """The comparison above could fail."""
     wanted = pd.read_csv(train(*DEMO, "loader.workers=0") / "log.csv")["train_loss"]
-    for words in ([f"size={SIZE}", "format=jpg", "quality=30"], ["size=64"]):
+    for words in ([f"size={SIZE}", "format=jpg", "jpg_quality=30"], ["size=64"]):
         folder = train(*pack(*words), "loader.workers=0")
         assert not np.allclose(pd.read_csv(folder / "log.csv")["train_loss"], wanted, rtol=1e-4)
 

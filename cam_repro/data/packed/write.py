@@ -91,7 +91,7 @@ class Stored:
         if self.size is None:
             require(
                 self.format is None and self.quality is None,
-                "size=null packs the files as they are: leave format and quality out",
+                "size=null packs the files as they are: leave format and jpg_quality out",
             )
             return
         require(
@@ -105,9 +105,9 @@ class Stored:
         require(has_it, "format=webp: this Pillow was built without it, choose png or jpg")
         if self.format == JPG:
             self.quality = JPG_QUALITY if self.quality is None else self.quality
-            require(1 <= self.quality <= 100, f"quality={self.quality}: must be 1 to 100")
+            require(1 <= self.quality <= 100, f"jpg_quality={self.quality}: must be 1 to 100")
         else:
-            lossless = f"format={self.format} keeps every pixel: leave quality out"
+            lossless = f"format={self.format} keeps every pixel: leave jpg_quality out"
             require(self.quality is None, lossless)
 
     @property

@@ -342,7 +342,7 @@ def test_each_fault_and_note_is_found_and_nothing_else(root, spoil):
     assert report.splits["train"].images + report.splits["val"].images >= 11, "all is looked at"
 
 
-OF_PACKED_DATA = {"changed"}
+OF_PACKED_DATA = {"changed", "without_checksums"}
 """Provoked in tests/data/packed/test_damage.py."""
 
 
