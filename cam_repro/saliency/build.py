@@ -53,6 +53,6 @@ def refuse_unfit(method: Saliency, network: CamNetwork, name: str) -> None:
         if other != method.name and build_saliency(other).refusal(network) is None
     ]
     raise UserError(
-        f"saliency={method.name} does not work on model={name}: {reason}; use saliency=NAME, one "
-        f"of {', '.join(others)}"
+        f"saliency={method.name} does not work on model={name}: {reason}; use "
+        f"saliency={others[0]}, or one of {', '.join(others[1:])}"
     )

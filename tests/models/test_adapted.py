@@ -123,7 +123,7 @@ def test_other_heads_are_refused_by_trial_and_gradient_methods_are_offered(kind,
     with pytest.raises(UserError) as caught:
         refuse_unfit(build_saliency("cam"), network, "mine")
     assert "model=mine" in str(caught.value)
-    assert "use saliency=NAME, one of backprop, " in str(caught.value)
+    assert "use saliency=backprop, or one of " in str(caught.value)
 
 
 def test_the_trial_is_not_fooled_by_a_class_layer_of_zeros():
