@@ -79,7 +79,7 @@ def test_a_figure_of_a_training_run(tmp_path):
     figure = TrainingCurves().draw(Wanted(names="run", folders=[folder]))
     assert figure.get_suptitle() == "AlexNet-GAP trained on demo"
     (folder / "log.csv").write_text("epoch\n1\n")
-    with pytest.raises(UserError, match=r"log\.csv is not as it was written: .*: train the network again"):
+    with pytest.raises(UserError, match=r"log\.csv is not as it was written: .*train the network"):
         TrainingCurves().draw(Wanted(names="run", folders=[folder]))
 
 
