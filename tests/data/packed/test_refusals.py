@@ -23,15 +23,15 @@ from cam_repro.locks import sole_writer
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((None, "png"), "size=null packs the files as they are: leave format and quality out"),
-        ((None, None, 90), "size=null packs the files as they are: leave format and quality out"),
+        ((None, "png"), "size=null packs the files as they are: leave format and jpg_quality out"),
+        ((None, None, 90), "size=null packs the files as they are: leave format and jpg_quality out"),
         ((0,), "size=0: must be 1 to 16,383, or null"),
         ((20_000,), "size=20000: must be 1 to 16,383, or null"),
         ((256, "gif"), "format=gif: choose one of webp, png, jpg"),
-        ((256, "png", 95), "format=png keeps every pixel: leave quality out"),
-        ((256, None, 95), "format=webp keeps every pixel: leave quality out"),
-        ((256, "jpg", 0), "quality=0: must be 1 to 100"),
-        ((256, "jpg", 101), "quality=101: must be 1 to 100"),
+        ((256, "png", 95), "format=png keeps every pixel: leave jpg_quality out"),
+        ((256, None, 95), "format=webp keeps every pixel: leave jpg_quality out"),
+        ((256, "jpg", 0), "jpg_quality=0: must be 1 to 100"),
+        ((256, "jpg", 101), "jpg_quality=101: must be 1 to 100"),
     ],
 )
 def test_what_cannot_be_stored(arguments, message):
