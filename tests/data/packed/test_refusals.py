@@ -24,7 +24,10 @@ from cam_repro.locks import sole_writer
     ("arguments", "message"),
     [
         ((None, "png"), "size=null packs the files as they are: leave format and jpg_quality out"),
-        ((None, None, 90), "size=null packs the files as they are: leave format and jpg_quality out"),
+        (
+            (None, None, 90),
+            "size=null packs the files as they are: leave format and jpg_quality out",
+        ),
         ((0,), "size=0: must be 1 to 16,383, or null"),
         ((20_000,), "size=20000: must be 1 to 16,383, or null"),
         ((256, "gif"), "format=gif: choose one of webp, png, jpg"),
