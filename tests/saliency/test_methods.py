@@ -398,55 +398,44 @@ def test_rise_of_masks_that_hide_nothing_is_the_probability():
     torch.testing.assert_close(maps_NRHW, expected_NR[:, :, None, None].expand(2, 3, 64, 64))
 
 
+class Decided(CamNetwork):
+    """Two classes of scores s and -s, s = gain x (mean of one part of the red channel) + offset."""
+
+    minimum_input = 1
+    class_layer_name = ""
+
+    def __init__(self, part: tuple[slice, slice], gain: float, offset: float = 0.0) -> None:
+        super().__init__(2, 1.0, "none", 0.0)
+        self.part, self.gain, self.offset = part, gain, offset
+
+    def _extract(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW
+
+    def forward_head(self, A_NKhw: Tensor) -> Tensor:
+        seen_N = self.gain * A_NKhw[:, 0, *self.part].mean((1, 2)) + self.offset
+        return torch.stack([seen_N, -seen_N], 1)
+
+    def class_weights(self) -> None:
+        return None
+
+
 def test_rise_finds_the_part_that_a_class_is_decided_by():
     """P is from nearly 0 to nearly 1, the more of the upper left quarter is seen."""
 
-    class Quarter(CamNetwork):
-        minimum_input = 1
-        class_layer_name = ""
-
-        def __init__(self) -> None:
-            super().__init__(2, 1.0, "none", 0.0)
-
-        def _extract(self, x_NCHW: Tensor) -> Tensor:
-            return x_NCHW
-
-        def forward_head(self, A_NKhw: Tensor) -> Tensor:
-            seen_N = 8 * A_NKhw[:, 0, :14, :14].mean((1, 2)) - 4
-            return torch.stack([seen_N, -seen_N], 1)
-
-        def class_weights(self) -> None:
-            return None
-
+    quarter = Decided((slice(14), slice(14)), gain=8, offset=-4).eval()
     x_1CHW = torch.ones(1, 3, 28, 28)
     rise = Rise(masks=600, cells=4)
-    maps_12HW = rise(Quarter().eval(), x_1CHW, torch.tensor([[0, 1]]))[0]
+    maps_12HW = rise(quarter, x_1CHW, torch.tensor([[0, 1]]))[0]
     inside, outside = maps_12HW[0, :14, :14].mean(), maps_12HW[0, 18:, 18:].mean()
     assert inside > 1.2 * outside
-    assert torch.equal(maps_12HW, rise(Quarter().eval(), x_1CHW, torch.tensor([[0, 1]]))[0])
+    assert torch.equal(maps_12HW, rise(quarter, x_1CHW, torch.tensor([[0, 1]]))[0])
 
 
 def test_lime_finds_the_square_that_a_class_is_decided_by():
-    class Corner(CamNetwork):
-        minimum_input = 1
-        class_layer_name = ""
-
-        def __init__(self) -> None:
-            super().__init__(2, 1.0, "none", 0.0)
-
-        def _extract(self, x_NCHW: Tensor) -> Tensor:
-            return x_NCHW
-
-        def forward_head(self, A_NKhw: Tensor) -> Tensor:
-            seen_N = 4 * A_NKhw[:, 0, :8, 8:16].mean((1, 2))
-            return torch.stack([seen_N, -seen_N], 1)
-
-        def class_weights(self) -> None:
-            return None
-
+    corner = Decided((slice(8), slice(8, 16)), gain=4).eval()
     lime = build_saliency("lime")
     lime.cells, lime.samples = 4, 200
-    maps_1RHW = lime(Corner().eval(), torch.ones(1, 3, 32, 32), torch.tensor([[0, 1]]))[0]
+    maps_1RHW = lime(corner, torch.ones(1, 3, 32, 32), torch.tensor([[0, 1]]))[0]
     assert (maps_1RHW[0] == maps_1RHW[0].max()).nonzero().amin(0).tolist() == [0, 8]
     assert maps_1RHW[0, 0, 8] > 0.3
     assert maps_1RHW[1, 0, 8] < -0.3
