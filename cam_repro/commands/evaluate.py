@@ -402,15 +402,19 @@ def _manifest(
 
 
 def _describe_cues(this_pass: Pass, images: ImageSet, n_images: int, folder: Path) -> CuesMade:
-    """Describe cues for the manifest, and log how well they agree with masks, if there are any."""
+    """Describe cues for the manifest, and log how well they agree with masks, if there are any.
+
+    Where that cannot be told, as by a broken mask, a warning says so: the cues are kept.
+    """
     log.info("  cues of %d images: %s", n_images, CUES)
     if images.masks is None:
         return CuesMade(images=n_images)
-    if n_images < len(images):
-        log.info("  no mean IoU of them: %d images have no cues", len(images) - n_images)
+    try:
+        cues = open_cues(folder, images.ids, this_pass.view.interpolation)
+        scored = MeanIou().score(images, cues)
+    except UserError as error:
+        log.warning("no mean IoU of the cues: %s", error)
         return CuesMade(images=n_images)
-    cues = open_cues(folder, images.ids, this_pass.view.interpolation)
-    scored = MeanIou().score(images, cues)
     for line in scored.lines[:2]:
         log.info("  %s", line)
     kept = ("miou", "oracle", "oracle_threshold")

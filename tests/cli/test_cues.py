@@ -92,6 +92,16 @@ def test_cues_are_made_again_by_other_settings_and_go_with_their_run(voc, tmp_pa
     assert "cues" not in json.loads((folder / "manifest.json").read_text())
 
 
+def test_cues_are_kept_where_a_mask_is_broken(voc, tmp_path):
+    path = next(tmp_path.rglob("SegmentationClass/2008_000005.png"))
+    path.write_bytes(path.read_bytes()[:60])
+    said = voc("cues=sec").err
+    assert "no mean IoU of the cues: " in said
+    assert "2008_000005.png: not a readable image" in said
+    (manifest,) = (tmp_path / "runs").rglob("eval/*/manifest.json")
+    assert json.loads(manifest.read_text())["cues"] == {"images": 2, "miou": None}
+
+
 def test_pairs_are_an_entry_each(voc, command, tmp_path):
     words = ["data.pairs=true", "data.images=main", "data.val=trainval"]
     weights = tmp_path / "runs" / "voc2012-segmentation" / "alexnet_gap" / "train" / "last.pt"
