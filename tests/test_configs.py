@@ -12,6 +12,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
+from cam_repro.boxes.cues import CueRule
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.report import ReportSettings
@@ -19,7 +20,7 @@ from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_ste
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import build_named, choices, config_dir, validate
+from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
@@ -81,7 +82,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure", "quality"),
+        *("protocol", "experiment", "figure", "quality", "cues"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -174,6 +175,13 @@ def test_quality(valid, name):
     assert isinstance(build_measures(settings)[name], Measure)
     protocol = instantiate(valid("score", f"protocol={name}").protocol)
     assert protocol.needs is Needs.ANSWERS
+
+
+@pytest.mark.parametrize("name", names("cues"))
+def test_cues(valid, name):
+    assert valid("eval").cues is None
+    rule = build(CueRule, "cues", valid("eval", f"cues={name}", "cues.threshold=0.3").cues)
+    assert (rule.threshold, rule.conflicts) == (0.3, "smallest")
 
 
 @pytest.mark.parametrize("name", names("figure"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +35,13 @@ from cam_repro.runs.guesses import (
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
+    from cam_repro.runs.cues import Cues
     from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 
-MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS)
+MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
 
 
@@ -233,8 +235,8 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
     """Raise UserError where what is scored does not fit the settings."""
     are_runs = bool(submitted) and all(each.run is not None for each in submitted)
     if protocol.needs not in (Needs.GUESSES, Needs.KNOWN_BOXES) and submitted and not are_runs:
-        of_answers = protocol.needs is Needs.ANSWERS
-        with_what = f"quality=[{protocol.name}]" if of_answers else "save_maps=true"
+        kinds = {Needs.ANSWERS: f"quality=[{protocol.name}]", Needs.CUES: "cues=sec"}
+        with_what = kinds.get(protocol.needs, "save_maps=true")
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             f"cam-eval wrote with {with_what}"
@@ -264,6 +266,8 @@ def _score(
     protocol: Protocol, settings: ScoreSettings, truth: Truth, submitted: Submitted | None
 ) -> Scored:
     """Load what the protocol needs, and let it score this."""
+    if protocol.needs is Needs.CUES:
+        return protocol.score(truth, _cues(settings, truth, submitted))
     if settings.maps is not None:
         return score_maps(protocol, truth, Path(settings.maps))
     assert submitted is not None
@@ -278,6 +282,19 @@ def _score(
         assert run is not None
         return score_maps(protocol, truth, maps_folder(run, submitted.path), run)
     return _score_guesses(protocol, settings, truth, submitted)
+
+
+def _cues(settings: ScoreSettings, truth: Truth, submitted: Submitted | None) -> Iterator[Cues]:
+    """Open the cues of a run, or those in the folder ``maps=``."""
+    from cam_repro.runs.cues import cues_folder, open_cues
+
+    if settings.maps is not None:
+        return open_cues(Path(settings.maps), truth.ids)
+    assert submitted is not None
+    assert submitted.run is not None
+    manifest = submitted.run.manifest
+    folder = cues_folder(manifest, submitted.path)
+    return open_cues(folder, truth.ids, manifest.interpolation)
 
 
 def _score_guesses(

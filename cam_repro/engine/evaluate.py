@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
+from cam_repro.boxes.cues import CueRule
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
     ErrorPolicy,
@@ -66,6 +67,7 @@ class Pass:
 
     rules: box rules by name. batch_size: crops in a batch; None: the device's ``BATCH_SIZE``.
     measures: what the network is asked about its maps afterwards, by name (``engine.quality``).
+    cues: how cues are made of maps (``engine.cues``); None: none are.
     """
 
     network: CamNetwork
@@ -74,6 +76,7 @@ class Pass:
     rules: Mapping[str, BoxRule]
     batch_size: int | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    cues: CueRule | None = None
 
     def crops_at_a_time(self, compute: Compute) -> int:
         """Give the number of crops in a batch."""
@@ -381,6 +384,7 @@ class BoxSearch:
             rules=guesses,
             right_at=right_at,
             map_crc32=map_crc32,
+            label_set=self.images.label_set(image.index),
         )
 
 

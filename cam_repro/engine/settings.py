@@ -94,6 +94,7 @@ class EvalSettings:
     view: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    cues: dict[str, Any] | None = None
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     checkpoint: str = "last"
