@@ -111,6 +111,44 @@ class RaggedBoxes:
         return RaggedBoxes.from_counts(self.values_T4[wanted_T], counts_N)
 
 
+@dataclass(frozen=True, eq=False)
+class LabelSets:
+    """Hold all classes of N images, any number for each, in two arrays.
+
+    values_T: class indices, image after image, int64, each class of an image once.
+    offsets: int64 (N + 1,); the classes of image i are ``values_T[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values_T: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.offsets[0] == 0, "the first image's classes come first"
+        assert self.offsets[-1] == len(self.values_T), "every class belongs to an image"
+
+    @classmethod
+    def from_lists(cls, classes: Iterable[Sequence[int] | np.ndarray]) -> LabelSets:
+        """Make it from a list of class indices for each image; a list may be empty."""
+        of_images = [np.asarray(of_image, np.int64) for of_image in classes]
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in of_images])])
+        return cls(np.concatenate([np.zeros(0, np.int64), *of_images]), offsets.astype(np.int64))
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.offsets) - 1
+
+    def of(self, index: int) -> np.ndarray:
+        """Give the classes of one image, int64 (T,)."""
+        return self.values_T[self.offsets[index] : self.offsets[index + 1]]
+
+    def multi_hot(self, rows_N: Sequence[int] | np.ndarray, n_classes: int) -> np.ndarray:
+        """Tell of the images ``rows_N`` which classes they have, bool (N, C)."""
+        has_NC = np.zeros((len(rows_N), n_classes), bool)
+        for row, index in enumerate(rows_N):
+            has_NC[row, self.of(int(index))] = True
+        return has_NC
+
+
 class Names(Sequence[str]):
     """Hold the names of many images in one array of bytes.
 

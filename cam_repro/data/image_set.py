@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.classes import ClassTable
-from cam_repro.data.images import ImageStore, Size, at_size
-from cam_repro.truth import Truth
+from cam_repro.data.images import ImageStore, Masks, Size, at_size
+from cam_repro.truth import LabelSets, Truth
 from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class ImageSet(Truth):
     described: the layout, and where labels and boxes come from, in a few words.
     altered: how the pixels differ from the original images', in a few words; None where they do
         not.
+    label_sets: all classes of each image; None where an image has its label alone.
+    masks: which pixels belong to objects of which class; None where the data set does not tell.
     """
 
     classes: ClassTable
@@ -52,6 +54,8 @@ class ImageSet(Truth):
     is_ilsvrc: bool = False
     described: str = ""
     altered: str | None = None
+    label_sets: LabelSets | None = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
