@@ -22,7 +22,8 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     exit 1
   fi
   "$python" -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+  # Python compiles what is imported, once: far less than pip would compile.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
     --constraint constraints.txt --editable '.[dev,pretrained,tensorboard]'
   echo "$wanted" >"$stamp"
 fi

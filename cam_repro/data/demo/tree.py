@@ -9,11 +9,13 @@ also depend on Pillow's encoder.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from PIL import Image
 
 from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
+from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 
 DEMO_VERSION = 3
@@ -155,28 +158,55 @@ def make_demo(
     root = Path(root).absolute()
     if root.exists():
         raise _AlreadyThereError(f"{root} exists already: remove it or choose another folder")
-    temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make {root} ({error.strerror}): name a folder that can be written, "
-            "for the cache with CAM_REPRO_CACHE"
-        ) from error
-    try:
+    _remove_leftovers(root)
+    with _unfinished(root) as temporary:
         with Bar(sum(counts.values()), "drawing the built-in set", disable=not progress) as bar:
             for split, count in counts.items():
                 _write_split(temporary, split, count, seed, bar)
         mapping = "".join(f"{kind.wnid} {kind.name}\n" for kind in CLASSES)
         _write(temporary / "LOC_synset_mapping.txt", mapping)
+        os.sync()  # all files at once: a power cut must not leave a folder of empty ones
         try:
             temporary.rename(root)
         except OSError:
             if root.exists():
                 raise _AlreadyThereError(f"{root} was made by another process") from None
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _unfinished(root: Path) -> Iterator[Path]:
+    """Make a folder beside ``root`` to fill and rename; remove it if it is still there at the end.
+
+    It is locked, so that other processes can tell it from one whose process was killed.
+    """
+    temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
+    with contextlib.ExitStack() as held:
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(sole_writer(temporary, _lock_of(temporary)))
+            temporary.mkdir()
+        except OSError as error:
+            raise UserError(
+                f"cannot make {root} ({error.strerror}): name a folder that can be written, "
+                "for the cache with CAM_REPRO_CACHE"
+            ) from error
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove what processes left beside ``root`` that were killed while they drew."""
+    for folder in root.parent.glob(f".{glob.escape(root.name)}-????????"):
+        with contextlib.suppress(UserError), sole_writer(folder, _lock_of(folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    """Give the lock of an unfinished folder, which lies beside it: the folder is renamed."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _default_cache() -> Path:

@@ -340,6 +340,20 @@ def test_interrupted_making_leaves_nothing(monkeypatch, tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_removed_and_what_another_draws_is_not(tmp_path):
+    root = tmp_path / "demo"
+    killed = tmp_path / ".demo-0123abcd"
+    (killed / "Data").mkdir(parents=True)
+    mine = tmp_path / ".demo-of-mine"
+    mine.mkdir()
+    with files._unfinished(root) as drawn_by_another:
+        make_demo(root, n_train=1, n_val=1, n_test=1, progress=False)
+        assert drawn_by_another.is_dir()
+        lock = drawn_by_another.with_name(f"{drawn_by_another.name}.lock")
+        assert set(tmp_path.iterdir()) == {root, mine, drawn_by_another, lock}
+    assert set(tmp_path.iterdir()) == {root, mine}
+
+
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="exists already"):
