@@ -83,10 +83,10 @@ def test_what_is_known_of_images():
 
 
 def test_all_classes_of_images_literal():
-    sets = LabelSets.from_lists([[2, 0], [], [1]])
-    assert (sets.values_T.tolist(), sets.offsets.tolist()) == ([2, 0, 1], [0, 2, 2, 3])
-    assert (len(sets), sets.values_T.dtype, sets.offsets.dtype) == (3, np.int64, np.int64)
-    assert [sets.of(i).tolist() for i in range(3)] == [[2, 0], [], [1]]
+    sets = LabelSets.from_lists([[2, 0, 2], [], [1]])
+    assert (sets.values_T.tolist(), sets.offsets.tolist()) == ([0, 2, 1], [0, 2, 2, 3])
+    assert (len(sets), sets.values_T.dtype, sets.offsets.dtype) == (3, np.int32, np.int64)
+    assert [sets.of(i).tolist() for i in range(3)] == [[0, 2], [], [1]]
     assert sets.multi_hot([2, 0, 1], 3).tolist() == [
         [False, True, False],
         [True, False, True],

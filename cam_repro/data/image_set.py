@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.classes import ClassTable
-from cam_repro.data.images import ImageStore, Masks, Size, at_size
-from cam_repro.truth import LabelSets, Truth
+from cam_repro.data.images import ImageStore, Size, at_size
+from cam_repro.truth import Truth
 from cam_repro.types import Sample
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ class ImageSet(Truth):
     described: the layout, and where labels and boxes come from, in a few words.
     altered: how the pixels differ from the original images', in a few words; None where they do
         not.
-    label_sets: all classes of each image; None where an image has its label alone.
-    masks: which pixels belong to objects of which class; None where the data set does not tell.
     """
 
     classes: ClassTable
@@ -54,8 +52,6 @@ class ImageSet(Truth):
     is_ilsvrc: bool = False
     described: str = ""
     altered: str | None = None
-    label_sets: LabelSets | None = None
-    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +66,10 @@ class ImageSet(Truth):
             label=int(self.labels_N[index]),
             boxes_M4=self.boxes.of(index),
         )
+
+    def label_set(self, index: int) -> list[int] | None:
+        """Give all classes of one image; None where its label is all that is known."""
+        return None if self.label_sets is None else self.label_sets.of(index).tolist()
 
     def read(self, index: int) -> tuple[Image.Image, Size]:
         """Decode one image; give it with the size of its original (``ImageStore.read``)."""
@@ -111,13 +111,16 @@ class ImageSet(Truth):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Compute a SHA-256 of ids, labels, boxes, classes and ``altered``.
+        """Compute a SHA-256 of ids, labels, label sets, boxes, classes and ``altered``.
 
         It does not cover pixels: the same images in another layout have the same fingerprint.
         """
         digest = hashlib.sha256((self.altered or "").encode())
         digest.update("\n".join(self.classes.wnids).encode())
         digest.update("\n".join(self.ids).encode())
-        for array in (self.labels_N, self.boxes.values_T4, self.boxes.offsets):
+        arrays = [self.labels_N, self.boxes.values_T4, self.boxes.offsets]
+        if self.label_sets is not None:
+            arrays += [self.label_sets.values_T, self.label_sets.offsets]
+        for array in arrays:
             digest.update(np.ascontiguousarray(array, np.int64).tobytes())
         return digest.hexdigest()

@@ -28,8 +28,6 @@ Size = tuple[int, int]
 
 Result = TypeVar("Result")
 
-IGNORED = 255
-"""In a mask, a pixel of which it does not tell what is there, as in PASCAL VOC."""
 
 MAX_MEGAPIXELS = "CAM_REPRO_MAX_MEGAPIXELS"
 """The environment variable with the most pixels, in millions, that an image may have: without it,
@@ -166,22 +164,6 @@ class ImageStore(ABC):
     @abstractmethod
     def read(self, index: int) -> tuple[Image.Image, Size]:
         """Decode an image as stored, RGB, and give its original's size. Raises UnreadableImage."""
-
-
-class Masks(ABC):
-    """Read which pixels of an image belong to objects, by the index of an image in the split.
-
-    Picklable, as an ``ImageStore`` is.
-    """
-
-    @abstractmethod
-    def of(self, index: int) -> np.ndarray | None:
-        """Give the mask of an image, uint8 (H, W), or None where it has none.
-
-        The size is that of the original. Of each pixel the mask has the class index + 1 of the
-        object there, 0 for background, and ``IGNORED`` where it does not tell.
-        Raises UnreadableImage.
-        """
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import IGNORED
 from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
+from cam_repro.truth import IGNORED
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from cam_repro.data.augment import RandomResizedCrop, SquashCrop
 from cam_repro.data.demo.draw import draw
 from cam_repro.data.demo.source import Demo
 from cam_repro.data.ilsvrc.image_set import load_image_set
-from cam_repro.data.images import IGNORED, Masks, UnreadableImage
+from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import TrainImages, ValidationImages, collate_labelled
 from cam_repro.data.masks import UNKNOWN, TrainMasks, augmented
 from cam_repro.errors import UserError
-from cam_repro.truth import LabelSets
+from cam_repro.truth import IGNORED, LabelSets, Masks
 
 
 class Given(Masks):

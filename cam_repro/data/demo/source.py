@@ -10,7 +10,8 @@ import numpy as np
 from cam_repro.data.demo.tree import demo_root
 from cam_repro.data.ilsvrc.source import Ilsvrc
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import ImageStore, Masks, read_image
+from cam_repro.data.images import ImageStore, read_image
+from cam_repro.truth import Masks
 
 
 @dataclass(frozen=True, eq=False)
