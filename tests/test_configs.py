@@ -1,6 +1,7 @@
 """Every YAML composes, is valid, and builds what it names."""
 
 import re
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
-from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.engine.settings import CLASSIFICATION, EvalSettings, TrainSettings
 from cam_repro.figures.base import RunFigure
 from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import complete
+from cam_repro.objectives.build import objective_of
+from cam_repro.objectives.gain import Gain
 from cam_repro.quality.base import Measure
 from cam_repro.quality.build import build_measures
 from cam_repro.runs.folders import NO_MODEL, run_name
@@ -82,7 +85,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure", "quality", "cues"),
+        *("protocol", "experiment", "figure", "quality", "cues", "train"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -198,6 +201,24 @@ def test_optim(valid, name):
     expected = OmegaConf.load(config_dir() / "optim" / f"{name}.yaml")
     assert optim.schedule == expected.schedule
     assert optim.lr == expected.lr
+
+
+@pytest.mark.parametrize("name", names("train"))
+def test_train(valid, name):
+    settings = valid("train", "model=nin", f"train={name}").train
+    objective = objective_of(settings, label_smoothing=0.0)
+    assert objective.name == name
+    yaml = OmegaConf.load(config_dir() / "train" / f"{name}.yaml")
+    assert settings == OmegaConf.to_container(yaml)
+    if name == "classification":
+        assert valid("train", "model=nin").train == settings == CLASSIFICATION
+
+
+def test_the_settings_of_gain_are_those_of_its_class(valid):
+    settings = valid("train", "model=nin", "train=gain").train
+    defaults = {field.name: field.default for field in fields(Gain)}
+    del defaults["label_smoothing"]
+    assert {k: v for k, v in settings.items() if k not in ("_target_", "name")} == defaults
 
 
 @pytest.mark.parametrize("name", names("recipe"))
