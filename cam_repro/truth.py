@@ -6,6 +6,7 @@ Readers of all formats make the same record, a ``Truth``. An image set is a trut
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -111,6 +112,22 @@ class RaggedBoxes:
         return RaggedBoxes.from_counts(self.values_T4[wanted_T], counts_N)
 
 
+BACKGROUND, IGNORED = 0, 255
+"""Values of masks: a pixel of no object, and one that does not count. A class index + 1 is else."""
+
+
+class Masks(ABC):
+    """Give the mask of each image: which class each of its pixels is of."""
+
+    @abstractmethod
+    def of(self, index: int) -> np.ndarray:
+        """Give the mask of one image, uint8 (H, W), at the image's own size.
+
+        Each value is a class index + 1, ``BACKGROUND`` or ``IGNORED``. Raises UserError where the
+        mask is missing or cannot be read.
+        """
+
+
 class Names(Sequence[str]):
     """Hold the names of many images in one array of bytes.
 
@@ -158,6 +175,7 @@ class Truth:
     sizes_N2: width and height in pixels, int32, 0 where unknown; None where no size is known.
     blacklisted_N: bool, true for images that the official localization error leaves out; None
         where no blacklist is given.
+    masks: which class each pixel is of; None unless every image has a mask.
     """
 
     ids: Sequence[str]
@@ -166,6 +184,7 @@ class Truth:
     classes: ClassTable | None = None
     sizes_N2: np.ndarray | None = None
     blacklisted_N: np.ndarray | None = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         assert len(self.labels_N) == len(self.ids), "a label for every image"

@@ -97,10 +97,20 @@ def intervals_of_means(
 ) -> np.ndarray:
     """Compute the percentile bootstrap interval of each of K means over images (Efron 1979).
 
-    Images are drawn with replacement, the same for all K, some resamples at a time to limit memory.
-    A mean is then a product with how often each image was drawn; 50,000 images take ten seconds.
-
     values_NK: float64. Returns (K, 2), low and high.
+    """
+    means_XK = resampled_means(values_NK, resamples, seed)
+    ends_K2: np.ndarray = np.quantile(means_XK, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    return ends_K2
+
+
+def resampled_means(values_NK: np.ndarray, resamples: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Draw N images with replacement, X times, and give the K means over each draw, (X, K).
+
+    The draws are the same for all K, some at a time to limit memory. A mean is then a product with
+    how often each image was drawn; 50,000 images take ten seconds.
+
+    values_NK: float64.
     """
     n = len(values_NK)
     assert n > 0, "at least one image"
@@ -112,8 +122,7 @@ def intervals_of_means(
         drawn_XN = rng.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
         times_XN = np.bincount(drawn_XN.ravel(), minlength=count * n).reshape(count, n)
         means_XK[start : start + count] = times_XN @ values_NK / n
-    ends_K2: np.ndarray = np.quantile(means_XK, [(1 - level) / 2, (1 + level) / 2], axis=0).T
-    return ends_K2
+    return means_XK
 
 
 @lru_cache(maxsize=4096)
