@@ -24,6 +24,7 @@ from cam_repro.tables import (
     methods_sheet,
     open_runs,
     paper_sheet,
+    protocols_sheet,
     runs_sheet,
     sources_sheet,
     write_sheets,
@@ -168,14 +169,15 @@ def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
 def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
     """Make Tables 1 to 3 for each source, and those that compare two sources.
 
-    Then Grad-CAM's table and that of saliency methods, where there are runs, and that of all runs.
+    Then Grad-CAM's table, that of saliency methods and that of protocols, where there are runs, and
+    that of all runs.
     """
     tables = [build_tables(runs, source) for source in sources]
     sheets = [paper_sheet(table) for by_source in tables for table in by_source]
     if len(tables) > 1:
         paper, authors = tables
         sheets += [sources_sheet(*pair) for pair in zip(paper, authors, strict=True)]
-    gradcam, methods = build_gradcam_table(runs), methods_sheet(runs)
+    gradcam = build_gradcam_table(runs)
     sheets += [] if gradcam is None else [paper_sheet(gradcam)]
-    sheets += [] if methods is None else [methods]
+    sheets += [sheet for sheet in (methods_sheet(runs), protocols_sheet(runs)) if sheet]
     return [*sheets, runs_sheet(runs)]
