@@ -112,19 +112,65 @@ class RaggedBoxes:
         return RaggedBoxes.from_counts(self.values_T4[wanted_T], counts_N)
 
 
+@dataclass(frozen=True, eq=False)
+class LabelSets:
+    """Hold all classes that each of N images shows, in two arrays.
+
+    values_T: class indices, image after image, int32; those of an image ascend, each once.
+    offsets: int64 (N + 1,); the classes of image i are ``values_T[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values_T: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert self.offsets[0] == 0, "the first image's classes come first"
+        assert self.offsets[-1] == len(self.values_T), "every class belongs to an image"
+
+    @classmethod
+    def from_lists(cls, classes: Iterable[Iterable[int]]) -> LabelSets:
+        """Make it from the classes of each image, in any order; repeats count once."""
+        of_images = [np.unique(np.asarray(list(each), np.int32)) for each in classes]
+        offsets = np.cumsum([0, *map(len, of_images)]).astype(np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int32), *of_images]), offsets)
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts_N(self) -> np.ndarray:  # noqa: N802
+        """Count the classes of each image, int64 (N,)."""
+        return np.diff(self.offsets)
+
+    def of(self, index: int) -> np.ndarray:
+        """Give the classes of one image, int32 (R,)."""
+        return self.values_T[self.offsets[index] : self.offsets[index + 1]]
+
+    def multi_hot(self, rows: Sequence[int] | np.ndarray, n_classes: int) -> np.ndarray:
+        """Tell which classes each of the images ``rows`` shows, bool (B, C)."""
+        shows_BC = np.zeros((len(rows), n_classes), bool)
+        for shows_C, row in zip(shows_BC, rows, strict=True):
+            shows_C[self.of(int(row))] = True
+        return shows_BC
+
+
 BACKGROUND, IGNORED = 0, 255
 """Values of masks: a pixel of no object, and one that does not count. A class index + 1 is else."""
 
 
 class Masks(ABC):
-    """Give the mask of each image: which class each of its pixels is of."""
+    """Give the mask of each image: which class each of its pixels is of.
+
+    It must be picklable, because worker processes read masks.
+    """
 
     @abstractmethod
-    def of(self, index: int) -> np.ndarray:
-        """Give the mask of one image, uint8 (H, W), at the image's own size.
+    def of(self, index: int) -> np.ndarray | None:
+        """Give the mask of one image, uint8 (H, W), at the image's own size; None if it has none.
 
         Each value is a class index + 1, ``BACKGROUND`` or ``IGNORED``. Raises UserError where the
-        mask is missing or cannot be read.
+        mask cannot be read.
         """
 
 
@@ -175,7 +221,9 @@ class Truth:
     sizes_N2: width and height in pixels, int32, 0 where unknown; None where no size is known.
     blacklisted_N: bool, true for images that the official localization error leaves out; None
         where no blacklist is given.
-    masks: which class each pixel is of; None unless every image has a mask.
+    label_sets: all classes of each image; None where each is known to show its label alone, or no
+        more is known.
+    masks: which class each pixel is of; None where no image has a mask.
     """
 
     ids: Sequence[str]
@@ -184,12 +232,14 @@ class Truth:
     classes: ClassTable | None = None
     sizes_N2: np.ndarray | None = None
     blacklisted_N: np.ndarray | None = None
+    label_sets: LabelSets | None = None
     masks: Masks | None = None
 
     def __post_init__(self) -> None:
         assert len(self.labels_N) == len(self.ids), "a label for every image"
         assert len(self.boxes) == len(self.ids), "boxes for every image"
         assert self.sizes_N2 is None or self.sizes_N2.shape == (len(self.ids), 2)
+        assert self.label_sets is None or len(self.label_sets) == len(self.ids)
 
     def __len__(self) -> int:
         """Count the images."""
@@ -204,6 +254,15 @@ class Truth:
     def has_labels(self) -> bool:
         """Tell whether the class of every image is known."""
         return bool((np.asarray(self.labels_N) != NO_LABEL).all())
+
+    @property
+    def all_classes(self) -> LabelSets:
+        """Give all known classes of each image: its label alone where there are no label sets."""
+        if self.label_sets is not None:
+            return self.label_sets
+        known_N = np.asarray(self.labels_N) >= 0
+        offsets = np.concatenate([[0], np.cumsum(known_N)]).astype(np.int64)
+        return LabelSets(np.asarray(self.labels_N)[known_N].astype(np.int32), offsets)
 
     @property
     def has_boxes(self) -> bool:

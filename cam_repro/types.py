@@ -77,6 +77,7 @@ class Prediction:
     rules: guesses by the name of the box rule. right_at: the thresholds, whole percent of the map's
     maximum, at which ``box=threshold`` boxes the true class right; None where that was not asked.
     map_crc32: checksum of the file with the image's map; None where none was saved.
+    label_set: all classes that the image shows; None where its label is all that is known.
     """
 
     id: str
@@ -89,3 +90,4 @@ class Prediction:
     rules: dict[str, RuleGuesses]
     right_at: list[int] | None = None
     map_crc32: int | None = None
+    label_set: list[int] | None = None

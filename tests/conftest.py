@@ -182,6 +182,76 @@ def make_tree():
     return make
 
 
+VOC_SIZE = 60, 40
+VOC_IMAGES: dict[str, list[tuple[str, tuple[float, ...], int]]] = {
+    "2008_000001": [("dog", (1, 1, 30, 20), 0), ("person", (31, 21, 40, 30), 0)],
+    "2008_000002": [("person", (1, 1, 60, 40), 0)],
+    "2008_000003": [("cat", (11, 11, 30, 30), 0), ("dog", (31, 1, 60, 40), 1)],
+    "2008_000004": [("bus", (5.6, 2.2, 24.4, 20.9), 0), ("bus", (41, 1, 60, 20), 1)],
+    "2008_000005": [
+        ("cat", (1, 1, 10, 10), 0),
+        ("cat", (21, 1, 30, 10), 0),
+        ("person", (41, 1, 60, 20), 0),
+    ],
+    "2008_000006": [("sheep", (1, 1, 60, 20), 1)],
+}
+"""The images of ``make_voc``, each of ``VOC_SIZE``: their objects' classes, boxes as VOC writes
+them (pixels counted from 1, fractions now and then), and whether they are difficult."""
+
+VOC_LISTS = {"train": (1, 2, 3), "val": (4, 5, 6), "trainval": (1, 2, 3, 4, 5, 6), "test": (7,)}
+VOC_MASKS = {"train": (1, 2), "val": (4, 5)}
+"""The images in the lists of Main and of Segmentation, by the ends of their names. The test image
+has no annotation."""
+
+
+@pytest.fixture
+def make_voc(tmp_path):
+    """Writes a VOCdevkit of these images as VOC's documentation describes it; gives its folder.
+
+    A mask has the number of the class in the box of each object, later objects over earlier ones,
+    and 255 in those of difficult ones.
+    """
+
+    def make(year: int = 2012) -> Path:
+        from cam_repro.data.voc.image_set import CLASSES
+
+        root = tmp_path / "VOCdevkit" / f"VOC{year}"
+        for folder in ("JPEGImages", "Annotations", "SegmentationClass"):
+            (root / folder).mkdir(parents=True)
+        palette = [value for colour in range(256) for value in (colour, 255 - colour, 128)]
+        for name, objects in {**VOC_IMAGES, "2008_000007": []}.items():
+            mask_HW = np.zeros(VOC_SIZE[::-1], np.uint8)
+            xml = ["<annotation>", f"<filename>{name}.jpg</filename>"]
+            xml += ["<size><width>60</width><height>40</height><depth>3</depth></size>"]
+            for kind, box, is_difficult in objects:
+                x0, y0, x1, y1 = (round(value) for value in box)
+                mask_HW[y0 - 1 : y1, x0 - 1 : x1] = 255 if is_difficult else CLASSES.index(kind) + 1
+                tags = zip(("xmax", "xmin", "ymax", "ymin"), (2, 0, 3, 1), strict=True)
+                corners = "".join(f"<{tag}>{box[at]}</{tag}>" for tag, at in tags)
+                part = "<part><name>head</name><bndbox><xmin>2</xmin></bndbox></part>"
+                xml += [f"<object><name>{kind}</name><difficult>{is_difficult}</difficult>"]
+                xml += [f"<bndbox>{corners}</bndbox>{part}</object>"]
+            image = Image.fromarray(mask_HW)
+            image.convert("RGB").save(root / "JPEGImages" / f"{name}.jpg", quality=95)
+            if objects:
+                text = "\n".join([*xml, "</annotation>"])
+                (root / "Annotations" / f"{name}.xml").write_text(text)
+            if int(name[-1]) in (*VOC_MASKS["train"], *VOC_MASKS["val"]):
+                image.putpalette(palette)
+                image.save(root / "SegmentationClass" / f"{name}.png")
+        for kind, lists in (("Main", VOC_LISTS), ("Segmentation", VOC_MASKS)):
+            (root / "ImageSets" / kind).mkdir(parents=True)
+            for name, ends in lists.items():
+                lines = "".join(f"2008_00000{end}\n" for end in ends)
+                (root / "ImageSets" / kind / f"{name}.txt").write_text(lines)
+        signs = [("2008_000001", " 1"), ("2008_000002", "-1"), ("2008_000003", " 0")]
+        of_dogs = "".join(f"{name} {sign}\n" for name, sign in signs)
+        (root / "ImageSets" / "Main" / "dog_train.txt").write_text(of_dogs)
+        return root.parent
+
+    return make
+
+
 # Processors are shared, with the other workers of pytest-xdist at least: no example is too slow.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
@@ -200,7 +270,7 @@ def _one_thread():
 
 # Of launchers of jobs, and of this package.
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "SUBMITIT_", "TORCHELASTIC_")
-VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_CACHE")
+VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_VOC", "CAM_REPRO_CACHE")
 
 
 @pytest.fixture(scope="session", autouse=True)

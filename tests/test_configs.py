@@ -1,6 +1,7 @@
 """Every YAML composes, is valid, and builds what it names."""
 
 import re
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
+from cam_repro.boxes.cues import CueRule
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.report import ReportSettings
@@ -19,16 +21,18 @@ from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_ste
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
-from cam_repro.config import build_named, choices, config_dir, validate
+from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
-from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.engine.settings import CLASSIFICATION, EvalSettings, TrainSettings
 from cam_repro.figures.base import RunFigure
 from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import complete
+from cam_repro.objectives.build import objective_of
+from cam_repro.objectives.gain import Gain
 from cam_repro.quality.base import Measure
 from cam_repro.quality.build import build_measures
 from cam_repro.runs.folders import NO_MODEL, run_name
@@ -81,7 +85,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure", "quality"),
+        *("protocol", "experiment", "figure", "quality", "cues", "train"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -176,6 +180,13 @@ def test_quality(valid, name):
     assert protocol.needs is Needs.ANSWERS
 
 
+@pytest.mark.parametrize("name", names("cues"))
+def test_cues(valid, name):
+    assert valid("eval").cues is None
+    rule = build(CueRule, "cues", valid("eval", f"cues={name}", "cues.threshold=0.3").cues)
+    assert (rule.threshold, rule.conflicts) == (0.3, "smallest")
+
+
 @pytest.mark.parametrize("name", names("figure"))
 def test_figure(valid, name):
     settings = valid("figures", f"figure={name}", "runs=a").figure
@@ -190,6 +201,24 @@ def test_optim(valid, name):
     expected = OmegaConf.load(config_dir() / "optim" / f"{name}.yaml")
     assert optim.schedule == expected.schedule
     assert optim.lr == expected.lr
+
+
+@pytest.mark.parametrize("name", names("train"))
+def test_train(valid, name):
+    settings = valid("train", "model=nin", f"train={name}").train
+    objective = objective_of(settings, label_smoothing=0.0)
+    assert objective.name == name
+    yaml = OmegaConf.load(config_dir() / "train" / f"{name}.yaml")
+    assert settings == OmegaConf.to_container(yaml)
+    if name == "classification":
+        assert valid("train", "model=nin").train == settings == CLASSIFICATION
+
+
+def test_the_settings_of_gain_are_those_of_its_class(valid):
+    settings = valid("train", "model=nin", "train=gain").train
+    defaults = {field.name: field.default for field in fields(Gain)}
+    del defaults["label_smoothing"]
+    assert {k: v for k, v in settings.items() if k not in ("_target_", "name")} == defaults
 
 
 @pytest.mark.parametrize("name", names("recipe"))

@@ -27,8 +27,8 @@ GROUND = {
 """Modules at the package's top: small, and imported by all."""
 
 ROOMS = [
-    *("ground", "formats", "runs", "data", "models", "saliency", "boxes", "quality", "metrics"),
-    *("engine", "tables", "figures", "report", "api", "commands", "cli"),
+    *("ground", "formats", "runs", "data", "models", "saliency", "objectives", "boxes", "quality"),
+    *("metrics", "engine", "tables", "figures", "report", "api", "commands", "cli"),
 ]
 
 MODULES = {

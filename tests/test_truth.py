@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.truth import Names, RaggedBoxes, Truth
+from cam_repro.truth import LabelSets, Names, RaggedBoxes, Truth
 
 BOXES = [[(0, 0, 1, 1)], [], [(1, 1, 2, 2), (3, 3, 4, 4)]]
 
@@ -80,3 +80,17 @@ def test_what_is_known_of_images():
     assert (truth.has_labels, truth.has_boxes) == (False, True)
     bare = Truth(ids=["a"], labels_N=np.array([0]), boxes=RaggedBoxes.none(1))
     assert (bare.has_labels, bare.has_boxes, bare.n_blacklisted) == (True, False, 0)
+
+
+def test_all_classes_of_images_literal():
+    sets = LabelSets.from_lists([[2, 0, 2], [], [1]])
+    assert (sets.values_T.tolist(), sets.offsets.tolist()) == ([0, 2, 1], [0, 2, 2, 3])
+    assert (len(sets), sets.values_T.dtype, sets.offsets.dtype) == (3, np.int32, np.int64)
+    assert [sets.of(i).tolist() for i in range(3)] == [[0, 2], [], [1]]
+    assert sets.multi_hot([2, 0, 1], 3).tolist() == [
+        [False, True, False],
+        [True, False, True],
+        [False, False, False],
+    ]
+    with pytest.raises(AssertionError):
+        LabelSets(np.array([1]), np.array([0, 0]))

@@ -64,7 +64,7 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
     refuse = partial(refuse_to_replace, folder, asdict(settings), images.fingerprint)
-    with alone_in(folder, processes), new_results(folder, processes, refuse, maps=False) as new:
+    with alone_in(folder, processes), new_results(folder, processes, refuse) as new:
         if processes.is_main:
             with log_file_of_pass(new / EVAL_LOG, processes, images):
                 manifest = _score(settings, images, rules, new)
@@ -101,8 +101,8 @@ def _refuse_what_needs_a_network(settings: EvalSettings, rules: dict[str, BoxRul
             raise UserError(
                 f"box={name} needs maps, and model=none has none: use box=[whole_image,center]"
             )
-    if settings.saliency is not None or settings.save_maps or settings.quality:
-        raise UserError("model=none makes no maps: leave saliency, save_maps and quality out")
+    if settings.saliency or settings.save_maps or settings.quality or settings.cues:
+        raise UserError("model=none makes no maps: leave saliency, save_maps, quality and cues out")
 
 
 def _manifest(
@@ -210,4 +210,5 @@ def _prediction(
             name: RuleGuesses([], box if sample.label != NO_LABEL else None)
             for name, box in boxes.items()
         },
+        label_set=images.label_set(index),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +110,17 @@ def alone_in(folder: Path, processes: Processes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_results(
-    folder: Path, processes: Processes, refuse: Callable[[], None], maps: bool
+    folder: Path, processes: Processes, refuse: Callable[[], None], folders: Sequence[str] = ()
 ) -> Iterator[Path]:
     """Provide the folder of a pass under way to all processes (``runs.replacing.new_run``).
 
-    refuse: raises UserError where the pass would replace what must not be lost.
+    refuse: raises UserError where the pass would replace what must not be lost. folders: as of
+    ``new_run``.
     """
     with contextlib.ExitStack() as made:
         by_main(processes, lambda: finish_replacing(folder))  # of a start that was killed
         by_main(processes, refuse)
-        by_main(processes, lambda: made.enter_context(new_run(folder, maps)))
+        by_main(processes, lambda: made.enter_context(new_run(folder, folders)))
         yield folder / NEW
 
 

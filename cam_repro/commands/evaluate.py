@@ -13,6 +13,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.build import build_rules
+from cam_repro.boxes.cues import CueRule
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.commands.baseline import score_baseline
 from cam_repro.commands.common import (
@@ -25,11 +26,12 @@ from cam_repro.commands.common import (
     new_results,
     open_data,
 )
-from cam_repro.config import name_of, validate
+from cam_repro.config import build, name_of, validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.views import View, build_view
 from cam_repro.engine.checkpoint import load_checkpoint, load_if_ours
 from cam_repro.engine.compute import Compute
+from cam_repro.engine.cues import check_cues, make_cues
 from cam_repro.engine.evaluate import Evaluation, Pass, evaluate
 from cam_repro.engine.examples import choose_examples, make_examples
 from cam_repro.engine.processes import join_processes
@@ -39,13 +41,16 @@ from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.figures.shown import read_run
 from cam_repro.files import check_writable, sha256, write_json
+from cam_repro.metrics.miou import MeanIou
 from cam_repro.metrics.scores import score
 from cam_repro.models.build import build_network, check_stored_class, complete
 from cam_repro.models.weights import load_weights
 from cam_repro.quality.build import build_measures
 from cam_repro.runs.answers import write_answers
+from cam_repro.runs.cues import open_cues
 from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
+    CUES,
     DEFAULT_VARIANT,
     NO_MODEL,
     eval_folder,
@@ -58,6 +63,7 @@ from cam_repro.runs.folders import (
 from cam_repro.runs.manifest import (
     Checkpoint,
     Counts,
+    CuesMade,
     EvalManifest,
     Hardware,
     check_unchanged,
@@ -126,7 +132,7 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
             refuse = partial(refuse_to_replace, folder, found_by, images.fingerprint, weights)
             with (
                 alone_in(folder, processes),
-                new_results(folder, processes, refuse, settings.save_maps) as new,
+                new_results(folder, processes, refuse, _folders(settings)) as new,
             ):
                 with log_file_of_pass(new / EVAL_LOG, processes, images):
                     log.debug("weights %s", model_config["weights"])
@@ -252,6 +258,12 @@ def _merge(
     return {str(key): value for key, value in result.items()}
 
 
+def _folders(settings: EvalSettings) -> list[str]:
+    """Name the folders with a file for each image that the run will have."""
+    wanted = {MAPS: settings.save_maps, CUES: settings.cues is not None}
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
 def _result_folder(
     settings: EvalSettings, images: ImageSet, model: str, saliency: Saliency
 ) -> Path:
@@ -273,7 +285,7 @@ def _build(
     saliency: Saliency | None,
     images: ImageSet,
 ) -> Pass:
-    """Build the network with its weights, the saliency method, the view, box rules and measures.
+    """Build network and weights, saliency method, view, box rules, measures and the cue rule.
 
     Raises UserError if the method does not work on the network.
     """
@@ -299,7 +311,8 @@ def _build(
     rules = build_rules(settings.box)
     measures = build_measures(settings.quality)
     refuse_crops(measures, view)
-    return Pass(network, saliency, view, rules, settings.batch_size, measures)
+    cues = None if settings.cues is None else build(CueRule, "cues", settings.cues)
+    return Pass(network, saliency, view, rules, settings.batch_size, measures, cues)
 
 
 def _score(
@@ -310,17 +323,22 @@ def _score(
     compute: Compute,
     folder: Path,
 ) -> EvalManifest | None:
-    """Run a pass; write maps, predictions, scores, answers and examples to ``folder``.
+    """Run a pass; write maps, predictions, scores, answers, cues and examples to ``folder``.
 
     Returns the manifest, to which the weights have to be added; None in processes other than the
     main one.
     """
     maps_folder = folder / MAPS if settings.save_maps else None
+    if this_pass.cues is not None:
+        check_cues(images, folder / CUES)
     found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
     answers = {
         name: ask(name, measure, this_pass, images, settings.loader, compute)
         for name, measure in this_pass.measures.items()
     }
+    n_cued = None
+    if this_pass.cues is not None:
+        n_cued = make_cues(this_pass, images, settings.loader, compute, folder / CUES)
     if not compute.processes.is_main:
         return None
     n_images = found.predictions.num_rows
@@ -339,6 +357,8 @@ def _score(
         assert of_measure is not None, "the main process has the answers of all"
         write_answers(folder, name, of_measure)
         log.info("  %s of %d images: cam-score protocol=%s", name, len(of_measure.ids), name)
+    if n_cued is not None:
+        manifest = replace(manifest, cues=_describe_cues(this_pass, images, n_cued, folder / CUES))
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
         write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
@@ -379,6 +399,28 @@ def _manifest(
         config={**asdict(settings), "model": model_config},
         provenance=provenance(),
     )
+
+
+def _describe_cues(this_pass: Pass, images: ImageSet, n_images: int, folder: Path) -> CuesMade:
+    """Describe cues for the manifest, and log how well they agree with masks, if there are any.
+
+    Where that cannot be told, as by a broken mask, a warning says so: the cues are kept.
+    """
+    log.info("  cues of %d images: %s", n_images, CUES)
+    if images.masks is None:
+        return CuesMade(images=n_images)
+    try:
+        cues = open_cues(folder, images.ids, this_pass.view.interpolation)
+        scored = MeanIou().score(images, cues)
+    except UserError as error:
+        log.warning("no mean IoU of the cues: %s", error)
+        return CuesMade(images=n_images)
+    for line in scored.lines[:2]:
+        log.info("  %s", line)
+    kept = ("miou", "oracle", "oracle_threshold")
+    low, high = scored.numbers["miou_95"]
+    numbers = {key: scored.numbers[key] for key in kept} | {"miou_low": low, "miou_high": high}
+    return CuesMade(images=n_images, miou=numbers)
 
 
 def describe_weights(weights: str | None) -> Checkpoint | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,13 @@ from cam_repro.runs.scores import read_json_object, write_scores
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
+    from cam_repro.runs.cues import Cues
     from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 
-MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS)
+MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
 
 OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
@@ -259,7 +261,7 @@ def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:
         "ground_truth": (settings.ground_truth, needs_truth),
         "data": (settings.data, needs_truth),
         "threshold_from": (settings.threshold_from, any(each.chooses for each in protocols)),
-        "scoremaps": (settings.scoremaps, not needs.isdisjoint(MAPS_OF_ANYBODY)),
+        "scoremaps": (settings.scoremaps, not needs.isdisjoint((Needs.MAPS, Needs.IMAGE_MAPS))),
     }
     named = ",".join(protocol.name for protocol in protocols)
     for key, (value, used) in others.items():
@@ -284,8 +286,8 @@ def _check_inputs(
     for protocol in protocols:
         if protocol.needs in (Needs.GUESSES, Needs.KNOWN_BOXES) or not submitted or are_runs:
             continue
-        of_answers = protocol.needs is Needs.ANSWERS
-        with_what = f"quality=[{protocol.name}]" if of_answers else "save_maps=true"
+        kinds = {Needs.ANSWERS: f"quality=[{protocol.name}]", Needs.CUES: "cues=sec"}
+        with_what = kinds.get(protocol.needs, "save_maps=true")
         raise UserError(
             f"submission={settings.submission}: protocol={protocol.name} takes a folder that "
             f"cam-eval wrote with {with_what}"
@@ -353,6 +355,8 @@ def _score(
     protocol: Protocol, settings: ScoreSettings, truth: Truth, submitted: Submitted | None
 ) -> Scored:
     """Load what the protocol needs, and let it score this."""
+    if protocol.needs is Needs.CUES:
+        return protocol.score(truth, _cues(settings, truth, submitted))
     if settings.maps is not None:
         return score_maps(protocol, truth, Path(settings.maps))
     assert submitted is not None
@@ -367,6 +371,19 @@ def _score(
         assert run is not None
         return score_maps(protocol, truth, maps_folder(run, submitted.path, truth), run)
     return _score_guesses(protocol, settings, truth, submitted)
+
+
+def _cues(settings: ScoreSettings, truth: Truth, submitted: Submitted | None) -> Iterator[Cues]:
+    """Open the cues of a run, or those in the folder ``maps=``."""
+    from cam_repro.runs.cues import cues_folder, open_cues
+
+    if settings.maps is not None:
+        return open_cues(Path(settings.maps), truth.ids)
+    assert submitted is not None
+    assert submitted.run is not None
+    manifest = submitted.run.manifest
+    folder = cues_folder(manifest, submitted.path)
+    return open_cues(folder, truth.ids, manifest.interpolation)
 
 
 def _write_scoremaps(

@@ -19,6 +19,7 @@ from cam_repro.tables import (
     build_tables,
     comparison_sheet,
     find_runs,
+    gain_sheet,
     has_runs,
     markdown,
     methods_sheet,
@@ -169,8 +170,8 @@ def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
 def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
     """Make Tables 1 to 3 for each source, and those that compare two sources.
 
-    Then Grad-CAM's table, that of saliency methods and that of protocols, where there are runs, and
-    that of all runs.
+    Then, where there are runs, Grad-CAM's table, GAIN's, that of saliency methods and that of
+    protocols; and that of all runs.
     """
     tables = [build_tables(runs, source) for source in sources]
     sheets = [paper_sheet(table) for by_source in tables for table in by_source]
@@ -179,5 +180,6 @@ def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
         sheets += [sources_sheet(*pair) for pair in zip(paper, authors, strict=True)]
     gradcam = build_gradcam_table(runs)
     sheets += [] if gradcam is None else [paper_sheet(gradcam)]
-    sheets += [sheet for sheet in (methods_sheet(runs), protocols_sheet(runs)) if sheet]
+    others = (gain_sheet(runs), methods_sheet(runs), protocols_sheet(runs))
+    sheets += [sheet for sheet in others if sheet is not None]
     return [*sheets, runs_sheet(runs)]

@@ -19,6 +19,9 @@ class Augmentation(ABC):
     Constructed with the network's ``input_size`` and ``resize_size``, in pixels, and the settings
     of its YAML in ``configs/augment``.
 
+    A mask of the image goes the same way (masks.py): both steps get it in place of the image, with
+    ``resampling`` nearest and the same random numbers. So they only move pixels, as they are.
+
     resampling: how images are squashed; ``build_augmentation`` sets what the network's settings
         say.
     """

@@ -17,7 +17,7 @@ from cam_repro.data.images import Size, UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool
-from cam_repro.truth import RaggedBoxes
+from cam_repro.truth import IGNORED, RaggedBoxes
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -31,6 +31,7 @@ FAULTS = {
     "label_conflicts": "images whose sources disagree on the class",
     "other_objects": "images with boxes, but none of their class",
     "boxes_outside": "images with a box that is empty or reaches beyond them",
+    "bad_masks": "masks that are unreadable, of another size than their image or of no class",
 }
 NOTES = {
     "not_listed": "images that the list leaves out",
@@ -181,6 +182,8 @@ def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) ->
     outside = boxes_outside(images.ids, images.boxes, sizes_N2)
     faults = {"unreadable": unreadable, "boxes_outside": outside}
     report.faults = {kind: found for kind, found in faults.items() if found}
+    if decode and images.masks is not None and (found := bad_masks(images)):
+        report.faults["bad_masks"] = found
     if images.sizes_N2 is not None:
         other = other_sizes(images.ids, images.sizes_N2, sizes_N2)
         report.notes = {"other_size": other} if other else {}
@@ -209,6 +212,33 @@ def _read_all(images: ImageSet, decode: bool) -> tuple[np.ndarray, list[str]]:
     return sizes_N2, messages
 
 
+def bad_masks(images: ImageSet) -> list[str]:
+    """Name the masks that cannot be read, or have another size than their image or odd values."""
+    masks = images.masks
+    assert masks is not None
+    allowed_V = np.isin(np.arange(256), [*range(len(images.classes) + 1), IGNORED])
+
+    def fault(index: int) -> str | None:
+        try:
+            mask_HW, size = masks.of(index), images.size(index)
+        except UserError as error:
+            return str(error)
+        if mask_HW is None:
+            return None
+        if mask_HW.shape != size[::-1]:
+            return f"{images.ids[index]} is {_by(size)}, its mask {_by(mask_HW.T.shape)}"
+        odd = np.unique(mask_HW[~allowed_V[mask_HW]]).tolist()
+        return f"{images.ids[index]} has the values {some_of(map(str, odd))}" if odd else None
+
+    bar = reading_bar(f"{images.split} masks", len(images))
+    found = []
+    with bar, thread_pool() as pool:
+        for each in pool.map(fault, range(len(images))):
+            bar.update()
+            found += [] if each is None else [each]
+    return found
+
+
 def boxes_outside(names: Sequence[str], boxes: RaggedBoxes, sizes_N2: np.ndarray) -> list[str]:
     """Name the images that have boxes that cannot be (``RaggedBoxes.impossible``), and these boxes.
 
@@ -229,8 +259,8 @@ def other_sizes(names: Sequence[str], stated_N2: np.ndarray, found_N2: np.ndarra
     ]
 
 
-def _by(size_2: np.ndarray) -> str:
-    return "x".join(map(str, size_2.tolist()))
+def _by(size_2: Iterable[int]) -> str:
+    return "x".join(map(str, size_2))
 
 
 def conclude(report: TreeReport) -> None:
@@ -245,7 +275,7 @@ def conclude(report: TreeReport) -> None:
 
     # Training reads no boxes, so faults in them do not stop it. Where labels come from boxes, such
     # faults also leave images without a class, and that stops it.
-    about_boxes = ("boxes_outside", "other_objects", "unreadable_annotations")
+    about_boxes = ("boxes_outside", "other_objects", "unreadable_annotations", "bad_masks")
     report.can_eval = why_not(val)
     report.can_train = why_not(train, about_boxes) or why_not(val, about_boxes)
     no_val = [val.problem] if val.problem else []

@@ -67,6 +67,10 @@ class ImageSet(Truth):
             boxes_M4=self.boxes.of(index),
         )
 
+    def label_set(self, index: int) -> list[int] | None:
+        """Give all classes of one image; None where its label is all that is known."""
+        return None if self.label_sets is None else self.label_sets.of(index).tolist()
+
     def read(self, index: int) -> tuple[Image.Image, Size]:
         """Decode one image; give it with the size of its original (``ImageStore.read``)."""
         assert self.store is not None, "no images"
@@ -107,13 +111,16 @@ class ImageSet(Truth):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Compute a SHA-256 of ids, labels, boxes, classes and ``altered``.
+        """Compute a SHA-256 of ids, labels, label sets, boxes, classes and ``altered``.
 
         It does not cover pixels: the same images in another layout have the same fingerprint.
         """
         digest = hashlib.sha256((self.altered or "").encode())
         digest.update("\n".join(self.classes.wnids).encode())
         digest.update("\n".join(self.ids).encode())
-        for array in (self.labels_N, self.boxes.values_T4, self.boxes.offsets):
+        arrays = [self.labels_N, self.boxes.values_T4, self.boxes.offsets]
+        if self.label_sets is not None:
+            arrays += [self.label_sets.values_T, self.label_sets.offsets]
+        for array in arrays:
             digest.update(np.ascontiguousarray(array, np.int64).tobytes())
         return digest.hexdigest()

@@ -78,6 +78,20 @@ def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:
     return _open(source, place, lambda image: image.size)
 
 
+def read_values(source: Path) -> np.ndarray:
+    """Read the numbers that a mask has as pixels, uint8 (H, W): of a palette, or grey values.
+
+    Raises UnreadableImage, also for an image of colours, which are no numbers.
+    """
+
+    def values(image: Image.Image) -> np.ndarray:
+        if image.mode not in ("P", "L"):
+            raise UnreadableImage(f"a mask has a palette or 8-bit grey values, not {image.mode}")
+        return np.asarray(image)
+
+    return _open(source, None, values)
+
+
 def _to_rgb(image: Image.Image, original: Image.Image) -> Image.Image:
     """Convert to RGB. original: the image as it was opened, which tells the format of its file."""
     if image.mode[0] in "IF":  # grey of more than 8 bits, which convert() would clip

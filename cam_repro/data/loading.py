@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage, at_size
+from cam_repro.data.masks import UNKNOWN, TrainMasks, augmented
 from cam_repro.data.views import View
 from cam_repro.data.workers import loader_with_workers
 from cam_repro.errors import UserError
@@ -32,6 +33,20 @@ PRELOAD_LIMIT_BYTES = 2 * 2**30
 """``preload=auto`` keeps the prepared images in memory if they take less than this."""
 
 
+class LabelledImage(NamedTuple):
+    """Hold an image as the network is shown it, with what is known of it.
+
+    pixels_HW3: uint8. label: class index. has_C: bool, all classes of the image, where they were
+    asked for and it may have several. mask_HW: of the same pixels, int32, as ``TrainMasks``; None
+    where none was asked for.
+    """
+
+    pixels_HW3: np.ndarray
+    label: int
+    has_C: np.ndarray | None = None
+    mask_HW: np.ndarray | None = None
+
+
 class PreparedImages(Dataset):
     """Prepare images by the steps that never change, and keep the results in memory if asked.
 
@@ -39,12 +54,14 @@ class PreparedImages(Dataset):
     training or evaluation loop can decide whether to stop, and count such files.
     """
 
-    def __init__(self, images: ImageSet, preload: str) -> None:
+    def __init__(self, images: ImageSet, preload: str, all_classes: bool = False) -> None:
         """Read all images now, or none.
 
         preload: ``yes``, ``no``, or ``auto``: yes if they take less than ``PRELOAD_LIMIT_BYTES``.
+        all_classes: give all classes of images that may have several, beside the label.
         """
         self.images = images
+        self.label_sets = images.label_sets if all_classes else None
         self.kept: list[np.ndarray | UnreadableImage] | None = None
         if preload == "yes" or (preload == "auto" and self._bytes_needed() < PRELOAD_LIMIT_BYTES):
             self.kept = self._read_all()
@@ -66,6 +83,15 @@ class PreparedImages(Dataset):
             return self.prepare(self.images.read(index)[0])
         except UnreadableImage as error:
             return error
+
+    def labelled(
+        self, index: int, pixels_HW3: np.ndarray, mask_HW: np.ndarray | None = None
+    ) -> LabelledImage:
+        """Give pixels of an image with what is known of it."""
+        has_C = None
+        if self.label_sets is not None:
+            has_C = self.label_sets.multi_hot([index], len(self.images.classes))[0]
+        return LabelledImage(pixels_HW3, int(self.images.labels_N[index]), has_C, mask_HW)
 
     def _bytes_needed(self) -> int:
         """Estimate how many bytes all prepared images take, from a sample of them."""
@@ -90,30 +116,51 @@ class PreparedImages(Dataset):
 
 
 class TrainImages(PreparedImages):
-    """Give augmented training images by (epoch, index): (uint8 (S, S, 3), label)."""
+    """Give augmented training images by (epoch, index), S x S pixels.
+
+    all_classes: as of the base class. masks: give the masks of images too.
+    """
 
     def __init__(
-        self, images: ImageSet, augmentation: Augmentation, seed: int, preload: str
+        self,
+        images: ImageSet,
+        augmentation: Augmentation,
+        seed: int,
+        preload: str,
+        *,
+        all_classes: bool = False,
+        masks: TrainMasks | None = None,
     ) -> None:
         self.augmentation = augmentation
         self.seed = seed
-        super().__init__(images, preload)
+        self.masks = masks
+        super().__init__(images, preload, all_classes)
 
     @property
     def item_bytes(self) -> int:
-        """Give the size of an augmented image in memory."""
-        return 3 * self.augmentation.input_size**2
+        """Give the size of an augmented image in memory, with its mask."""
+        return (3 if self.masks is None else 3 + 4) * self.augmentation.input_size**2
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         return self.augmentation.prepare(image)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, int] | UnreadableImage:
+    def __getitem__(self, key: tuple[int, int]) -> LabelledImage | UnreadableImage:
         epoch, index = key
         pixels = self.prepared(index)
         if isinstance(pixels, UnreadableImage):
             return pixels
-        rng = np.random.default_rng((self.seed, epoch, index))
-        return self.augmentation.vary(pixels, rng), int(self.images.labels_N[index])
+        seed = (self.seed, epoch, index)
+        varied = self.augmentation.vary(pixels, np.random.default_rng(seed))
+        if self.masks is None:
+            return self.labelled(index, varied)
+        try:
+            mask_HW = self.masks.of(index)
+        except UnreadableImage as error:
+            return error
+        if mask_HW is None:
+            return self.labelled(index, varied, np.full(varied.shape[:2], UNKNOWN, np.int32))
+        size, rng = (pixels.shape[1], pixels.shape[0]), np.random.default_rng(seed)
+        return self.labelled(index, varied, augmented(self.augmentation, mask_HW, size, rng))
 
 
 @dataclass(frozen=True)
@@ -153,43 +200,89 @@ class TrainingOrder:
             yield [(epoch, int(index)) for index in batch[self.rank :: self.world]]
 
 
+class BatchTruth(NamedTuple):
+    """Hold what is known of the images of a batch, or of a part of one.
+
+    labels_N: int64. has_NC: bool, all classes of each image; None where each has its label alone.
+    masks_NHW: int32, as of ``LabelledImage``; None where the training uses none.
+    """
+
+    labels_N: torch.Tensor
+    has_NC: torch.Tensor | None = None
+    masks_NHW: torch.Tensor | None = None
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> BatchTruth:
+        """Change each tensor that there is."""
+        return BatchTruth(*(None if tensor is None else change(tensor) for tensor in self))  # type: ignore[arg-type]
+
+    def chunk(self, n_parts: int) -> list[BatchTruth]:
+        """Split it as ``Tensor.chunk`` splits the images."""
+        n = len(self.labels_N.chunk(n_parts))  # fewer where there are fewer images
+        parts = [[None] * n if t is None else t.chunk(n_parts) for t in self]
+        return [BatchTruth(*part) for part in zip(*parts, strict=True)]
+
+    def are_true(self, classes_NR: torch.Tensor) -> torch.Tensor:
+        """Tell which of these classes the images have, bool (N, R)."""
+        if self.has_NC is None:
+            return classes_NR == self.labels_N[:, None]
+        return self.has_NC.gather(1, classes_NR)
+
+
 @dataclass
 class LabelledBatch:
     """Hold a batch of images with labels.
 
-    images_N3HW: uint8, channels last in memory. labels_N: int64. unreadable: the errors of images
-    that could not be read, which are not in the batch.
+    images_N3HW: uint8, channels last in memory. truth: what is known of them. unreadable: the
+    errors of images that could not be read, which are not in the batch.
     """
 
     images_N3HW: torch.Tensor
-    labels_N: torch.Tensor
+    truth: BatchTruth
     unreadable: list[UnreadableImage]
+
+    @property
+    def labels_N(self) -> torch.Tensor:  # noqa: N802
+        """Give the label of each image, int64."""
+        return self.truth.labels_N
 
     def pin_memory(self) -> LabelledBatch:
         """Move the tensors to pinned memory, from which a GPU copies without waiting.
 
         A DataLoader calls this if ``pin_memory=True``.
         """
-        return LabelledBatch(
-            self.images_N3HW.pin_memory(), self.labels_N.pin_memory(), self.unreadable
-        )
+        images_N3HW = self.images_N3HW.pin_memory()
+        truth = self.truth.each(torch.Tensor.pin_memory)
+        return LabelledBatch(images_N3HW, truth, self.unreadable)
 
 
-def collate_labelled(items: list[tuple[np.ndarray, int] | UnreadableImage]) -> LabelledBatch:
+def collate_labelled(items: list[LabelledImage | UnreadableImage]) -> LabelledBatch:
     """Make a batch of the images that could be read; it may be empty."""
     good = [item for item in items if not isinstance(item, UnreadableImage)]
     bad = [item for item in items if isinstance(item, UnreadableImage)]
-    pixels = np.stack([p for p, _ in good]) if good else np.zeros((0, 1, 1, 3), np.uint8)
-    labels_N = torch.tensor([label for _, label in good], dtype=torch.int64)
-    return LabelledBatch(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels_N, bad)
+    pixels = np.stack([i.pixels_HW3 for i in good]) if good else np.zeros((0, 1, 1, 3), np.uint8)
+    truth = BatchTruth(
+        torch.tensor([item.label for item in good], dtype=torch.int64),
+        _stacked([item.has_C for item in good]),
+        _stacked([item.mask_HW for item in good]),
+    )
+    return LabelledBatch(torch.from_numpy(pixels).permute(0, 3, 1, 2), truth, bad)
+
+
+def _stacked(arrays: list[np.ndarray | None]) -> torch.Tensor | None:
+    """Stack what is known of each image, if it is known of any."""
+    known = [array for array in arrays if array is not None]
+    assert len(known) in (0, len(arrays)), "of all images or of none"
+    return torch.from_numpy(np.stack(known)) if known else None
 
 
 class ValidationImages(PreparedImages):
-    """Give the first crop of a view of each image, by index: (uint8 (S, S, 3), label)."""
+    """Give the first crop of a view of each image, by index, S x S pixels."""
 
-    def __init__(self, images: ImageSet, view: View, preload: str) -> None:
+    def __init__(
+        self, images: ImageSet, view: View, preload: str, all_classes: bool = False
+    ) -> None:
         self.view = view
-        super().__init__(images, preload)
+        super().__init__(images, preload, all_classes)
 
     @property
     def item_bytes(self) -> int:
@@ -199,11 +292,9 @@ class ValidationImages(PreparedImages):
     def prepare(self, image: Image.Image) -> np.ndarray:
         return self.view.crops(image)[0]
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int] | UnreadableImage:
+    def __getitem__(self, index: int) -> LabelledImage | UnreadableImage:
         pixels = self.prepared(index)
-        if isinstance(pixels, UnreadableImage):
-            return pixels
-        return pixels, int(self.images.labels_N[index])
+        return pixels if isinstance(pixels, UnreadableImage) else self.labelled(index, pixels)
 
 
 @dataclass

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
+from cam_repro.boxes.cues import CueRule
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
     ErrorPolicy,
@@ -44,6 +44,7 @@ from cam_repro.files import path_within, says_if_full
 from cam_repro.metrics.threshold_curve import right_percents
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.modes import evaluation_mode, frozen
+from cam_repro.objectives.base import Objective
 from cam_repro.progress import Bar
 from cam_repro.quality.base import Measure
 from cam_repro.runs.predictions import to_arrow
@@ -66,6 +67,7 @@ class Pass:
 
     rules: box rules by name. batch_size: crops in a batch; None: the device's ``BATCH_SIZE``.
     measures: what the network is asked about its maps afterwards, by name (``engine.quality``).
+    cues: how cues are made of maps (``engine.cues``); None: none are.
     """
 
     network: CamNetwork
@@ -74,6 +76,7 @@ class Pass:
     rules: Mapping[str, BoxRule]
     batch_size: int | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    cues: CueRule | None = None
 
     def crops_at_a_time(self, compute: Compute) -> int:
         """Give the number of crops in a batch."""
@@ -381,6 +384,7 @@ class BoxSearch:
             rules=guesses,
             right_at=right_at,
             map_crc32=map_crc32,
+            label_set=self.images.label_set(image.index),
         )
 
 
@@ -401,11 +405,16 @@ def _save_map(folder: Path, image_id: str, map_hw: np.ndarray) -> int:
 
 
 def classification_errors(
-    network: CamNetwork, batches: Iterable[LabelledBatch], policy: ErrorPolicy, compute: Compute
+    network: CamNetwork,
+    batches: Iterable[LabelledBatch],
+    policy: ErrorPolicy,
+    compute: Compute,
+    objective: Objective,
 ) -> dict[str, float]:
     """Compute mean loss and top-1 and top-5 classification error, percent, over all processes.
 
-    batches: this process's share of the validation images.
+    Of an image whose classes are all given, any is right.
+    batches: this process's share of the validation images. objective: whose validation loss it is.
     """
     sums = torch.zeros(4, dtype=torch.float64, device=compute.device)
     with evaluation_mode(network), torch.no_grad():
@@ -413,15 +422,15 @@ def classification_errors(
             policy.handle(batch.unreadable)
             if not len(batch.labels_N):
                 continue
-            labels_N = compute.move(batch.labels_N)
+            truth = batch.truth.each(compute.move)
             x_NCHW = network.normalize(compute.move(batch.images_N3HW))
             with compute.autocast():
                 logits_NC = network(x_NCHW).float()
-            best = logits_NC.topk(min(MAX_GUESSES, logits_NC.shape[1])).indices
-            hits = best == labels_N[:, None]
-            loss = cross_entropy(logits_NC, labels_N, reduction="sum")
-            count = torch.full_like(loss, len(hits))
-            sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), count])
+            best_NR = logits_NC.topk(min(MAX_GUESSES, logits_NC.shape[1])).indices
+            hits_NR = truth.are_true(best_NR)
+            loss = objective.validation_loss(logits_NC, truth)
+            count = torch.full_like(loss, len(hits_NR))
+            sums += torch.stack([loss, hits_NR[:, 0].sum(), hits_NR.any(1).sum(), count])
     loss_sum, top1, top5, count = compute.processes.sum(sums).tolist()
     if not count:
         raise UserError("no validation image could be read: cam-data check names the broken files")

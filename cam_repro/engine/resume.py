@@ -12,7 +12,7 @@ import torch
 
 from cam_repro.data.image_set import ImageSet
 from cam_repro.engine.checkpoint import load_checkpoint
-from cam_repro.engine.settings import TrainSettings
+from cam_repro.engine.settings import CLASSIFICATION, TrainSettings
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
 from cam_repro.runs.folders import is_complete
@@ -91,7 +91,8 @@ def find_earlier(
         if settings.overwrite:
             return None
         raise
-    old = json.loads(checkpoint.get("identity", "{}"))
+    # Earlier versions had one objective, and did not say which.
+    old = {"train": CLASSIFICATION, **json.loads(checkpoint.get("identity", "{}"))}
     new = json.loads(json.dumps(run_identity(settings, train_set)))
     if settings.overwrite:
         return checkpoint if old == new and checkpoint.get("overwrites") else None
@@ -118,9 +119,9 @@ def _first_difference(old: Any, new: Any, key: str = "") -> str:
 class Progress:
     """Hold how far a run has come: what a checkpoint has besides network and optimizer.
 
-    iteration: number of iterations done. records: the lines of log.csv. sums: loss, wrong guesses
-    and images, added up over the epoch so far, float64 (3,). best_error: lowest validation top-1
-    error so far, percent.
+    iteration: number of iterations done. records: the lines of log.csv. sums: loss, wrong guesses,
+    images, and the terms of the loss if it has any, added up over the epoch so far, float64.
+    best_error: lowest validation top-1 error so far, percent.
     """
 
     iteration: int = 0

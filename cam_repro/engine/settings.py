@@ -58,12 +58,20 @@ class OptimSettings:
             _require(value is None or value > 0, f"optim.{key}={value}: must be over 0")
 
 
+CLASSIFICATION = {
+    "_target_": "cam_repro.objectives.classification.Classification",
+    "name": "classification",
+}
+"""The default objective, the keys of configs/train/classification.yaml."""
+
+
 @dataclass
 class TrainSettings:
     """Hold the settings of ``cam-train``: configs/train.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=lambda: dict(CLASSIFICATION))
     optim: OptimSettings = field(default_factory=OptimSettings)
     augment: dict[str, Any] = field(default_factory=dict)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
@@ -94,6 +102,7 @@ class EvalSettings:
     view: dict[str, Any] = field(default_factory=dict)
     box: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    cues: dict[str, Any] | None = None
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     checkpoint: str = "last"

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from cam_repro.data.augment import build_augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.loading import (
+    BatchTruth,
     ErrorPolicy,
     LabelledBatch,
     TrainImages,
@@ -30,6 +30,7 @@ from cam_repro.data.loading import (
     ValidationImages,
     collate_labelled,
 )
+from cam_repro.data.masks import TrainMasks
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.workers import check_shared_memory, watched_workers
 from cam_repro.engine.checkpoint import save_checkpoint
@@ -44,6 +45,8 @@ from cam_repro.errors import Stopped, UserError
 from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
+from cam_repro.objectives.base import Losses, Objective
+from cam_repro.objectives.build import objective_of, refuse_unfit
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.training_log import LOG
@@ -136,7 +139,7 @@ def train(
             if training.done % CHECK_EVERY == 0:
                 training.check_numbers()
             if not bar.disable and training.loss_is_due():
-                bar.say(f"{training.epoch}, loss {training.mean_loss():.3f}")
+                bar.say(f"{training.epoch}, {training.mean_losses()}")
             if training.is_at_end_of_epoch:
                 end_epoch()
             elif training.done % settings.checkpoint_every == 0:
@@ -211,6 +214,38 @@ def _check_schedule(optim: OptimSettings, length: Length, n_images: int) -> None
         )
 
 
+def _check_classes(objective: Objective, images: ImageSet, compute: Compute) -> None:
+    """Say what becomes of images with several classes; refuse what cannot be compiled."""
+    if images.label_sets is None:
+        return
+    if not objective.all_classes:
+        log.info(
+            "train=%s: images have several classes, and each counts by its label alone; "
+            "train=multi_label takes all",
+            objective.name,
+        )
+    if compute.compile and objective.repeats_images:
+        raise UserError(
+            f"compile=true: train={objective.name} shows an image once for each of its classes, so "
+            "that batches differ in size, for which networks are not compiled: compile=false"
+        )
+
+
+class Minimised(nn.Module):
+    """Compute an objective's losses of a network in one call, as torch wants it to be called.
+
+    Several processes exchange the gradients of such a call, whatever runs within it.
+    """
+
+    def __init__(self, network: CamNetwork, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(self, x_NCHW: Tensor, truth: BatchTruth) -> Losses:
+        """Compute the losses of normalised input."""
+        return self.objective.losses(self.network, x_NCHW, truth)
+
+
 class Training:
     """Hold a network in training, with all that the steps of the loop share."""
 
@@ -227,11 +262,15 @@ class Training:
         optim, processes = settings.optim, compute.processes
         self.length = Length.of(optim, len(data.train_set), processes.world)
         _check_schedule(optim, self.length, len(data.train_set))
+        self.objective = objective_of(settings.train, optim.label_smoothing)
+        refuse_unfit(self.objective, network, settings.model["name"])
+        _check_classes(self.objective, data.train_set, compute)
         self.augmentation = build_augmentation(settings.augment, settings.model)
         self.validation_view = self.augmentation.validation_view()
         compute.place(network)
         self.optimizer = make_optimizer(network, optim)
-        self.progress = Progress()
+        n_sums = 3 + len(self.objective.terms)
+        self.progress = Progress(sums=torch.zeros(n_sums, dtype=torch.float64))
         self.overwrites = settings.overwrite
 
     def start(self, earlier: dict[str, Any] | None) -> None:
@@ -256,9 +295,10 @@ class Training:
         if not processes.is_main:  # the main process keeps the sums, which are of all processes
             self.progress.sums.zero_()
         self.progress.sums = self.progress.sums.to(self.compute.device)
-        self.shared: nn.Module = self.network  # exchanges gradients between processes
+        # Exchanges gradients between processes.
+        self.shared: nn.Module = Minimised(self.network, self.objective)
         if processes.world > 1:
-            self.shared = DistributedDataParallel(self.network)
+            self.shared = DistributedDataParallel(self.shared)
         wants_writer = self.settings.tensorboard and processes.is_main
         self.writer = _tensorboard_writer(self.folder) if wants_writer else None
 
@@ -373,17 +413,24 @@ class Training:
         self.rate = learning_rate(optim, self.done, self.length.iterations)
         set_learning_rate(self.optimizer, self.rate)
         self.optimizer.zero_grad(set_to_none=True)
-        images, labels = compute.move(batch.images_N3HW), compute.move(batch.labels_N)
+        images, truth = compute.move(batch.images_N3HW), batch.truth.each(compute.move)
         processes = compute.processes
         rows = torch.arange(processes.rank, size, processes.world, device=compute.device)
-        parts = [tensor.chunk(n_parts) for tensor in (images, labels, rows[:n_images])]
-        for number, (images_N3HW, labels_N, rows_N) in enumerate(zip(*parts, strict=True), 1):
+        parts = list(
+            zip(
+                images.chunk(n_parts),
+                truth.chunk(n_parts),
+                rows[:n_images].chunk(n_parts),
+                strict=True,
+            )
+        )
+        for number, (images_N3HW, part_truth, rows_N) in enumerate(parts, 1):
             # Seeded by the iteration, so that a resumed run drops the same units. The rows make
             # dropout the same however the batch is divided among processes and parts.
             seed_everything(self.settings.seed, self.done)
             place_in_batch(self.network, size, rows_N)
-            with self._exchange(number == len(parts[0])):
-                self._add_gradients(images_N3HW, labels_N, share=len(labels_N) / n_images)
+            with self._exchange(number == len(parts)):
+                self._add_gradients(images_N3HW, part_truth, share=len(rows_N) / n_images)
         self.optimizer.step()
         self.progress.iteration += 1
 
@@ -394,20 +441,20 @@ class Training:
         exchange: contextlib.AbstractContextManager[None] = self.shared.no_sync()
         return exchange
 
-    def _add_gradients(self, images_N3HW: Tensor, labels_N: Tensor, share: float) -> None:
+    def _add_gradients(self, images_N3HW: Tensor, truth: BatchTruth, share: float) -> None:
         """Compute the gradients of a part of a batch, and add them to those of earlier parts.
 
         share: the part's images over the batch's, 0 to 1, which weights the part's mean loss.
         """
         x_NCHW = self.compute.lay_out(self.network.normalize(images_N3HW))
-        smoothing = self.settings.optim.label_smoothing
-        with self.compute.autocast(), self._norms_need_images(len(labels_N)):
-            logits_NC = self.shared(x_NCHW).float()
-        loss = cross_entropy(logits_NC, labels_N, label_smoothing=smoothing)
-        (loss * share).backward()
-        count = torch.full_like(loss, len(labels_N))
-        wrong = (logits_NC.detach().argmax(1) != labels_N).sum()
-        self.progress.sums += torch.stack([loss.detach() * count, wrong, count])
+        with self.compute.autocast(), self._norms_need_images(len(x_NCHW)):
+            losses: Losses = self.shared(x_NCHW, truth)
+        (losses.total * share).backward()
+        loss = losses.total.detach()
+        count = torch.full_like(loss, len(x_NCHW))
+        wrong = (~truth.are_true(losses.logits_NC.detach().argmax(1)[:, None])).sum()
+        terms = [losses.terms[name].detach() * count for name in self.objective.terms]
+        self.progress.sums += torch.stack([loss * count, wrong, count, *terms])
 
     @contextlib.contextmanager
     def _norms_need_images(self, count: int) -> Iterator[None]:
@@ -425,14 +472,16 @@ class Training:
                 "optim.batch_size or model.input_size"
             ) from None
 
-    def mean_loss(self) -> float:
-        """Compute the mean loss of the epoch so far in this process."""
-        loss_sum, _, count = self.progress.sums.tolist()
-        return float(loss_sum / count)
+    def mean_losses(self) -> str:
+        """Say the mean loss of the epoch so far in this process, and those of its terms."""
+        loss_sum, _, count, *term_sums = self.progress.sums.tolist()
+        terms = zip(self.objective.terms, term_sums, strict=True)
+        said = [("loss", loss_sum), *terms]
+        return ", ".join(f"{name} {total / count:.3f}" for name, total in said)
 
     def check_numbers(self, val_loss: float = 0.0) -> None:
         """Raise UserError if a loss or a weight is not finite; all processes must call this."""
-        loss_sum, _, _ = self.compute.processes.sum(self.progress.sums).tolist()
+        loss_sum = float(self.compute.processes.sum(self.progress.sums)[0])
         # The extremes are NaN if any weight is; they take a twentieth of the time of isfinite.
         extremes = [torch.stack(tensor.aminmax()) for tensor in self.network.parameters()]
         if not math.isfinite(loss_sum):
@@ -453,19 +502,23 @@ class Training:
     def end_epoch(self, val_batches: Iterable[LabelledBatch], policy: ErrorPolicy) -> None:
         """Validate the network; write checkpoints and the log, and log how it went."""
         progress, done = self.progress, self.done
-        errors = classification_errors(self.network, val_batches, policy, self.compute)
+        errors = classification_errors(
+            self.network, val_batches, policy, self.compute, self.objective
+        )
         self.check_numbers(errors["val_loss"])
         seconds = time.perf_counter() - self.epoch_started
         speed = (done - self.epoch_first) * self.length.batch_size / seconds
         self.begin_epoch()
+        means, terms = self._training_means()
         progress.records.append(
             {
                 "epoch": done / self.length.per_epoch,
                 "iteration": done,
                 "lr": self.rate,
-                **self._training_means(),
+                **means,
                 **errors,
                 "images_per_second": speed,
+                **terms,
             }
         )
         error = errors["val_top1_error"]
@@ -489,10 +542,18 @@ class Training:
             speed,
         )
 
-    def _training_means(self) -> dict[str, float]:
-        """Compute training loss and top-1 error, percent, of the epoch over all processes."""
-        loss_sum, wrong, count = self.compute.processes.sum(self.progress.sums).tolist()
-        return {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count}
+    def _training_means(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Compute means of the epoch over all processes.
+
+        Gives training loss and top-1 error, percent, and beside them the terms of the loss.
+        """
+        sums = self.compute.processes.sum(self.progress.sums).tolist()
+        loss_sum, wrong, count, *term_sums = sums
+        terms = zip(self.objective.terms, term_sums, strict=True)
+        return (
+            {"train_loss": loss_sum / count, "train_top1_error": 100 * wrong / count},
+            {f"train_{name}": total / count for name, total in terms},
+        )
 
     def _add_to_tensorboard(self, record: dict[str, float]) -> None:
         """Add the last line of log.csv to TensorBoard, if that is wanted."""
@@ -543,12 +604,25 @@ def _batches(training: Training, policy: ErrorPolicy) -> tuple[DataLoader, DataL
         world=compute.processes.world,
     )
     augmentation, data = training.augmentation, training.data
-    train_images = TrainImages(data.train_set, augmentation, settings.seed, loading.preload)
-    val_images = ValidationImages(data.val_set, training.validation_view, loading.preload)
+    objective, masks = training.objective, None
+    if objective.masks != "none":
+        share = objective.masks_share
+        masks = TrainMasks(data.train_set, objective.masks, share, settings.seed)
+    train_images = TrainImages(
+        data.train_set,
+        augmentation,
+        settings.seed,
+        loading.preload,
+        all_classes=objective.all_classes,
+        masks=masks,
+    )
+    val_images = ValidationImages(
+        data.val_set, training.validation_view, loading.preload, objective.all_classes
+    )
     policy.handle(train_images.unreadable + val_images.unreadable)
-    share = range(compute.processes.rank, len(val_images), compute.processes.world)
+    validated = range(compute.processes.rank, len(val_images), compute.processes.world)
     train_batches = train_images.loader(batch_sampler=order, **options)
-    val_batches = val_images.loader(sampler=share, batch_size=order.batch_size, **options)
+    val_batches = val_images.loader(sampler=validated, batch_size=order.batch_size, **options)
     check_shared_memory(train_batches, val_batches, processes=started_here())
     return train_batches, val_batches
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.runs.manifest import read_train_manifest
-from cam_repro.runs.training_log import TrainingLog, read_log
+from cam_repro.runs.training_log import TrainingLog, last_finite, read_log
 
 VALIDATION = (
     "validation: the centre crop of the squashed image, as training sees it; cam-eval scores the "
@@ -38,8 +40,12 @@ def draw_curves(log: TrainingLog, title: str) -> Figure:
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
     loss, error = style.plot_axes(figure, 2)
     for column, look in style.TRAINING.items():
-        _curve(loss if column.endswith("loss") else error, log, column, look)
-    loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+        _curve(loss if column.endswith("loss") else error, log, log.columns[column], look)
+    for (name, values), look in zip(log.terms.items(), cycle(style.TERMS), strict=False):
+        _curve(loss, log, values, replace(look, label=f"{name}, training"))
+    loss.set(xlabel="epoch", ylabel="loss" if log.terms else "cross-entropy")
+    if not any(value < 0 for values in log.terms.values() for value in values):
+        loss.set_ylim(bottom=0)
     error.set(xlabel="epoch", ylabel="classification error, %", ylim=(0, 100))
     last = max(log.epochs)
     for axes in (loss, error):
@@ -52,12 +58,12 @@ def draw_curves(log: TrainingLog, title: str) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, log: TrainingLog, column: str, look: style.Look) -> None:
-    """Draw a column over the epochs, and name it with its last value."""
-    last = log.last(column)
+def _curve(axes: Axes, log: TrainingLog, values: list[float], look: style.Look) -> None:
+    """Draw values over the epochs, and name them with the last finite one."""
+    last = last_finite(values)
     label = look.label if last is None else f"{look.label}: {last:.3g} at the end"
     axes.plot(
-        *(log.epochs, log.columns[column], look.dashes),
+        *(log.epochs, values, look.dashes),
         color=look.colour,
         marker=look.mark,
         ms=3.5,

@@ -23,7 +23,7 @@ TRUE, GUESSED = "#12d18e", "#e03a0c"
 """Colours of true boxes (solid lines) and of guessed ones (dashed lines)."""
 
 INK, MUTED, GRID = "#1a1a1a", "#5c5c5c", "#d9d9d9"
-ORANGE, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+ORANGE, BLUE, GREEN, PURPLE, SKY = "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9"
 
 OURS, PAPERS = BLUE, ORANGE
 """Colours of our numbers and of those that the paper prints."""
@@ -54,6 +54,13 @@ TRAINING = {
     "val_top5_error": Look("top-5, validation", PURPLE, "D"),
 }
 """Of the columns of a training run's log (``runs.training_log.COLUMNS``)."""
+
+TERMS = (
+    Look("first term", GREEN, "^", ":"),
+    Look("second term", PURPLE, "D", ":"),
+    Look("third term", SKY, "v", ":"),
+)
+"""Of the terms of a training loss, in their order, and then again."""
 
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 9, 7.5, 6.5
 """Sizes of letters in points, for figures that are printed as large as they are."""

@@ -33,7 +33,7 @@ from cam_repro.types import Box
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Version of the cached table; tables of other versions are not used."""
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
@@ -44,12 +44,14 @@ class Record(NamedTuple):
 
     path: of the annotation, without suffix. size: (width, height), (0, 0) where not stated.
     objects: WordNet id and box of each object. rounded: whether a coordinate was no whole number.
+    difficult: of each object, whether it is marked as such; none where the format has no mark.
     """
 
     path: str
     size: tuple[int, int]
     objects: list[tuple[str, Box]]
     rounded: bool = False
+    difficult: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,7 @@ class Annotations:
     sizes_N2: width and height as the annotation states them, int32; 0 where it does not.
     wnids_T: WordNet id of every object, text, in the order of ``boxes``.
     rounded_N: bool, whether coordinates were fractions, which are rounded to whole pixels.
+    difficult_T: bool, whether an object is marked as difficult to recognize, as VOC does.
     """
 
     paths: list[str]
@@ -68,6 +71,7 @@ class Annotations:
     wnids_T: np.ndarray
     boxes: RaggedBoxes
     rounded_N: np.ndarray
+    difficult_T: np.ndarray
 
     @cached_property
     def ids(self) -> list[str]:
@@ -120,8 +124,15 @@ class Annotations:
         sizes_N2 = np.zeros((len(ids), 2), np.int32)
         sizes_N2[rows_N >= 0] = self.sizes_N2[rows_N[rows_N >= 0]]
         rounded_N = np.append(self.rounded_N, False)[rows_N]  # -1 picks the False at the end
-        wnids_T = self.wnids_T[self.boxes.places_of(rows_N)]
-        return Annotations(list(ids), sizes_N2, wnids_T, self.boxes.select(rows_N), rounded_N)
+        places_T = self.boxes.places_of(rows_N)
+        return Annotations(
+            paths=list(ids),
+            sizes_N2=sizes_N2,
+            wnids_T=self.wnids_T[places_T],
+            boxes=self.boxes.select(rows_N),
+            rounded_N=rounded_N,
+            difficult_T=self.difficult_T[places_T],
+        )
 
 
 def read_annotations(
@@ -149,12 +160,14 @@ def _table(records: Iterable[Record]) -> Annotations:
     sorted_records = [records[row] for row in order]
     objects = [item for record in sorted_records for item in record.objects]
     counts = [len(record.objects) for record in sorted_records]
+    difficult = [r.difficult or [False] * n for r, n in zip(sorted_records, counts, strict=True)]
     return Annotations(
         paths=[record.path for record in sorted_records],
         sizes_N2=np.array([record.size for record in sorted_records], np.int32).reshape(-1, 2),
         wnids_T=np.array([wnid for wnid, _ in objects], str),
         boxes=RaggedBoxes.from_counts(np.array([box for _, box in objects], np.int32), counts),
         rounded_N=np.array([record.rounded for record in sorted_records], bool),
+        difficult_T=np.array([each for of_image in difficult for each in of_image], bool),
     )
 
 
@@ -259,6 +272,7 @@ def _read_xml(folder: Path, name: str) -> Record:
             (_number(size, "width"), _number(size, "height")) if size is not None else (0, 0)
         )
         objects: list[tuple[str, Box]] = []
+        difficult: list[bool] = []
         rounded = False
         for element in root.iter("object"):
             boxes = element.findall("bndbox")
@@ -269,13 +283,15 @@ def _read_xml(folder: Path, name: str) -> Record:
                 x0, y0, x1, y1 = map(_nearest, corners)
                 rounded |= corners != [x0, y0, x1, y1]
                 objects.append((_text(element, "name"), (x0, y0, x1, y1)))
+                difficult.append((element.findtext("difficult") or "").strip() == "1")
     # An XML file that declares an unknown encoding raises LookupError.
     except (ET.ParseError, ValueError, LookupError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"{folder / name}: not a readable annotation ({reason}); restore the file"
         ) from None
-    return Record(_without_suffix(name), (_nearest(width), _nearest(height)), objects, rounded)
+    stated = _nearest(width), _nearest(height)
+    return Record(_without_suffix(name), stated, objects, rounded, difficult)
 
 
 def _without_suffix(name: str) -> str:
@@ -337,6 +353,7 @@ def _save(place: Path, signature: str, table: Annotations) -> None:
             boxes_T4=table.boxes.values_T4,
             offsets=table.boxes.offsets,
             rounded_N=table.rounded_N,
+            difficult_T=table.difficult_T,
         )
 
 
@@ -349,10 +366,10 @@ def _load(place: Path, signature: str) -> Annotations | None:
             paths: list[str] = kept["paths"].tolist()
             sizes_N2, wnids_T = kept["sizes_N2"], kept["wnids_T"]
             boxes = RaggedBoxes(kept["boxes_T4"], kept["offsets"])
-            rounded_N = kept["rounded_N"]
+            rounded_N, difficult_T = kept["rounded_N"], kept["difficult_T"]
     except Exception:  # a damaged file raises anything, from BadZipFile to SyntaxError
         return None
-    return Annotations(paths, sizes_N2, wnids_T, boxes, rounded_N)
+    return Annotations(paths, sizes_N2, wnids_T, boxes, rounded_N, difficult_T)
 
 
 # --- Kaggle's solution files ---------------------------------------------------------------------

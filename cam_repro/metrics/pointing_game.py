@@ -1,11 +1,13 @@
 """Score maps by the pointing game (Zhang et al., ECCV 2016, arXiv 1608.00507, section 4.1).
 
 A map hits where its maximum lies in a true box, widened by a few pixels on each side. The source
-plays it on all images and on the difficult ones, whose boxes together cover less than a quarter of
-the image and which also show an object of another class. Of that class a truth with one class an
-image tells nothing: here the first condition alone makes an image difficult.
+plays it once for each class of an image (``data=voc data.pairs=true`` has such pairs), on all and
+on the difficult ones: the boxes of the class together cover less than a quarter of the image, which
+also shows an object of another class. Where a truth names one class an image and nothing tells of
+others, the first condition alone makes an image difficult.
 
-The source takes the mean over classes; this is over images, as all numbers here.
+The source takes the mean over classes. That is given beside the mean over images, which all other
+numbers here are.
 """
 
 from __future__ import annotations
@@ -55,13 +57,22 @@ def difficult(truth: Truth, sizes_N2: np.ndarray) -> np.ndarray:
     """Tell in which images the boxes cover less than ``DIFFICULT`` of the image, bool (N,).
 
     Their areas are summed, as the source says, also where boxes overlap. An image without a box is
-    not difficult.
+    not difficult; nor is one that shows no other class, where all its classes are known.
     """
     x0, y0, x1, y1 = truth.boxes.values_T4.astype(np.int64).T
     areas_N = np.zeros(len(truth), np.int64)
     np.add.at(areas_N, truth.boxes.image_of_box(), (x1 - x0 + 1) * (y1 - y0 + 1))
     is_small_N = areas_N < DIFFICULT * sizes_N2.astype(np.int64).prod(axis=1)
-    return np.asarray(is_small_N & (truth.boxes.counts_N > 0))
+    is_difficult_N = is_small_N & (truth.boxes.counts_N > 0)
+    if truth.label_sets is not None:
+        is_difficult_N &= truth.label_sets.counts_N > 1
+    return np.asarray(is_difficult_N)
+
+
+def mean_over_classes(hit_N: np.ndarray, labels_N: np.ndarray) -> float:
+    """Give the mean, over the classes that there are, of the accuracy of each, in percent."""
+    _, class_N = np.unique(labels_N, return_inverse=True)
+    return float(100 * np.mean(np.bincount(class_N, hit_N) / np.bincount(class_N)))
 
 
 class PointingGame(Protocol):
@@ -103,9 +114,14 @@ class PointingGame(Protocol):
             "pointing_game_95": {
                 part: Number.of(hit_N[kept_N]).ends for part, kept_N in parts.items()
             },
+            "mean_over_classes": {
+                part: mean_over_classes(hit_N[kept_N], truth.labels_N[kept_N])
+                for part, kept_N in parts.items()
+            },
             "center": {part: percent(middle_hit_N[kept_N]) for part, kept_N in parts.items()},
         }
-        return Scored(numbers, self._lines(numbers), {"tolerance": FIXED})
+        lines = self._lines(numbers, tells_others=truth.label_sets is not None)
+        return Scored(numbers, lines, {"tolerance": FIXED})
 
     def _hits(self, truth: Truth, points: Sequence[tuple[int, int] | None]) -> np.ndarray:
         """Tell which images' points hit, bool (N,)."""
@@ -113,8 +129,8 @@ class PointingGame(Protocol):
             [is_hit(point, truth.boxes.of(i), self.tolerance) for i, point in enumerate(points)]
         )
 
-    def _lines(self, numbers: dict[str, Any]) -> list[str]:
-        """Write the table for the terminal."""
+    def _lines(self, numbers: dict[str, Any], tells_others: bool) -> list[str]:
+        """Write the table for the terminal. tells_others: whether all classes are known."""
         accuracy, ends = numbers["pointing_game"], numbers["pointing_game_95"]
 
         def row(name: str, values: Iterable[float]) -> str:
@@ -125,8 +141,10 @@ class PointingGame(Protocol):
             row("pointing accuracy %", accuracy.values()),
             row("  95 % from", [low for low, _ in ends.values()]),
             row("  95 % to", [high for _, high in ends.values()]),
+            row("mean over classes %", numbers["mean_over_classes"].values()),
             row("middle of the image %", numbers["center"].values()),
             f"boxes are widened by {self.tolerance} pixels (fixed)",
-            f"difficult: {numbers['n_difficult']} images, whose boxes cover under a quarter",
+            f"difficult: {numbers['n_difficult']} images, whose boxes cover under a quarter"
+            + (" and that show another class" if tells_others else ""),
             f"{numbers['n_pointing_nowhere']} maps are constant or no numbers: each misses",
         ]

@@ -30,6 +30,7 @@ class Needs(Enum):
     MAPS: the map of each image's true class, one after another, float (h, w) of any size.
     IMAGE_MAPS: such maps, each resized to its image, float32 (H, W).
     RUN_MAPS: such maps of a scored run, and the run's own predictions (``RunMaps``).
+    CUES: the cues of each image, one after another (``runs.cues.Cues``).
     ANSWERS: what a run's network was asked by ``cam-eval quality=[NAME]``, NAME being that of the
         protocol (``runs.answers.Answers``).
     """
@@ -39,6 +40,7 @@ class Needs(Enum):
     MAPS = "maps"
     IMAGE_MAPS = "maps at the size of their images"
     RUN_MAPS = "maps of a run"
+    CUES = "cues"
     ANSWERS = "answers of a run's network"
 
 

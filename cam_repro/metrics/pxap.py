@@ -56,23 +56,28 @@ def steps(normal_HW: np.ndarray) -> np.ndarray:
 class PxapAccumulator:
     """Count the pixels of objects and of all else at each step, in memory that does not grow.
 
-    n_images: how many were counted. n_without_object: those of them whose mask has no pixel of the
-    object, at 224 x 224.
+    n_images: how many were counted. n_without_mask: how many were left out, as they have none.
+    n_without_object: of those that were counted, how many have no pixel of the object in their
+    mask, at 224 x 224.
     """
 
     def __init__(self) -> None:
         self.n_images = 0
+        self.n_without_mask = 0
         self.n_without_object = 0
         # The last axis: pixels of all else, then of objects.
         self._counts_GB2 = np.zeros((GROUPS, len(EDGES_B), 2), np.int64)
 
-    def add(self, map_hw: np.ndarray, mask_HW: np.ndarray, label: int) -> None:
-        """Count one image.
+    def add(self, map_hw: np.ndarray, mask_HW: np.ndarray | None, label: int) -> None:
+        """Count one image, unless it has no mask.
 
         map_hw: the map of the class ``label``, any size and range; one that is constant or not
         finite is 0 everywhere, as in the authors' program (an infinite value stops that).
         mask_HW: as of ``truth.Masks``. The pixels of other classes count as background.
         """
+        if mask_HW is None:
+            self.n_without_mask += 1
+            return
         if mask_HW.shape != (SIZE, SIZE):
             mask_HW = cv2.resize(mask_HW, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
         is_object_HW, counts_HW = mask_HW == label + 1, mask_HW != IGNORED
@@ -90,7 +95,7 @@ class PxapAccumulator:
         Raises UserError where there is no image, or no pixel of an object.
         """
         if not self.n_images:
-            raise UserError("no image to score: no map was given")
+            raise UserError("no image to score: no map was given, or no image has a mask")
         counts_B2 = self._counts_GB2.sum(axis=0)
         if not counts_B2[:, 1].any():
             raise UserError("no pixel to find: no mask has a pixel of its image's class")
@@ -140,7 +145,7 @@ class Pxap(Protocol):
         if truth.masks is None or not truth.has_labels:
             raise UserError(
                 "the ground truth does not say which pixels are of the object, which pxap needs: "
-                "give masks=DIR with the metadata of OpenImages30k, or a data set that has masks"
+                "give masks=DIR with the metadata of OpenImages30k, or data= with masks"
             )
         accumulator = PxapAccumulator()
         for i, map_hw in enumerate(given):
@@ -149,6 +154,7 @@ class Pxap(Protocol):
         low, high = accumulator.interval()
         numbers = {
             "n_images": accumulator.n_images,
+            "n_without_mask": accumulator.n_without_mask,
             "n_without_object": accumulator.n_without_object,
             "pxap": pxap,
             "pxap_95": [low, high],
@@ -157,6 +163,7 @@ class Pxap(Protocol):
         lines = [
             f"{'PxAP %':26}{pxap:8.2f}   95 %: {low:.2f} to {high:.2f}",
             f"{'a constant map would get %':26}{cover:8.2f}",
+            f"{accumulator.n_without_mask} images have no mask and are left out; "
             f"{accumulator.n_without_object} masks have no pixel of their image's class",
         ]
         return Scored(numbers, lines, thresholds_are={})

@@ -29,6 +29,9 @@ DEFAULT_VARIANT = "torchvision"
 
 _RUN_FILES = (MANIFEST, "predictions.parquet")
 
+CUES = "cues"
+"""The folder of cues (``runs.cues``) in a run folder."""
+
 NO_MODEL = "none"
 """``model=none``: boxes without a network."""
 
@@ -211,7 +214,7 @@ def is_scored(
     checkpoint: the file as it is now is compared by its hash. None for a network that was not
     trained here: weights are not compared then.
     config: settings of the pass. If it saves maps, results without maps do not count; nor do those
-        without the answers of its measures.
+        without its cues and the answers of its measures.
     fingerprint: of the images to be scored.
     """
     if not is_complete(folder):
@@ -222,6 +225,8 @@ def is_scored(
     if _other_network(there, config.get("model") or {}):
         return False
     if config.get("save_maps") and not there.maps:
+        return False
+    if config.get("cues") and config["cues"] != there.cue_settings:
         return False
     measures = config.get("quality") or {}
     if any(there.quality_settings.get(name) != measure for name, measure in measures.items()):
@@ -262,8 +267,8 @@ def refuse_to_replace(
     """Raise UserError where a pass into ``folder`` would lose results that lie there.
 
     Lost would be results on other data, of another network or other weights, by other settings of
-    network, saliency or view, boxes of rules and answers of measures that the pass does not use
-    or uses with other settings, and saved maps. ``overwrite=true`` permits all of it.
+    network, saliency or view, boxes of rules, cues and answers of measures that the pass does not
+    use or uses with other settings, and saved maps. ``overwrite=true`` permits all of it.
 
     config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
     remedy: what the message advises.
@@ -286,6 +291,8 @@ def refuse_to_replace(
     lost += [f"other settings of {group}" for group in different if group != "box"]
     if there.maps and not config.get("save_maps"):
         lost.append("maps")
+    if there.cue_settings is not None and there.cue_settings != config.get("cues"):
+        lost.append("cues")
     measures = config.get("quality") or {}
     lost += [
         f"quality={name}"

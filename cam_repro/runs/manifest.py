@@ -102,6 +102,18 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CuesMade:
+    """Describe the cues of a run: how many images have some, and how they agree with masks.
+
+    miou: mean IoU, its interval's ends and the oracle, in percent, by the keys of the protocol
+    ``miou``; None where the data set has no masks.
+    """
+
+    images: int
+    miou: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Blacklist:
     """List the images that the official localization error leaves out: number and ids."""
 
@@ -145,7 +157,7 @@ class EvalManifest:
     skipped: a line for each image that could not be read.
     classifies: False for boxes without a network; all fields after it keep their defaults then.
     covered: share of an image's area that the view shows the network.
-    maps: whether the maps of the true classes were kept.
+    maps: whether the maps of the true classes were kept. cues: None where none were made.
     seconds, images_per_second: of the pass.
     """
 
@@ -164,6 +176,7 @@ class EvalManifest:
     covered: float | None = None
     blacklist: Blacklist | None = None
     maps: bool = False
+    cues: CuesMade | None = None
     checkpoint: Checkpoint | None = None
     seconds: float | None = None
     images_per_second: float | None = None
@@ -208,6 +221,11 @@ class EvalManifest:
         return self.config.get("quality") or {}
 
     @property
+    def cue_settings(self) -> Settings | None:
+        """The settings by which cues were made; None where none were."""
+        return self.config.get("cues")
+
+    @property
     def interpolation(self) -> str:
         """How the view resized its maps: ``linear`` unless it was set otherwise."""
         return str((self.view_settings or {}).get("interpolation", "linear"))
@@ -239,6 +257,7 @@ class EvalManifest:
             "submission_labels": self.submission_labels,
             "blacklist": None if self.blacklist is None else asdict(self.blacklist),
             "maps": self.maps,
+            **({} if self.cues is None else {"cues": asdict(self.cues)}),
             "checkpoint": None if self.checkpoint is None else self.checkpoint.as_json(),
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
@@ -541,6 +560,7 @@ def _eval_manifest(keys: _Keys) -> EvalManifest:
         covered=keys.get("covered", float) if classifies else None,
         blacklist=None if blacklist is None else _blacklist(blacklist),
         maps=keys.find("maps", bool) or False,
+        cues=_cues(keys.within("cues")) if keys.find("cues", dict) is not None else None,
         checkpoint=None if checkpoint is None else _checkpoint(checkpoint),
         seconds=keys.get("seconds", float) if classifies else None,
         images_per_second=keys.get("images_per_second", float) if classifies else None,
@@ -602,6 +622,11 @@ def _counts(keys: _Keys) -> Counts:
     return Counts(images=keys.get("images", int), skipped=keys.get("skipped", int))
 
 
+def _cues(keys: _Keys) -> CuesMade:
+    miou = keys.numbers("miou") if keys.find("miou", dict) is not None else None
+    return CuesMade(images=keys.get("images", int), miou=miou)
+
+
 def _blacklist(keys: _Keys) -> Blacklist:
     return Blacklist(images=keys.get("images", int), ids=keys.list_of("ids", str))
 
@@ -646,6 +671,7 @@ def _pass_config(keys: _Keys) -> Settings:
     """Check the types of those settings that ``EvalManifest`` has properties for."""
     _model_config(keys)
     keys.find("saliency", dict)
+    keys.find("cues", dict)
     if keys.find("view", dict) is not None:
         interpolation = keys.within("view").find("interpolation", str)
         if interpolation is not None:

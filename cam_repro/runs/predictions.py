@@ -9,7 +9,8 @@ Needs no torch. A run folder holds
     (up to five guesses, boxes flat) and ``<rule>/gt_known`` (one box, or null). ``right_at``: the
     thresholds, whole percent of the map's maximum, at which ``box=threshold`` boxes the true class
     right; null where no maps were saved. ``map_crc32``: of the file of the image's map; the column
-    is only there where maps were saved.
+    is only there where maps were saved. ``label_set``: all classes that the image shows; only there
+    where the data set tells them.
 ``submission_<rule>.txt``
     the same guesses in the development kit's format; for split=test also ``.csv`` in Kaggle's.
 ``scores.json``
@@ -46,7 +47,7 @@ from cam_repro.formats.submissions import (
     write_submission,
 )
 from cam_repro.runs.manifest import EvalManifest, check_unchanged, read_eval_manifest
-from cam_repro.truth import RaggedBoxes, Truth
+from cam_repro.truth import LabelSets, RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
 
 PARQUET = "predictions.parquet"
@@ -112,6 +113,7 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
     }
     columns["right_at"] = column([p.right_at for p in predictions], pa.list_(pa.uint8()))
     columns["map_crc32"] = column([p.map_crc32 for p in predictions], pa.uint32())
+    columns["label_set"] = column([p.label_set for p in predictions], integers)
     for name in rules:
         guesses = [p.rules[name] for p in predictions]
         columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
@@ -147,8 +149,9 @@ def write_predictions(
     predictions = predictions.combine_chunks()
     assert len(set(ids)) == len(ids), "an image was scored twice"
     assert manifest.counts.images == len(ids), "manifest counts other images"
-    if "map_crc32" in predictions.column_names and not _all_known(predictions["map_crc32"]):
-        predictions = predictions.drop_columns("map_crc32")
+    for name in ("map_crc32", "label_set"):
+        if name in predictions.column_names and not _all_known(predictions[name]):
+            predictions = predictions.drop_columns(name)
 
     with atomic_path(folder / PARQUET) as path:
         pq.write_table(predictions, path)
@@ -293,6 +296,7 @@ def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
         manifest=manifest,
         right_at_N100=_right_at(table),
         map_crc32_N=_map_crc32(table),
+        label_sets=_label_sets(table),
     )
 
 
@@ -306,6 +310,14 @@ def _map_crc32(table: pa.Table) -> np.ndarray | None:
     if "map_crc32" not in table.column_names or not _all_known(table["map_crc32"]):
         return None
     return np.from_dlpack(table["map_crc32"].combine_chunks())
+
+
+def _label_sets(table: pa.Table) -> LabelSets | None:
+    """Read the column ``label_set``; None where it is not there or has a null."""
+    if "label_set" not in table.column_names or not _all_known(table["label_set"]):
+        return None
+    values, lengths_N = _ragged(table, "label_set")
+    return LabelSets(values, np.cumsum([0, *lengths_N.tolist()]))
 
 
 def _right_at(table: pa.Table) -> np.ndarray | None:

@@ -17,13 +17,13 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
-from cam_repro.runs.folders import answers_file
+from cam_repro.runs.folders import CUES, answers_file
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
 from cam_repro.runs.scores import scores_file
@@ -37,21 +37,23 @@ _OLDER = "older.json"
 
 
 @contextlib.contextmanager
-def new_run(folder: Path, maps: bool = False) -> Iterator[Path]:
+def new_run(folder: Path, folders: Sequence[str] = ()) -> Iterator[Path]:
     """Provide a new folder within ``folder`` for a run, which becomes the run there at the end.
 
     The ``with`` block has to write the manifest last. Where it fails, all that it wrote is removed,
     and an older run is untouched. Only one process may do this at a time.
 
-    maps: whether the run has maps. Raises UserError then where maps lie there that are not of the
-    run there. Raises ``Stopped`` where a signal came while the run took its place.
+    folders: those of ``MAPS`` and ``CUES`` that the run has. Raises UserError where one of them
+    lies there that is not of the run there. Raises ``Stopped`` where a signal came while the run
+    took its place.
     """
     finish_replacing(folder)
-    if maps and os.path.lexists(folder / MAPS) and not _has_maps(folder / MANIFEST):
-        raise UserError(
-            f"{folder / MAPS}: exists already, but belongs to no run: remove it, or choose another "
-            "output="
-        )
+    for name in folders:
+        if os.path.lexists(folder / name) and name not in _folders_of(folder / MANIFEST):
+            raise UserError(
+                f"{folder / name}: exists already, but belongs to no run: remove it, or choose "
+                "another output="
+            )
     new = folder / NEW
     new.mkdir(parents=True)
     try:
@@ -95,19 +97,20 @@ def _remove_older(folder: Path, new: Path) -> None:
     patterns = ("submission_*.txt", "submission_*.csv", *of_names)
     for path in (*named, *(path for pattern in patterns for path in folder.glob(pattern))):
         path.unlink(missing_ok=True)
-    maps = folder / MAPS
-    if _has_maps(older):
-        if maps.is_symlink():  # to another disk; what is there may be others'
-            maps.unlink()
-        elif maps.exists():
-            shutil.rmtree(maps)
+    for place in (folder / name for name in _folders_of(older)):
+        if place.is_symlink():  # to another disk; what is there may be others'
+            place.unlink()
+        elif place.exists():
+            shutil.rmtree(place)
     sync(folder)
     older.unlink()
 
 
-def _has_maps(manifest: Path) -> bool:
-    """Tell whether a run has maps, by its manifest; False where that is not there or broken."""
+def _folders_of(manifest: Path) -> list[str]:
+    """List which of ``MAPS`` and ``CUES`` a run has, by its manifest; none if that is broken."""
     try:
-        return json.loads(manifest.read_text(encoding="utf-8"))["maps"] is True
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return False
+        values = json.loads(manifest.read_text(encoding="utf-8"))
+        has = {MAPS: values.get("maps") is True, CUES: isinstance(values.get("cues"), dict)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    return [name for name in has if has[name]]

@@ -11,6 +11,7 @@ from cam_repro.tables.build import (
     open_runs,
 )
 from cam_repro.tables.comparison import comparison_sheet
+from cam_repro.tables.gain import gain_sheet
 from cam_repro.tables.methods import methods_sheet
 from cam_repro.tables.protocols import protocols_sheet
 from cam_repro.tables.render import paper_sheet, sources_sheet
@@ -27,6 +28,7 @@ __all__ = [
     "build_tables",
     "comparison_sheet",
     "find_runs",
+    "gain_sheet",
     "has_runs",
     "markdown",
     "methods_sheet",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from run_builder import RIGHT
 
+from cam_repro.data.demo.source import Demo
 from cam_repro.geometry import inside_boxes
 from cam_repro.runs.scores import read_scores
 
@@ -55,6 +56,23 @@ def test_pxap_equals_the_authors_program(score):
     assert result["pxap"] == pytest.approx(expected, abs=1e-9)
     assert result["thresholds_are"] == {}
     assert "PxAP %                       83.36" in said
+
+
+def test_pxap_of_a_run_on_a_data_set_with_masks(score, command):
+    """The built-in set: maps that are its masks get all, and a run's maps something between."""
+    few = ("data.n_train=24", "data.n_val=12", "device=cpu")
+    tiny = ("model=alexnet_gap", "model.width=0.05", "model.input_size=64", "model.resize_size=72")
+    assert command("train", *tiny, *few, "optim.epochs=1", "optim.warmup=0").status == 0
+    assert command("eval", "model=alexnet_gap", "save_maps=true", *few).status == 0
+    words = ("protocol=[pxap,max_box_acc]", "data=demo", *few[:2])
+    found, _ = score(*words, "submission=runs/demo/alexnet_gap/eval/val-cam")
+    assert 0 < found["pxap"]["objects_cover"] < found["pxap"]["pxap"] + 20 < 120
+    assert (found["pxap"]["n_images"], found["pxap"]["n_without_mask"]) == (12, 0)
+    images = Demo(n_train=24, n_val=12).open("val")
+    for index, name in enumerate(images.ids):
+        np.save(f"{name.rpartition('/')[2]}.npy", images.masks.of(index).astype(float))
+    found, _ = score("protocol=pxap", "data=demo", *few[:2], "maps=.")
+    assert found["pxap"] > 99
 
 
 # --- maps as the program of Choe et al. reads them -----------------------------------------------

@@ -160,7 +160,7 @@ def test_an_unreadable_image_ends_the_pass_or_is_counted(score, tree):
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
-NO_MAPS = "model=none makes no maps: leave saliency, save_maps and quality out"
+NO_MAPS = "model=none makes no maps: leave saliency, save_maps, quality and cues out"
 
 
 @pytest.mark.parametrize(

@@ -431,7 +431,7 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
     lists.write_text("\n".join(kept) + "\n")
     words = [
         *("model=alexnet_gap", "data=ilsvrc", f"data.root={tree}", "loader.workers=0"),
-        *("device=cpu", "batch_size=1", "examples=0", "save_maps=true"),
+        *("device=cpu", "batch_size=1", "examples=0", "save_maps=true", "cues=sec"),
         f"model.weights={tmp_path / 'runs' / 'tiny' / 'alexnet_gap' / 'train' / 'last.pt'}",
     ]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -452,9 +452,11 @@ def test_two_processes_write_what_one_does(make_tree, trained, evaluate, tmp_pat
         }
         for name in ("one", "two")
     )
-    names = [f"maps/ILSVRC2012_val_{number:08d}.npy" for number in (1, 2, 3, 5, 6)]
-    assert sorted(two)[:5] == names
-    assert len(two) == 5 + 4
+    names = [f"ILSVRC2012_val_{number:08d}" for number in (1, 2, 3, 5, 6)]
+    cues = [*(f"cues/{name}.npz" for name in names), "cues/input_list.txt"]
+    maps = [f"maps/{name}.npy" for name in names]
+    assert sorted(two)[:12] == [*cues, "cues/localization_cues.pickle", *maps]
+    assert len(two) == 12 + 4
     assert two == one
     manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
     assert (manifest["processes"], manifest["counts"]["images"]) == (2, 5)

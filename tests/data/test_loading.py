@@ -18,6 +18,7 @@ from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.loading import (
     ErrorPolicy,
+    LabelledImage,
     TrainImages,
     TrainingOrder,
     ValidationImages,
@@ -189,7 +190,7 @@ def test_random_resized_crop_takes_the_whole_of_an_image_that_no_part_fits():
 @pytest.mark.parametrize("augmentation", [SquashCrop(12, 20), RandomResizedCrop(12, 20)])
 def test_augmentation_depends_on_seed_epoch_and_index_alone(images, augmentation):
     def one(seed, key):
-        pixels, _ = TrainImages(images, augmentation, seed, "no")[key]
+        pixels = TrainImages(images, augmentation, seed, "no")[key].pixels_HW3
         assert pixels.shape == (12, 12, 3)
         return pixels.tobytes()
 
@@ -272,7 +273,7 @@ def test_validation_shows_the_views_first_crop(images, preload):
     validation = ValidationImages(images, view, preload)
     assert len(validation) == 12
     for index in (0, 6, 11):
-        pixels, label = validation[index]
+        pixels, label, *_ = validation[index]
         np.testing.assert_array_equal(pixels, view.crops(read_image(images[index].path))[0])
         assert label == index // 4
 
@@ -346,7 +347,7 @@ def test_view_loader_shares_without_padding(n, world):
 def test_batches_are_pinned_for_a_gpu(images, monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x + 0)
-    labelled = collate_labelled([(noise(4, 4), 2), UnreadableImage("x")])
+    labelled = collate_labelled([LabelledImage(noise(4, 4), 2), UnreadableImage("x")])
     (batch,) = view_loader(ViewImages(images, Squash(8, 8)), at_a_time=12, workers=0, pin=False)
     for one in (labelled, batch):
         again = one.pin_memory()

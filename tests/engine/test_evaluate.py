@@ -17,7 +17,7 @@ from PIL import Image
 from cam_repro.boxes.base import BoxRule
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
-from cam_repro.data.loading import ErrorPolicy, LabelledBatch
+from cam_repro.data.loading import BatchTruth, ErrorPolicy, LabelledBatch
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Compute
@@ -25,6 +25,8 @@ from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
+from cam_repro.objectives.classification import Classification
+from cam_repro.objectives.multi_label import MultiLabel
 from cam_repro.resample import resize
 from cam_repro.saliency.backprop import Backprop
 from cam_repro.saliency.cam import Cam
@@ -449,17 +451,24 @@ def test_a_batch_holds_all_crops_of_each_image():
 def test_classification_errors_are_over_all_batches():
     red, green = (np.transpose(blocks(8, 8, (c, 0, 0, 7, 7)), (2, 0, 1)) for c in (RED, GREEN))
 
-    def batch(*pairs):
+    def batch(*pairs, has_NC=None):
         pixels = torch.from_numpy(np.stack([image for image, _ in pairs]))
-        return LabelledBatch(pixels, torch.tensor([label for _, label in pairs]), [])
+        truth = BatchTruth(torch.tensor([label for _, label in pairs]), has_NC)
+        return LabelledBatch(pixels, truth, [])
 
     # Right, wrong, right; with three classes the first five are always right.
     batches = [batch((red, RED), (red, GREEN)), batch((green, GREEN))]
-    errors = classification_errors(ColourNet(), batches, ErrorPolicy("stop"), CPU)
+    policy = ErrorPolicy("stop")
+    smoothed = Classification(label_smoothing=0.5)  # which validation is not
+    errors = classification_errors(ColourNet(), batches, policy, CPU, smoothed)
     log_total = math.log(math.exp(16) + 2)
     assert errors["val_loss"] == pytest.approx((3 * log_total - 32) / 3, abs=1e-5)
     assert errors["val_top1_error"] == pytest.approx(100 / 3, abs=1e-9)
     assert errors["val_top5_error"] == pytest.approx(0, abs=1e-9)
+    # Where all classes are given, any of them is right.
+    both = batch((red, GREEN), has_NC=torch.tensor([[True, True, False]]))
+    errors = classification_errors(ColourNet(), [both], policy, CPU, MultiLabel())
+    assert errors["val_top1_error"] == 0
 
 
 class NotANumber(Cam):

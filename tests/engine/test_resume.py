@@ -65,13 +65,17 @@ def power_cut():
 LIVELY = ["model.norm=batch", "model.dropout=0.5", "optim.iterations=7", "optim.warmup=2"]
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch):
-    straight = start("straight", *LIVELY)
+GAIN = ["train=gain", "train.masks=boxes"]
+
+
+@pytest.mark.parametrize("words", [LIVELY, [*LIVELY, *GAIN]], ids=["classification", "gain"])
+def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch, words):
+    straight = start("straight", *words)
     # 3 iterations an epoch: the checkpoint of iteration 4 lies inside the second. The cut comes
     # later, so that iteration 5 is done twice.
     at_iteration(monkeypatch, 5, power_cut)
     with pytest.raises(PowerCut):
-        start("cut", *LIVELY, "checkpoint_every=4")
+        start("cut", *words, "checkpoint_every=4")
     monkeypatch.undo()
     folder = straight.parent / "cut"
     assert tensors(folder)["progress"]["iteration"] == 4
@@ -79,10 +83,27 @@ def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch):
     assert records(folder)["iteration"].tolist() == [3]
 
     # What does not change the result may change: loading by other processes, checkpoints.
-    start("cut", *LIVELY, "checkpoint_every=5", "loader.preload=no", "loader.workers=1")
+    start("cut", *words, "checkpoint_every=5", "loader.preload=no", "loader.workers=1")
     assert records(folder)["iteration"].tolist() == [3, 6, 7]
     assert_same_run(straight, folder)
     assert (folder / "manifest.json").is_file()
+
+
+def test_the_objective_is_part_of_a_run(start):
+    folder = start("run", *LIVELY)
+    with pytest.raises(UserError, match=r"other settings \(train\._target_: .*Gain now\)"):
+        start("run", *LIVELY, "train=gain")
+    start("gain", *LIVELY, "train=gain")
+    with pytest.raises(UserError, match=r"other settings \(train\.sigma: 0\.5 there, 0\.25 now\)"):
+        start("gain", *LIVELY, "train=gain", "train.sigma=0.25")
+    # Checkpoints of earlier versions do not say what was minimised: it was one thing.
+    checkpoint = tensors(folder)
+    identity = json.loads(checkpoint["identity"])
+    del identity["train"]
+    torch.save({**checkpoint, "identity": json.dumps(identity)}, folder / "last.pt")
+    start("run", *LIVELY)
+    with pytest.raises(UserError, match=r"other settings \(train\._target_: "):
+        start("run", *LIVELY, "train=multi_label")
 
 
 def test_another_seed_is_another_run(start):

@@ -1,9 +1,11 @@
 """Whole runs of training: the loop, its log, its checkpoints, its processes."""
 
+import dataclasses
 import json
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -11,11 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
+from cam_repro.commands import train as train_command
 from cam_repro.engine import train as train_module
 from cam_repro.engine.settings import OptimSettings
 from cam_repro.engine.train import Length, _check_schedule
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
+from cam_repro.truth import LabelSets
 
 
 def records(folder):
@@ -209,8 +213,81 @@ def test_a_batch_must_divide_into_its_parts(start):
         start("run", "optim.accumulate=3")
 
 
-def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path):
-    plain = ["model.norm=none", "model.dropout=0.5"]
+GAIN = ["train=gain", "train.masks=boxes", "train.masks_share=0.5"]
+
+
+def test_the_terms_of_a_loss_are_columns_of_the_log_and_add_up_to_it(start, monkeypatch):
+    said = []
+
+    class Seen(Bar):
+        def say(self, text):
+            said.append(text)
+
+    monkeypatch.setattr(train_module, "Bar", Seen)
+    words = [*GAIN, "train.alpha=0.5", "train.weight_e=3"]
+    log = records(start("run", *words))
+    plain = list(records(start("plain")).columns)
+    terms = ["train_loss_cl", "train_loss_am", "train_loss_e"]
+    assert list(log.columns) == [*plain, *terms]
+    cl, am, e = (log[name] for name in terms)
+    assert (log["train_loss"] - (cl + 0.5 * am + 3 * e)).abs().max() < 5e-5
+    assert log[terms].min().min() > 0.01
+    number = r"\d+\.\d{3}"
+    pattern = rf"epoch 1/2, loss {number}, loss_cl {number}, loss_am {number}, loss_e {number}"
+    assert re.fullmatch(pattern, said[0])
+
+
+def test_without_weight_gain_trains_as_by_the_labels(start):
+    plain = start("plain", "model.norm=batch", "model.dropout=0.5")
+    words = ["train=gain", "train.alpha=0"]
+    same = start("same", "model.norm=batch", "model.dropout=0.5", *words)
+    for key, value in tensors(plain)["model"].items():
+        assert torch.equal(value, tensors(same)["model"][key]), key
+
+
+def test_gain_in_parts_equals_that_of_the_whole_batch(start):
+    words = [*GAIN, "model.norm=none", "model.dropout=0.5", "optim.momentum=0.9"]
+    whole, parts = start("whole", *words), start("parts", *words, "optim.accumulate=2")
+    plain = start("plain", *words[len(GAIN) :])
+    for key, value in tensors(whole)["model"].items():
+        assert torch.allclose(value, tensors(parts)["model"][key], rtol=0, atol=1e-6), key
+    moved = tensors(whole)["model"]["features.0.weight"]
+    assert (moved - tensors(plain)["model"]["features.0.weight"]).abs().max() > 1e-5
+    for column in ("train_loss_am", "train_loss_e"):
+        values = [records(folder)[column].tolist() for folder in (whole, parts)]
+        assert values[0] == pytest.approx(values[1], abs=2e-5), column
+
+
+def test_gain_keeps_the_names_of_the_networks_weights(start):
+    plain, gain = tensors(start("plain")), tensors(start("gain", *GAIN))
+    assert list(plain["model"]) == list(gain["model"])
+    assert plain["progress"]["sums"].shape == (3,)
+    assert gain["progress"]["sums"].shape == (6,)
+
+
+def test_images_of_several_classes_are_trained_by_all_of_them(start, monkeypatch, caplog):
+    opened = train_command.open_data
+
+    def several(*arguments, **options):
+        images = opened(*arguments, **options)
+        pairs = [[int(label), (int(label) + 1) % 3] for label in images.labels_N]
+        return dataclasses.replace(images, label_sets=LabelSets.from_lists(pairs))
+
+    monkeypatch.setattr(train_command, "open_data", several)
+    for name in ("multi_label", "gain"):
+        log = records(start(name, f"train={name}"))
+        assert log["train_loss"].between(0.3, 2).all()  # log 2 a class at first
+        assert log["val_top5_error"].tolist() == [0, 0]
+    with pytest.raises(UserError, match=r"^compile=true: train=gain shows an image once for each "):
+        start("compiled", "train=gain", "compile=true")
+    with caplog.at_level(logging.INFO):
+        start("classification")
+    assert "each counts by its label alone; train=multi_label takes all" in caplog.text
+
+
+@pytest.mark.parametrize("objective", [[], GAIN], ids=["classification", "gain"])
+def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path, objective):
+    plain = ["model.norm=none", "model.dropout=0.5", *objective]
     words = [*tiny_run, *plain, f"output={tmp_path / 'two'}"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
@@ -223,7 +300,8 @@ def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path):
     assert done.returncode == 0, done.stderr
     one = start("one", *plain)
     two = tmp_path / "two"
-    for column in ("iteration", "lr", "train_loss", "train_top1_error", "val_loss"):
+    terms = [column for column in records(one) if column.startswith("train_loss_")]
+    for column in ("iteration", "lr", "train_loss", "train_top1_error", "val_loss", *terms):
         values = [records(folder)[column].tolist() for folder in (one, two)]
         assert values[0] == pytest.approx(values[1], abs=1e-5), column
     for key, value in tensors(one)["model"].items():

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -43,6 +44,21 @@ def test_curves_go_where_the_numbers_go():
         ([1, 2, 3], [5.0] * 3, "top-5, validation: 5 at the end"),
     ]
     assert error.get_ylim() == (0, 100)
+
+
+def test_the_terms_of_a_loss_are_drawn_beside_it():
+    of_labels = log([2.0, 1.0], [60.0, 40.0])
+    terms = {"loss_cl": [1.5, 0.5], "loss_am": [0.5, -0.5]}
+    loss, error = draw_curves(replace(of_labels, terms=terms), "Some net").axes
+    assert lines(loss)[2:] == [
+        ([1, 2], [1.5, 0.5], "loss_cl, training: 0.5 at the end"),
+        ([1, 2], [0.5, -0.5], "loss_am, training: -0.5 at the end"),
+    ]
+    assert len({line.get_color() for line in loss.lines}) == 4
+    assert (loss.get_ylabel(), len(error.lines)) == ("loss", 3)
+    assert loss.get_ylim()[0] < -0.5
+    plain, _ = draw_curves(of_labels, "Some net").axes
+    assert (plain.get_ylabel(), plain.get_ylim()[0]) == ("cross-entropy", 0)
 
 
 def test_a_loss_that_diverged_leaves_a_gap():

@@ -474,6 +474,20 @@ def test_select_equals_looking_up_one_by_one(images, wanted):
     assert chosen.boxes.offsets[-1] == len(chosen.boxes.values_T4) == len(chosen.wnids_T)
 
 
+def test_difficult_objects_are_marked(tmp_path):
+    """Also out of the cache and after a selection; nothing is difficult where no mark is."""
+    folder = tmp_path / "xml"
+    write(folder, {"a": [(CAT, (0, 0, 1, 1)), (DOG, (2, 2, 3, 3))], "b": [(CAT, (0, 0, 1, 1))]})
+    text = (folder / "a.xml").read_text()
+    marked = text.replace(f"<name>{DOG}</name>", f"<name>{DOG}</name><difficult> 1 </difficult>")
+    marked = marked.replace(f"<name>{CAT}</name>", f"<name>{CAT}</name><difficult>0</difficult>")
+    (folder / "a.xml").write_text(marked)
+    for _ in range(2):
+        table = read_annotations(folder, tmp_path / "cache")
+        assert table.difficult_T.tolist() == [False, True, False]
+    assert table.select(["b", "none", "a"]).difficult_T.tolist() == [False, False, True]
+
+
 def test_annotations_are_matched_with_images_by_name(tmp_path):
     write(tmp_path, {"flat": [], "x/one": [], "y/two": []})
     table = read_annotations(tmp_path)

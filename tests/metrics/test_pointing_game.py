@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.pointing_game import PointingGame, difficult, peak
+from cam_repro.truth import LabelSets
 
 
 def at(x, y, width=100, height=80):
@@ -24,6 +27,7 @@ def test_literal(truth_of):
         "pointing_game": {"all": 50, "difficult": 50},
         "pointing_game_95": {"all": [pytest.approx(100 / 6), pytest.approx(500 / 6)]}
         | {"difficult": [0, 100]},
+        "mean_over_classes": {"all": 50, "difficult": 50},
         "center": {"all": pytest.approx(500 / 6), "difficult": 100},
     }
     assert scored.thresholds_are == {"tolerance": "fixed"}
@@ -121,3 +125,21 @@ def test_a_tolerance_that_cannot_be_is_refused(value):
 def test_no_map_is_refused(truth_of):
     with pytest.raises(UserError, match="no image to score"):
         PointingGame().score(truth_of([], []), [])
+
+
+def test_with_all_classes_known_difficult_images_show_another(truth_of):
+    """And the mean over classes is beside that over images: 1 of 3 of one, 1 of 1 of the other."""
+    boxes = [[[40, 30, 59, 49]]] * 4
+    truth = truth_of([(100, 80)] * 4, boxes)
+    sets = LabelSets.from_lists([[0, 1], [0], [0, 5], [1]])
+    truth = replace(truth, labels_N=np.array([0, 0, 0, 1]), label_sets=sets)
+    assert difficult(truth, truth.sizes_N2).tolist() == [True, False, True, False]
+    maps = [at(50, 40), at(0, 0), at(0, 0), at(50, 40)]
+    scored = PointingGame().score(truth, maps)
+    assert scored.numbers["n_difficult"] == 2
+    assert scored.numbers["pointing_game"] == {"all": 50, "difficult": 50}
+    assert scored.numbers["mean_over_classes"] == {
+        "all": pytest.approx(100 * (1 / 3 + 1) / 2),
+        "difficult": 50,
+    }
+    assert any("and that show another class" in line for line in scored.lines)

@@ -24,7 +24,8 @@ class Given(Masks):
         self.masks = masks
 
     def of(self, index):
-        return np.asarray(self.masks[index], np.uint8)
+        mask = self.masks[index]
+        return None if mask is None else np.asarray(mask, np.uint8)
 
 
 def truth_with(masks, labels=None):
@@ -131,10 +132,13 @@ def test_ignored_pixels_do_not_count_and_other_classes_are_background():
 
 
 def test_masks_without_an_object_are_counted():
-    masks = [[[1, 0]], [[0, 0]], [[2, 255]]]
-    scored = Pxap().score(truth_with(masks), [np.eye(2)] * 3)
+    masks = [None, [[1, 0]], [[0, 0]], [[2, 255]]]
+    scored = Pxap().score(truth_with(masks), [np.eye(2)] * 4)
+    assert (scored.numbers["n_images"], scored.numbers["n_without_mask"]) == (3, 1)
     assert scored.numbers["n_without_object"] == 2
-    assert "2 masks have no pixel of their image's class" in scored.lines
+    assert scored.lines[-1] == (
+        "1 images have no mask and are left out; 2 masks have no pixel of their image's class"
+    )
 
 
 def test_the_interval_is_a_bootstrap_over_images():

@@ -72,6 +72,16 @@ def test_a_run_of_an_older_version_has_no_such_column(tmp_path):
     assert read_predictions(tmp_path).right_at_N100 is None
 
 
+def test_label_sets_are_kept_where_the_data_set_tells_them(tmp_path):
+    rows = [prediction("b"), prediction("a")]
+    write(tmp_path / "one", rows, manifest(2))
+    assert read_predictions(tmp_path / "one").label_sets is None
+    rows[0].label_set, rows[1].label_set = [2, 4], [4]
+    write(tmp_path / "several", rows, manifest(2))
+    sets = read_predictions(tmp_path / "several").label_sets
+    assert [sets.of(i).tolist() for i in range(2)] == [[4], [2, 4]]
+
+
 WNIDS = tuple(f"n{number:08d}" for number in range(1, 6))
 FIVE = ClassTable(WNIDS, ("a", "b", "c", "d", "e"), np.array([9, 8, 7, 6, 490], np.int32), "a kit")
 

@@ -56,7 +56,7 @@ def without_maps(files):
 
 
 def replace(folder, files=NEWER):
-    with new_run(folder, maps="maps/a.npy" in files) as new:
+    with new_run(folder, ["maps"] if "maps/a.npy" in files else []) as new:
         fill(new, files)
 
 
@@ -82,7 +82,7 @@ def test_in_an_empty_folder(tmp_path):
 
 def test_a_pass_that_fails_leaves_the_older_run(folder):
     def fails(error):
-        with new_run(folder, maps=True) as new:
+        with new_run(folder, ["maps"]) as new:
             fill(new, NEWER)
             raise error
 

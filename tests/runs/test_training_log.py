@@ -34,6 +34,17 @@ def test_a_log_is_read_by_column(read):
     )
 
 
+def test_terms_of_the_loss_are_read_where_there_are_any(read):
+    head, *lines = LOG.splitlines()
+    terms = ["train_loss_cl,train_loss_am", "1.5,0.5", "1.25,"]
+    log = read("\n".join(f"{a},{b}" for a, b in zip([head, *lines], terms, strict=True)) + "\n")
+    assert log.columns == read(LOG).columns
+    assert log.terms["loss_cl"] == [1.5, 1.25]
+    assert log.terms["loss_am"][0] == 0.5
+    assert math.isnan(log.terms["loss_am"][1])
+    assert read(LOG).terms == {}
+
+
 def test_a_loss_that_diverged_is_no_number(read):
     log = read(LOG.replace("0.1,1.5,", "0.1,,").replace("1.75", "inf"))
     assert log.columns["train_loss"][0] == 2.5

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from cam_repro.data.demo.tree import demo_root
+from cam_repro.data.check import TreeReport, bad_masks, conclude
+from cam_repro.data.demo.tree import MASKS, demo_root
 from cam_repro.data.ilsvrc.source import Ilsvrc
+from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import ImageFiles
+from cam_repro.data.mask_files import ObjectMasks
+from cam_repro.truth import Names
 
 
 class Demo(Ilsvrc):
@@ -21,6 +27,23 @@ class Demo(Ilsvrc):
     def folder(self) -> Path:
         """Give the folder of the set; make the set if it is not there yet."""
         return demo_root(seed=self.seed, n_train=self.n_train, n_val=self.n_val)
+
+    def open(self, split: str, with_boxes: bool = True) -> ImageSet:
+        images = super().open(split, with_boxes)
+        if split == "test":
+            return images
+        assert isinstance(images.store, ImageFiles), "the tree has files"
+        files = [f"{Path(file).with_suffix('.png')}" for file in images.store.files]
+        masks = ObjectMasks(self.folder() / MASKS / split, Names(files), images.labels_N)
+        return replace(images, masks=masks)
+
+    def check(self, decode: bool) -> TreeReport:
+        report = super().check(decode)
+        for split in ("train", "val") if decode else ():
+            if found := bad_masks(self.open(split)):
+                report.splits[split].faults["bad_masks"] = found
+        conclude(report)
+        return report
 
     def make(self) -> Path:
         return self.folder()

@@ -33,6 +33,9 @@ Version 3 has the images of version 2, and masks besides.
 """
 
 DEFAULTS = {"seed": 0, "n_train": 2000, "n_val": 500, "n_test": 200}
+MASKS = "Masks/CLS-LOC"
+"""The folder of masks within the tree."""
+
 JPEG_QUALITY = 90
 JPEG_SUBSAMPLING = "4:2:0"
 
@@ -105,7 +108,7 @@ def _write_split(root: Path, split: str, count: int, seed: int, bar: Bar) -> Non
         if split != "test":
             xml = root / "Annotations" / "CLS-LOC" / folder / f"{name}.xml"
             _write(xml, _xml(Path(folder).name, name, wnid, drawing))
-            _write_mask(root / "Masks" / "CLS-LOC" / folder / f"{name}.png", drawing)
+            _write_mask(root / MASKS / folder / f"{name}.png", drawing)
         truth = "".join(f"{wnid} {x0} {y0} {x1} {y1} " for x0, y0, x1, y1 in drawing.boxes)
         rows.append((listed, name, truth))
         bar.update()

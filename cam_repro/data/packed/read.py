@@ -43,7 +43,7 @@ from cam_repro.data.images import ImageStore, Size, UnreadableImage, read_image
 from cam_repro.errors import UserError
 from cam_repro.files import checksum_holds, sha256
 from cam_repro.progress import Bar
-from cam_repro.truth import Names, RaggedBoxes
+from cam_repro.truth import LabelSets, Names, RaggedBoxes
 
 SCHEMA = 1
 """Version of a packed folder's layout; a reader refuses any other."""
@@ -287,7 +287,17 @@ def _read_index(path: Path, with_boxes: bool, has_blacklist: bool) -> _Index:
             "boxes": boxes,
             "sizes_N2": sizes_N2,
             "blacklisted_N": table["blacklisted"].to_numpy() if has_blacklist else None,
+            "label_sets": _label_sets(table),
         }
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from None
     return _Index(truth, {**places, "sizes_N2": sizes_N2})
+
+
+def _label_sets(table: pa.Table) -> LabelSets | None:
+    """Read all classes of each image; None where no more than its label was known."""
+    if "label_set" not in table.column_names:
+        return None
+    column = table["label_set"]
+    counts_N = pc.list_value_length(column).to_numpy()
+    return LabelSets(pc.list_flatten(column).to_numpy(), np.cumsum([0, *counts_N.tolist()]))

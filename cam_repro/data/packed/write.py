@@ -322,6 +322,13 @@ class SplitWriter:
             "length": length_N,
             "crc32": crc32_N,
         }
+        if images.label_sets is not None:
+            columns["label_set"] = pa.ListArray.from_arrays(
+                pa.array(images.label_sets.offsets, pa.int32()),
+                pa.array(images.label_sets.values_T, pa.int32()),
+            )
+        if images.masks is not None:
+            log.info("%s: masks are not packed: cues are scored on the original", images.split)
         if images.blacklisted_N is not None:
             columns["blacklisted"] = images.blacklisted_N
         pq.write_table(pa.table(columns), self.folder / INDEX)

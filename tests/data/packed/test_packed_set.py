@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from packed_helpers import ORIGINALS, members, pack_them, same_sets
 
+from cam_repro.data.demo.source import Demo
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored
-from cam_repro.truth import RaggedBoxes
+from cam_repro.truth import LabelSets, RaggedBoxes
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -51,6 +52,25 @@ def test_other_pixels_are_another_set(source, tmp_path):
     assert len(set(prints.values())) == 5
     assert {name for name, _ in found.values()} == {"small", "small-16", "small-17"}
     assert load_packed_set(tmp_path / "16jpg80", "val", name="mine").name == "mine"
+
+
+def test_all_classes_of_an_image_come_along(source, tmp_path):
+    assert load_packed_set(pack_them(tmp_path / "one", source), "val").label_sets is None
+    sets = LabelSets.from_lists([[0, 2], [1], [], [2], [0, 1, 2], [0]])
+    several = replace(source, label_sets=sets)
+    images = load_packed_set(pack_them(tmp_path / "several", several), "val")
+    assert [images.label_sets.of(i).tolist() for i in range(6)] == [
+        *([0, 2], [1], [], [2], [0, 1, 2], [0]),
+    ]
+    assert images.fingerprint == several.fingerprint
+
+
+def test_that_masks_are_left_behind_is_said(tmp_path, caplog):
+    caplog.set_level("INFO", "cam_repro")
+    images = Demo(n_train=1, n_val=2).open("val")
+    assert images.masks is not None
+    assert load_packed_set(pack_them(tmp_path / "p", images), "val").masks is None
+    assert "val: masks are not packed: cues are scored on the original" in caplog.messages
 
 
 def test_blacklist_and_completeness_come_along(source, tmp_path):

@@ -1,0 +1,1 @@
+"""PASCAL VOC 2007 and 2012: several classes an image, boxes, masks."""

@@ -1,0 +1,1 @@
+"""Say what a training minimises: one file an objective."""
