@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from cam_repro.errors import UserError
 from cam_repro.models.weights import load_weights
+from cam_repro.saliency.build import build_saliency
+from cam_repro.saliency.excitation_backprop import ExcitationBackprop
 
 NETWORKS = ("resnet50_cam", "vgg16_cam", "inception_v3_cam")
 
@@ -231,6 +233,19 @@ def test_the_smallest_input_of_both_sizes(name, large):
         if side > 1:
             with pytest.raises((RuntimeError, ValueError)):
                 network.forward_head(network._extract(torch.zeros(1, 3, side - 1, side - 1)))
+
+
+def test_cmwp_of_inception_needs_a_layer_before_its_last_maps():
+    network = build("inception_v3_cam")
+    assert build_saliency("cmwp").refusal(network) == (
+        "c-MWP adds up to 0 at its last maps, the input of its class layer: name an earlier one"
+    )
+    method = ExcitationBackprop("Mixed_6e", contrastive=True)
+    assert method.refusal(network) is None
+    x_NCHW = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    _, maps_NRhw = method.explain(network, x_NCHW, lambda logits_NC: logits_NC.topk(2).indices)
+    assert maps_NRhw.shape == (1, 2, 4, 4)
+    assert maps_NRhw.isfinite().all()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
