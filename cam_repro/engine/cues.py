@@ -38,6 +38,11 @@ def check_cues(images: ImageSet, folder: Path) -> None:
 
     folder: where they will be written.
     """
+    if len(images.classes) >= IGNORED:
+        raise UserError(
+            f"cues: {images.name} has {len(images.classes)} classes, and files of cues have room "
+            f"for {IGNORED - 1}: leave cues= out"
+        )
     counts_N = images.all_classes.counts_N
     if not counts_N.all():
         raise UserError(

@@ -32,7 +32,10 @@ NOT_PART_OF_A_RUN = (
     "runs",
     "output",
 )
-"""Settings that may differ when a run is resumed: they do not change what it computes."""
+"""Settings that may differ when a run is resumed: they do not change how weights are trained.
+
+``validate_every`` says which epochs have a line of the log, and which of them the best is of.
+"""
 
 
 EARLIER_AUGMENTATIONS = [

@@ -490,10 +490,14 @@ class Training:
         return ", ".join(f"{name} {total / count:.3f}" for name, total in said)
 
     def check_numbers(self, val_loss: float = 0.0) -> None:
-        """Raise UserError if a loss or a weight is not finite; all processes must call this."""
+        """Raise UserError if a loss or a weight is not finite; all processes must call this.
+
+        The running statistics of batch norm count as weights.
+        """
         loss_sum = float(self.compute.processes.sum(self.progress.sums)[0])
         # The extremes are NaN if any weight is; they take a twentieth of the time of isfinite.
-        extremes = [torch.stack(tensor.aminmax()) for tensor in self.network.parameters()]
+        weights = [t for t in self.network.state_dict().values() if t.is_floating_point()]
+        extremes = [torch.stack(tensor.aminmax()) for tensor in weights]
         if not math.isfinite(loss_sum):
             what = "the loss"
         elif not torch.stack(extremes).isfinite().all():

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from trial import Campaign, Row, in_child, jobs, undisturbed
 
 from cam_repro.data.packed.source import Packed
@@ -86,7 +87,18 @@ def _read(read: Read, folder: Path) -> tuple[str, Any]:
         return "noticed", str(error)
     except Exception as error:
         return "traceback", f"{type(error).__name__}: {error}"
-    return "read", pickle.dumps(value)
+    return "read", pickle.dumps(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Give a value with numpy arrays for tensors, whose pickles name places in memory."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.numpy(force=True)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
 
 
 def _outcome(found: Any, usual: tuple[str, Any]) -> tuple[str, str]:

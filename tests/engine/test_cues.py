@@ -77,3 +77,10 @@ def test_images_without_a_known_class_are_refused_before_work(halves, tmp_path):
         check_cues(unknown, tmp_path)
     check_cues(halves, tmp_path)
     check_cues(replace(halves, label_sets=None), tmp_path)
+
+
+def test_more_classes_than_a_byte_can_name(halves, tmp_path):
+    wnids = tuple(f"n{number:08d}" for number in range(255))
+    many = replace(halves.classes, wnids=wnids, names=wnids)
+    with pytest.raises(UserError, match="has 255 classes, and files of cues have room for 254"):
+        check_cues(replace(halves, classes=many), tmp_path)

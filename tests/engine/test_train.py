@@ -119,6 +119,16 @@ def test_weights_that_are_no_numbers_are_not_written(start, tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"train.log"}
 
 
+def test_running_statistics_count_as_weights(start, monkeypatch):
+    def spoil(network, *_):
+        state = network.state_dict()
+        next(state[key] for key in state if key.endswith("running_var")).fill_(math.inf)
+
+    monkeypatch.setattr(train_module, "place_in_batch", spoil)
+    with pytest.raises(UserError, match="a weight is no longer a number at iteration 3: lower "):
+        start("run", "model.norm=batch")
+
+
 def test_the_last_good_checkpoint_is_named_and_left(start, tmp_path, monkeypatch):
     def spoil(optim, iteration, iterations):
         return math.inf if iteration == 4 else 0.01
