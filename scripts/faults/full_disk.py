@@ -58,7 +58,8 @@ def _answer(child: Child, words: list[str], wanted: dict[str, str]) -> tuple[str
         return "fits", ""
     if "Traceback" in text:
         return "traceback", child.last_line
-    if not re.search(r"^error: .*\b(space|free)\b", child.last_line):
+    # Not always the last line: what a job prints may reach the file after what it says of an error.
+    if not re.search(r"^error: .*\b(space|free)\b", text, re.MULTILINE):
         return "no word of space", child.last_line
     known = {str(Path(name).name) for name in wanted}
     files = [path.name for path in child.folder.rglob("*") if path.is_file()]
