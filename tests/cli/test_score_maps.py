@@ -1,24 +1,10 @@
 """cam-score of maps: those of anybody, and those of runs with save_maps=true."""
 
-import json
-
 import numpy as np
 import pytest
 from run_builder import RIGHT
 
 from cam_repro.geometry import inside_boxes
-
-
-@pytest.fixture
-def score(command):
-    """Runs cam-score; returns its JSON and what it said."""
-
-    def run(*arguments):
-        done = command("score", *map(str, arguments))
-        assert done.status == 0, done.err
-        return json.loads(done.out), done.err
-
-    return run
 
 
 @pytest.fixture

@@ -17,18 +17,6 @@ V2 = FIXTURES / "max_box_acc_v2"
 
 
 @pytest.fixture
-def score(command):
-    """Runs cam-score; returns its JSON and what it said."""
-
-    def run(*arguments):
-        done = command("score", *map(str, arguments))
-        assert done.status == 0, done.err
-        return json.loads(done.out), done.err
-
-    return run
-
-
-@pytest.fixture
 def run_with_maps(make_run):
     """A run of four images with boxes RIGHT; that map is right below threshold ``at``[i]."""
 
