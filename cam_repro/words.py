@@ -56,7 +56,7 @@ SWEEP = {"-m", "--multirun"}
 """Hydra's flags for a sweep: one job for each combination of the values given with commas."""
 
 TEXTS = re.compile(
-    r"runs|output|submission|ground_truth|maps|masks|blacklist|per_image|tars|images"
+    r"runs|output|submission|ground_truth|maps|masks|threshold_from|scoremaps|blacklist|per_image|tars|images"
     r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
     r"|(model|experiment)\.([\w-]+\.)?(weights|timm|name)"
 )
@@ -76,7 +76,8 @@ def hydra_words(
 
     ``cam-eval box=[a,b]``, with any number of box rules, becomes ``+box@box.a=a +box@box.b=b``,
     which is how Hydra takes several files of one group; ``quality=[a,b]`` too, and ``cam-show``
-    takes networks and saliency methods in the same way. ``box=NAME`` of ``cam-score`` and
+    takes networks and saliency methods in the same way, and ``cam-score`` protocols, of which one
+    alone needs no brackets. ``box=NAME`` of ``cam-score`` and
     ``cam-figures`` becomes ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml.
     ``figure=6`` becomes ``figure='6'``, as Hydra takes only text for the name of a file.
     ``cam-data check`` becomes ``action=check``.
@@ -95,6 +96,7 @@ def hydra_words(
     if command == "show":
         return _words_of_show(words)
     if command in ("score", "figures"):
+        words = _words_of_protocols(words) if command == "score" else words
         words = [re.sub("^box=", "box.name=", word) for word in words]
         return [re.sub(r"^figure=(\d+)$", r"figure='\1'", word) for word in words]
     if command == "data_command" and words and words[0].isidentifier():
@@ -193,6 +195,28 @@ def _words_of_measures(words: Sequence[str]) -> list[str]:
         raise UserError(f"{given[-1]}: name one measure, or several in brackets: quality=[A,B]")
     measures = [f"+quality@quality.{name}={name}" for name in names]
     return [*measures, *(word for word in words if not word.startswith("quality="))]
+
+
+def _words_of_protocols(words: Sequence[str]) -> list[str]:
+    """Put Hydra's words for several protocols in place of ``protocol=[A,B]``, at the start.
+
+    ``protocol.KEY=VALUE`` is a setting of the only protocol; of several,
+    ``protocol.NAME.KEY=VALUE`` says which. Raises UserError where it does not.
+    """
+    given = [word for word in words if word.startswith("protocol=[")]
+    names = _names_of("protocol", given)
+    if not given:
+        return list(words)
+    if not names:
+        raise UserError(f"{given[-1]}: name one protocol, or several in brackets: protocol=[A,B]")
+    rest = [word for word in words if not word.startswith("protocol=")]
+    if len(names) == 1:
+        return [f"protocol={names[0]}", *rest]
+    for word in rest:
+        key = word.partition("=")[0].removeprefix("protocol.")
+        if word.startswith("protocol.") and key.split(".")[0] not in names:
+            raise UserError(f"{word}: say of which, as protocol.{names[0]}.{key}")
+    return ["~protocol", *(f"+protocol@protocol.{name}={name}" for name in names), *rest]
 
 
 def _words_of_show(words: Sequence[str]) -> list[str]:

@@ -88,6 +88,7 @@ def test_every_stage_has_its_rows(measured):
             "MaxBoxAcc one by one",
             "MaxBoxAcc",
         ],
+        "protocols": ["MaxBoxAccV2 one by one", "MaxBoxAccV2", "PxAP by histograms", "PxAP"],
         "loading": [
             "file bytes",
             "Pillow decode",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cam_repro.config import build, validate
+from cam_repro.config import TARGET, build, validate
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.engine.saved_maps import score_maps
+from cam_repro.engine.saved_maps import score_maps, write_scoremaps
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import (
     check_columns_file,
@@ -32,6 +32,7 @@ from cam_repro.runs.guesses import (
     RunGuesses,
     read_guesses,
 )
+from cam_repro.runs.scores import read_json_object, write_scores
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
+
+OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
+"""What a run alone can give, which is then scored against its own truth."""
 
 
 @dataclass
@@ -69,8 +73,12 @@ class ScoreSettings:
     box: BoxChoice = field(default_factory=BoxChoice)
     blacklist: str | None = None
     maps: str | None = None
+    masks: str | None = None
+    threshold_from: str | None = None
     runs: str = "runs"
     output: str | None = None
+    keep: bool = False
+    scoremaps: str | None = None
     per_image: str | None = None
 
     def __post_init__(self) -> None:
@@ -78,6 +86,11 @@ class ScoreSettings:
             named_runs("submission", self.submission)
         if self.ground_truth is not None and self.data is not None:
             raise UserError("ground_truth and data are both given: leave one of them out")
+        if self.masks is not None and self.ground_truth is None:
+            raise UserError(
+                "masks needs a metadata folder: add ground_truth=DIR, or leave masks out (a data "
+                "set brings its own)"
+            )
         if self.split != "val" and self.data is None:
             raise UserError(
                 "split needs a data set: leave it out, or give data= in place of ground_truth"
@@ -119,26 +132,38 @@ class Submitted:
 def run_score(cfg: DictConfig) -> None:
     """Score a submission, runs or maps; print JSON to standard output, tables to standard error."""
     settings = validate(cfg, ScoreSettings)
-    protocol = build(Protocol, "protocol", settings.protocol)  # type: ignore[type-abstract]
-    _check_settings(settings, protocol)
+    protocols = _protocols(settings.protocol)
+    _check_settings(settings, protocols)
     if settings.output is not None:
         check_file_writable(settings.output)
     if settings.per_image is not None:
         check_columns_file("per_image", settings.per_image)
     submitted = _submitted(settings)
-    _check_inputs(settings, protocol, submitted)
+    _check_inputs(settings, protocols, submitted)
+    if settings.threshold_from is not None:
+        _take_thresholds(settings.threshold_from, protocols, submitted)
     if len(submitted) > 1:
-        result = _score_several(settings, protocol, submitted)
+        result = _score_several(settings, protocols, submitted)
     else:  # nothing submitted: maps alone
-        result = _score_one(settings, protocol, submitted[0] if submitted else None)
+        result = _score_one(settings, protocols, submitted[0] if submitted else None)
     text = _as_text(result)
     print(text)
     if settings.json_file is not None:
         write_text(settings.json_file, text + "\n")
 
 
+def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
+    """Build the protocol that is chosen, or each of several, by their names."""
+    if TARGET in chosen:
+        return [build(Protocol, "protocol", chosen)]  # type: ignore[type-abstract]
+    return [
+        build(Protocol, f"protocol.{name}", each)  # type: ignore[type-abstract]
+        for name, each in chosen.items()
+    ]
+
+
 def _score_several(
-    settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]
+    settings: ScoreSettings, protocols: list[Protocol], submitted: list[Submitted]
 ) -> dict[str, Any]:
     """Score runs one after another; give the JSON of each by its name.
 
@@ -147,7 +172,7 @@ def _score_several(
     results = {}
     for each in submitted:
         try:
-            results[each.name] = _score_one(settings, protocol, each)
+            results[each.name] = _score_one(settings, protocols, each)
         except UserError as error:
             log.warning("left out: %s: %s", each.name, error)
     if not results:
@@ -156,24 +181,35 @@ def _score_several(
 
 
 def _score_one(
-    settings: ScoreSettings, protocol: Protocol, submitted: Submitted | None
+    settings: ScoreSettings, protocols: list[Protocol], submitted: Submitted | None
 ) -> dict[str, Any]:
-    """Score a submission, or the maps where there is none; log a table, give the JSON."""
+    """Score a submission, or the maps where there is none; log tables, give the JSON.
+
+    Of several protocols, the JSON has that of each by its name.
+    """
     truth, source = _open_truth(settings, submitted)
     if settings.blacklist is not None:
         blacklisted_N = read_blacklist(settings.blacklist, len(truth))
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
-    scored = _score(protocol, settings, truth, submitted)
-    lines = list(scored.lines)
-    if protocol.draws and scored.curves is not None and settings.figure_file is not None:
-        run = submitted.run if submitted else None
-        title = f"{protocol.name}: {source}"
-        _draw(settings.figure_file, scored.curves, run, title, len(truth))
-        lines.append(f"drawn in {settings.figure_file}")
-    log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
-    for line in lines:
-        log.info("%s", line)
-    return scored.as_json()
+    found = {}
+    for protocol in protocols:
+        own = submitted.run if submitted and protocol.needs in OF_A_RUN else None
+        scored = _score(protocol, settings, own or truth, submitted)
+        lines = list(scored.lines)
+        if protocol.draws and scored.curves is not None and settings.figure_file is not None:
+            run = submitted.run if submitted else None
+            title = f"{protocol.name}: {source}"
+            _draw(settings.figure_file, scored.curves, run, title, len(truth))
+            lines.append(f"drawn in {settings.figure_file}")
+        log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
+        for line in ([f"protocol={protocol.name}"] if len(protocols) > 1 else []) + lines:
+            log.info("%s", line)
+        found[protocol.name] = scored.as_json()
+        if settings.keep and submitted is not None:
+            write_scores(submitted.path, protocol.name, found[protocol.name])
+    if settings.scoremaps is not None:
+        _write_scoremaps(settings, truth, submitted, Path(settings.scoremaps))
+    return found if len(protocols) > 1 else found[protocols[0].name]
 
 
 def _as_text(result: dict[str, Any]) -> str:
@@ -202,39 +238,54 @@ def _submitted(settings: ScoreSettings) -> list[Submitted]:
     return [Submitted(name, folder, read_predictions(folder)) for name, folder in found.items()]
 
 
-def _check_settings(settings: ScoreSettings, protocol: Protocol) -> None:
-    """Raise UserError for settings that the protocol does not use, and for those that it lacks."""
-    takes_maps = protocol.needs in MAPS_OF_ANYBODY
-    if settings.submission is None and settings.maps is None:
-        needed = "maps" if takes_maps else "submission"
-        raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
-    if takes_maps and None not in (settings.submission, settings.maps):
-        raise UserError("maps and submission are both given: leave one of them out")
-    is_of_guesses = protocol.needs in (Needs.GUESSES, Needs.KNOWN_BOXES)
-    brings_its_own = protocol.needs in (Needs.RUN_MAPS, Needs.ANSWERS)
+def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:
+    """Raise UserError for settings that no protocol uses, and for those that one lacks."""
+    for protocol in protocols:
+        takes_maps = protocol.needs in MAPS_OF_ANYBODY
+        if settings.submission is None and settings.maps is None:
+            needed = "maps" if takes_maps else "submission"
+            raise UserError(f"{needed} not given: add {needed}=VALUE (see --help)")
+        if settings.maps is not None and not takes_maps:
+            raise UserError(f"maps is not used by protocol={protocol.name}: leave it out")
+        if takes_maps and None not in (settings.submission, settings.maps):
+            raise UserError("maps and submission are both given: leave one of them out")
+    needs = {protocol.needs for protocol in protocols}
+    is_of_guesses = not needs.isdisjoint((Needs.GUESSES, Needs.KNOWN_BOXES))
+    needs_truth = not needs <= set(OF_A_RUN)
     others = {
         "box": (settings.box.name, is_of_guesses),
-        "labels": (settings.labels, protocol.needs is Needs.GUESSES),
+        "labels": (settings.labels, Needs.GUESSES in needs),
         "boxes": (None if settings.boxes == "xyxy" else settings.boxes, is_of_guesses),
-        "per_image": (settings.per_image, protocol.needs is Needs.GUESSES),
-        "blacklist": (settings.blacklist, protocol.heeds_blacklist),
-        "maps": (settings.maps, takes_maps),
-        "ground_truth": (settings.ground_truth, not brings_its_own),
-        "data": (settings.data, not brings_its_own),
+        "per_image": (settings.per_image, Needs.GUESSES in needs),
+        "blacklist": (settings.blacklist, any(each.heeds_blacklist for each in protocols)),
+        "ground_truth": (settings.ground_truth, needs_truth),
+        "data": (settings.data, needs_truth),
+        "threshold_from": (settings.threshold_from, any(each.chooses for each in protocols)),
+        "scoremaps": (settings.scoremaps, not needs.isdisjoint((Needs.MAPS, Needs.IMAGE_MAPS))),
     }
+    named = ",".join(protocol.name for protocol in protocols)
     for key, (value, used) in others.items():
         if value is not None and not used:
-            raise UserError(f"{key} is not used by protocol={protocol.name}: leave it out")
-    if is_figure(settings.output) and not protocol.draws:
+            raise UserError(f"{key} is not used by protocol={named}: leave it out")
+    drawing = [protocol.name for protocol in protocols if protocol.draws]
+    if is_figure(settings.output) and not drawing:
         raise UserError(
-            f"output={settings.output}: protocol={protocol.name} draws no figure: end it in .json"
+            f"output={settings.output}: protocol={named} draws no figure: end it in .json"
+        )
+    if settings.output is not None and len(drawing) > 1:
+        raise UserError(
+            f"output={settings.output}: {' and '.join(drawing)} each draw a figure there: give one"
         )
 
 
-def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[Submitted]) -> None:
+def _check_inputs(
+    settings: ScoreSettings, protocols: list[Protocol], submitted: list[Submitted]
+) -> None:
     """Raise UserError where what is scored does not fit the settings."""
     are_runs = bool(submitted) and all(each.run is not None for each in submitted)
-    if protocol.needs not in (Needs.GUESSES, Needs.KNOWN_BOXES) and submitted and not are_runs:
+    for protocol in protocols:
+        if protocol.needs in (Needs.GUESSES, Needs.KNOWN_BOXES) or not submitted or are_runs:
+            continue
         kinds = {Needs.ANSWERS: f"quality=[{protocol.name}]", Needs.CUES: "cues=sec"}
         with_what = kinds.get(protocol.needs, "save_maps=true")
         raise UserError(
@@ -246,6 +297,8 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
             f"box={settings.box.name}: {settings.submission} is no run folder, so it has no box "
             "rules"
         )
+    if settings.keep and not are_runs:
+        raise UserError("keep=true puts the result into a run's folder: give output=F.json")
     if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
@@ -255,11 +308,47 @@ def _check_inputs(settings: ScoreSettings, protocol: Protocol, submitted: list[S
         raise UserError("labels and boxes tell how a file is to be read: for runs leave them out")
     one_alone = {
         "per_image": settings.per_image,
-        "output": settings.output if protocol.draws else None,
+        "output": settings.output if any(each.draws for each in protocols) else None,
+        "scoremaps": settings.scoremaps,
     }
     for key, value in one_alone.items():
         if len(submitted) > 1 and value is not None:
             raise UserError(f"{key}={value}: is of one run, and {len(submitted)} are named")
+
+
+def _take_thresholds(source: str, protocols: list[Protocol], submitted: list[Submitted]) -> None:
+    """Give each protocol that chooses thresholds those that were best on other images.
+
+    source: the JSON that the same protocol wrote for them, or a run over them, which is scored now.
+    Raises UserError where it is neither, or where the run scored the very images of ``submitted``.
+    """
+    choosing = [protocol for protocol in protocols if protocol.chooses]
+    folder = run_folder(Path(source))
+    if folder is None:
+        found = read_json_object(Path(source))
+        for protocol in choosing:
+            is_of_one = "thresholds_are" in found  # else it has those of several by name
+            numbers = found if is_of_one else found.get(protocol.name)
+            protocol.take_thresholds(numbers if isinstance(numbers, dict) else {}, source)
+        return
+    from cam_repro.runs.predictions import read_predictions
+    from cam_repro.runs.saved_maps import maps_folder
+
+    run = read_predictions(folder)
+    data = run.manifest.data
+    same = [
+        each.name
+        for each in submitted
+        if each.run and each.run.manifest.data.fingerprint == data.fingerprint
+    ]
+    if same:
+        raise UserError(
+            f"threshold_from={source}: scored the very images of {same[0]}: a threshold that is "
+            "chosen on these is the oracle, which the result has without this"
+        )
+    for protocol in choosing:
+        scored = score_maps(protocol, run, maps_folder(run, folder), run)
+        protocol.take_thresholds(scored.numbers, f"{data.name} {run.manifest.split} ({source})")
 
 
 def _score(
@@ -280,7 +369,7 @@ def _score(
 
         run = submitted.run
         assert run is not None
-        return score_maps(protocol, truth, maps_folder(run, submitted.path), run)
+        return score_maps(protocol, truth, maps_folder(run, submitted.path, truth), run)
     return _score_guesses(protocol, settings, truth, submitted)
 
 
@@ -295,6 +384,29 @@ def _cues(settings: ScoreSettings, truth: Truth, submitted: Submitted | None) ->
     manifest = submitted.run.manifest
     folder = cues_folder(manifest, submitted.path)
     return open_cues(folder, truth.ids, manifest.interpolation)
+
+
+def _write_scoremaps(
+    settings: ScoreSettings, truth: Truth, submitted: Submitted | None, folder: Path
+) -> None:
+    """Write the maps that were scored as the program of Choe et al. reads them, and say so."""
+    if submitted is None:
+        assert settings.maps is not None
+        path, run = Path(settings.maps), None
+    else:
+        from cam_repro.runs.saved_maps import maps_folder  # pyarrow
+
+        run = submitted.run
+        assert run is not None
+        path = maps_folder(run, submitted.path, truth)
+    n_flat = write_scoremaps(folder, truth, path, run)
+    log.info(
+        "%s: %d maps of 224x224 pixels, 0 to 1, as Choe et al.'s program reads them; %d are 0 "
+        "everywhere, as they were constant or no numbers",
+        folder,
+        len(truth),
+        n_flat,
+    )
 
 
 def _score_guesses(
@@ -354,7 +466,8 @@ def _open_truth(settings: ScoreSettings, submitted: Submitted | None) -> tuple[T
         return images, f"data set {images.name}, {images.split}"
     if settings.ground_truth is not None:
         cache = Path(settings.runs) / ".cache"
-        return read_truth(settings.ground_truth, cache=cache), settings.ground_truth
+        truth = read_truth(settings.ground_truth, cache=cache, masks=settings.masks)
+        return truth, settings.ground_truth
     assert submitted is not None
     assert submitted.run is not None
     return submitted.run, submitted.name

@@ -25,6 +25,7 @@ from cam_repro.tables import (
     methods_sheet,
     open_runs,
     paper_sheet,
+    protocols_sheet,
     runs_sheet,
     sources_sheet,
     write_sheets,
@@ -169,8 +170,8 @@ def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:
 def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
     """Make Tables 1 to 3 for each source, and those that compare two sources.
 
-    Then, where there are runs, Grad-CAM's table, GAIN's and that of saliency methods; and that of
-    all runs.
+    Then, where there are runs, Grad-CAM's table, GAIN's, that of saliency methods and that of
+    protocols; and that of all runs.
     """
     tables = [build_tables(runs, source) for source in sources]
     sheets = [paper_sheet(table) for by_source in tables for table in by_source]
@@ -179,5 +180,6 @@ def _sheets(runs: list[Run], sources: list[Source]) -> list[Sheet]:
         sheets += [sources_sheet(*pair) for pair in zip(paper, authors, strict=True)]
     gradcam = build_gradcam_table(runs)
     sheets += [] if gradcam is None else [paper_sheet(gradcam)]
-    sheets += [sheet for sheet in (gain_sheet(runs), methods_sheet(runs)) if sheet is not None]
+    others = (gain_sheet(runs), methods_sheet(runs), protocols_sheet(runs))
+    sheets += [sheet for sheet in others if sheet is not None]
     return [*sheets, runs_sheet(runs)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.errors import UserError
+from cam_repro.files import check_writable, path_within, says_if_full
 from cam_repro.formats.maps import open_maps
 from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored, known_sizes
 from cam_repro.progress import Bar
@@ -63,6 +67,37 @@ def score_maps(
         )
         scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(odd)})
     return scored
+
+
+def write_scoremaps(folder: Path, truth: Truth, path: Path, run: Predictions | None = None) -> int:
+    """Write maps as the program of Choe et al. reads them; give how many are 0 everywhere.
+
+    ``<folder>/<id>.npy`` of each image, 224 x 224, its minimum 0 and its maximum 1; 0 everywhere
+    where the map is constant or not finite. They are float64: protocols that bring maps to that
+    size themselves then give the very score of the maps they came from.
+
+    folder: a new one. path, run: as for ``score_maps``.
+    Raises UserError where ``folder`` exists already, or cannot be written.
+    """
+    from cam_repro.metrics.max_box_acc import SIZE, normalised  # cv2
+
+    check_writable(folder)
+    if os.path.lexists(folder):
+        raise UserError(f"scoremaps={folder}: exists already: name a new folder")
+    maps = open_maps(path, truth.ids, _checksums(path, run))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    n_flat = 0
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        new = Path(scratch, folder.name)
+        for row in Bar(len(truth), "maps", iterable=range(len(truth)), leave=False):
+            map_HW = normalised(maps[row], SIZE)
+            n_flat += map_HW is None
+            file = path_within(new, *f"{truth.ids[row]}.npy".split("/"))
+            with says_if_full(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                np.save(file, np.zeros((SIZE, SIZE)) if map_HW is None else map_HW)
+        new.rename(folder)
+    return n_flat
 
 
 def _at_image_size(

@@ -4,18 +4,26 @@ Methods Right", CVPR 2020): images, with their classes, sizes and boxes, as text
 ``image_ids.txt``: one id a line (``val/ILSVRC2012_val_00000001.JPEG``), in the images' order;
 ``class_labels.txt``: ``id,label``; ``image_sizes.txt``: ``id,width,height``;
 ``localization.txt``: ``id,x0,y0,x1,y1``, one line a box, any number of lines for an image.
+
+Of OpenImages30k, ``localization.txt`` has ``id,mask,ignore``: paths of masks, one line an object.
+The mask of what does not count is in one line of an image alone. There is no ``image_sizes.txt``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.truth import RaggedBoxes, Truth
+from cam_repro.truth import IGNORED, RaggedBoxes, Truth
 from cam_repro.types import NO_LABEL
+
+if TYPE_CHECKING:  # it imports cv2, which boxes do without
+    from cam_repro.formats.wsol_masks import MetadataMasks
 
 IMAGE_IDS = "image_ids.txt"
 CLASS_LABELS = "class_labels.txt"
@@ -26,12 +34,17 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def is_metadata_folder(path: Path | str) -> bool:
-    """Tell whether a folder is one: it holds ``image_ids.txt`` and ``image_sizes.txt``."""
-    return all((Path(path) / name).is_file() for name in (IMAGE_IDS, IMAGE_SIZES))
+    """Tell whether a folder is one: it holds ``image_ids.txt``, and sizes or true places."""
+    names = (IMAGE_SIZES, LOCALIZATION)
+    folder = Path(path)
+    return (folder / IMAGE_IDS).is_file() and any((folder / name).is_file() for name in names)
 
 
-def read_metadata(folder: Path | str) -> Truth:
+def read_metadata(folder: Path | str, masks: Path | str | None = None) -> Truth:
     """Read a metadata folder.
+
+    masks: the folder in which the paths of masks begin that ``localization.txt`` names; None: it
+    has boxes. With masks there are no boxes, and ``image_sizes.txt`` may be missing.
 
     The images are those of ``image_ids.txt``, in its order; lines of other files about other
     images are skipped, and so are empty lines. An image without a line in ``localization.txt`` has
@@ -41,7 +54,7 @@ def read_metadata(folder: Path | str) -> Truth:
 
     Raises UserError, with file and line, where another file is missing, a line has not the form
     above, an id comes twice in ``image_ids.txt``, an image has no size, a label is negative, a
-    size is not positive, or a box has negative or swapped corners.
+    size is not positive, a box has negative or swapped corners, or, with masks, an image has none.
     """
     folder = Path(folder)
     ids, index = _read_ids(folder / IMAGE_IDS)
@@ -55,6 +68,22 @@ def read_metadata(folder: Path | str) -> Truth:
         )
         labels_N[image_X] = label_X1[:, 0]
 
+    if masks is None:
+        boxes = _read_boxes(folder / LOCALIZATION, index)  # first: it says if these are masks
+        sizes_N2 = _read_sizes(folder, ids, index)
+        return Truth(ids=ids, labels_N=labels_N, boxes=boxes, sizes_N2=sizes_N2)
+    has_sizes = (folder / IMAGE_SIZES).exists()
+    return Truth(
+        ids=ids,
+        labels_N=labels_N,
+        boxes=RaggedBoxes.none(len(ids)),
+        sizes_N2=_read_sizes(folder, ids, index) if has_sizes else None,
+        masks=_read_masks(folder / LOCALIZATION, index, Path(masks), labels_N),
+    )
+
+
+def _read_sizes(folder: Path, ids: list[str], index: dict[str, int]) -> np.ndarray:
+    """Read width and height of each image, int32 (N, 2)."""
     image_X, size_X2 = _read_table(
         folder / IMAGE_SIZES,
         index,
@@ -66,17 +95,54 @@ def read_metadata(folder: Path | str) -> Truth:
     if (sizes_N2 == 0).any():
         missing = ids[int((sizes_N2[:, 0] == 0).argmax())]
         raise UserError(f"{folder / IMAGE_SIZES}: no size of {missing}; add {missing},width,height")
+    return sizes_N2
 
+
+def _read_boxes(path: Path, index: dict[str, int]) -> RaggedBoxes:
+    """Read the boxes of all images."""
     image_T, boxes_T4 = _read_table(
-        folder / LOCALIZATION,
+        path,
         index,
         "id,x0,y0,x1,y1 with 0 <= x0 <= x1 and 0 <= y0 <= y1",
         lambda box_X4: np.diff(box_X4.reshape(-1, 2, 2), axis=1, prepend=0).min(axis=(1, 2)) >= 0,
     )
     order_T = np.argsort(image_T, kind="stable")
-    counts_N = np.bincount(image_T, minlength=len(ids))
-    boxes = RaggedBoxes.from_counts(boxes_T4[order_T], counts_N)
-    return Truth(ids=ids, labels_N=labels_N, boxes=boxes, sizes_N2=sizes_N2)
+    counts_N = np.bincount(image_T, minlength=len(index))
+    return RaggedBoxes.from_counts(boxes_T4[order_T], counts_N)
+
+
+def _read_masks(
+    path: Path, index: dict[str, int], folder: Path, labels_N: np.ndarray
+) -> MetadataMasks:
+    """Read which files are the masks of each image."""
+    from cam_repro.formats.wsol_masks import MetadataMasks
+
+    highest = int(labels_N.max(initial=NO_LABEL))
+    if highest + 1 >= IGNORED:
+        raise UserError(f"{path}: has class {highest}; with masks a class is 0 to {IGNORED - 2}")
+    objects: list[list[str]] = [[] for _ in index]
+    ignored = [""] * len(index)
+    for number, line in _lines(_read_text(path)):
+        image_id, *files = line.split(",")
+        if len(files) != 2 or not files[0]:
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not of the form id,mask,ignore (which masks= "
+                "reads; for boxes leave it out)"
+            )
+        place = index.get(image_id)
+        if place is None:
+            continue
+        objects[place].append(files[0])
+        if files[1] and ignored[place]:
+            raise UserError(f"{path}, line {number}: a second mask to ignore of {image_id}")
+        ignored[place] = files[1] or ignored[place]
+    missing = [image_id for image_id, place in index.items() if not objects[place]]
+    if missing:
+        raise UserError(
+            f"{path}: no mask of {missing[0]} ({len(missing)} of {len(index)} images have none); "
+            f"add {missing[0]},MASK,IGNORE"
+        )
+    return MetadataMasks(folder, objects, ignored, labels_N)
 
 
 def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
@@ -126,8 +192,10 @@ def _read_table(
             try:
                 numbers_of([line.split(",")])
             except (ValueError, OverflowError):
+                is_mask = path.name == LOCALIZATION and re.search(r"\.(png|jpg)\b", line)
+                remedy = "; these are masks: add masks=DIR" if is_mask else ""
                 raise UserError(
-                    f"{path}, line {number}: {line!r} is not of the form {form}"
+                    f"{path}, line {number}: {line!r} is not of the form {form}{remedy}"
                 ) from None
         raise
     places_X = np.array([index.get(row[0], -1) for row in rows], np.int64)

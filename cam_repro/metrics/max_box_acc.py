@@ -29,7 +29,7 @@ Array names: T thresholds, L the 255 levels, B components, M boxes, I IoU thresh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +51,7 @@ from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
+    Chosen,
     Needs,
     Protocol,
     Scored,
@@ -126,7 +127,7 @@ def boxes_over_levels(
     ``NO_BOX`` at every level, as in the authors' program, and so is that of a map with NaN. An
     infinite value counts as NaN here; it stops their program.
     """
-    normal_HW = _normalised(map_hw, size)
+    normal_HW = normalised(map_hw, size)
     if normal_HW is None:
         return LevelBoxes(np.full((N_LEVELS, 4), NO_BOX, np.int32), np.arange(N_LEVELS + 1))
     # The high byte is their uint8 map (multiplying by 256 rounds nothing). The low byte is what
@@ -156,8 +157,11 @@ def boxes_over_levels(
     return LevelBoxes(boxes_M4, np.searchsorted(level_M, np.arange(N_LEVELS + 1)))
 
 
-def _normalised(map_hw: np.ndarray, size: int) -> np.ndarray | None:
-    """Resize a map and bring it to [0, 1], float64; None where it is constant or not finite."""
+def normalised(map_hw: np.ndarray, size: int) -> np.ndarray | None:
+    """Resize a map as their program does and bring it to 0..1, float64 (size, size).
+
+    None where it is constant or not finite.
+    """
     map_hw = np.asarray(map_hw, np.float64)
     assert map_hw.ndim == 2, "one map at a time"
     assert map_hw.size, "a map has pixels"
@@ -230,6 +234,18 @@ class MaxBoxAcc:
         """By IoU threshold, the lowest score-map threshold that reaches the best accuracy."""
         best = {at: curve_T.argmax() for at, curve_T in self.curve.items()}
         return {at: float(self.thresholds_T[index]) for at, index in best.items()}
+
+    def at(self, thresholds: Mapping[str, float]) -> dict[str, float]:
+        """Give the accuracy at a threshold for each IoU threshold; both by ``0.3`` and so on.
+
+        thresholds: of ``thresholds_T``; of any other, the last that is not over it.
+        """
+        return {
+            f"{iou:g}": float(
+                curve_T[np.searchsorted(self.thresholds_T, thresholds[f"{iou:g}"], "right") - 1]
+            )
+            for iou, curve_T in self.curve.items()
+        }
 
     @property
     def mean(self) -> float:
@@ -310,10 +326,12 @@ class BestThreshold(Protocol):
 
     That threshold is chosen on the images that are scored (an oracle), as in Choe et al.
     multi_contour: whether the boxes of all contours of a map are tried, not only the largest's.
+    chosen: thresholds that were best on other images, at which the accuracy is given besides.
     """
 
     name: ClassVar[str] = "max_box_acc"
     needs: ClassVar[Needs] = Needs.MAPS
+    chooses: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "each has one box, the first pixel, as in the program of Choe et al."
 
     def __init__(self, multi_contour: bool = False) -> None:
@@ -321,6 +339,13 @@ class BestThreshold(Protocol):
             raise UserError(f"protocol.multi_contour={multi_contour}: must be true or false")
         self.multi_contour = multi_contour
         self.mean_is = "MaxBoxAccV2 %" if multi_contour else "mean accuracy %"
+        self.chosen: Chosen | None = None
+
+    def take_thresholds(self, numbers: Mapping[str, Any], where: str) -> None:
+        """Score at the thresholds that were best on other images, one for each IoU, besides."""
+        best = numbers.get("best_threshold")
+        ious = [f"{iou:g}" for iou in IOU_THRESHOLDS]
+        self.chosen = Chosen.of(best if isinstance(best, dict) else {}, ious, where)
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class. Raises UserError where a size is not known."""
@@ -342,8 +367,33 @@ class BestThreshold(Protocol):
             "that",
         ]
         thresholds_are = {"iou": FIXED, "max_box_acc": ORACLE, "mean": ORACLE}
+        thresholds_are["best_threshold"] = ORACLE
         numbers["max_box_acc_95"] = intervals
-        return Scored(numbers, lines, thresholds_are | {"best_threshold": ORACLE})
+        if self.chosen is not None:
+            numbers["chosen"] = self._at_chosen(found, self.chosen)
+            lines += self._chosen_lines(numbers["chosen"], self.chosen)
+            thresholds_are["chosen"] = self.chosen.word
+        return Scored(numbers, lines, thresholds_are)
+
+    def _at_chosen(self, found: MaxBoxAcc, chosen: Chosen) -> dict[str, Any]:
+        """Give the accuracies at the chosen thresholds, with their intervals and mean."""
+        accuracy = found.at(chosen.thresholds)
+        return {
+            "max_box_acc": accuracy,
+            "mean": float(np.mean(list(accuracy.values()))),
+            "max_box_acc_95": accuracy_intervals(accuracy, found.n_images),
+            "threshold": chosen.thresholds,
+        }
+
+    def _chosen_lines(self, numbers: dict[str, Any], chosen: Chosen) -> list[str]:
+        """Write the accuracies at the chosen thresholds for the terminal."""
+        return [
+            f"thresholds {chosen.word}:",
+            row_of_ious("accuracy %", numbers["max_box_acc"], "{1:.2f}"),
+            *rows_of_intervals(numbers["max_box_acc_95"]),
+            row_of_ious("at chosen threshold", numbers["threshold"], "{1:.3f}"),
+            f"{'mean accuracy %':22}{numbers['mean']:9.2f}",
+        ]
 
 
 class BestThresholdOfAnyContour(BestThreshold):

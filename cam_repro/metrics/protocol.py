@@ -7,7 +7,7 @@ Each protocol is a class in a file of its own, with a YAML in ``configs/protocol
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -139,6 +139,39 @@ class Scored:
         return {**self.numbers, "thresholds_are": self.thresholds_are}
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Hold thresholds that were chosen on other images.
+
+    thresholds: by what they were best for, as the numbers of the protocol name it: shares of the
+    map's maximum. where: on which images.
+    """
+
+    thresholds: dict[str, float]
+    where: str
+
+    @classmethod
+    def of(cls, thresholds: Mapping[str, Any], names: Iterable[str], where: str) -> Chosen:
+        """Take the thresholds of ``names``; raises UserError where one is missing or no share."""
+        names = list(names)
+        found = {
+            name: float(at)
+            for name in names
+            if isinstance(at := thresholds.get(name), float | int) and 0 <= at < 1
+        }
+        if len(found) < len(names):
+            raise UserError(
+                f"threshold_from: {where} has no thresholds for {', '.join(names)}: give the JSON "
+                "that the same protocol wrote, or a run"
+            )
+        return cls(found, where)
+
+    @property
+    def word(self) -> str:
+        """What these thresholds are, for ``Scored.thresholds_are``."""
+        return CHOSEN_ON + self.where
+
+
 class Protocol(ABC):
     """Score guesses or maps by a metric with its thresholds.
 
@@ -147,6 +180,7 @@ class Protocol(ABC):
 
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
     heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
+    chooses: whether it finds the best threshold; then ``take_thresholds`` gives it others.
     draws: whether it gives curves, which are drawn beside the JSON.
     odd_maps: what it does with maps that have values that are NaN or infinite, for a message.
     """
@@ -154,6 +188,7 @@ class Protocol(ABC):
     name: ClassVar[str]
     needs: ClassVar[Needs]
     heeds_blacklist: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     odd_maps: ClassVar[str] = "what becomes of them is up to the protocol"
 
@@ -164,6 +199,14 @@ class Protocol(ABC):
         given: as ``needs`` says, image by image in the truth's order. Raises UserError where the
         truth lacks what the protocol needs, or where there is no image to score.
         """
+
+    def take_thresholds(self, numbers: Mapping[str, Any], where: str) -> None:
+        """Score at the thresholds that were best on other images besides.
+
+        numbers: what ``score`` found on those. where: which they are, for ``thresholds_are``.
+        Raises UserError where these are not numbers of this protocol.
+        """
+        raise NotImplementedError
 
 
 def known_sizes(truth: Truth, name: str) -> np.ndarray:

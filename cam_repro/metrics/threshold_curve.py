@@ -12,7 +12,7 @@ Array names: T thresholds, B components, N images, M true boxes of an image.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,7 +32,16 @@ from cam_repro.metrics.level_sweep import (
     trace,
 )
 from cam_repro.metrics.official import IOU_THRESHOLD, warn_about_boxes
-from cam_repro.metrics.protocol import FIXED, ORACLE, Curves, Needs, Protocol, RunMaps, Scored
+from cam_repro.metrics.protocol import (
+    FIXED,
+    ORACLE,
+    Chosen,
+    Curves,
+    Needs,
+    Protocol,
+    RunMaps,
+    Scored,
+)
 from cam_repro.resample import resize
 from cam_repro.truth import Truth
 
@@ -250,21 +259,46 @@ def check_thresholds(key: str, n: int) -> None:
         raise UserError(f"{key}={n}: must be a whole number from 2 to {MAX_THRESHOLDS}")
 
 
+def _at_chosen(curve: ThresholdCurve, chosen: Chosen) -> dict[str, dict[str, Any]]:
+    """Give each error at the threshold that was chosen for it, with its 95 % interval."""
+    return {
+        name: {
+            "threshold": at,
+            "error": curve.at(at)[name],
+            "error_95": curve.intervals_at(at)[name],
+        }
+        for name, at in chosen.thresholds.items()
+    }
+
+
 class EveryThreshold(Protocol):
     """Score a run by its localization error at every threshold of ``box=threshold``.
 
     The lowest error is at a threshold chosen on the images that are scored (an oracle).
-    thresholds: how many are tried: 0, 1/n, 2/n ...; the run's own is tried besides.
+    thresholds: how many are tried: 0, 1/n, 2/n ...; the run's own is tried besides, and ``chosen``:
+    those that were best on other images.
     """
 
     name: ClassVar[str] = "threshold_curve"
     needs: ClassVar[Needs] = Needs.RUN_MAPS
+    chooses: ClassVar[bool] = True
     draws: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "where the maximum is not a number, the box is the whole image"
 
     def __init__(self, thresholds: int = 100) -> None:
         check_thresholds("protocol.thresholds", thresholds)
         self.n_thresholds = thresholds
+        self.chosen: Chosen | None = None
+
+    def take_thresholds(self, numbers: Mapping[str, Any], where: str) -> None:
+        """Score at the thresholds that were best on other images, one for each error, besides."""
+        best = numbers.get("best")
+        found = {
+            name: each.get("threshold")
+            for name, each in (best.items() if isinstance(best, dict) else ())
+            if isinstance(each, dict)
+        }
+        self.chosen = Chosen.of(found, ERRORS, where)
 
     def score(self, truth: Truth, given: RunMaps) -> Scored:
         """Score the maps of a run; warn where its boxes did not come from these maps."""
@@ -273,6 +307,8 @@ class EveryThreshold(Protocol):
         warn_about_boxes(truth)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
         thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])
+        if self.chosen is not None:
+            thresholds_T = np.union1d(thresholds_T, list(self.chosen.thresholds.values()))
         accumulator = ThresholdCurveAccumulator(thresholds_T)
         differ = []  # ids of images
         for i, map_hw in enumerate(given.maps):
@@ -303,6 +339,9 @@ class EveryThreshold(Protocol):
             numbers["run"] = {"threshold": own, **curve.at(own)}
             numbers["run_95"] = curve.intervals_at(own)
             thresholds_are["run"] = FIXED
+        if self.chosen is not None:
+            numbers["chosen"] = _at_chosen(curve, self.chosen)
+            thresholds_are["chosen"] = self.chosen.word
         curves = Curves(curve.thresholds_T, curve.errors, own)
         return Scored(numbers, self._table(curve, own), thresholds_are, curves)
 
@@ -324,6 +363,15 @@ class EveryThreshold(Protocol):
             ends = curve.intervals_at(own).values()
             lines += [row("95 % from", [low for low, _ in ends])]
             lines += [row("95 % to", [high for _, high in ends])]
+        if self.chosen is not None:
+            found = _at_chosen(curve, self.chosen).values()
+            lines.append(f"thresholds {self.chosen.word}:")
+            lines.append(row("error", [each["error"] for each in found]))
+            lines.append(row("95 % from", [each["error_95"][0] for each in found]))
+            lines.append(row("95 % to", [each["error_95"][1] for each in found]))
+            lines.append(
+                row("at chosen threshold", [each["threshold"] for each in found], "{:.3g}")
+            )
         best = curve.best.values()
         lines.append(row("lowest, oracle", [each["error"] for each in best]))
         lines.append(row("at oracle threshold", [each["threshold"] for each in best], "{:.3g}"))

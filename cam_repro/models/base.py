@@ -86,6 +86,8 @@ class CamNetwork(nn.Module, ABC):
     """The normalisation to use with a file of weights that does not contain one; for [0, 1]."""
     file_colours: str = ""
     """What a message says of that normalisation, if there is more to say than the numbers."""
+    same_layers: str = ""
+    """Which other networks have layers of the same names and shapes, for a message about a file."""
     ignored_in_files: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of layers that files of weights have and the network does not need."""
     tried_when_made: ClassVar[bool] = False

@@ -36,6 +36,13 @@ def check_count(key: str, value: object) -> int:
     return value
 
 
+def check_flag(key: str, value: object) -> bool:
+    """Return ``value`` if it is true or false, else raise ``UserError`` with ``key``."""
+    if not isinstance(value, bool):
+        raise UserError(f"model.{key}={value!r}: give true or false")
+    return value
+
+
 def check_choice(key: str, value: object, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of ``choices``, else raise ``UserError`` with ``key``."""
     if not isinstance(value, str) or value not in choices:
@@ -83,7 +90,10 @@ def activation(channels: int, norm: str) -> nn.Module:
 
 
 class ConvBlock(nn.Module):
-    """Run a convolution, batch norm if wanted, and ReLU; padding keeps the size at stride 1.
+    """Run a convolution, batch norm if wanted, and ReLU.
+
+    kernel: height and width, one number for both. padding: on each side; None: what keeps the size
+    at stride 1.
 
     Layers are named ``conv`` and ``bn``, as in torchvision's GoogLeNet. With batch norm the
     convolution has no bias. Weights trained with batch norm can be folded for a block without it
@@ -94,19 +104,21 @@ class ConvBlock(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel: int,
+        kernel: int | tuple[int, int],
         *,
         stride: int = 1,
+        padding: int | None = None,
         groups: int = 1,
         norm: str = "none",
     ) -> None:
         super().__init__()
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
-            kernel,
+            (height, width),
             stride=stride,
-            padding=kernel // 2,
+            padding=(height // 2, width // 2) if padding is None else padding,
             groups=groups,
             bias=norm == "none",
         )

@@ -1,7 +1,9 @@
-"""Build ResNet-18 and -50 (He et al., CVPR 2016), with torchvision's names, and ResNet18B.
+"""Build ResNet-18 and -50 (He et al., CVPR 2016), with torchvision's names, and two for CAM.
 
 ResNet18B is a ResNet-18 changed for CAM: without the max pool and with stride 1 in the last stage,
 so that 112 pixels give 14x14 maps; with biases in the convolutions and none in the linear layer.
+ResNet50-CAM is the ResNet-50 of Choe et al. (CVPR 2020): its last stage, or its last two, have
+stride 1.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import nn
 
 from cam_repro.errors import UserError
 from cam_repro.models.base import PooledNetwork
-from cam_repro.models.layers import scale_channels
+from cam_repro.models.layers import check_flag, scale_channels
 from cam_repro.models.variants import Variant, by_name
 
 STAGE_UNITS = (64, 128, 256, 512)
@@ -111,8 +113,8 @@ class ResNetVariant(Variant):
 class _ResNet(PooledNetwork):
     """Build a first convolution, four stages of blocks, GAP and a linear layer.
 
-    Subclasses set the one variant, which has the numbers. Errors: ``UserError`` for any norm but
-    ``batch``: residual networks always have batch norm.
+    Subclasses set the one variant, which has the numbers. third_stride: of the third stage.
+    Errors: ``UserError`` for any norm but ``batch``: residual networks always have batch norm.
     """
 
     minimum_input = 1
@@ -120,7 +122,13 @@ class _ResNet(PooledNetwork):
     built_as: ResNetVariant
 
     def __init__(
-        self, *, num_classes: int, width: float = 1.0, norm: str = "batch", dropout: float = 0.0
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "batch",
+        dropout: float = 0.0,
+        third_stride: int = 2,
     ) -> None:
         super().__init__(num_classes, width, norm, dropout)
         if norm != "batch":
@@ -144,7 +152,7 @@ class _ResNet(PooledNetwork):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if variant.stem_pool else nn.Identity()
         self.layer1 = stage(0, 1)
         self.layer2 = stage(1, 2)
-        self.layer3 = stage(2, 2)
+        self.layer3 = stage(2, third_stride)
         self.layer4 = stage(3, variant.last_stride)
         self.fc = nn.Linear(channels, num_classes, bias=variant.fc_bias)
         self._initialise()
@@ -188,3 +196,41 @@ class ResNet50(_ResNet):
     variants: ClassVar = by_name(
         ResNetVariant(torchvision_name="resnet50", block=Bottleneck, blocks=(3, 4, 6, 3))
     )
+    same_layers = "Choe et al.'s ResNet50-CAM, with other strides, is model=resnet50_cam"
+
+
+class ResNet50Cam(_ResNet):
+    """Build the ResNet50-CAM of Choe et al., whose layers are named as those of ResNet-50.
+
+    A: (N, 2048, 14, 14) at 224 pixels, as the fourth stage has stride 1. large_maps: the third has
+    too: 28x28. Weights of a ResNet-50 fit, as strides are not in them.
+    """
+
+    variants: ClassVar = by_name(
+        ResNetVariant(
+            torchvision_name="resnet50", block=Bottleneck, blocks=(3, 4, 6, 3), last_stride=1
+        )
+    )
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "batch",
+        dropout: float = 0.0,
+        large_maps: bool = False,
+    ) -> None:
+        super().__init__(
+            num_classes=num_classes,
+            width=width,
+            norm=norm,
+            dropout=dropout,
+            third_stride=1 if check_flag("large_maps", large_maps) else 2,
+        )
+        other = (
+            "14x14 maps is model.large_maps=false"
+            if large_maps
+            else "28x28 maps is model.large_maps=true"
+        )
+        self.same_layers = f"that of {other}, ResNet-50 itself model=resnet50"

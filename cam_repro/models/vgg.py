@@ -1,20 +1,21 @@
-"""Build VGG-16 and VGGnet-GAP (paper, section 3.1), named as torchvision's vgg16 and vgg16_bn.
+"""Build VGG-16, VGGnet-GAP (paper, section 3.1) and VGG16-CAM, named as torchvision's vgg16.
 
 Caffe's VGG-16 is the same network, except that its pools round sizes up. That makes a difference
-if the input is not a multiple of 32 pixels. ``VARIANTS`` lists the differences.
+if the input is not a multiple of 32 pixels. ``VARIANTS`` lists the differences. VGG16-CAM is the
+VGGnet-GAP of Choe et al. (CVPR 2020), with their names of the added layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from cam_repro.models.base import CamNetwork, FullyConnectedNetwork, PooledNetwork
-from cam_repro.models.layers import Dropout, scale_channels
+from cam_repro.models.layers import Dropout, check_flag, scale_channels
 from cam_repro.models.variants import CAFFE, TORCHVISION, CaffeWeights, Variant, by_name
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -99,12 +100,15 @@ class _Vgg(CamNetwork):
         """Map Caffe's names of layers to ours; batch norms change the numbers in ours."""
         return CAFFE_LAYERS[self.norm_setting]
 
-    def _features(self, width: float) -> nn.Sequential:
-        """Make conv1_1 to conv5_3's ReLU with a pool between stages; 224 pixels give 14x14."""
+    def _features(self, width: float, pools: int = 4) -> nn.Sequential:
+        """Make conv1_1 to conv5_3's ReLU with a pool between stages; 224 pixels give 14x14.
+
+        pools: how many of the four are there, the first ones.
+        """
         layers: list[nn.Module] = []
         channels = 3
-        for stage in STAGES:
-            if layers:
+        for number, stage in enumerate(STAGES):
+            if 0 < number <= pools:
                 layers.append(self._pool())
             for units in stage:
                 in_channels, channels = channels, scale_channels(units, width)
@@ -183,3 +187,59 @@ class VggGap(_Vgg, PooledNetwork):
     def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         A_NKhw: torch.Tensor = self.cam_conv(self.features(x_NCHW))
         return A_NKhw
+
+
+class Vgg16Cam(_Vgg, PooledNetwork):
+    """Build the VGG16-CAM of Choe et al.: cut after conv5_3's ReLU, conv6 of 1024 units, GAP, fc.
+
+    A: (N, 1024, 14, 14) at 224 pixels. large_maps: there is no pool before the last stage: 28x28.
+    Its layers then have other numbers than torchvision's (``features.23`` for ``features.24``), in
+    their files too.
+    """
+
+    variants: ClassVar = by_name(replace(VARIANTS[TORCHVISION], caffe=None))
+    class_layer_name = "fc"
+    caffe_layers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        width: float = 1.0,
+        norm: str = "none",
+        dropout: float = 0.0,
+        large_maps: bool = False,
+    ) -> None:
+        super().__init__(num_classes, width, norm, dropout)
+        pools = 3 if check_flag("large_maps", large_maps) else 4
+        self.large_maps = large_maps
+        self.minimum_input = 2**pools
+        units = scale_channels(1024, width)
+        self.features = self._features(width, pools)
+        self.conv6 = nn.Conv2d(scale_channels(512, width), units, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.fc = nn.Linear(units, num_classes)
+        self._initialise()
+
+    def renamed(self, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Count the layers after a pool that is not here one lower, in a file of VGG-16 itself.
+
+        One of VGG16-CAM, which has ``conv6``, keeps its names: with that pool it does not fit.
+        """
+        if not self.large_maps or "conv6.weight" in state:
+            return state
+        conv5_1 = CAFFE_LAYERS[self.norm_setting]["conv5_1"]
+        pool4 = int(conv5_1.removeprefix("features.")) - 1
+        return {_lowered(name, pool4): tensor for name, tensor in state.items()}
+
+    def _extract(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        A_NKhw: torch.Tensor = self.relu(self.conv6(self.features(x_NCHW)))
+        return A_NKhw
+
+
+def _lowered(name: str, place: int) -> str:
+    """Lower the number of a layer of ``features`` by one if it is over ``place``."""
+    block, _, rest = name.partition(".")
+    number, _, what = rest.partition(".")
+    is_behind = block == "features" and number.isdigit() and int(number) > place
+    return f"features.{int(number) - 1}.{what}" if is_behind else name

@@ -106,7 +106,7 @@ def load_weights(
     if named is not None:
         state = dict(named)
     elif weights == "torchvision":
-        state = _torchvision_state(network, name)
+        state = dict(network.renamed(_torchvision_state(network, name)))
     elif weights.endswith(SUFFIX):
         state, report.names = caffe_state(network, weights, name)
     else:
@@ -383,7 +383,8 @@ def _say_assumed(
     note = network.file_colours or ("ImageNet's" if is_imagenets else "")
     assumed = [" ".join(colours) + (f" ({note})" if note else "")] if colours else []
     size = "" if input_size is None or network.no_maps else _map_size(network, input_size)
-    assumed.append(f"strides, paddings and dilations of {name}{size}")
+    others = f" ({network.same_layers})" if network.same_layers else ""
+    assumed.append(f"strides, paddings and dilations of {name}{size}{others}")
     log.warning("weights %s: not in the file, so assumed: %s", report.source, "; ".join(assumed))
 
 

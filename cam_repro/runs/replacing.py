@@ -26,6 +26,7 @@ from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
 from cam_repro.runs.folders import CUES, answers_file
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
+from cam_repro.runs.scores import scores_file
 from cam_repro.signals import StopRequest
 
 NEW = ".pass"
@@ -92,7 +93,8 @@ def _remove_older(folder: Path, new: Path) -> None:
     if not older.is_file():
         return
     named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET)]
-    patterns = ("submission_*.txt", "submission_*.csv", answers_file(folder, "*").name)
+    of_names = (answers_file(folder, "*").name, scores_file(folder, "*").name)
+    patterns = ("submission_*.txt", "submission_*.csv", *of_names)
     for path in (*named, *(path for pattern in patterns for path in folder.glob(pattern))):
         path.unlink(missing_ok=True)
     for place in (folder / name for name in _folders_of(older)):

@@ -93,7 +93,10 @@ class ExcitationBackprop(GraphSaliency):
             name = graph.name_of(_class_layer(graph))
             return f"c-MWP begins at its class layer, {name}, and {self.layer} is not before that"
         if self.contrastive and end in _inputs_of_class_layer(graph):
-            return f"c-MWP adds up to 0 at {self.layer}, the input of its class layer"
+            where = self.layer or "its last maps"
+            return (
+                f"c-MWP adds up to 0 at {where}, the input of its class layer: name an earlier one"
+            )
         for node in steps:
             if not _has_rule(node, graph.layer_of(node)):
                 return f"there is no rule for its layer {graph.name_of(node)}"

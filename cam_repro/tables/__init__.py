@@ -13,6 +13,7 @@ from cam_repro.tables.build import (
 from cam_repro.tables.comparison import comparison_sheet
 from cam_repro.tables.gain import gain_sheet
 from cam_repro.tables.methods import methods_sheet
+from cam_repro.tables.protocols import protocols_sheet
 from cam_repro.tables.render import paper_sheet, sources_sheet
 from cam_repro.tables.sheet import Sheet, markdown, write_sheets
 from cam_repro.tables.sources import SOURCES, Source
@@ -33,6 +34,7 @@ __all__ = [
     "methods_sheet",
     "open_runs",
     "paper_sheet",
+    "protocols_sheet",
     "runs_sheet",
     "sources_sheet",
     "write_sheets",

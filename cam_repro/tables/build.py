@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from cam_repro.metrics.scores import check_outcomes, cls_outcomes, loc_outcomes
 from cam_repro.runs.folders import find_run_folders
 from cam_repro.runs.manifest import EvalManifest, read_eval_manifest
 from cam_repro.runs.predictions import Predictions, read_predictions
+from cam_repro.runs.scores import read_scores
 from cam_repro.tables.paper import (
     GRADCAM,
     TABLES,
@@ -33,10 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Hold a scored run: its name (``runs.folders.find_run_folders``) and predictions."""
+    """Hold a scored run: its name (``runs.folders.find_run_folders``) and predictions.
+
+    folder: where it is, for what else lies there; None where there is nothing else.
+    """
 
     name: str
     table: Predictions
+    folder: Path | None = None
 
     @property
     def manifest(self) -> EvalManifest:
@@ -67,6 +73,11 @@ class Run:
     def localizes(self) -> bool:
         """Whether it has localization errors: where labels and true boxes are known."""
         return self._has_labels and self.manifest.data.has_boxes
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """What protocols made of it, by name, where ``cam-score keep=true`` kept that."""
+        return {} if self.folder is None else read_scores(self.folder)
 
     @cached_property
     def cls_outcomes(self) -> dict[str, np.ndarray]:
@@ -154,7 +165,7 @@ def open_runs(runs: Path | str | Sequence[str], data: str | None = None) -> list
             name = read_eval_manifest(folder).data.name
             there.add(name)
             if data in (None, name):
-                opened.append(Run(run_name, read_predictions(folder)))
+                opened.append(Run(run_name, read_predictions(folder), folder))
         except UserError as error:
             log.warning("left out: %s", error)
     if data is not None and there and data not in there:

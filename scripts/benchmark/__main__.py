@@ -32,6 +32,7 @@ OF_NETWORKS = {
     "evaluation": groups.evaluation,
     "training": groups.training,
     "boxes": groups.boxes,
+    "protocols": groups.protocols,
     "loading": groups.loading,
     "methods": groups.methods,
 }

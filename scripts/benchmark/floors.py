@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -130,24 +130,50 @@ def component_box(map_hw: np.ndarray, width: int, height: int) -> Box:
 
 
 def max_box_acc(
-    map_hw: np.ndarray, true_boxes_M4: np.ndarray, n_thresholds: int, size: int
+    map_hw: np.ndarray,
+    true_boxes_M4: np.ndarray,
+    n_thresholds: int,
+    size: int,
+    multi_contour: bool = False,
 ) -> np.ndarray:
     """Compute the IoU of the box at each threshold in turn, (T,), by Choe et al.'s protocol.
 
     This does what their program does, with OpenCV's contours (see metrics/max_box_acc.py).
     true_boxes_M4: in pixels of the image resized to ``size`` x ``size``. A constant map has no box:
-    its IoU is 0.
+    its IoU is 0. multi_contour: the best IoU of all contours' boxes, not that of the largest's.
     """
     map_HW = cv2.resize(map_hw.astype(np.float64), (size, size), interpolation=cv2.INTER_CUBIC)
     map_HW -= map_HW.min()
     if not (map_HW.max() > 0 and len(true_boxes_M4)):
         return np.zeros(n_thresholds)
     grey_HW = (map_HW / map_HW.max() * 255).astype(np.uint8)
-    boxes = []
+    best_T = np.zeros(n_thresholds)
     for number in range(n_thresholds):
         level = int(number / n_thresholds * 255)
         _, mask_HW = cv2.threshold(grey_HW, level, 255, cv2.THRESH_BINARY)
         contours, _ = cv2.findContours(mask_HW, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
-        boxes.append((x, y, min(x + w, size - 1), min(y + h, size - 1)))
-    return np.asarray(iou(np.array(boxes), true_boxes_M4).max(axis=1))
+        tried = contours if multi_contour else [max(contours, key=cv2.contourArea)]
+        rects = [cv2.boundingRect(contour) for contour in tried]
+        boxes = [(x, y, min(x + w, size - 1), min(y + h, size - 1)) for x, y, w, h in rects]
+        best_T[number] = iou(np.array(boxes), true_boxes_M4).max()
+    return best_T
+
+
+def pxap(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
+    """Compute PxAP, percent, with NumPy's histograms, as the program of Choe et al. does.
+
+    masks: uint8 (S, S), 1 where the object is, 0 where it is not.
+    """
+    edges = [*np.arange(0, 1, 0.001), 1.0, 2.0, 3.0]
+    true, false = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for map_hw, mask_HW in zip(maps, masks, strict=True):
+        score_HW = cv2.resize(
+            map_hw.astype(np.float64), mask_HW.shape, interpolation=cv2.INTER_CUBIC
+        )
+        score_HW -= score_HW.min()
+        score_HW /= score_HW.max() or 1
+        true += np.histogram(score_HW[mask_HW == 1], edges)[0]
+        false += np.histogram(score_HW[mask_HW == 0], edges)[0]
+    found, wrong = true[::-1].cumsum(), false[::-1].cumsum()
+    precision = found / np.maximum(found + wrong, 1)
+    return float(100 * (precision * np.diff(found, prepend=0) / found[-1]).sum())

@@ -30,7 +30,9 @@ from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Pass, evaluate
 from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.train import TrainingData, train
-from cam_repro.metrics.max_box_acc import MaxBoxAccAccumulator
+from cam_repro.geometry import inside_boxes
+from cam_repro.metrics.max_box_acc import SIZE, MaxBoxAccAccumulator, resized_boxes
+from cam_repro.metrics.pxap import PxapAccumulator
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import build_saliency
@@ -226,15 +228,40 @@ def box_rule(name: str, maps: Sequence[ImageMaps]) -> Variant:
     return Variant(name, run, len(maps))
 
 
-def max_box_acc(maps: Sequence[ImageMaps], n_thresholds: int) -> Variant:
-    """Make the variant for MaxBoxAcc: the best class's map of each image, at all thresholds."""
+def max_box_acc(
+    maps: Sequence[ImageMaps], n_thresholds: int, multi_contour: bool = False
+) -> Variant:
+    """Make the variant for MaxBoxAcc: the best class's map of each image, at all thresholds.
+
+    multi_contour: for MaxBoxAccV2.
+    """
 
     def run() -> None:
-        accumulator = MaxBoxAccAccumulator(n_thresholds=n_thresholds)
+        accumulator = MaxBoxAccAccumulator(multi_contour, n_thresholds=n_thresholds)
         for one in maps:
             accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
 
-    return Variant("MaxBoxAcc", run, len(maps))
+    return Variant("MaxBoxAccV2" if multi_contour else "MaxBoxAcc", run, len(maps))
+
+
+def masks(maps: Sequence[ImageMaps]) -> list[np.ndarray]:
+    """Make the mask of each image, uint8 (224, 224): 1 within its true boxes, else 0."""
+    return [
+        inside_boxes(resized_boxes(one.sample.boxes_M4, *one.size), SIZE, SIZE).astype(np.uint8)
+        for one in maps
+    ]
+
+
+def pxap(maps: Sequence[ImageMaps], masks: Sequence[np.ndarray]) -> Variant:
+    """Make the variant for PxAP of the best class's maps."""
+
+    def run() -> None:
+        accumulator = PxapAccumulator()
+        for one, mask_HW in zip(maps, masks, strict=True):
+            accumulator.add(one.maps_Rhw[0], mask_HW, 0)
+        accumulator.result()
+
+    return Variant("PxAP", run, len(maps))
 
 
 MASKING = {

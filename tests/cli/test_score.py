@@ -456,7 +456,7 @@ def test_help_is_about_the_command_and_leaves_nothing_behind(tmp_path):
         (
             [*FILES, "protocol=map"],
             "protocol=map: choose one of average_drop, clsloc, deletion, energy_in_box, gt_known, "
-            "insertion, localization, max_box_acc, max_box_acc_v2, miou, pointing_game, "
+            "insertion, localization, max_box_acc, max_box_acc_v2, miou, pointing_game, pxap, "
             "sanity_check, threshold_curve",
         ),
         (

@@ -60,9 +60,9 @@ def test_blocks_of_the_shell_say_so(page):
 
 @each_page
 def test_blocks_of_python_and_yaml_are_in_the_pages_whose_examples_are_run(page):
-    """By test_extending.py and test_photographs.py."""
+    """By test_extending.py, test_photographs.py and test_quantus.py."""
     are_run = {"extending.md": ["python", "yaml"], "README.md": ["python"]}
-    are_run["photographs.md"] = ["python"]
+    are_run["photographs.md"] = are_run["methods.md"] = ["python"]
     for language in {"python", "yaml"} - set(are_run.get(page.name, [])):
         assert not blocks(page, language)
 

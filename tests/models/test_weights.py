@@ -496,7 +496,8 @@ def test_what_is_assumed_of_a_file_is_said_in_a_line(name, said, maps, foreign, 
     assert line.startswith(start)
     assert ("transform_input=False" in line) == (name == "googlenet")
     end = f"; strides, paddings and dilations of {name}, with {maps} maps of 224x224 pixels"
-    assert line.endswith(end)
+    others = " (Choe et al.'s ResNet50-CAM, with other strides, is model=resnet50_cam)"
+    assert line.endswith(end + others * (name == "resnet50"))
 
 
 def test_a_normalisation_of_a_class_of_ones_own_is_not_called_imagenets(foreign, caplog):

@@ -19,6 +19,7 @@ OLDER = {
     "maps/a.npy": "older",
     "maps/b.npy": "older",
     "predictions.parquet": "older",
+    "score_pxap.json": "older",
     "submission_heuristic.txt": "older",
 }
 NEWER = {

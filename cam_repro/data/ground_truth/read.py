@@ -33,7 +33,9 @@ ILSVRC_PREFIX = "ILSVRC2012_"
 """How the names of ILSVRC's validation and test images begin."""
 
 
-def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
+def read_truth(
+    source: Path | str, cache: Path | None = None, masks: Path | str | None = None
+) -> Truth:
     """Read what is known of a set of images.
 
     source: one of
@@ -47,16 +49,22 @@ def read_truth(source: Path | str, cache: Path | None = None) -> Truth:
         are such indices, as those of ImageNetV2;
         a run folder of ``cam-eval``, which holds the truth too: class indices.
     cache: folder in which the table of an XML folder is kept; None keeps none.
+    masks: the folder of the masks that a metadata folder names in place of boxes, as that of
+        OpenImages30k does; None where it has boxes.
 
     Raises UserError, with file and line where there is one.
     """
     source = Path(source)
+    if masks is not None and not is_metadata_folder(source):
+        raise UserError(
+            f"masks={masks}: {source} is no metadata folder that names masks: leave it out"
+        )
     folder = run_folder(source)
     if folder is not None:
         return _from_run(folder)
     if source.is_dir():
         if is_metadata_folder(source):
-            return _from_metadata(source)
+            return _from_metadata(source, masks)
         annotations = read_annotations(source, cache)
         if not annotations.ids:
             raise UserError(
@@ -75,8 +83,8 @@ def _from_run(folder: Path) -> Truth:
     return read_predictions(folder)
 
 
-def _from_metadata(folder: Path) -> Truth:
-    truth = read_metadata(folder)
+def _from_metadata(folder: Path, masks: Path | str | None) -> Truth:
+    truth = read_metadata(folder, masks)
     highest = int(truth.labels_N.max(initial=NO_LABEL))
     if highest == NO_LABEL:
         return truth

@@ -1,0 +1,46 @@
+"""Keep with a run what a protocol made of it (``cam-score keep=true``): ``score_PROTOCOL.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cam_repro.errors import UserError
+from cam_repro.files import check_writable, write_json
+from cam_repro.locks import sole_writer
+
+PREFIX = "score_"
+
+
+def scores_file(folder: Path | str, protocol: str) -> Path:
+    """Name the file of a protocol's result in a run folder."""
+    return Path(folder) / f"{PREFIX}{protocol}.json"
+
+
+def write_scores(folder: Path | str, protocol: str, scores: dict[str, Any]) -> None:
+    """Write the JSON of a protocol to a run folder, whole or not at all."""
+    check_writable(folder)
+    with sole_writer(Path(folder)):
+        write_json(scores_file(folder, protocol), scores)
+
+
+def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:
+    """Read what is kept with a run, by protocol. Raises UserError for a file that is damaged."""
+    found = {}
+    for path in sorted(scores_file(folder, "").parent.glob(scores_file("", "*").name)):
+        found[path.stem.removeprefix(PREFIX)] = read_json_object(path)
+    return found
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError, naming the file, where it holds no such thing."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is no JSON: write it again with cam-score") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no scores: give the JSON that cam-score wrote")
+    return values

@@ -1,0 +1,220 @@
+"""Show what runs score by the protocols of later papers, and what was published for CAM beside it.
+
+``published/*.csv`` has the published numbers, each with its data set, its source, and how its
+threshold came about. Ours are what ``cam-score keep=true`` left with a run; the localization at a
+fixed threshold is known of every run with ``box=threshold``. All are accuracies in percent.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cam_repro.metrics.intervals import Number
+from cam_repro.metrics.protocol import FIXED
+from cam_repro.tables.build import Run
+from cam_repro.tables.sheet import Sheet, grid, paragraph
+
+PUBLISHED = Path(__file__).parent / "published"
+
+ALL = "all"
+"""Of a number over all thresholds, such as PxAP, in place of what its threshold is."""
+
+_HEADER = (
+    *("number", "network", "maps", "view", "ours", "95% low", "95% high", "threshold", "n"),
+    *("published", "their network", "their data", "their threshold", "source", "data", "split"),
+    "run",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Hold a published number of CAM.
+
+    number: what it is. network: as its source calls it. models: our names of that network, best
+    first. data, split: what it was measured on. threshold: ``fixed``, ``oracle`` or ``ALL``.
+    """
+
+    number: str
+    network: str
+    models: tuple[str, ...]
+    data: str
+    split: str
+    value: float
+    threshold: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Hold a number of one of our runs: accuracy, 95 % interval where known, and threshold."""
+
+    run: Run
+    number: str
+    value: float
+    ends: tuple[float, float] | None
+    threshold: str
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Say where a number stands in the JSON of a protocol.
+
+    path, ends, threshold: keys of the number, of its interval, and of ``thresholds_are``; None
+    where there is none. of_error: whether the JSON has the error, 100 less the accuracy.
+    """
+
+    number: str
+    protocol: str
+    path: tuple[str, ...]
+    ends: tuple[str, ...] | None
+    threshold: str | None
+    of_error: bool = False
+
+
+_CHOSEN = tuple(
+    _Kept(
+        f"{name} localization",
+        "threshold_curve",
+        ("chosen", key, "error"),
+        ("chosen", key, "error_95"),
+        "chosen",
+        of_error=True,
+    )
+    for name, key in (("top-1", "top1"), ("top-5", "top5"), ("GT-known", "gt_known"))
+)
+
+KEPT = (
+    _Kept("MaxBoxAcc", "max_box_acc", ("max_box_acc", "0.5"), ("max_box_acc_95", "0.5"), "mean"),
+    _Kept("MaxBoxAccV2", "max_box_acc_v2", ("mean",), None, "mean"),
+    _Kept("MaxBoxAccV2", "max_box_acc_v2", ("chosen", "mean"), None, "chosen"),
+    _Kept("PxAP", "pxap", ("pxap",), ("pxap_95",), None),
+    *_CHOSEN,
+)
+"""The numbers that are shown, in their order."""
+
+_AT_FIXED = {
+    "top-1 localization": "top1",
+    "top-5 localization": "top5",
+    "GT-known localization": "gt_known",
+}
+
+
+def published() -> list[Published]:
+    """Read the published numbers, in the order of their files."""
+    rows = []
+    for path in sorted(PUBLISHED.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                models, value = tuple(row.pop("models").split()), float(row.pop("value"))
+                rows.append(Published(models=models, value=value, **row))
+    return rows
+
+
+def protocols_sheet(runs: list[Run]) -> Sheet | None:
+    """Make ``protocols.csv`` of the runs of one data set; None where none has kept scores.
+
+    First the published numbers, beside each the newest run of that network by CAM on the same data
+    set with a threshold of the same kind; what no run fills is left empty. Then all else.
+    """
+    if not any(run.scores for run in runs):
+        return None
+    ours = [found for run in runs for found in numbers_of(run)]
+    rows = [(row, _beside(row, ours)) for row in published()]
+    used = {id(found) for _, found in rows if found}
+    lines: list[tuple[Published | None, Ours | None]] = list(rows)
+    lines += [(None, found) for found in ours if id(found) not in used]
+    return Sheet("protocols", list(_HEADER), [_row(*line) for line in lines], _text(lines, runs[0]))
+
+
+def numbers_of(run: Run) -> Iterator[Ours]:
+    """Yield the numbers of a run: those that were kept, and those at its fixed threshold."""
+    for kept in KEPT:
+        numbers = run.scores.get(kept.protocol, {})
+        value = _at(numbers, kept.path)
+        if value is None:
+            continue
+        ends = None if kept.ends is None else _at(numbers, kept.ends)
+        are = numbers.get("thresholds_are", {})
+        threshold = ALL if kept.threshold is None else are.get(kept.threshold, "")
+        if kept.of_error:
+            value, ends = 100 - value, ends and [100 - end for end in reversed(ends)]
+        yield Ours(run, kept.number, value, ends and (ends[0], ends[1]), threshold)
+    if run.localizes and run.classifies and "threshold" in run.table.rules:
+        for name, key in _AT_FIXED.items():
+            right = Number.of(~run.loc_outcomes["threshold"][key])
+            yield Ours(run, name, right.error, (right.low, right.high), FIXED)
+
+
+def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """Follow keys into a JSON object; None where one is not there."""
+    found: Any = values
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _beside(row: Published, ours: list[Ours]) -> Ours | None:
+    """Find our number for a published one: of the newest run, of the first of its networks."""
+
+    def fits(found: Ours) -> bool:
+        manifest = found.run.manifest
+        is_data = row.data == found.run.data or (row.data == "ilsvrc" and manifest.data.is_ilsvrc)
+        is_same = (found.number, found.threshold) == (row.number, row.threshold)
+        return is_same and is_data and row.split == found.run.split and manifest.saliency == "cam"
+
+    fitting = [found for found in ours if fits(found) and found.run.manifest.model in row.models]
+    if not fitting:
+        return None
+    return max(
+        fitting,
+        key=lambda found: (
+            -row.models.index(found.run.manifest.model),
+            found.run.manifest.provenance.created,
+        ),
+    )
+
+
+def _row(row: Published | None, found: Ours | None) -> list[str]:
+    cells = [row.number if row else found.number if found else ""]
+    if found:
+        ends = (f"{found.ends[0]:.2f}", f"{found.ends[1]:.2f}") if found.ends else ("", "")
+        manifest = found.run.manifest
+        cells += [manifest.model, manifest.saliency, found.run.view, f"{found.value:.2f}", *ends]
+        cells += [found.threshold, str(len(found.run.table))]
+    else:
+        cells += [""] * 8
+    if row:
+        data = f"{row.data} {row.split}"
+        cells += [f"{row.value:.1f}", row.network, data, row.threshold, row.source]
+    else:
+        cells += [""] * 5
+    return cells + ([found.run.data, found.run.split, found.run.name] if found else [""] * 3)
+
+
+def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
+    """Write what some run fills as Markdown."""
+    body = [
+        [
+            *(found.number, found.run.manifest.model, found.run.manifest.saliency),
+            f"{found.value:.2f}",
+            found.threshold.partition(" (")[0],
+            f"{row.value:.1f}" if row else "",
+            row.threshold if row else "",
+        ]
+        for row, found in lines
+        if found
+    ]
+    sources = "; ".join(dict.fromkeys(row.source for row, found in lines if row and found))
+    caption = (
+        f"**Protocols**: data set {run.data}. Accuracies in %. Threshold: fixed, chosen on other "
+        "images, the best on these very images (oracle), or all of them. Published numbers stand "
+        "where the data set, the network and the kind of threshold are the same"
+        f"{': ' + sources if sources else '; here are none'}. The CSV has all published numbers "
+        "and the intervals."
+    )
+    head = ["number", "network", "maps", "ours", "threshold", "published", "theirs"]
+    return f"{paragraph(caption)}\n\n{grid(head, body, left=3)}\n"

@@ -1,0 +1,227 @@
+"""cam-score by the protocols of Choe et al.: masks, chosen thresholds, maps as they write them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_builder import RIGHT
+
+from cam_repro.data.demo.source import Demo
+from cam_repro.geometry import inside_boxes
+from cam_repro.runs.scores import read_scores
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+PXAP = FIXTURES / "pxap"
+V2 = FIXTURES / "max_box_acc_v2"
+
+
+@pytest.fixture
+def score(command):
+    """Runs cam-score; returns its JSON and what it said."""
+
+    def run(*arguments):
+        done = command("score", *map(str, arguments))
+        assert done.status == 0, done.err
+        return json.loads(done.out), done.err
+
+    return run
+
+
+@pytest.fixture
+def run_with_maps(make_run):
+    """A run of four images with boxes RIGHT; that map is right below threshold ``at``[i]."""
+
+    def make(model, at, **changes):
+        folder = make_run(model, n=4, maps=True, cls_right=3, **changes)
+        (folder / "maps").mkdir()
+        inside_HW = inside_boxes([RIGHT], 20, 20)
+        for i in range(4):
+            map_HW = np.where(inside_HW, 1.0, at[i])
+            map_HW[-1, -1] = 0  # the minimum
+            np.save(folder / "maps" / f"image{i:05d}.npy", map_HW)
+        return folder
+
+    return make
+
+
+# --- PxAP ----------------------------------------------------------------------------------------
+
+OF_PXAP = ("protocol=pxap", f"ground_truth={PXAP}/metadata", f"masks={PXAP}")
+
+
+def test_pxap_equals_the_authors_program(score):
+    expected = json.loads((PXAP / "expected.json").read_text())["pxap"]
+    result, said = score(*OF_PXAP, f"maps={PXAP}/cams_14x14.npy")
+    assert result["pxap"] == pytest.approx(expected, abs=1e-9)
+    assert result["thresholds_are"] == {}
+    assert "PxAP %                       83.36" in said
+
+
+def test_pxap_of_a_run_on_a_data_set_with_masks(score, command):
+    """The built-in set: maps that are its masks get all, and a run's maps something between."""
+    few = ("data.n_train=24", "data.n_val=12", "device=cpu")
+    tiny = ("model=alexnet_gap", "model.width=0.05", "model.input_size=64", "model.resize_size=72")
+    assert command("train", *tiny, *few, "optim.epochs=1", "optim.warmup=0").status == 0
+    assert command("eval", "model=alexnet_gap", "save_maps=true", *few).status == 0
+    words = ("protocol=[pxap,max_box_acc]", "data=demo", *few[:2])
+    found, _ = score(*words, "submission=runs/demo/alexnet_gap/eval/val-cam")
+    assert 0 < found["pxap"]["objects_cover"] < found["pxap"]["pxap"] + 20 < 120
+    assert (found["pxap"]["n_images"], found["pxap"]["n_without_mask"]) == (12, 0)
+    images = Demo(n_train=24, n_val=12).open("val")
+    for index, name in enumerate(images.ids):
+        np.save(f"{name.rpartition('/')[2]}.npy", images.masks.of(index).astype(float))
+    found, _ = score("protocol=pxap", "data=demo", *few[:2], "maps=.")
+    assert found["pxap"] > 99
+
+
+# --- maps as the program of Choe et al. reads them -----------------------------------------------
+
+
+def test_maps_written_and_read_back_have_the_same_score(score, tmp_path):
+    stack = np.load(PXAP / "cams_14x14.npy")
+    stack[3] = 1.5  # constant
+    np.save(tmp_path / "maps.npy", stack)
+    first, said = score(*OF_PXAP, "maps=maps.npy", "scoremaps=theirs")
+    assert "theirs: 40 maps of 224x224 pixels" in said
+    assert "1 are 0 everywhere" in said
+    again, _ = score(*OF_PXAP, "maps=theirs")
+    assert again == first
+    files = sorted((tmp_path / "theirs" / "val").iterdir())
+    assert [file.name for file in files[:2]] == ["img_00000.jpg.npy", "img_00001.jpg.npy"]
+    for number, file in enumerate(files):
+        map_HW = np.load(file)
+        assert map_HW.shape == (224, 224)
+        assert (map_HW.min(), map_HW.max()) == (0, 0 if number == 3 else 1)
+
+
+def test_boxes_of_maps_written_and_read_back_have_the_same_score(score):
+    words = ("protocol=[max_box_acc,max_box_acc_v2]", f"ground_truth={V2}/metadata")
+    first, _ = score(*words, f"maps={V2}/cams_14x14.npy", "scoremaps=theirs")
+    again, _ = score(*words, "maps=theirs")
+    assert again == first
+    expected = json.loads((V2 / "expected.json").read_text())["all_contours"]
+    assert first["max_box_acc_v2"]["mean"] == pytest.approx(expected["mean"])
+
+
+def test_a_runs_maps_are_named_by_the_truth(score, run_with_maps, tmp_path):
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    first, _ = score("protocol=max_box_acc", f"submission={folder}", "scoremaps=theirs")
+    assert sorted(p.name for p in (tmp_path / "theirs").iterdir())[0] == "image00000.npy"
+    again, _ = score("protocol=max_box_acc", "maps=theirs", f"ground_truth={folder}")
+    assert again == first
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".theirs")] == []
+
+
+# --- several protocols ---------------------------------------------------------------------------
+
+
+def test_several_protocols_give_what_each_gives(score, run_with_maps):
+    folder = run_with_maps("nin", [0, 0.3, 0.6, 0.9])
+    names = ["clsloc", "localization", "threshold_curve", "max_box_acc_v2"]
+    found, said = score(f"protocol=[{','.join(names)}]", f"submission={folder}")
+    assert list(found) == names
+    for name in names:
+        assert found[name] == score(f"protocol={name}", f"submission={folder}")[0]
+        assert f"protocol={name}" in said
+
+
+def test_a_setting_says_of_which_protocol(score, run_with_maps, command):
+    folder = run_with_maps("nin", [0, 0.3, 0.6, 0.9])
+    words = ("protocol=[localization,max_box_acc]", f"submission={folder}")
+    found, _ = score(*words, "protocol.localization.threshold=0.7")
+    assert found["localization"]["gt_known"]["0.5"] == 75
+    done = command("score", *words, "protocol.threshold=0.7")
+    assert done.errors == [
+        "error: protocol.threshold=0.7: say of which, as protocol.localization.threshold"
+    ]
+
+
+def test_results_are_kept_with_their_run(score, run_with_maps):
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    found, _ = score("protocol=[localization,max_box_acc]", f"submission={folder}", "keep=true")
+    assert read_scores(folder) == found
+
+
+# --- thresholds that were chosen on other images -------------------------------------------------
+
+TEST, OTHERS = [0.05, 0.15, 0.25, 0.45], [0.31, 0.31, 0.31, 0.35]
+"""Below which threshold the box of each image is the whole image."""
+
+
+@pytest.mark.parametrize("form", ["run", "json"])
+def test_errors_at_the_threshold_that_is_best_elsewhere(score, run_with_maps, form):
+    test = run_with_maps("nin", TEST)
+    others = run_with_maps("nin", OTHERS, data="others", fingerprint="g")
+    source, where = others, f"others val ({others})"
+    if form == "json":
+        source = where = "others.json"
+        score("protocol=threshold_curve", f"submission={others}", f"output={source}")
+    found, said = score(
+        "protocol=threshold_curve", f"submission={test}", f"threshold_from={source}"
+    )
+    # Elsewhere all boxes are right from 0.35 on; here, there, three of four.
+    assert {name: each["threshold"] for name, each in found["chosen"].items()} == {
+        "top1": 0.31, "top5": 0.31, "gt_known": 0.35
+    }  # fmt: skip
+    assert {name: each["error"] for name, each in found["chosen"].items()} == {
+        "top1": 25, "top5": 25, "gt_known": 25
+    }  # fmt: skip
+    assert found["chosen"]["gt_known"]["error_95"] == [0, 75]
+    assert found["best"]["gt_known"] == {"threshold": 0.45, "error": 0}
+    assert found["thresholds_are"]["chosen"] == f"chosen on {where}"
+    assert found["thresholds_are"]["best"] == "oracle"
+    assert f"thresholds chosen on {where}:" in said
+
+
+def test_max_box_acc_at_the_thresholds_that_are_best_elsewhere(score, run_with_maps):
+    test = run_with_maps("nin", TEST)
+    others = run_with_maps("nin", OTHERS, data="others", fingerprint="g")
+    words = ("protocol=[max_box_acc,max_box_acc_v2]", f"submission={test}")
+    found, _ = score(*words, f"threshold_from={others}")
+    elsewhere, _ = score("protocol=[max_box_acc,max_box_acc_v2]", f"submission={others}")
+    for name, numbers in found.items():
+        chosen = numbers["chosen"]
+        assert chosen["threshold"] == elsewhere[name]["best_threshold"]
+        assert chosen["mean"] == pytest.approx(np.mean(list(chosen["max_box_acc"].values())))
+        assert numbers["thresholds_are"]["chosen"].startswith("chosen on others val")
+        assert numbers["max_box_acc"]["0.7"] == 100
+        assert chosen["max_box_acc"]["0.7"] == 75
+
+
+def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
+    test = run_with_maps("nin", TEST)
+    (tmp_path / "odd.json").write_text('{"max_box_acc": {"0.3": 5}, "thresholds_are": {}}')
+    (tmp_path / "no.json").write_text("[1")
+    (tmp_path / "there").mkdir()
+    curve = ("protocol=threshold_curve", f"submission={test}")
+    for words, message in (
+        ([*curve, f"threshold_from={test}"],
+         f"threshold_from={test}: scored the very images of {test}: a threshold that is chosen on "
+         "these is the oracle, which the result has without this"),
+        ([*curve, "threshold_from=odd.json"],
+         "threshold_from: odd.json has no thresholds for top1, top5, gt_known: give the JSON that "
+         "the same protocol wrote, or a run"),
+        ([*curve, "threshold_from=no.json"], "no.json: is no JSON: write it again with cam-score"),
+        ([*curve, "threshold_from=gone.json"],
+         "gone.json: cannot be read (No such file or directory)"),
+        (["protocol=gt_known", f"submission={test}", "threshold_from=odd.json"],
+         "threshold_from is not used by protocol=gt_known: leave it out"),
+        (["protocol=gt_known", f"submission={test}", "scoremaps=x"],
+         "scoremaps is not used by protocol=gt_known: leave it out"),
+        (["protocol=max_box_acc", f"submission={test}", "scoremaps=there"],
+         "scoremaps=there: exists already: name a new folder"),
+        (["protocol=pxap", f"maps={test}/maps", f"ground_truth={test}", "masks=there"],
+         f"masks=there: {test} is no metadata folder that names masks: leave it out"),
+        (["protocol=pxap", f"submission={test}", "masks=there"],
+         "masks needs a metadata folder: add ground_truth=DIR, or leave masks out (a data set "
+         "brings its own)"),
+        (["protocol=max_box_acc", f"maps={test}/maps", f"ground_truth={test}", "keep=true"],
+         "keep=true puts the result into a run's folder: give output=F.json"),
+        (["protocol=[gt_known,pxap]", f"maps={test}/maps", f"ground_truth={test}"],
+         "maps is not used by protocol=gt_known: leave it out"),
+        (["protocol=[gt_known", f"submission={test}"],
+         "protocol=[gt_known: name one protocol, or several in brackets: protocol=[A,B]"),
+    ):  # fmt: skip
+        done = command("score", *words)
+        assert done.errors == [f"error: {message}"], words
