@@ -2,8 +2,14 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+
+from cam_repro.classes import ilsvrc_classes
+from cam_repro.config import compose_choice
+from cam_repro.models import build_network
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 BY_BOXES = ["gt_known", "max_box_acc", "max_box_acc_v2", "pointing_game", "energy_in_box"]
@@ -98,3 +104,72 @@ def test_imagenette_is_a_tree_of_ilsvrc(imagenette, through):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["data"]["n_classes"] == 3
     assert manifest["data"]["class_names"] == ["tench", "English springer", "parachute"]
+
+
+@pytest.fixture
+def of_ilsvrc(tmp_path):
+    """A file of weights of a small network with ILSVRC's 1,000 outputs, and its network."""
+    torch.manual_seed(0)
+    words = {"name": "alexnet_gap", "width": 0.05, "input_size": 64, "resize_size": 72}
+    network = build_network({**compose_choice("model", "alexnet_gap"), **words}, 1000)
+    torch.save(network.state_dict(), tmp_path / "ilsvrc.pth")
+    model = [f"model={words['name']}"] + [f"model.{k}={v}" for k, v in words.items() if k != "name"]
+    return [*model, f"model.weights={tmp_path / 'ilsvrc.pth'}"]
+
+
+def best(folder):
+    """The classes of each image, best first, and the probability of each."""
+    table = pq.read_table(folder / "predictions.parquet", columns=["classes", "probabilities"])
+    return table.to_pydict()
+
+
+def test_a_network_of_1000_classes_on_a_part_of_them(command, imagenette, of_ilsvrc, tmp_path):
+    """Refused with both remedies: all its outputs compete, or those of the data set alone."""
+    words = [*imagenette, *COMPUTING, *of_ilsvrc]
+    (refused,) = command("eval", *words).errors
+    assert refused.endswith(
+        "class layer cam_fc has 1000 classes, the data set has 3; if they are among ILSVRC's, "
+        "model.take_classes=true takes their outputs alone, or data.classes=ilsvrc all 1,000"
+    )
+    taken = command("eval", *words, "model.take_classes=true", "output=taken")
+    assert taken.status == 0, taken.err
+    assert "of their 1,000 classes the data set's 3 are taken; the others do not" in taken.err
+    every = command("eval", *words, "data.classes=ilsvrc", "output=every", "save_maps=true")
+    assert every.status == 0, every.err
+    manifest = json.loads((tmp_path / "taken" / "manifest.json").read_text())
+    assert manifest["config"]["model"]["take_classes"] is True
+    state = torch.load(tmp_path / "ilsvrc.pth", weights_only=True)
+    rows = [ilsvrc_classes().index_of(w) for w in ("n01440764", "n02102040", "n03888257")]
+    state["cam_fc.weight"] = state["cam_fc.weight"][rows]
+    torch.save(state, tmp_path / "ilsvrc.pth")
+    alone = command("eval", *words, "output=alone")
+    assert alone.status == 0, alone.err
+    assert best(tmp_path / "taken") == best(tmp_path / "alone")
+    assert all(max(row) >= 3 for row in best(tmp_path / "every")["classes"])
+    assert all(sorted(row) == [0, 1, 2] for row in best(tmp_path / "taken")["classes"])
+
+
+def test_classes_that_are_not_among_those_of_the_weights(command, make_cub, of_ilsvrc):
+    words = ["data=cub", f"data.root={make_cub()}", *COMPUTING, *of_ilsvrc]
+    done = command("eval", *words, "model.take_classes=true")
+    assert done.errors[0].endswith(
+        "has no class 001.Black_footed_Albatross (3 of the 3 of cub are not among its 1,000)"
+    )
+
+
+def test_a_checkpoint_of_more_classes(command, imagenette, tiny_run, tmp_path):
+    """Its classes are known by name: those of another data set are taken from it."""
+    own = [word for word in tiny_run if not word.startswith(("data", "optim"))]
+    trained = command("train", *own, *imagenette, "optim.iterations=2", "optim.batch_size=2")
+    assert trained.status == 0, trained.err
+    root = tmp_path / "imagenette2-160"
+    for split in ("train", "val"):
+        (root / split / "n01440764").rename(tmp_path / split)
+    weights = tmp_path / "runs" / "imagenette2-160" / "alexnet_gap" / "train" / "last.pt"
+    words = [*imagenette, *COMPUTING, "model=alexnet_gap", f"model.weights={weights}", "output=two"]
+    (refused,) = command("eval", *words).errors
+    assert refused.endswith("give a checkpoint trained on it, or model.take_classes=true")
+    done = command("eval", *words, "model.take_classes=true")
+    assert done.status == 0, done.err
+    assert "of their 3 classes the data set's 2 are taken" in done.err
+    assert all(sorted(row) == [0, 1] for row in best(tmp_path / "two")["classes"])
