@@ -18,14 +18,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cam_repro.commands.common import open_data
+from cam_repro.commands.common import by_main, open_data
 from cam_repro.commands.evaluate import PACKAGE, describe_weights, run_evaluation
 from cam_repro.commands.report import PAGE, ReportSettings, run_report
 from cam_repro.commands.tables import BOTH, TablesSettings, run_tables
 from cam_repro.commands.train import run_training
 from cam_repro.config import choices, compose_choice, validate
 from cam_repro.data.settings import LoaderSettings
-from cam_repro.engine.processes import join_processes
+from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.resume import LAST
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.errors import UserError, if_stopped, one_of
@@ -41,6 +41,7 @@ from cam_repro.runs.folders import (
     train_folder,
 )
 from cam_repro.runs.manifest import read_eval_manifest, read_train_manifest
+from cam_repro.runs.replacing import finish_killed
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.tables.sources import PAPER, SOURCES
 from cam_repro.words import compose, renamed
@@ -165,7 +166,7 @@ def run_reproduce(cfg: DictConfig, name: str) -> None:
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
             began = time.perf_counter()
-            _run(step, images.fingerprint)
+            _run(step, images.fingerprint, processes)
             if step not in done:
                 step.seconds = time.perf_counter() - began
                 done.append(step)
@@ -200,7 +201,7 @@ def _check_weights(experiment: Experiment, plans: dict[str, NetworkPlan]) -> Non
         )
 
 
-def _run(step: Step, fingerprint: str) -> None:
+def _run(step: Step, fingerprint: str, processes: Processes) -> None:
     """Run a command, unless its results exist. fingerprint: that of the images to score."""
     config = compose(step.command, step.arguments)
     if step.command == "train":  # skips a finished run, refuses one with other settings
@@ -208,6 +209,7 @@ def _run(step: Step, fingerprint: str) -> None:
         return
     if _is_scored(step, fingerprint):
         log.info("scored already: %s", step.folder)
+        by_main(processes, lambda: finish_killed(step.folder))
         return
     run_evaluation(config, step.arguments)
 

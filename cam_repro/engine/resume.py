@@ -25,6 +25,7 @@ NOT_PART_OF_A_RUN = (
     "loader",
     "device",
     "compile",
+    "validate_every",
     "checkpoint_every",
     "tensorboard",
     "overwrite",

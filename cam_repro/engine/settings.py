@@ -80,6 +80,7 @@ class TrainSettings:
     precision: str = "auto"
     compile: bool = False
     channels_last: bool = True
+    validate_every: int = 1
     checkpoint_every: int = 5000
     tensorboard: bool = True
     overwrite: bool = False
@@ -89,6 +90,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
         one_of("precision", self.precision, PRECISIONS)
+        _require(self.validate_every > 0, "validate_every: must be over 0 epochs")
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
 
 

@@ -140,9 +140,9 @@ def train(
                 training.check_numbers()
             if not bar.disable and training.loss_is_due():
                 bar.say(f"{training.epoch}, {training.mean_losses()}")
-            if training.is_at_end_of_epoch:
+            if training.validation_is_due:
                 end_epoch()
-            elif training.done % settings.checkpoint_every == 0:
+            elif training.checkpoint_is_due:
                 training.save(LAST)
         if compute.processes.any(stop.made):  # while the last checkpoint was written
             raise Stopped(training.kept)
@@ -331,16 +331,24 @@ class Training:
         return self.done == self.length.iterations
 
     @property
-    def is_at_end_of_epoch(self) -> bool:
-        """Tell whether an epoch has just ended; the last one may be shorter."""
-        return self.done % self.length.per_epoch == 0 or self.is_over
+    def validation_is_due(self) -> bool:
+        """Tell whether the epoch that has just ended is to be validated; the last one always is."""
+        return self.done % (self.length.per_epoch * self.settings.validate_every) == 0 or (
+            self.is_over
+        )
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Tell whether an epoch has just ended, or ``checkpoint_every`` iterations have."""
+        every = (self.length.per_epoch, self.settings.checkpoint_every)
+        return any(self.done % iterations == 0 for iterations in every)
 
     @property
     def owes_validation(self) -> bool:
         """Tell whether an earlier start was stopped while it validated the last epoch."""
         records = self.progress.records
         validated = int(records[-1]["iteration"]) if records else 0
-        return self.is_at_end_of_epoch and validated != self.done
+        return self.validation_is_due and validated != self.done
 
     @property
     def epoch(self) -> str:
@@ -362,10 +370,12 @@ class Training:
     def progress_bar(self, n_validated: int) -> Bar:
         """Make a progress bar of all images, for training and validating, with earlier starts'.
 
-        n_validated: images that this process validates on after each epoch.
+        n_validated: images that this process validates on each time.
         """
         size, length = self.length.batch_size, self.length
-        validations = math.ceil(length.iterations / length.per_epoch)
+        validations = math.ceil(
+            length.iterations / (length.per_epoch * self.settings.validate_every)
+        )
         return Bar(
             total=length.iterations * size + validations * n_validated,
             what=f"train {self.settings.model['name']}",

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
+from cam_repro.locks import LOCK, sole_writer
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
 from cam_repro.runs.folders import CUES, answers_file
 from cam_repro.runs.manifest import MANIFEST
@@ -82,6 +83,16 @@ def finish_replacing(folder: Path) -> None:
         sync(folder)
         if stop.made:
             raise Stopped(f"the pass is complete and kept, in {folder}")
+
+
+def finish_killed(folder: Path) -> None:
+    """Finish and remove what a pass left that was killed late, where its results are complete.
+
+    If another process holds the folder, that one does.
+    """
+    if any(os.path.lexists(folder / name) for name in (NEW, LOCK)):
+        with contextlib.suppress(UserError), sole_writer(folder):
+            finish_replacing(folder)
 
 
 def _remove_older(folder: Path, new: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.protocol import FIXED
 from cam_repro.tables.build import Run
-from cam_repro.tables.sheet import Sheet, grid, paragraph
+from cam_repro.tables.sheet import Footnotes, Sheet, grid, paragraph
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -196,18 +196,19 @@ def _row(row: Published | None, found: Ours | None) -> list[str]:
 
 
 def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
-    """Write what some run fills as Markdown."""
-    body = [
-        [
-            *(found.number, found.run.manifest.model, found.run.manifest.saliency),
+    """Write what some run fills as Markdown; notes say where thresholds were chosen."""
+    notes, body = Footnotes(), []
+    for row, found in lines:
+        if not found:
+            continue
+        kind, _, where = found.threshold.partition(" ")
+        cells = [found.number, found.run.manifest.model, found.run.manifest.saliency]
+        cells += [
+            found.run.split,
             f"{found.value:.2f}",
-            found.threshold.partition(" (")[0],
-            f"{row.value:.1f}" if row else "",
-            row.threshold if row else "",
+            kind + notes.mark([where] if where else []),
         ]
-        for row, found in lines
-        if found
-    ]
+        body.append([*cells, f"{row.value:.1f}" if row else ""])
     sources = "; ".join(dict.fromkeys(row.source for row, found in lines if row and found))
     caption = (
         f"**Protocols**: data set {run.data}. Accuracies in %. Threshold: fixed, chosen on other "
@@ -216,5 +217,5 @@ def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
         f"{': ' + sources if sources else '; here are none'}. The CSV has all published numbers "
         "and the intervals."
     )
-    head = ["number", "network", "maps", "ours", "threshold", "published", "theirs"]
-    return f"{paragraph(caption)}\n\n{grid(head, body, left=3)}\n"
+    head = ["number", "network", "maps", "split", "ours", "threshold", "published"]
+    return f"{paragraph(caption)}\n\n{grid(head, body, left=4)}\n{notes.text()}"

@@ -112,6 +112,7 @@ def trained(tiny_run, compose_config, tmp_path):
         ("train", ["model=vgg", "precision=fp8"], ["precision=fp8: choose one of"]),
         ("train", ["model=vgg", "precision=bf61"], ["fp32, bf16; did you mean bf16?"]),
         ("train", ["model=vgg", "checkpoint_every=0"], ["checkpoint_every"]),
+        ("train", ["model=vgg", "validate_every=0"], ["validate_every"]),
         ("train", ["model=vgg", "seed=abc"], ["seed=abc: must be a whole number"]),
         ("train", ["model=vgg", "optim"], ["'optim' has no '=': a setting is written KEY=VALUE"]),
         (

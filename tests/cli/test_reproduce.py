@@ -108,9 +108,13 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
         *("classifier.1", "classifier.4", "classifier.6")
     }
 
+    scored = runs / "alexnet_gap" / "eval" / "val-cam"
+    (scored / ".pass").mkdir()  # as if killed before the last step of a pass
+    (scored / ".lock").touch()
     second = reproduce()
     assert second.status == 0, second.err
     assert written(runs) == results
+    assert not (scored / ".pass").exists()
     assert commands_in(second.err) == commands_in(first.err)
     assert first.err.splitlines()[:3] == [
         "experiment mini: 4 steps, 0 done, 4 left",

@@ -89,6 +89,26 @@ def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch, words):
     assert (folder / "manifest.json").is_file()
 
 
+def test_how_often_is_validated_changes_no_weight_and_no_checkpoint(start, monkeypatch):
+    straight = start("straight", *LIVELY)
+    seldom = start("seldom", *LIVELY, "validate_every=2")
+    assert records(seldom)["iteration"].tolist() == [6, 7]
+    assert records(straight)["iteration"].tolist() == [3, 6, 7]
+    for name in ("val_loss", "val_top1_error", "lr"):
+        assert records(seldom)[name].tolist() == records(straight)[name].tolist()[1:]
+    # Of the six iterations since the beginning, not of the last three.
+    means = records(straight)["train_loss"]
+    assert records(seldom)["train_loss"][0] == pytest.approx(means[:2].mean(), abs=1e-5)
+    for name, tensor in tensors(straight)["model"].items():
+        assert torch.equal(tensor, tensors(seldom)["model"][name])
+    at_iteration(monkeypatch, 5, power_cut)
+    with pytest.raises(PowerCut):
+        start("cut", *LIVELY, "validate_every=2")
+    folder = straight.parent / "cut"
+    assert tensors(folder)["progress"]["iteration"] == 3  # the epoch's, which was not validated
+    assert not (folder / "log.csv").exists()
+
+
 def test_the_objective_is_part_of_a_run(start):
     folder = start("run", *LIVELY)
     with pytest.raises(UserError, match=r"other settings \(train\._target_: .*Gain now\)"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cam_repro.errors import Stopped, UserError
-from cam_repro.runs.replacing import finish_replacing, new_run
+from cam_repro.locks import sole_writer
+from cam_repro.runs.replacing import finish_killed, finish_replacing, new_run
 from cam_repro.signals import heard_as_interrupts
 
 OLDER = {
@@ -197,3 +198,15 @@ def test_a_file_that_cannot_be_removed_loses_neither_run(folder, monkeypatch):
     assert json.loads((folder / ".pass" / "manifest.json").read_text())["is"] == "newer"
     finish_replacing(folder)
     assert texts(folder) == {**NEWER, **MINE}
+
+
+def test_what_a_pass_left_that_was_killed_at_its_very_end(folder):
+    (folder / ".lock").touch()
+    (folder / ".pass").mkdir()
+    with sole_writer(folder):  # another process, which will see to it
+        finish_killed(folder)
+        assert (folder / ".pass").is_dir()
+    (folder / ".lock").touch()
+    finish_killed(folder)
+    assert texts(folder) == {**OLDER, **MINE}
+    assert not (folder / ".pass").exists()

@@ -72,7 +72,10 @@ def test_ours_stand_beside_what_was_published(make_run, tmp_path):
     empty = [row for row in rows if not row["run"]]
     assert len(empty) == len(published()) - 4
     assert {row["ours"] for row in empty} == {""}
-    assert "| MaxBoxAccV2           | vgg16_cam | cam  | 61.50 | " in sheet.text
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in sheet.text.splitlines()]
+    assert ["MaxBoxAccV2", "vgg16_cam", "cam", "val", "61.50", "oracle", "60.0"] in cells
+    assert ["MaxBoxAccV2", "vgg16_cam", "cam", "val", "60.25", "chosen [1]", ""] in cells
+    assert "[1] on imagenetv2 val (runs/x)" in sheet.text
     assert max(map(len, sheet.text.splitlines())) <= 100
 
 
