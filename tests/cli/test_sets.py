@@ -1,6 +1,7 @@
 """The data sets that people use, in their own forms, through all commands."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -173,3 +174,11 @@ def test_a_checkpoint_of_more_classes(command, imagenette, tiny_run, tmp_path):
     assert done.status == 0, done.err
     assert "of their 3 classes the data set's 2 are taken" in done.err
     assert all(sorted(row) == [0, 1] for row in best(tmp_path / "two")["classes"])
+
+
+def test_a_photograph_has_no_classes_to_take(command, imagenette, of_ilsvrc):
+    photograph = next(Path(imagenette[1].partition("=")[2]).rglob("*.JPEG"))
+    done = command("show", str(photograph), *of_ilsvrc, "model.take_classes=true")
+    assert done.errors == [
+        "error: model.take_classes is for the classes of a data set: leave it out"
+    ]

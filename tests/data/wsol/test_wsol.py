@@ -8,8 +8,9 @@ from PIL import Image
 
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.data.wsol.source import Wsol
+from cam_repro.data.wsol.source import NAMES, Wsol
 from cam_repro.errors import UserError
+from cam_repro.tables.protocols import published
 
 
 @pytest.fixture
@@ -170,3 +171,8 @@ def test_check_names_images_of_both_splits_and_boxes_outside(source):
         "in_training": [f"{images.root}/001.Albatross/train00.jpg"],
         "boxes_outside": ["001.Albatross/train00 (40x30): [[0, 2, 40, 22]]"],
     }
+
+
+def test_names_are_those_of_the_published_numbers():
+    assert {NAMES["CUB"], NAMES["OpenImages"]} <= {row.data for row in published()}
+    assert NAMES["ILSVRC"] not in {row.data for row in published()}
