@@ -319,6 +319,8 @@ def load_network(
     if named.get("name") == NO_MODEL:
         raise UserError(f"model={NO_MODEL} is no network: leave model out, or name one")
     config = named if stored is None else {**stored["model_config"], **given}
+    if given.get("take_classes"):
+        raise UserError("model.take_classes is for the classes of a data set: leave it out")
     if stored is not None:
         if choice and run_name(named) != run_name(config):
             raise UserError(

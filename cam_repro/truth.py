@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import ClassVar, overload
 
 import numpy as np
 
@@ -163,11 +163,14 @@ class Masks(ABC):
     """Give the mask of each image: which class each of its pixels is of.
 
     It must be picklable, because worker processes read masks.
+    of_image_size: whether each has the size of its image.
     """
+
+    of_image_size: ClassVar[bool] = True
 
     @abstractmethod
     def of(self, index: int) -> np.ndarray | None:
-        """Give the mask of one image, uint8 (H, W), at the image's own size; None if it has none.
+        """Give the mask of one image, uint8 (H, W); None if it has none.
 
         Each value is a class index + 1, ``BACKGROUND`` or ``IGNORED``. Raises UserError where the
         mask cannot be read.

@@ -252,6 +252,123 @@ def make_voc(tmp_path):
     return make
 
 
+CUB_IMAGES = {
+    "001.Black_footed_Albatross/Albatross_0009.jpg": ((60, 40), 1, "5.0 4.0 20.0 10.0"),
+    "001.Black_footed_Albatross/Albatross_0002.jpg": ((60, 40), 0, "0.0 0.0 60.0 40.0"),
+    "002.Laysan_Albatross/Laysan_0003.jpg": ((50, 30), 1, "9.6 8.4 11.2 10.3"),
+    "002.Laysan_Albatross/Laysan_0001.jpg": ((50, 30), 0, "5.0 10.0 46.0 12.0"),
+    "003.Sooty_Albatross/Sooty_0001.jpg": ((50, 30), 1, "1.0 2.0 3.0 4.0"),
+    "003.Sooty_Albatross/Sooty_0002.jpg": ((50, 30), 0, "2.0 2.0 20.0 20.0"),
+}
+"""The images of ``make_cub``: size, whether of training, and the box as CUB writes it (of one with
+fractions, of one a pixel beyond its image)."""
+
+
+def noise(path: Path, size: tuple[int, int]) -> None:
+    """Writes an image of random pixels, which depend on its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(list(path.name.encode()))
+    Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def make_cub(tmp_path):
+    """Writes a CUB_200_2011 of 3 classes as its README describes it; gives its folder."""
+
+    def make() -> Path:
+        root = tmp_path / "CUB_200_2011"
+        lines: dict[str, list[str]] = {}
+        classes = sorted({name.partition("/")[0] for name in CUB_IMAGES})
+        lines["classes"] = [f"{i} {name}" for i, name in enumerate(classes, start=1)]
+        for i, (name, (size, is_training, box)) in enumerate(CUB_IMAGES.items(), start=1):
+            noise(root / "images" / name, size)
+            of_class = classes.index(name.partition("/")[0]) + 1
+            words = {"images": name, "image_class_labels": of_class, "bounding_boxes": box}
+            for file, word in {**words, "train_test_split": is_training}.items():
+                lines.setdefault(file, []).append(f"{i} {word}")
+        for file, rows in lines.items():
+            (root / f"{file}.txt").write_text("\n".join(rows) + "\n")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def make_wsol(tmp_path):
+    """Writes images and a metadata folder of Choe et al., as their README has them.
+
+    kind: CUB, with boxes; or OpenImages, with masks, of which one image has two and one to ignore.
+    Gives the words of ``data=wsol`` that name both.
+    """
+
+    def make(kind: str) -> list[str]:
+        root, metadata = tmp_path / "dataset" / kind, tmp_path / "metadata" / kind
+        folders = ["001.Albatross", "002.Auklet"] if kind == "CUB" else ["01226z", "0138tl"]
+        for split, count in (("train", 3), ("val", 2), ("test", 2)):
+            lines: dict[str, list[str]] = {"image_ids": [], "class_labels": []}
+            for label, folder in enumerate(folders):
+                for i in range(count):
+                    name = f"{folder}/{split}{label}{i}.jpg"
+                    name = name if kind == "CUB" else f"{split}/{name}"
+                    noise(root / name, (40, 30))
+                    lines["image_ids"].append(name)
+                    lines["class_labels"].append(f"{name},{label}")
+                    if kind == "CUB":
+                        lines.setdefault("image_sizes", []).append(f"{name},40,30")
+                        lines.setdefault("localization", []).append(f"{name},{i},2,{20 + i},22")
+                    elif split != "train":
+                        lines.setdefault("localization", []).extend(_masks(root, name, i))
+            if split == "train":
+                lines["image_ids_proxy"] = lines["image_ids"][::3]
+            (metadata / split).mkdir(parents=True)
+            for file, rows in lines.items():
+                (metadata / split / f"{file}.txt").write_text("\n".join(rows) + "\n")
+        return ["data=wsol", f"data.root={root}", f"data.metadata={metadata}"]
+
+    def _masks(root: Path, image: str, i: int) -> list[str]:
+        stem = image.removesuffix(".jpg")
+        ignore = f"{stem}_ignore.png" if i == 0 else ""
+        rows = [f"{image},{stem}_m0.png,{ignore}"] + [f"{image},{stem}_m1.png,"] * (i == 0)
+        boxes = {f"{stem}_m0.png": (4, 4, 20, 20), f"{stem}_m1.png": (30, 4, 40, 20)}
+        for file, (x0, y0, x1, y1) in {**boxes, ignore: (50, 0, 60, 10)}.items():
+            mask_HW = np.zeros((60, 80), np.uint8)  # twice as large as the image
+            mask_HW[y0:y1, x0:x1] = 255
+            if file in "".join(rows) and file:
+                Image.fromarray(mask_HW).save(root / file)
+        return rows
+
+    return make
+
+
+TINY_WNIDS = ["n02124075", "n01443537"]
+
+
+@pytest.fixture
+def make_tiny(tmp_path):
+    """Writes a tiny-imagenet-200 of 2 classes, 3 training and 2 validation images of each."""
+
+    def make() -> Path:
+        root = tmp_path / "tiny-imagenet-200"
+        for wnid in TINY_WNIDS:
+            rows = []
+            for i in range(3):
+                noise(root / "train" / wnid / "images" / f"{wnid}_{i}.JPEG", (64, 64))
+                rows.append(f"{wnid}_{i}.JPEG\t{i}\t10\t63\t58")
+            (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("\n".join(rows) + "\n")
+        rows = []
+        for i in range(4):
+            noise(root / "val" / "images" / f"val_{i}.JPEG", (64, 64))
+            rows.append(f"val_{i}.JPEG\t{TINY_WNIDS[i % 2]}\t0\t32\t{40 + i}\t62")
+        (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
+        noise(root / "test" / "images" / "test_0.JPEG", (64, 64))
+        (root / "wnids.txt").write_text("\n".join(TINY_WNIDS) + "\n")
+        words = ["n00001740\tentity", "n01443537\tgoldfish, Carassius auratus"]
+        (root / "words.txt").write_text("\n".join([*words, "n02124075\tEgyptian cat"]) + "\n")
+        return root
+
+    return make
+
+
 # Processors are shared, with the other workers of pytest-xdist at least: no example is too slow.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
@@ -270,7 +387,7 @@ def _one_thread():
 
 # Of launchers of jobs, and of this package.
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "SUBMITIT_", "TORCHELASTIC_")
-VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_VOC", "CAM_REPRO_CACHE")
+VARIABLES += ("CAM_REPRO_ILSVRC", "CAM_REPRO_VOC", "CAM_REPRO_CUB", "CAM_REPRO_CACHE")
 
 
 @pytest.fixture(scope="session", autouse=True)

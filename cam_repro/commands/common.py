@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
+from cam_repro.engine.checkpoint import load_if_ours
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.files import says_if_full, write_text
 from cam_repro.locks import sole_writer
+from cam_repro.models.weights import Outputs
 from cam_repro.runs.manifest import Blacklist, ScoredData
 from cam_repro.runs.provenance import typed_command
 from cam_repro.runs.replacing import NEW, finish_replacing, new_run
@@ -60,6 +62,29 @@ def announce(images: ImageSet, level: int = logging.INFO) -> None:
             "%d of its images are blacklisted: localization errors leave them out",
             images.n_blacklisted,
         )
+
+
+def outputs_to_take(model: Mapping[str, Any], images: ImageSet) -> Outputs | None:
+    """Find which outputs of the weights are the data set's classes; None: all, in their order.
+
+    With ``model.take_classes=true`` a checkpoint of cam-train is asked for the names of its
+    classes; other weights are taken for ILSVRC's. Raises UserError where a class is not among them.
+    """
+    if not model.get("take_classes"):
+        return None
+    weights = model["weights"]
+    if weights is None:
+        raise UserError("model.take_classes=true: is for weights: add model.weights=")
+    stored = load_if_ours(weights)
+    names = list(ilsvrc_classes().wnids) if stored is None else stored["classes"]
+    place = {name: row for row, name in enumerate(names)}
+    wanted = images.classes.wnids
+    if missing := [name for name in wanted if name not in place]:
+        raise UserError(
+            f"model.take_classes=true: {weights} has no class {missing[0]} ({len(missing)} of the "
+            f"{len(wanted)} of {images.name} are not among its {len(names):,})"
+        )
+    return Outputs([place[name] for name in wanted], len(names))
 
 
 def describe_data(images: ImageSet) -> ScoredData:

@@ -25,6 +25,7 @@ from cam_repro.commands.common import (
     log_file_of_pass,
     new_results,
     open_data,
+    outputs_to_take,
 )
 from cam_repro.config import build, name_of, validate
 from cam_repro.data.image_set import ImageSet
@@ -244,18 +245,25 @@ def _merge(
             f"model={config['name']}{more}"
         )
     check_stored_class(config, path, settings.model)
+    over = OmegaConf.from_dotlist([word.lstrip("+") for word in overrides]).get("model") or {}
+    takes_classes = over.get("take_classes")  # what the training started from does not matter
+    merged = OmegaConf.merge(config, over, {"weights": str(path), "take_classes": takes_classes})
+    result = OmegaConf.to_container(merged)
+    assert isinstance(result, dict)
+    if not takes_classes:
+        _refuse_other_classes(stored, path, images)
+    return {str(key): value for key, value in result.items()}
+
+
+def _refuse_other_classes(stored: dict[str, Any], path: Path, images: ImageSet) -> None:
+    """Raise UserError unless a checkpoint is for the classes of the images."""
     if len(stored["classes"]) != len(images.classes):
         raise UserError(
             f"{path} has {len(stored['classes'])} classes, the data set {images.name} has "
-            f"{len(images.classes)}: give a checkpoint trained on it"
+            f"{len(images.classes)}: give a checkpoint trained on it, or model.take_classes=true"
         )
     if stored["classes"] != list(images.classes.wnids):
         raise UserError(f"{path} was trained on other classes than those of {images.name}")
-    over = OmegaConf.from_dotlist([word.lstrip("+") for word in overrides])
-    merged = OmegaConf.merge(config, over.get("model") or {}, {"weights": str(path)})
-    result = OmegaConf.to_container(merged)
-    assert isinstance(result, dict)
-    return {str(key): value for key, value in result.items()}
 
 
 def _folders(settings: EvalSettings) -> list[str]:
@@ -297,6 +305,7 @@ def _build(
         name=name,
         strict=True,
         input_size=model_config["input_size"],
+        outputs=outputs_to_take(model_config, images),
     )
     saliency = saliency or default_saliency(network)
     refuse_unfit(saliency, network, name)

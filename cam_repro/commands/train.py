@@ -10,7 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from cam_repro.commands.common import TRAIN_LOG, alone_in, announce, log_file, open_data
+from cam_repro.commands.common import (
+    TRAIN_LOG,
+    alone_in,
+    announce,
+    log_file,
+    open_data,
+    outputs_to_take,
+)
 from cam_repro.config import validate
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
@@ -107,7 +114,9 @@ def _train(
     with log_file(folder / TRAIN_LOG, processes, data.train_set):
         if earlier is None:  # else the weights come from the checkpoint
             size = settings.model["input_size"]
-            load_weights(network, settings.model["weights"], name=name, input_size=size)
+            outputs = outputs_to_take(settings.model, data.train_set)
+            weights = settings.model["weights"]
+            load_weights(network, weights, name=name, input_size=size, outputs=outputs)
         trained = train(settings, network, data, compute, folder, earlier)
         with if_stopped(f"the training is done, its last checkpoint is {folder / LAST}"):
             if processes.is_main:

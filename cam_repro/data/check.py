@@ -5,15 +5,16 @@ Each data set does its own checks (``DataSource.check``); all of them fill the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_differ
-from cam_repro.data.images import Size, UnreadableImage
+from cam_repro.data.images import ImageFiles, Size, UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool
@@ -30,6 +31,7 @@ FAULTS = {
     "without_label": "images without a class",
     "label_conflicts": "images whose sources disagree on the class",
     "other_objects": "images with boxes, but none of their class",
+    "in_training": "images that are training images too",
     "boxes_outside": "images with a box that is empty or reaches beyond them",
     "bad_masks": "masks that are unreadable, of another size than their image or of no class",
 }
@@ -129,6 +131,7 @@ def check_image_sets(
     Raises UserError for a data set without images.
     """
     splits, classes = {}, None
+    training: set[Path] = set()  # files
     for split in SPLITS:
         report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
         try:
@@ -140,8 +143,18 @@ def check_image_sets(
                 raise UserError(NO_IMAGES)
             classes = classes or images.classes
             _look_at(images, report, decode, index)
+            if split == "train":
+                training.update(_files(images))
+            elif both := [str(path) for path in _files(images) if path in training]:
+                report.faults["in_training"] = both
         splits[split] = report
     return tree_report(layout, root, classes, splits)
+
+
+def _files(images: ImageSet) -> Iterator[Path]:
+    """Yield the path of each image that has a file of its own."""
+    if isinstance(images.store, ImageFiles):
+        yield from map(images.store.path, range(len(images)))
 
 
 def tree_report(
@@ -225,7 +238,7 @@ def bad_masks(images: ImageSet) -> list[str]:
             return str(error)
         if mask_HW is None:
             return None
-        if mask_HW.shape != size[::-1]:
+        if masks.of_image_size and mask_HW.shape != size[::-1]:
             return f"{images.ids[index]} is {_by(size)}, its mask {_by(mask_HW.T.shape)}"
         odd = np.unique(mask_HW[~allowed_V[mask_HW]]).tolist()
         return f"{images.ids[index]} has the values {some_of(map(str, odd))}" if odd else None

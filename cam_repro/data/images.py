@@ -22,6 +22,7 @@ from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
 from cam_repro.errors import UserError
+from cam_repro.threads import thread_pool
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -76,6 +77,22 @@ def is_turned(source: Path) -> bool:
 def read_size(source: Path | BinaryIO, place: str | None = None) -> Size:
     """Read width and height of an image as stored, from its header. Raises UnreadableImage."""
     return _open(source, place, lambda image: image.size)
+
+
+def read_sizes(folder: Path, files: Sequence[str]) -> np.ndarray:
+    """Read width and height of many images as stored, int32 (N, 2); 0 where one is unreadable.
+
+    files: paths of the images below ``folder``.
+    """
+
+    def size(file: str) -> Size:
+        try:
+            return read_size(folder / file)
+        except UnreadableImage:
+            return 0, 0
+
+    with thread_pool() as pool:
+        return np.array(list(pool.map(size, files)), np.int32).reshape(-1, 2)
 
 
 def read_values(source: Path) -> np.ndarray:

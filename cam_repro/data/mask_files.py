@@ -29,15 +29,20 @@ class MaskFiles(Masks):
 
 @dataclass(frozen=True, eq=False)
 class ObjectMasks(Masks):
-    """Read masks of images of one class: any value over 0 is an object.
+    """Read masks of images of one class: any grey value over ``above`` is an object.
 
-    labels_N: the class index of each image.
+    files: paths of the masks below ``folder``, "" for an image without one. labels_N: the class
+    index of each image.
     """
 
     folder: Path
     files: Sequence[str]
     labels_N: np.ndarray
+    above: int = 0
 
-    def of(self, index: int) -> np.ndarray:
-        is_object_HW = read_values(self.folder / self.files[index]) > 0
+    def of(self, index: int) -> np.ndarray | None:
+        file = self.files[index]
+        if not file:
+            return None
+        is_object_HW = read_values(self.folder / file) > self.above
         return np.where(is_object_HW, self.labels_N[index] + 1, BACKGROUND).astype(np.uint8)

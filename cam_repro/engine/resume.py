@@ -58,7 +58,7 @@ def run_identity(settings: TrainSettings, train_set: ImageSet) -> dict[str, Any]
     if settings.augment in EARLIER_AUGMENTATIONS:
         identity["augment"] = settings.augment["name"]
     # What a network may start from is no part of it; checkpoints of earlier versions lack it all.
-    unsaid = {"pixel_mean": None, "pixel_std": None}.items()
+    unsaid = {"pixel_mean": None, "pixel_std": None, "take_classes": None}.items()
     model = {k: v for k, v in settings.model.items() if k != "pretrained" and (k, v) not in unsaid}
     if model.get("interpolation") == EARLIER_INTERPOLATION:
         del model["interpolation"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,10 +21,14 @@ SIZE = 224
 class MetadataMasks(Masks):
     """Read masks of objects and of what is ignored, and unite those of an image.
 
+    The masks of OpenImages are larger or smaller than its images, by one factor for both sides.
+
     folder: where the paths begin. objects: of each image, the masks of its objects; a pixel over 0
     is of an object. ignored: of each image, the mask of what does not count; "" where it has none.
     labels_N: the class of the objects.
     """
+
+    of_image_size: ClassVar[bool] = False
 
     folder: Path
     objects: Sequence[Sequence[str]]

@@ -12,12 +12,13 @@ The mask of what does not count is in one line of an image alone. There is no ``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cam_repro.classes import are_indices, ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.truth import IGNORED, RaggedBoxes, Truth
 from cam_repro.types import NO_LABEL
@@ -30,6 +31,9 @@ CLASS_LABELS = "class_labels.txt"
 IMAGE_SIZES = "image_sizes.txt"
 LOCALIZATION = "localization.txt"
 
+ILSVRC_PREFIX = "ILSVRC2012_"
+"""How the names of ILSVRC's validation and test images begin."""
+
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -38,6 +42,41 @@ def is_metadata_folder(path: Path | str) -> bool:
     names = (IMAGE_SIZES, LOCALIZATION)
     folder = Path(path)
     return (folder / IMAGE_IDS).is_file() and any((folder / name).is_file() for name in names)
+
+
+def names_masks(folder: Path) -> bool:
+    """Tell whether ``localization.txt`` names masks, by its first line; if not, it has boxes."""
+    lines = _lines(_read_text(folder / LOCALIZATION))
+    return bool(lines) and lines[0][1].count(",") == 2
+
+
+def are_of_ilsvrc(ids: Sequence[str], labels_N: np.ndarray) -> bool:
+    """Tell by the names of images whether their labels are indices of ILSVRC's classes.
+
+    They are if all names begin with ``ILSVRC_PREFIX``; if the folder of each image is its label, as
+    in ImageNetV2; or if it is the WordNet id of its label, as of ILSVRC's training images.
+    """
+    if all(image_id.rpartition("/")[2].startswith(ILSVRC_PREFIX) for image_id in ids):
+        return True
+    folders, labels = class_folders(ids), labels_N.tolist()
+    if are_indices(set(folders)):
+        return list(map(int, folders)) == labels
+    classes = ilsvrc_classes()
+    return all(classes.get(name) == label for name, label in zip(folders, labels, strict=True))
+
+
+def class_folders(ids: Sequence[str]) -> list[str]:
+    """Give the innermost folder of each image, by its id."""
+    return [image_id.rpartition("/")[0].rpartition("/")[2] for image_id in ids]
+
+
+def read_labels(folder: Path, ids_file: str = IMAGE_IDS) -> tuple[list[str], np.ndarray]:
+    """Read the ids of images, in order, and their labels, int32 (N,); errors as ``read_metadata``.
+
+    ids_file: the file with the ids.
+    """
+    ids, index = _read_ids(folder / ids_file)
+    return ids, _read_labels(folder, index)
 
 
 def read_metadata(folder: Path | str, masks: Path | str | None = None) -> Truth:
@@ -58,16 +97,7 @@ def read_metadata(folder: Path | str, masks: Path | str | None = None) -> Truth:
     """
     folder = Path(folder)
     ids, index = _read_ids(folder / IMAGE_IDS)
-    labels_N = np.full(len(ids), NO_LABEL, np.int32)
-    if (folder / CLASS_LABELS).exists():
-        image_X, label_X1 = _read_table(
-            folder / CLASS_LABELS,
-            index,
-            "id,label with label 0 or more",
-            lambda label_X1: label_X1[:, 0] >= 0,
-        )
-        labels_N[image_X] = label_X1[:, 0]
-
+    labels_N = _read_labels(folder, index)
     if masks is None:
         boxes = _read_boxes(folder / LOCALIZATION, index)  # first: it says if these are masks
         sizes_N2 = _read_sizes(folder, ids, index)
@@ -80,6 +110,20 @@ def read_metadata(folder: Path | str, masks: Path | str | None = None) -> Truth:
         sizes_N2=_read_sizes(folder, ids, index) if has_sizes else None,
         masks=_read_masks(folder / LOCALIZATION, index, Path(masks), labels_N),
     )
+
+
+def _read_labels(folder: Path, index: dict[str, int]) -> np.ndarray:
+    """Read the label of each image, int32 (N,); ``NO_LABEL`` where there is none."""
+    labels_N = np.full(len(index), NO_LABEL, np.int32)
+    if (folder / CLASS_LABELS).exists():
+        image_X, label_X1 = _read_table(
+            folder / CLASS_LABELS,
+            index,
+            "id,label with label 0 or more",
+            lambda label_X1: label_X1[:, 0] >= 0,
+        )
+        labels_N[image_X] = label_X1[:, 0]
+    return labels_N
 
 
 def _read_sizes(folder: Path, ids: list[str], index: dict[str, int]) -> np.ndarray:

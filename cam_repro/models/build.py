@@ -24,7 +24,7 @@ from cam_repro.words import composed_from
 
 ABOUT = (
     *("name", "row", "plain", "input_size", "resize_size", "interpolation"),
-    *("weights", "pretrained", "pixel_mean", "pixel_std"),
+    *("weights", "take_classes", "pretrained", "pixel_mean", "pixel_std"),
 )
 """Keys of a network's YAML that are not passed to its class; commands and tables use them."""
 

@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from cam_repro.classes import ilsvrc_classes
 from cam_repro.errors import UserError
 from cam_repro.models.base import IMAGENET_MEAN, IMAGENET_STD, CamNetwork
 from cam_repro.models.caffe import SUFFIX, caffe_state
@@ -30,6 +31,12 @@ Shape = tuple[int, ...]
 NORMALISATION = ("pixel_mean", "pixel_std")
 COUNTER = ".num_batches_tracked"
 """The end of the name of batch norm's counter, which nothing reads here and old files lack."""
+
+OF_ILSVRC = (
+    "; if they are among ILSVRC's, model.take_classes=true takes their outputs alone, or"
+    " data.classes=ilsvrc all 1,000"
+)
+"""What to do where the weights are of ILSVRC and the data set is a part of it."""
 
 NAMED = 3
 """How many names of each kind an error message lists at most."""
@@ -76,6 +83,14 @@ class LoadReport:
         return f"weights {self.source}{self.part}: {all_of_them}{len(self.taken)} layers taken{odd}"
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Say which outputs of a class layer to take: ``rows``, in that order, of ``known`` in all."""
+
+    rows: list[int]
+    known: int
+
+
 def load_weights(
     network: CamNetwork,
     weights: str | None,
@@ -83,6 +98,7 @@ def load_weights(
     name: str = "network",
     strict: bool = False,
     input_size: int | None = None,
+    outputs: Outputs | None = None,
 ) -> LoadReport:
     """Load ``weights`` into ``network``, in place, and report what happened to every layer.
 
@@ -95,6 +111,7 @@ def load_weights(
     strict: True, for scoring: every layer must be in the file, and every entry of the file must
     have a place in the network. False, for fine-tuning: the layers that fit are taken.
     input_size: side of the network's input, pixels; what is said of a file then names the maps'.
+    outputs: which of the file's class layer are the network's; None: all.
     Errors: ``UserError``, and the network is unchanged, if the file cannot be read or has values
     that are no numbers; with ``strict`` if file and network differ; without it if no layer fits at
     all.
@@ -112,6 +129,8 @@ def load_weights(
     else:
         found = find_weights(weights, len(_tensors(network)), partial(_count_fitting, network))
         state, report.part = dict(network.renamed(found.state)), found.words
+    if outputs is not None:
+        _take_outputs(network, state, outputs, report)
     _refuse_unknown_colours(network, state, report)
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         state, report.folded = fold_batch_norm(state)
@@ -136,6 +155,25 @@ def load_weights(
     if named is None and weights != "torchvision":
         _say_assumed(network, state, report, name, input_size)
     return report
+
+
+def _take_outputs(network: CamNetwork, state: State, outputs: Outputs, report: LoadReport) -> None:
+    """Leave of the file's class layer, in ``state``, the outputs that are wanted."""
+    for key in [key for key in state if _layer_of(key) == network.class_layer_name]:
+        n_outputs = state[key].shape[0] if state[key].ndim else 0
+        if n_outputs != outputs.known:
+            raise UserError(
+                f"model.take_classes=true: class layer {report.called(_layer_of(key))} of"
+                f" {report.source} has {n_outputs} classes, not the {outputs.known:,} that are"
+                " known by name"
+            )
+        state[key] = state[key][outputs.rows]
+    log.info(
+        "weights %s: of their %s classes the data set's %d are taken; the others do not compete",
+        report.source,
+        f"{outputs.known:,}",
+        len(outputs.rows),
+    )
 
 
 def fold_batch_norm(state: State) -> tuple[State, list[str]]:
@@ -289,7 +327,7 @@ def _refuse_difference(network: CamNetwork, report: LoadReport, name: str) -> No
             raise UserError(
                 f"weights {report.source}: class layer {report.called(_layer_of(key))} has"
                 f" {file_shape[0]} classes, the data set has {shape[0]}"
-                + (" (data.classes=ilsvrc takes all 1,000)" if file_shape[0] == 1000 else "")
+                + (OF_ILSVRC if file_shape[0] == len(ilsvrc_classes()) else "")
             )
     unused = [key for key in report.unused if not key.startswith(network.ignored_in_files)]
     if report.mismatched or report.left or unused:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.classes import are_indices, ilsvrc_classes, unnamed_classes
+from cam_repro.classes import ilsvrc_classes, unnamed_classes
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.submissions import KAGGLE_HEADER
@@ -22,15 +22,12 @@ from cam_repro.formats.text import (
     read_header,
     whole_numbers,
 )
-from cam_repro.formats.wsol_metadata import is_metadata_folder, read_metadata
+from cam_repro.formats.wsol_metadata import are_of_ilsvrc, is_metadata_folder, read_metadata
 from cam_repro.runs.folders import run_folder
 from cam_repro.truth import RaggedBoxes, Truth
 from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
-
-ILSVRC_PREFIX = "ILSVRC2012_"
-"""How the names of ILSVRC's validation and test images begin."""
 
 
 def read_truth(
@@ -45,8 +42,7 @@ def read_truth(
         Kaggle's ``ImageId,PredictionString``, or a folder of XML files (flat, or one sub-folder a
         class): WordNet ids, which must be among ILSVRC's 1,000;
         a metadata folder of Choe et al. (CVPR 2020): class indices, of ILSVRC's classes where
-        the names of all images begin with ``ILSVRC_PREFIX``, or where the folders of all images
-        are such indices, as those of ImageNetV2;
+        the names of the images say so (``are_of_ilsvrc``);
         a run folder of ``cam-eval``, which holds the truth too: class indices.
     cache: folder in which the table of an XML folder is kept; None keeps none.
     masks: the folder of the masks that a metadata folder names in place of boxes, as that of
@@ -88,15 +84,11 @@ def _from_metadata(folder: Path, masks: Path | str | None) -> Truth:
     highest = int(truth.labels_N.max(initial=NO_LABEL))
     if highest == NO_LABEL:
         return truth
-    names = [image_id.rpartition("/")[2] for image_id in truth.ids]
-    if all(name.startswith(ILSVRC_PREFIX) for name in names):
+    if are_of_ilsvrc(truth.ids, truth.labels_N):
         if highest >= len(ilsvrc_classes()):
             raise UserError(
                 f"{folder}: has class {highest} and images of ILSVRC, whose classes are 0 to 999"
             )
-        return replace(truth, classes=ilsvrc_classes())
-    folders = [image_id.rpartition("/")[0].rpartition("/")[2] for image_id in truth.ids]
-    if are_indices(set(folders)) and list(map(int, folders)) == truth.labels_N.tolist():
         return replace(truth, classes=ilsvrc_classes())
     return replace(truth, classes=unnamed_classes(highest + 1))
 
