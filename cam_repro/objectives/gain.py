@@ -85,7 +85,7 @@ class Gain(Objective):
     normalise: str = "minmax"
     loss: str | None = None
     score: str | None = None
-    through_mask: bool = True
+    through_hiding: bool = True
     frozen_norm: bool = True
     masks: str = "none"
     masks_share: float = 1.0
@@ -98,7 +98,7 @@ class Gain(Objective):
             number(key, getattr(self, key), 0)
         for key in ("sigma", "masks_share"):
             number(key, getattr(self, key), 0, 1)
-        for key in ("through_mask", "frozen_norm"):
+        for key in ("through_hiding", "frozen_norm"):
             yes_or_no(key, getattr(self, key))
         for key, choices in CHOICES.items():
             value = getattr(self, key)
@@ -137,7 +137,7 @@ class Gain(Objective):
         logits_NC = fully(network.forward_head(A_NKhw))
         pairs = Pairs.of(truth)
         attention_Phw = self.attention_maps(network, A_NKhw[pairs.image_P], pairs.class_P)
-        hidden_P1HW = self.soft_mask(attention_Phw, x_NCHW.shape[2:])
+        hidden_P1HW = self.hidden_share(attention_Phw, x_NCHW.shape[2:])
         x_PCHW = x_NCHW[pairs.image_P]
         with _second_pass(network, self.frozen_norm):
             left_PC = fully(network(x_PCHW - hidden_P1HW * x_PCHW))
@@ -174,9 +174,12 @@ class Gain(Objective):
                 maps_P1hw = class_activation_maps(A_PKhw, w_CK.detach(), classes_P1)
             return normalised(maps_P1hw[:, 0], self.normalise)
 
-    def soft_mask(self, attention_Phw: Tensor, size: torch.Size) -> Tensor:
-        """Compute T(A) (P, 1, H, W) of the attention, enlarged bilinearly to the input."""
-        A_Phw = attention_Phw if self.through_mask else attention_Phw.detach()
+    def hidden_share(self, attention_Phw: Tensor, size: torch.Size) -> Tensor:
+        """Compute T(A) (P, 1, H, W), how much of a pixel is hidden, in (0, 1).
+
+        The attention is enlarged bilinearly to the input.
+        """
+        A_Phw = attention_Phw if self.through_hiding else attention_Phw.detach()
         A_P1HW = interpolate(A_Phw[:, None], tuple(size), mode="bilinear", align_corners=False)
         return torch.sigmoid(self.omega * (A_P1HW - self.sigma))
 

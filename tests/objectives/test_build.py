@@ -33,7 +33,7 @@ def test_an_objective_has_its_name_and_the_label_smoothing():
             r"^train\.loss=l2: choose one of null, cross_entropy, multi_label",
         ),
         ({**GAIN, "score": "s"}, r"^train\.score=s: choose one of null, logit, probability"),
-        ({**GAIN, "through_mask": 1}, r"^train\.through_mask=1: must be true or false$"),
+        ({**GAIN, "through_hiding": 1}, r"^train\.through_hiding=1: must be true or false$"),
     ],
 )
 def test_settings_are_refused_in_one_line(settings, said):

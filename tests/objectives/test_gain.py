@@ -37,12 +37,12 @@ def softplus(x):
 # --- the losses, worked out by hand --------------------------------------------------------------
 
 
-def test_the_soft_mask():
+def test_the_share_that_is_hidden():
     attention_Phw = torch.tensor([[[0.0, 0.5], [1.0, 0.25]]])
-    T = Gain(**SHARP).soft_mask(attention_Phw, torch.Size((2, 2)))
+    T = Gain(**SHARP).hidden_share(attention_Phw, torch.Size((2, 2)))
     by_hand = 1 / (1 + math.exp(-2 * math.log(3) * (0.25 - 0.5)))
     assert T[0, 0].flatten().tolist() == pytest.approx([0.25, 0.5, 0.75, by_hand])
-    larger = Gain(**SHARP).soft_mask(torch.tensor([[[0.0, 1.0]]]), torch.Size((1, 4)))
+    larger = Gain(**SHARP).hidden_share(torch.tensor([[[0.0, 1.0]]]), torch.Size((1, 4)))
     # Bilinear, pixel centres: 0, 1/4, 3/4, 1.
     expected = [1 / (1 + 3 ** (1 - 2 * A)) for A in (0, 0.25, 0.75, 1)]
     assert larger.flatten().tolist() == pytest.approx(expected)
@@ -182,7 +182,7 @@ def test_gradients_past_the_mask_are_those_of_a_mask_that_stays(monkeypatch):
     grads = {}
     for through in (True, False):
         network.zero_grad()
-        Gain(through_mask=through, omega=4).losses(network, x_NCHW, truth).total.backward()
+        Gain(through_hiding=through, omega=4).losses(network, x_NCHW, truth).total.backward()
         grads[through] = network.conv.weight.grad.clone()
     assert (grads[True] - grads[False]).abs().max() > 1e-3
     objective, kept = Gain(omega=4), []
@@ -241,7 +241,7 @@ def test_what_is_left_is_scored_as_in_evaluation():
     objective = Gain(score="logit")
     found = objective.losses(network, image(), LABEL).terms["loss_am"].item()
     attention = objective.attention_maps(plain, plain.forward_features(image()), LABEL.labels_N)
-    left = image() * (1 - objective.soft_mask(attention, torch.Size((2, 2))))
+    left = image() * (1 - objective.hidden_share(attention, torch.Size((2, 2))))
     # The first map of it, by the running statistics as the images have left them.
     mean, var = plain.norm.running_mean[0].item(), plain.norm.running_var[0].item()
     expected = ((left[0, 0] - mean) / math.sqrt(var + 1e-5)).relu().mean().item()
