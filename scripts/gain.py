@@ -280,10 +280,10 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     columns = {key: [_rounded(row[key]) for row in rows] for key in rows[0]}
     write_columns(output / "gain.csv", columns)
-    text = "\n".join(shlex.join([f"cam-{command}", *words]) for command, *words in commands)
+    said = "\n".join(shlex.join([f"cam-{command}", *words]) for command, *words in commands)
     for name, file in {**experiment.weights, "TINYIMAGENET40": arguments.root}.items():
-        text = text.replace(str(file), name)  # a table for others names no folder of this machine
-    for file, text in (("gain.md", in_markdown(rows)), ("commands.txt", text + "\n")):
+        said = said.replace(str(file), name)  # a table for others names no folder of this machine
+    for file, text in (("gain.md", in_markdown(rows)), ("commands.txt", said + "\n")):
         with atomic_path(output / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
