@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from cam_repro.commands.thresholds import IMAGES, ThresholdSource
 from cam_repro.config import TARGET, build, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.saved_maps import score_maps, write_scoremaps
@@ -32,7 +33,8 @@ from cam_repro.runs.guesses import (
     RunGuesses,
     read_guesses,
 )
-from cam_repro.runs.scores import read_json_object, write_scores
+from cam_repro.runs.same_images import images_sha256
+from cam_repro.runs.scores import write_scores
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -140,12 +142,12 @@ def run_score(cfg: DictConfig) -> None:
         check_columns_file("per_image", settings.per_image)
     submitted = _submitted(settings)
     _check_inputs(settings, protocols, submitted)
-    if settings.threshold_from is not None:
-        _take_thresholds(settings.threshold_from, protocols, submitted)
+    named = settings.threshold_from
+    chosen = None if named is None else ThresholdSource.open(named)
     if len(submitted) > 1:
-        result = _score_several(settings, protocols, submitted)
+        result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
-        result = _score_one(settings, protocols, submitted[0] if submitted else None)
+        result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
     text = _as_text(result)
     print(text)
     if settings.json_file is not None:
@@ -163,7 +165,10 @@ def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
 
 
 def _score_several(
-    settings: ScoreSettings, protocols: list[Protocol], submitted: list[Submitted]
+    settings: ScoreSettings,
+    protocols: list[Protocol],
+    submitted: list[Submitted],
+    chosen: ThresholdSource | None,
 ) -> dict[str, Any]:
     """Score runs one after another; give the JSON of each by its name.
 
@@ -172,7 +177,7 @@ def _score_several(
     results = {}
     for each in submitted:
         try:
-            results[each.name] = _score_one(settings, protocols, each)
+            results[each.name] = _score_one(settings, protocols, each, chosen)
         except UserError as error:
             log.warning("left out: %s: %s", each.name, error)
     if not results:
@@ -181,11 +186,15 @@ def _score_several(
 
 
 def _score_one(
-    settings: ScoreSettings, protocols: list[Protocol], submitted: Submitted | None
+    settings: ScoreSettings,
+    protocols: list[Protocol],
+    submitted: Submitted | None,
+    chosen: ThresholdSource | None,
 ) -> dict[str, Any]:
     """Score a submission, or the maps where there is none; log tables, give the JSON.
 
     Of several protocols, the JSON has that of each by its name.
+    chosen: where thresholds come from that are given to the protocols that take such.
     """
     truth, source = _open_truth(settings, submitted)
     if settings.blacklist is not None:
@@ -193,18 +202,24 @@ def _score_one(
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
     found = {}
     for protocol in protocols:
-        own = submitted.run if submitted and protocol.needs in OF_A_RUN else None
-        scored = _score(protocol, settings, own or truth, submitted)
+        against, name = truth, source
+        if submitted and submitted.run and protocol.needs in OF_A_RUN:
+            against, name = submitted.run, submitted.name
+        if chosen is not None and protocol.chooses:
+            chosen.give(protocol, against)
+        scored = _score(protocol, settings, against, submitted)
         lines = list(scored.lines)
         if protocol.draws and scored.curves is not None and settings.figure_file is not None:
             run = submitted.run if submitted else None
-            title = f"{protocol.name}: {source}"
-            _draw(settings.figure_file, scored.curves, run, title, len(truth))
+            title = f"{protocol.name}: {name}"
+            _draw(settings.figure_file, scored.curves, run, title, len(against))
             lines.append(f"drawn in {settings.figure_file}")
-        log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
+        log.info("%s: %d images, %d boxes", name, len(against), len(against.boxes.values_T4))
         for line in ([f"protocol={protocol.name}"] if len(protocols) > 1 else []) + lines:
             log.info("%s", line)
         found[protocol.name] = scored.as_json()
+        if protocol.chooses:
+            found[protocol.name][IMAGES] = images_sha256(against)
         if settings.keep and submitted is not None:
             write_scores(submitted.path, protocol.name, found[protocol.name])
     if settings.scoremaps is not None:
@@ -314,41 +329,6 @@ def _check_inputs(
     for key, value in one_alone.items():
         if len(submitted) > 1 and value is not None:
             raise UserError(f"{key}={value}: is of one run, and {len(submitted)} are named")
-
-
-def _take_thresholds(source: str, protocols: list[Protocol], submitted: list[Submitted]) -> None:
-    """Give each protocol that chooses thresholds those that were best on other images.
-
-    source: the JSON that the same protocol wrote for them, or a run over them, which is scored now.
-    Raises UserError where it is neither, or where the run scored the very images of ``submitted``.
-    """
-    choosing = [protocol for protocol in protocols if protocol.chooses]
-    folder = run_folder(Path(source))
-    if folder is None:
-        found = read_json_object(Path(source))
-        for protocol in choosing:
-            is_of_one = "thresholds_are" in found  # else it has those of several by name
-            numbers = found if is_of_one else found.get(protocol.name)
-            protocol.take_thresholds(numbers if isinstance(numbers, dict) else {}, source)
-        return
-    from cam_repro.runs.predictions import read_predictions
-    from cam_repro.runs.saved_maps import maps_folder
-
-    run = read_predictions(folder)
-    data = run.manifest.data
-    same = [
-        each.name
-        for each in submitted
-        if each.run and each.run.manifest.data.fingerprint == data.fingerprint
-    ]
-    if same:
-        raise UserError(
-            f"threshold_from={source}: scored the very images of {same[0]}: a threshold that is "
-            "chosen on these is the oracle, which the result has without this"
-        )
-    for protocol in choosing:
-        scored = score_maps(protocol, run, maps_folder(run, folder), run)
-        protocol.take_thresholds(scored.numbers, f"{data.name} {run.manifest.split} ({source})")
 
 
 def _score(

@@ -161,7 +161,7 @@ class Chosen:
         }
         if len(found) < len(names):
             raise UserError(
-                f"threshold_from: {where} has no thresholds for {', '.join(names)}: give the JSON "
+                f"threshold_from has no thresholds for {', '.join(names)}: give the JSON "
                 "that the same protocol wrote, or a run"
             )
         return cls(found, where)
