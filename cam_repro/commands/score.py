@@ -15,11 +15,12 @@ from omegaconf import DictConfig
 from cam_repro.commands.thresholds import IMAGES, ThresholdSource
 from cam_repro.config import TARGET, build, validate
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.engine.saved_maps import score_maps, write_scoremaps
+from cam_repro.engine.saved_maps import check_scoremaps, score_maps, write_scoremaps
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import (
     check_columns_file,
     check_file_writable,
+    check_writable,
     is_figure,
     json_text,
     write_columns,
@@ -33,8 +34,9 @@ from cam_repro.runs.guesses import (
     RunGuesses,
     read_guesses,
 )
-from cam_repro.runs.same_images import images_sha256
+from cam_repro.runs.same_images import images_sha256, is_same_truth
 from cam_repro.runs.scores import write_scores
+from cam_repro.tables.settings import changed_of
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
+
+IN_PLACE_OF_KEEP = "give output=F.json in place of keep"
 
 OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
 """What a run alone can give, which is then scored against its own truth."""
@@ -140,8 +144,12 @@ def run_score(cfg: DictConfig) -> None:
         check_file_writable(settings.output)
     if settings.per_image is not None:
         check_columns_file("per_image", settings.per_image)
+    if settings.scoremaps is not None:
+        check_scoremaps(Path(settings.scoremaps))
     submitted = _submitted(settings)
     _check_inputs(settings, protocols, submitted)
+    for each in submitted if settings.keep else ():
+        check_writable(each.path)
     named = settings.threshold_from
     chosen = None if named is None else ThresholdSource.open(named)
     if len(submitted) > 1:
@@ -197,6 +205,11 @@ def _score_one(
     chosen: where thresholds come from that are given to the protocols that take such.
     """
     truth, source = _open_truth(settings, submitted)
+    if settings.keep and submitted and submitted.run and not is_same_truth(truth, submitted.run):
+        raise UserError(
+            f"keep=true keeps what is scored against the run's own truth, which {source} is not: "
+            f"leave it out, or {IN_PLACE_OF_KEEP}"
+        )
     if settings.blacklist is not None:
         blacklisted_N = read_blacklist(settings.blacklist, len(truth))
         truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
@@ -312,8 +325,8 @@ def _check_inputs(
             f"box={settings.box.name}: {settings.submission} is no run folder, so it has no box "
             "rules"
         )
-    if settings.keep and not are_runs:
-        raise UserError("keep=true puts the result into a run's folder: give output=F.json")
+    if settings.keep:
+        _check_keep(settings, protocols, are_runs)
     if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
@@ -329,6 +342,29 @@ def _check_inputs(
     for key, value in one_alone.items():
         if len(submitted) > 1 and value is not None:
             raise UserError(f"{key}={value}: is of one run, and {len(submitted)} are named")
+
+
+def _check_keep(settings: ScoreSettings, protocols: list[Protocol], are_runs: bool) -> None:
+    """Raise UserError where a result is not what a protocol says of a run, to be kept with it."""
+    if not are_runs:
+        raise UserError("keep=true puts the result into a run's folder: give output=F.json")
+    chosen = settings.protocol
+    by_prefix = {f"protocol.{name}": values for name, values in chosen.items()}
+    if TARGET in chosen:
+        by_prefix = {"protocol": chosen}
+    changed = []
+    for protocol, (prefix, values) in zip(protocols, by_prefix.items(), strict=True):
+        changed += changed_of("protocol", protocol.name, values, prefix)
+    if changed:
+        raise UserError(
+            f"keep=true keeps what protocols give by their defaults: leave {', '.join(changed)} "
+            f"out, or {IN_PLACE_OF_KEEP}"
+        )
+    if settings.blacklist is not None:
+        raise UserError(
+            "keep=true keeps what is scored against the run's own truth, with its own blacklist: "
+            f"leave blacklist out, or {IN_PLACE_OF_KEEP}"
+        )
 
 
 def _score(

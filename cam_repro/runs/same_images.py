@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
 from cam_repro.formats.names import name_of
 from cam_repro.truth import Truth
 
@@ -29,3 +31,13 @@ def images_of(truth: Truth) -> list[str]:
 def images_sha256(truth: Truth) -> str:
     """Compute a SHA-256 of the images of a truth, whatever their order."""
     return hashlib.sha256("\n".join(images_of(truth)).encode()).hexdigest()
+
+
+def is_same_truth(one: Truth, other: Truth) -> bool:
+    """Tell whether two truths say the same: images, in one order, their labels and boxes."""
+    return (
+        list(one.ids) == list(other.ids)
+        and np.array_equal(one.labels_N, other.labels_N)
+        and np.array_equal(one.boxes.values_T4, other.boxes.values_T4)
+        and np.array_equal(one.boxes.offsets, other.boxes.offsets)
+    )

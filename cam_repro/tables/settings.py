@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,25 +13,33 @@ from cam_repro.config import config_dir
 from cam_repro.runs.manifest import EvalManifest
 
 
-def changed_settings(manifest: EvalManifest, rule: str) -> list[str]:
+def changed_settings(manifest: EvalManifest, rule: str | None) -> list[str]:
     """List the settings of saliency method, view and box rule that differ from those of configs/.
 
     As words of a command line: ``["box.threshold.threshold=0.3"]``.
 
-    manifest: of the run. rule: one of its box rules; the settings of others are not listed. Nor are
-    those of a method, view or rule that configs/ does not have.
+    manifest: of the run. rule: one of its box rules; the settings of others are not listed, and
+    those of none where it is None. Nor are those of a method, view or rule that configs/ does not
+    have.
     """
-    used = {
-        ("saliency", manifest.saliency): manifest.saliency_settings,
-        ("view", manifest.view): manifest.view_settings,
-        ("box", rule): (manifest.box_settings or {}).get(rule),
-    }
+    changed = [
+        *changed_of("saliency", manifest.saliency, manifest.saliency_settings, "saliency"),
+        *changed_of("view", manifest.view, manifest.view_settings, "view"),
+    ]
+    if rule is not None:
+        of_rule = (manifest.box_settings or {}).get(rule)
+        changed += changed_of("box", rule, of_rule, f"box.{rule}")
+    return changed
+
+
+def changed_of(group: str, name: str, settings: Mapping[str, Any] | None, prefix: str) -> list[str]:
+    """List the settings of a choice that differ from those of ``configs/<group>/<name>.yaml``.
+
+    prefix: what stands before their keys, as in ``box.threshold``.
+    """
     return [
-        f"{group}.{name}.{key}={_word(value)}"
-        if group == "box"
-        else f"{group}.{key}={_word(value)}"
-        for (group, name), values in used.items()
-        for key, value in (values or {}).items()
+        f"{prefix}.{key}={_word(value)}"
+        for key, value in (settings or {}).items()
         if value != _defaults(group, name).get(key, value)
     ]
 

@@ -1,6 +1,7 @@
 """cam-score by the protocols of Choe et al.: masks, chosen thresholds, maps as they write them."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,57 @@ def test_results_are_kept_with_their_run(score, run_with_maps):
     assert read_scores(folder) == found
 
 
+def test_only_what_a_protocol_says_of_the_run_is_kept_with_it(command, run_with_maps, make_run):
+    """Not what it has by other settings, or against another truth."""
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    other = make_run("nin", data="two", n=2)
+    words = ("protocol=max_box_acc", f"submission={folder}", "keep=true")
+    for more, message in (
+        (["protocol.multi_contour=true"],
+         "keep=true keeps what protocols give by their defaults: leave "
+         "protocol.multi_contour=true out, or give output=F.json in place of keep"),
+        ([f"ground_truth={other}"],
+         f"keep=true keeps what is scored against the run's own truth, which {other} is not: leave "
+         "it out, or give output=F.json in place of keep"),
+    ):  # fmt: skip
+        assert command("score", *words, *more).errors == [f"error: {message}"]
+    words = ("protocol=clsloc", f"submission={folder}", "keep=true")
+    (folder / "none.txt").write_text("1\n")
+    assert command("score", *words, f"blacklist={folder}/none.txt").errors == [
+        "error: keep=true keeps what is scored against the run's own truth, with its own "
+        "blacklist: leave blacklist out, or give output=F.json in place of keep"
+    ]
+    assert read_scores(folder) == {}
+
+
+def test_the_same_truth_from_elsewhere_may_be_kept(score, run_with_maps):
+    folder, again = run_with_maps("nin", [0, 0, 0, 0]), run_with_maps("nin", [0] * 4, data="again")
+    words = ("protocol=max_box_acc", f"submission={folder}", "keep=true")
+    found, _ = score(*words, f"ground_truth={again}")
+    assert read_scores(folder) == {"max_box_acc": found}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("scoremaps=there", "scoremaps=there: exists already: name a new folder"),
+        ("scoremaps=there/x/y", "there/x/y: cannot be written"),
+        ("keep=true", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    command, run_with_maps, tmp_path, monkeypatch, word, message
+):
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    (tmp_path / "there").mkdir()
+    real = os.access
+    unwritable = {folder, tmp_path / "there"}
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) not in unwritable and real(p, mode))
+    done = command("score", "protocol=max_box_acc", f"submission={folder}", word)
+    assert message in done.errors[0]
+    assert "MaxBoxAcc" not in done.err
+
+
 # --- thresholds that were chosen on other images -------------------------------------------------
 
 TEST, OTHERS = [0.05, 0.15, 0.25, 0.45], [0.31, 0.31, 0.31, 0.35]
@@ -252,8 +304,6 @@ def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
          "threshold_from is not used by protocol=gt_known: leave it out"),
         (["protocol=gt_known", f"submission={test}", "scoremaps=x"],
          "scoremaps is not used by protocol=gt_known: leave it out"),
-        (["protocol=max_box_acc", f"submission={test}", "scoremaps=there"],
-         "scoremaps=there: exists already: name a new folder"),
         (["protocol=pxap", f"maps={test}/maps", f"ground_truth={test}", "masks=there"],
          f"masks=there: {test} is no metadata folder that names masks: leave it out"),
         (["protocol=pxap", f"submission={test}", "masks=there"],
