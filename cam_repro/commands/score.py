@@ -288,6 +288,7 @@ def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:
         "blacklist": (settings.blacklist, any(each.heeds_blacklist for each in protocols)),
         "ground_truth": (settings.ground_truth, needs_truth),
         "data": (settings.data, needs_truth),
+        "masks": (settings.masks, any(each.takes_masks for each in protocols)),
         "threshold_from": (settings.threshold_from, any(each.chooses for each in protocols)),
         "scoremaps": (settings.scoremaps, not needs.isdisjoint((Needs.MAPS, Needs.IMAGE_MAPS))),
     }

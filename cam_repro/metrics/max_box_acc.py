@@ -47,7 +47,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import warn_about_boxes
+from cam_repro.metrics.official import need_boxes, warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
@@ -358,6 +358,7 @@ class BestThreshold(Protocol):
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class. Raises UserError where a size is not known."""
+        need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)

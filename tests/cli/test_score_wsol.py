@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,29 @@ def test_pxap_of_a_run_on_a_data_set_with_masks(score, command):
         np.save(f"{name.rpartition('/')[2]}.npy", images.masks.of(index).astype(float))
     found, _ = score("protocol=pxap", "data=demo", *few[:2], "maps=.")
     assert found["pxap"] > 99
+
+
+BOX_PROTOCOLS = (
+    *("max_box_acc", "max_box_acc_v2", "localization", "pointing_game", "energy_in_box"),
+)
+
+
+@pytest.mark.parametrize("protocol", BOX_PROTOCOLS)
+def test_protocols_of_boxes_take_no_masks(command, tmp_path, protocol):
+    """They would find each map wrong."""
+    metadata = shutil.copytree(PXAP / "metadata", tmp_path / "metadata")
+    ids = (metadata / "image_ids.txt").read_text().split()
+    (metadata / "image_sizes.txt").write_text("".join(f"{name},50,40\n" for name in ids))
+    words = (f"protocol={protocol}", f"maps={PXAP}/cams_14x14.npy", f"ground_truth={metadata}")
+    done = command("score", *words, f"masks={PXAP}")
+    assert done.errors == [f"error: masks is not used by protocol={protocol}: leave it out"]
+    done = command("score", *words)
+    assert done.errors[0].endswith("these are masks: add masks=DIR protocol=pxap")
+    done = command("score", f"protocol=[{protocol},pxap]", *words[1:], f"masks={PXAP}")
+    assert done.errors == [
+        f"error: no image of the ground truth has a true box, which {protocol} needs: give one "
+        "with boxes, or masks to protocol=pxap"
+    ]
 
 
 # --- maps as the program of Choe et al. reads them -----------------------------------------------
