@@ -46,7 +46,9 @@ if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
 log = logging.getLogger(__name__)
 
 
-MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
+OF_MAPS = (Needs.MAPS, Needs.IMAGE_MAPS)
+
+MAPS_OF_ANYBODY = (*OF_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
 
 IN_PLACE_OF_KEEP = "give output=F.json in place of keep"
@@ -204,39 +206,30 @@ def _score_one(
     Of several protocols, the JSON has that of each by its name.
     chosen: where thresholds come from that are given to the protocols that take such.
     """
-    truth, source = _open_truth(settings, submitted)
-    if settings.keep and submitted and submitted.run and not is_same_truth(truth, submitted.run):
-        raise UserError(
-            f"keep=true keeps what is scored against the run's own truth, which {source} is not: "
-            f"leave it out, or {IN_PLACE_OF_KEEP}"
-        )
-    if settings.blacklist is not None:
-        blacklisted_N = read_blacklist(settings.blacklist, len(truth))
-        truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
+    run = submitted.run if submitted else None
+    against = _against(settings, protocols, submitted)
     found = {}
-    for protocol in protocols:
-        against, name = truth, source
-        if submitted and submitted.run and protocol.needs in OF_A_RUN:
-            against, name = submitted.run, submitted.name
+    for protocol, (truth, source) in zip(protocols, against, strict=True):
         if chosen is not None and protocol.chooses:
-            chosen.give(protocol, against)
-        scored = _score(protocol, settings, against, submitted)
+            chosen.give(protocol, truth)
+        scored = _score(protocol, settings, truth, submitted)
         lines = list(scored.lines)
         if protocol.draws and scored.curves is not None and settings.figure_file is not None:
-            run = submitted.run if submitted else None
-            title = f"{protocol.name}: {name}"
-            _draw(settings.figure_file, scored.curves, run, title, len(against))
+            title = f"{protocol.name}: {source}"
+            _draw(settings.figure_file, scored.curves, run, title, len(truth))
             lines.append(f"drawn in {settings.figure_file}")
-        log.info("%s: %d images, %d boxes", name, len(against), len(against.boxes.values_T4))
+        log.info("%s: %d images, %d boxes", source, len(truth), len(truth.boxes.values_T4))
         for line in ([f"protocol={protocol.name}"] if len(protocols) > 1 else []) + lines:
             log.info("%s", line)
         found[protocol.name] = scored.as_json()
         if protocol.chooses:
-            found[protocol.name][IMAGES] = images_sha256(against)
+            found[protocol.name][IMAGES] = images_sha256(truth)
         if settings.keep and submitted is not None:
             write_scores(submitted.path, protocol.name, found[protocol.name])
     if settings.scoremaps is not None:
-        _write_scoremaps(settings, truth, submitted, Path(settings.scoremaps))
+        needs = [protocol.needs for protocol in protocols]
+        truth = next(truth for (truth, _), of in zip(against, needs, strict=True) if of in OF_MAPS)
+        _write_scoremaps(truth, Path(settings.scoremaps), settings.maps, submitted)
     return found if len(protocols) > 1 else found[protocols[0].name]
 
 
@@ -290,7 +283,7 @@ def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:
         "data": (settings.data, needs_truth),
         "masks": (settings.masks, any(each.takes_masks for each in protocols)),
         "threshold_from": (settings.threshold_from, any(each.chooses for each in protocols)),
-        "scoremaps": (settings.scoremaps, not needs.isdisjoint((Needs.MAPS, Needs.IMAGE_MAPS))),
+        "scoremaps": (settings.scoremaps, not needs.isdisjoint(OF_MAPS)),
     }
     named = ",".join(protocol.name for protocol in protocols)
     for key, (value, used) in others.items():
@@ -404,12 +397,12 @@ def _cues(settings: ScoreSettings, truth: Truth, submitted: Submitted | None) ->
 
 
 def _write_scoremaps(
-    settings: ScoreSettings, truth: Truth, submitted: Submitted | None, folder: Path
+    truth: Truth, folder: Path, maps: str | None, submitted: Submitted | None
 ) -> None:
     """Write the maps that were scored as the program of Choe et al. reads them, and say so."""
     if submitted is None:
-        assert settings.maps is not None
-        path, run = Path(settings.maps), None
+        assert maps is not None
+        path, run = Path(maps), None
     else:
         from cam_repro.runs.saved_maps import maps_folder  # pyarrow
 
@@ -471,6 +464,49 @@ def _draw(
 
 
 # --- the truth -----------------------------------------------------------------------------------
+
+
+def _against(
+    settings: ScoreSettings, protocols: list[Protocol], submitted: Submitted | None
+) -> list[tuple[Truth, str]]:
+    """Give the truth that each protocol scores against, with its name for messages.
+
+    It is the one that is given, or the run's own where a protocol takes no other. Where maps or
+    cues of a run are scored, the images that the run could not read are left out.
+    Raises UserError where results are to be kept that are not against the run's own truth.
+    """
+    truth, source = _open_truth(settings, submitted)
+    if settings.blacklist is not None:
+        blacklisted_N = read_blacklist(settings.blacklist, len(truth))
+        truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
+    if submitted is None or submitted.run is None:
+        return [(truth, source)] * len(protocols)
+    run, with_maps = submitted.run, truth
+    if any(protocol.needs in MAPS_OF_ANYBODY for protocol in protocols):
+        with_maps = _without_skipped(truth, run)
+    against: list[tuple[Truth, str]] = []
+    for protocol in protocols:
+        if protocol.needs in OF_A_RUN:
+            against.append((run, submitted.name))
+        else:
+            against.append((with_maps if protocol.needs in MAPS_OF_ANYBODY else truth, source))
+    if settings.keep and not all(is_same_truth(each, run) for each, _ in against):
+        raise UserError(
+            f"keep=true keeps what is scored against the run's own truth, which {source} is not: "
+            f"leave it out, or {IN_PLACE_OF_KEEP}"
+        )
+    return against
+
+
+def _without_skipped(truth: Truth, run: Predictions) -> Truth:
+    """Take the images that a run could read, if the others are those that it could not."""
+    known = set(run.ids)
+    rows = [row for row, image_id in enumerate(truth.ids) if image_id in known]
+    n_skipped = len(truth) - len(rows)
+    if not n_skipped or n_skipped != run.manifest.counts.skipped:
+        return truth
+    log.warning("%d of %d images are left out, which the run could not read", n_skipped, len(truth))
+    return truth.select(rows)
 
 
 def _open_truth(settings: ScoreSettings, submitted: Submitted | None) -> tuple[Truth, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -28,7 +27,7 @@ class MetadataMasks(Masks):
     labels_N: the class of the objects.
     """
 
-    of_image_size: ClassVar[bool] = False
+    of_image_size = False
 
     folder: Path
     objects: Sequence[Sequence[str]]
