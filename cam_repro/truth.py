@@ -14,6 +14,7 @@ from typing import overload
 import numpy as np
 
 from cam_repro.classes import ClassTable
+from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
 
 
@@ -176,6 +177,13 @@ class Masks(ABC):
         mask cannot be read.
         """
 
+    def has(self, index: int) -> bool:
+        """Tell whether one image has a mask, be it broken; if possible without reading it."""
+        try:
+            return self.of(index) is not None
+        except UserError:
+            return True
+
 
 class _SelectedMasks(Masks):
     """Give the masks of the images ``rows``, in that order."""
@@ -186,6 +194,9 @@ class _SelectedMasks(Masks):
 
     def of(self, index: int) -> np.ndarray | None:
         return self.masks.of(self.rows[index])
+
+    def has(self, index: int) -> bool:
+        return self.masks.has(self.rows[index])
 
 
 class Names(Sequence[str]):

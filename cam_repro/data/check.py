@@ -15,10 +15,11 @@ import numpy as np
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_differ
 from cam_repro.data.images import ImageFiles, Size, UnreadableImage
+from cam_repro.data.masks import mask_fault
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool
-from cam_repro.truth import IGNORED, RaggedBoxes
+from cam_repro.truth import RaggedBoxes
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -229,19 +230,13 @@ def bad_masks(images: ImageSet) -> list[str]:
     """Name the masks that cannot be read, or have another size than their image or odd values."""
     masks = images.masks
     assert masks is not None
-    allowed_V = np.isin(np.arange(256), [*range(len(images.classes) + 1), IGNORED])
 
     def fault(index: int) -> str | None:
         try:
-            mask_HW, size = masks.of(index), images.size(index)
+            mask_HW = masks.of(index)
+            return None if mask_HW is None else mask_fault(images, index, mask_HW)
         except UserError as error:
             return str(error)
-        if mask_HW is None:
-            return None
-        if masks.of_image_size and mask_HW.shape != size[::-1]:
-            return f"{images.ids[index]} is {_by(size)}, its mask {_by(mask_HW.T.shape)}"
-        odd = np.unique(mask_HW[~allowed_V[mask_HW]]).tolist()
-        return f"{images.ids[index]} has the values {some_of(map(str, odd))}" if odd else None
 
     bar = reading_bar(f"{images.split} masks", len(images))
     found = []

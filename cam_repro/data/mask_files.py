@@ -26,6 +26,9 @@ class MaskFiles(Masks):
         file = self.files[index]
         return read_values(self.folder / file) if file else None
 
+    def has(self, index: int) -> bool:
+        return bool(self.files[index])
+
 
 @dataclass(frozen=True, eq=False)
 class ObjectMasks(Masks):
@@ -46,3 +49,6 @@ class ObjectMasks(Masks):
             return None
         is_object_HW = read_values(self.folder / file) > self.above
         return np.where(is_object_HW, self.labels_N[index] + 1, BACKGROUND).astype(np.uint8)
+
+    def has(self, index: int) -> bool:
+        return bool(self.files[index])

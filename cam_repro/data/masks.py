@@ -10,6 +10,7 @@ from PIL import Image
 
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import UnreadableImage
 from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
 from cam_repro.truth import IGNORED
@@ -31,7 +32,8 @@ class TrainMasks:
     filled, are the object of its class. share: of the images, 0 to 1; which of them depends on the
     seed alone, and a larger share has all images of a smaller one.
 
-    Raises UserError where the set has no masks, or no boxes from which it is known what is in them.
+    Raises UserError where the set has no masks, or no boxes from which it is known what is in them,
+    and where no image of the share has any.
     """
 
     def __init__(self, images: ImageSet, source: str, share: float, seed: int) -> None:
@@ -55,16 +57,20 @@ class TrainMasks:
         order = np.random.default_rng((seed, _STREAM)).permutation(len(images))
         self.usable_N = np.zeros(len(images), bool)
         self.usable_N[order[:n]] = True
-        log.info(
-            "train.masks=%s train.masks_share=%g: %d of %d images may use theirs",
-            source,
-            share,
-            n,
-            len(images),
+        n_there = sum(map(self._has, np.flatnonzero(self.usable_N).tolist()))
+        counts = (
+            f"train.masks_share={share:g}: of {len(images)} images {n} may use theirs, and "
+            f"{n_there} of these have one"
         )
+        if not n_there:
+            raise UserError(f"{counts}: raise it, or use train.masks=none")
+        log.info("train.masks=%s %s", source, counts)
 
     def of(self, index: int) -> np.ndarray | None:
-        """Give a mask at the size of the original, int32 (H, W); None where it has none."""
+        """Give a mask at the size of the original, int32 (H, W); None where it has none.
+
+        Raises UnreadableImage where it cannot be read, or ``mask_fault`` finds something.
+        """
         if not self.usable_N[index]:
             return None
         if self.source == "boxes":
@@ -73,7 +79,16 @@ class TrainMasks:
         mask_HW = self.images.masks.of(index)
         if mask_HW is None:
             return None
+        fault = mask_fault(self.images, index, mask_HW)
+        if fault is not None:
+            raise UnreadableImage(fault)
         return np.where(mask_HW == IGNORED, UNKNOWN, mask_HW.astype(np.int32))
+
+    def _has(self, index: int) -> bool:
+        if self.source == "boxes":
+            return len(self.images.boxes.of(index)) > 0
+        assert self.images.masks is not None
+        return self.images.masks.has(index)
 
     def _filled_boxes(self, index: int) -> np.ndarray | None:
         boxes_M4 = self.images.boxes.of(index)
@@ -82,6 +97,23 @@ class TrainMasks:
         width, height = self.images.size(index)
         inside_HW = inside_boxes(boxes_M4, width, height)
         return inside_HW.astype(np.int32) * (int(self.images.labels_N[index]) + 1)
+
+
+def mask_fault(images: ImageSet, index: int, mask_HW: np.ndarray) -> str | None:
+    """Say that a mask is not of the size of its image, or has values that stand for no class.
+
+    images: with masks. Raises UnreadableImage where the image's size cannot be read.
+    """
+    name, size = images.ids[index], images.size(index)
+    assert images.masks is not None, "one of them has a mask"
+    if images.masks.of_image_size and mask_HW.shape != size[::-1]:
+        here, there = (f"{width}x{height}" for width, height in (size, mask_HW.shape[::-1]))
+        return f"{name} is {here}, its mask {there}"
+    n_classes = len(images.classes)
+    odd_P = mask_HW[(mask_HW > n_classes) & (mask_HW != IGNORED)]
+    if len(odd_P):
+        return f"{name}: its mask has the value {odd_P.min()}, and there are {n_classes} classes"
+    return None
 
 
 def augmented(

@@ -50,6 +50,9 @@ class MetadataMasks(Masks):
         rest_HW = np.where(is_ignored_HW, IGNORED, BACKGROUND)
         return np.where(is_object_HW, self.labels_N[index] + 1, rest_HW).astype(np.uint8)
 
+    def has(self, index: int) -> bool:
+        return True
+
     def _read(self, file: str) -> np.ndarray:
         """Read one mask as grey values, uint8 (H, W)."""
         path = self.folder / file
