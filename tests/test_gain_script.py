@@ -58,9 +58,9 @@ def test_a_trained_network_is_not_trained_again(script, tmp_path):
     assert all("model.weights=" in " ".join(words) for words in commands)
     assert f"model.weights={tmp_path}/w.pt" in commands[0]
     for wrong in (f"tinyimagnet40={tmp_path}/w.pt", f"{tmp_path}/w.pt", "demo=gone.pt"):
-        with pytest.raises(SystemExit, match=f"^error: --weights {wrong}: DATA=FILE, DATA one of"):
+        with pytest.raises(SystemExit, match=rf"^error: --weights {wrong}: DATA=FILE, DATA one of"):
             experiment(script, root=None, weights=[wrong])
-    with pytest.raises(SystemExit, match="^error: --quick uses the built-in set alone"):
+    with pytest.raises(SystemExit, match=r"^error: --quick uses the built-in set alone"):
         experiment(script, quick=True)
     assert "data.n_train=36" in next(iter(experiment(script, quick=True, root=None).commands()))
 
