@@ -196,8 +196,8 @@ def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) ->
     outside = boxes_outside(images.ids, images.boxes, sizes_N2)
     faults = {"unreadable": unreadable, "boxes_outside": outside}
     report.faults = {kind: found for kind, found in faults.items() if found}
-    if decode and images.masks is not None and (found := bad_masks(images)):
-        report.faults["bad_masks"] = found
+    if decode:
+        look_at_masks(images, report)
     if images.sizes_N2 is not None:
         other = other_sizes(images.ids, images.sizes_N2, sizes_N2)
         report.notes = {"other_size": other} if other else {}
@@ -226,10 +226,11 @@ def _read_all(images: ImageSet, decode: bool) -> tuple[np.ndarray, list[str]]:
     return sizes_N2, messages
 
 
-def bad_masks(images: ImageSet) -> list[str]:
-    """Name the masks that cannot be read, or have another size than their image or odd values."""
+def look_at_masks(images: ImageSet, report: SplitReport) -> None:
+    """Enter in the report the masks that cannot be read, or in which ``mask_fault`` finds one."""
     masks = images.masks
-    assert masks is not None
+    if masks is None:
+        return
 
     def fault(index: int) -> str | None:
         try:
@@ -244,7 +245,8 @@ def bad_masks(images: ImageSet) -> list[str]:
         for each in pool.map(fault, range(len(images))):
             bar.update()
             found += [] if each is None else [each]
-    return found
+    if found:
+        report.faults["bad_masks"] = found
 
 
 def boxes_outside(names: Sequence[str], boxes: RaggedBoxes, sizes_N2: np.ndarray) -> list[str]:

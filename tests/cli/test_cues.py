@@ -123,6 +123,10 @@ def test_pairs_are_an_entry_each(voc, command, tmp_path):
     words = ["data.pairs=true", "data.images=main", "data.val=trainval"]
     weights = tmp_path / "runs" / "voc2012-segmentation" / "alexnet_gap" / "train" / "last.pt"
     words += ["model=alexnet_gap", f"model.weights={weights}", "save_maps=true"]
+    assert voc.command(*words, "cues=sec").errors == [
+        "error: cues: 2008_000001 is several entries of voc2012-pairs, one for each of its "
+        "classes, and cues are of images: leave data.pairs=true or cues= out"
+    ]
     voc(*words)
     folder = tmp_path / "runs" / "voc2012-pairs" / "alexnet_gap" / "eval" / "val-cam"
     assert len(list((folder / "maps").glob("*.npy"))) == 7
