@@ -108,7 +108,6 @@ class MeanIou(Protocol):
 
     name: ClassVar[str] = "miou"
     needs: ClassVar[Needs] = Needs.CUES
-    takes_masks: ClassVar[bool] = True
 
     def score(self, truth: Truth, given: Iterable[Cues]) -> Scored:
         """Score the cues of each image. Raises UserError where the truth has no masks."""

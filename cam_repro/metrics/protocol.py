@@ -180,7 +180,7 @@ class Protocol(ABC):
 
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
     heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
-    takes_masks: whether it compares with masks, and so may be given ``masks=``.
+    takes_masks: whether it compares with masks of any size, as those of ``masks=`` are.
     chooses: whether it finds the best threshold; then ``take_thresholds`` gives it others.
     draws: whether it gives curves, which are drawn beside the JSON.
     odd_maps: what it does with maps that have values that are NaN or infinite, for a message.
