@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cam_repro.commands.thresholds import IMAGES, ThresholdSource
-from cam_repro.config import TARGET, build, validate
+from cam_repro.config import TARGET, build, changed_of, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.saved_maps import check_scoremaps, score_maps, write_scoremaps
 from cam_repro.errors import UserError, if_stopped
@@ -36,7 +36,6 @@ from cam_repro.runs.guesses import (
 )
 from cam_repro.runs.same_images import images_sha256, is_same_truth
 from cam_repro.runs.scores import write_scores
-from cam_repro.tables.settings import changed_of
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
