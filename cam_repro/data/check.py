@@ -15,7 +15,7 @@ import numpy as np
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_differ
 from cam_repro.data.images import ImageFiles, Size, UnreadableImage
-from cam_repro.data.masks import mask_fault
+from cam_repro.data.mask_files import mask_fault
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool

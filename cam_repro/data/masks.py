@@ -11,6 +11,7 @@ from PIL import Image
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import UnreadableImage
+from cam_repro.data.mask_files import mask_fault
 from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
 from cam_repro.truth import IGNORED
@@ -97,23 +98,6 @@ class TrainMasks:
         width, height = self.images.size(index)
         inside_HW = inside_boxes(boxes_M4, width, height)
         return inside_HW.astype(np.int32) * (int(self.images.labels_N[index]) + 1)
-
-
-def mask_fault(images: ImageSet, index: int, mask_HW: np.ndarray) -> str | None:
-    """Say that a mask is not of the size of its image, or has values that stand for no class.
-
-    images: with masks. Raises UnreadableImage where the image's size cannot be read.
-    """
-    name, size = images.ids[index], images.size(index)
-    assert images.masks is not None, "one of them has a mask"
-    if images.masks.of_image_size and mask_HW.shape != size[::-1]:
-        here, there = (f"{width}x{height}" for width, height in (size, mask_HW.shape[::-1]))
-        return f"{name} is {here}, its mask {there}"
-    n_classes = len(images.classes)
-    odd_P = mask_HW[(mask_HW > n_classes) & (mask_HW != IGNORED)]
-    if len(odd_P):
-        return f"{name}: its mask has the value {odd_P.min()}, and there are {n_classes} classes"
-    return None
 
 
 def augmented(
