@@ -198,7 +198,7 @@ def test_cues(valid, name):
 
 @pytest.mark.parametrize("name", names("partition"))
 def test_partition(valid, name):
-    settings = valid("generic", "train=a", f"partition={name}").partition
+    settings = valid("generic", "features=a", f"partition={name}").partition
     partition = build(Partition, "partition", settings)
     assert partition.name == name
     assert partition.repeats >= 1
@@ -381,7 +381,7 @@ def test_command_defaults(valid, command):
         "figures": ["runs=runs"],
         "show": ["image=a"],
         "features": ["model=nin"],
-        "generic": ["train=a", "test=b"],
+        "generic": ["features=a", "test=b"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)
