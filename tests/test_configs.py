@@ -16,6 +16,7 @@ from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.cues import CueRule
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.generic import GenericSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
@@ -25,8 +26,14 @@ from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
-from cam_repro.engine.settings import CLASSIFICATION, EvalSettings, TrainSettings
+from cam_repro.engine.settings import (
+    CLASSIFICATION,
+    EvalSettings,
+    FeaturesSettings,
+    TrainSettings,
+)
 from cam_repro.figures.base import RunFigure
+from cam_repro.generic.partitions import Partition
 from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
@@ -44,6 +51,8 @@ from cam_repro.words import compose
 SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
+    "features": FeaturesSettings,
+    "generic": GenericSettings,
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
@@ -67,9 +76,9 @@ GROUPS = sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 NETWORKS = [name for name in names("model") if name != NO_MODEL]
 ADAPTED = ["efficientnet_lite0", "timm"]
 """Networks made elsewhere: they have no width, and norms of their own."""
-WITHOUT_IMAGES = ["ground_truth"]
-"""Data sets of labels, sizes and boxes alone, which nothing can be trained on."""
-TRAINABLE = [name for name in names("data") if name not in WITHOUT_IMAGES]
+NOT_TRAINABLE = ["ground_truth", "folder"]
+"""Data sets of labels, sizes and boxes alone, or of one split."""
+TRAINABLE = [name for name in names("data") if name not in NOT_TRAINABLE]
 
 
 @pytest.fixture
@@ -85,7 +94,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure", "quality", "cues", "train"),
+        *("protocol", "experiment", "figure", "quality", "cues", "train", "partition"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -185,6 +194,14 @@ def test_cues(valid, name):
     assert valid("eval").cues is None
     rule = build(CueRule, "cues", valid("eval", f"cues={name}", "cues.threshold=0.3").cues)
     assert (rule.threshold, rule.conflicts) == (0.3, "smallest")
+
+
+@pytest.mark.parametrize("name", names("partition"))
+def test_partition(valid, name):
+    settings = valid("generic", "features=a", f"partition={name}").partition
+    partition = build(Partition, "partition", settings)
+    assert partition.name == name
+    assert partition.repeats >= 1
 
 
 @pytest.mark.parametrize("name", names("figure"))
@@ -363,13 +380,17 @@ def test_command_defaults(valid, command):
         "score": ["submission=a", "ground_truth=b"],
         "figures": ["runs=runs"],
         "show": ["image=a"],
+        "features": ["model=nin"],
+        "generic": ["features=a", "test=b"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)
     assert getattr(settings, "runs", "runs") == "runs"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "reproduce", "data_command", "show"])
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "reproduce", "data_command", "show", "features", "generic"]
+)
 def test_every_key_is_explained(command):
     text = (config_dir() / f"{command}.yaml").read_text().split("\nhydra:")[0]
     lines = [line for line in text.splitlines() if re.match(r"(\w|  - )", line)]

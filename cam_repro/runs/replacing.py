@@ -24,7 +24,7 @@ from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
 from cam_repro.locks import LOCK, sole_writer
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
-from cam_repro.runs.folders import CUES, answers_file
+from cam_repro.runs.folders import CUES, NETWORK, answers_file
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
 from cam_repro.runs.scores import scores_file
@@ -85,6 +85,13 @@ def finish_replacing(folder: Path) -> None:
             raise Stopped(f"the pass is complete and kept, in {folder}")
 
 
+def take_place(folder: Path, new: Path) -> None:
+    """Let a complete run in the folder ``new``, within ``folder``, become the run of ``folder``."""
+    assert (new / MANIFEST).is_file(), "it is complete"
+    new.rename(folder / NEW)
+    finish_replacing(folder)
+
+
 def finish_killed(folder: Path) -> None:
     """Finish and remove what a pass left that was killed late, where its results are complete.
 
@@ -103,7 +110,7 @@ def _remove_older(folder: Path, new: Path) -> None:
         sync(new)
     if not older.is_file():
         return
-    named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET)]
+    named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET, NETWORK)]
     of_names = (answers_file(folder, "*").name, scores_file(folder, "*").name)
     patterns = ("submission_*.txt", "submission_*.csv", *of_names)
     for path in (*named, *(path for pattern in patterns for path in folder.glob(pattern))):

@@ -10,18 +10,21 @@ from pages import PAGES, ROOT, commands, shell_lines
 
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.generic import GenericSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
 from cam_repro.config import choices, config_dir, validate
-from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.engine.settings import EvalSettings, FeaturesSettings, TrainSettings
 from cam_repro.words import compose, renamed
 
 SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
+    "features": FeaturesSettings,
+    "generic": GenericSettings,
     "data": DataCommandSettings,
     "score": ScoreSettings,
     "tables": TablesSettings,
