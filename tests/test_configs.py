@@ -21,6 +21,7 @@ from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_ste
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
+from cam_repro.commands.units import UnitsSettings
 from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
@@ -51,6 +52,7 @@ SCHEMAS = {
     "score": ScoreSettings,
     "figures": FiguresSettings,
     "show": ShowSettings,
+    "units": UnitsSettings,
 }
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
@@ -363,6 +365,7 @@ def test_command_defaults(valid, command):
         "score": ["submission=a", "ground_truth=b"],
         "figures": ["runs=runs"],
         "show": ["image=a"],
+        "units": ["model=nin"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)

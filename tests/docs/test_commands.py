@@ -15,6 +15,7 @@ from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
+from cam_repro.commands.units import UnitsSettings
 from cam_repro.config import choices, config_dir, validate
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.words import compose, renamed
@@ -29,6 +30,7 @@ SCHEMAS = {
     "figures": FiguresSettings,
     "show": ShowSettings,
     "reproduce": ReproduceSettings,
+    "units": UnitsSettings,
 }
 OTHERS = {"source", "export", "python", "pip", "torchrun", "srun"}
 """What else the pages have their reader type, besides scripts and the commands."""
