@@ -26,7 +26,12 @@ from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import build_view
-from cam_repro.engine.settings import CLASSIFICATION, EvalSettings, TrainSettings
+from cam_repro.engine.settings import (
+    CLASSIFICATION,
+    EvalSettings,
+    FeaturesSettings,
+    TrainSettings,
+)
 from cam_repro.figures.base import RunFigure
 from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
@@ -45,6 +50,7 @@ from cam_repro.words import compose
 SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
+    "features": FeaturesSettings,
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
@@ -69,9 +75,9 @@ GROUPS = sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 NETWORKS = [name for name in names("model") if name != NO_MODEL]
 ADAPTED = ["efficientnet_lite0", "timm"]
 """Networks made elsewhere: they have no width, and norms of their own."""
-WITHOUT_IMAGES = ["ground_truth"]
-"""Data sets of labels, sizes and boxes alone, which nothing can be trained on."""
-TRAINABLE = [name for name in names("data") if name not in WITHOUT_IMAGES]
+NOT_TRAINABLE = ["ground_truth", "folder"]
+"""Data sets of labels, sizes and boxes alone, or of one split."""
+TRAINABLE = [name for name in names("data") if name not in NOT_TRAINABLE]
 
 
 @pytest.fixture

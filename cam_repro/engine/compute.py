@@ -12,7 +12,7 @@ from torch import Tensor
 from cam_repro.engine.compiling import compiled
 from cam_repro.engine.hardware import device_name, pick_device, pick_precision
 from cam_repro.engine.processes import Processes, cpus
-from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.engine.settings import EvalSettings, FeaturesSettings, TrainSettings
 from cam_repro.models.base import CamNetwork
 
 
@@ -32,7 +32,9 @@ class Compute:
     processes: Processes = field(default_factory=Processes)
 
     @classmethod
-    def of(cls, settings: TrainSettings | EvalSettings, processes: Processes) -> Compute:
+    def of(
+        cls, settings: TrainSettings | EvalSettings | FeaturesSettings, processes: Processes
+    ) -> Compute:
         """Make it from a command's settings; call it within ``join_processes``.
 
         Raises UserError if the device does not exist.

@@ -10,6 +10,7 @@ from typing import Any
 
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.errors import UserError, one_of
+from cam_repro.runs.features import FORMATS
 
 PRECISIONS = ("auto", "fp32", "bf16")
 """What ``precision=`` takes; ``auto``: bf16 where the hardware is fast with it."""
@@ -125,3 +126,49 @@ class EvalSettings:
         one_of("precision", self.precision, PRECISIONS)
         _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
         _require(self.examples >= 0, "examples: must be 0 or more images")
+
+
+CROPS = ("none", "truth")
+"""What ``crop=`` of ``cam-features`` takes, besides a run."""
+
+
+@dataclass
+class FeaturesSettings:
+    """Hold the settings of ``cam-features``: configs/features.yaml."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    view: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    split: str = "val"
+    crop: str = "none"
+    crop_class: str = "guess"
+    crop_rule: str | None = None
+    format: str = "npy"
+    checkpoint: str = "last"
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    channels_last: bool = True
+    overwrite: bool = False
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
+        one_of("split", self.split, ("train", "val", "test"))
+        one_of("checkpoint", self.checkpoint, ("last", "best"))
+        one_of("crop_class", self.crop_class, ("guess", "truth"))
+        one_of("format", self.format, FORMATS)
+        one_of("precision", self.precision, PRECISIONS)
+        _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
+        is_of_run = self.crop not in CROPS
+        _require(
+            is_of_run or (self.crop_class == "guess" and self.crop_rule is None),
+            "crop_class and crop_rule say which box of a run to crop to: add crop=RUN",
+        )
+
+    @property
+    def compile(self) -> bool:
+        """Whether the network is compiled: never, as it changes its last layer."""
+        return False

@@ -350,7 +350,8 @@ class PooledNetwork(CamNetwork):
     def forward_head(self, A_NKhw: torch.Tensor) -> torch.Tensor:
         """Compute logits S_c = sum_k w_ck F_k (section 2), plus the bias if the layer has one."""
         F_NK = A_NKhw.mean((2, 3)) if self.head_pool == "avg" else A_NKhw.amax((2, 3))
-        logits_NC: torch.Tensor = self.class_layer(self.head_dropout(F_NK))
+        class_layer = self.get_submodule(self.class_layer_name)
+        logits_NC: torch.Tensor = class_layer(self.head_dropout(F_NK))
         return logits_NC
 
     def class_weights(self) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Name the folders of results, and tell which results a new pass would replace.
 
-Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``. The names may
-come out of a packed set's manifest or a checkpoint: one that would lead out of ``<runs>`` is
-refused by a UserError.
+Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``, features in
+``.../features/<split>[-<view>][-<crop>]``. The names may come out of a packed set's manifest or a
+checkpoint: one that would lead out of ``<runs>`` is refused by a UserError.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ def eval_folder(
     """Name the folder of one scored pass over a split."""
     suffix = "" if view == DEFAULT_VIEW else f"-{view}"
     return path_within(runs, data, *model.split("/"), "eval", f"{split}-{saliency}{suffix}")
+
+
+def features_folder(
+    runs: Path | str, data: str, model: str, split: str, view: str, crop: str | None
+) -> Path:
+    """Name the folder of the features of a split. crop: what images were cropped to, in a word."""
+    parts = [split, *([] if view == DEFAULT_VIEW else [view]), *([] if crop is None else [crop])]
+    return path_within(runs, data, *model.split("/"), "features", "-".join(parts))
 
 
 def baseline_folder(runs: Path | str, data: str, split: str) -> Path:

@@ -2,9 +2,9 @@
 
 ``manifest.json`` is written last, so a folder that has one holds a complete run. It names the
 SHA-256 of the run's other files, which ``check_unchanged`` compares where they are read, and has a
-checksum of its own. There are two kinds: ``TrainManifest`` of a training run, ``EvalManifest`` of a
-scored pass over a split. Only this module knows the keys of the JSON; all others use the records.
-Needs no torch.
+checksum of its own. There are several kinds: ``TrainManifest`` of a training run, ``EvalManifest``
+of a scored pass over a split, ``FeaturesManifest`` of the features of a split. Only this module
+knows the keys of the JSON; all others use the records. Needs no torch.
 
 This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
 a training run's manifest did not name a schema.
@@ -25,7 +25,7 @@ from cam_repro.files import CHECKSUM, checksum_holds, sha256, with_checksum, wri
 
 MANIFEST = "manifest.json"
 
-CHECKED = ("*.parquet", "scores.json", "submission_*", "*.pt", "log.csv")
+CHECKED = ("*.parquet", "*.npy", "scores.json", "submission_*", "*.pt", "log.csv")
 """Names, as patterns, of a run's files that numbers come from."""
 
 SCHEMA = 2
@@ -316,6 +316,75 @@ class TrainManifest:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """Say what the images of a split were cropped to before the network saw them.
+
+    boxes: ``truth``, or the run that they are of. rule, of_class: its box rule, and whether the box
+    is of the first guess (``guess``) or of the true class (``truth``); None for true boxes. right,
+    n: for how many percent of the ``n`` images with a true box it overlaps one by an IoU of 0.5 or
+    more; None where no true box is known.
+    """
+
+    boxes: str
+    rule: str | None = None
+    of_class: str | None = None
+    right: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesManifest:
+    """Hold the manifest of the features of a split: what a class layer takes, of each image.
+
+    features: K, how many each image has. classes: of the data set, as their folders are called, by
+    class index. crops: None where the network saw whole images.
+    seconds, images_per_second: of the last start, where it was stopped and went on.
+    """
+
+    model: str
+    view: str
+    split: str
+    features: int
+    data: ScoredData
+    classes: list[str]
+    counts: Counts
+    skipped: list[str]
+    crops: Crops | None
+    checkpoint: Checkpoint
+    seconds: float
+    images_per_second: float
+    hardware: Hardware
+    config: Settings
+    provenance: Provenance
+
+    @property
+    def row(self) -> str:
+        """What tables and messages call the network."""
+        return _row(self.config, self.model)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``manifest.json`` holds, in its order."""
+        return {
+            "model": self.model,
+            "view": self.view,
+            "split": self.split,
+            "features": self.features,
+            "data": asdict(self.data),
+            "classes": self.classes,
+            "counts": asdict(self.counts),
+            "skipped": self.skipped,
+            "crops": None if self.crops is None else asdict(self.crops),
+            "checkpoint": self.checkpoint.as_json(),
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            **asdict(self.hardware),
+            "config": self.config,
+            **asdict(self.provenance),
+            "schema": SCHEMA,
+        }
+
+
 def _row(config: Settings, model: str) -> str:
     """Give the name of a network's row in its settings; that of its YAML where there is none."""
     return str((config.get("model") or {}).get("row") or model)
@@ -331,7 +400,9 @@ _OF_NETWORKS = (
 # --- files ---------------------------------------------------------------------------------------
 
 
-def write_manifest(folder: Path | str, manifest: EvalManifest | TrainManifest) -> None:
+def write_manifest(
+    folder: Path | str, manifest: EvalManifest | TrainManifest | FeaturesManifest
+) -> None:
     """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it.
 
     It holds the SHA-256 of the files there that numbers come from, as ``files``.
@@ -368,7 +439,7 @@ def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
 def is_of_scored_run(folder: Path | str) -> bool:
     """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
 
-    False where it is of a training run or of packed data.
+    False where it is of a training run, of features or of packed data.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -377,7 +448,11 @@ def is_of_scored_run(folder: Path | str) -> bool:
         return False
     except (ValueError, RecursionError):
         return True  # whoever reads it says what is wrong
-    return not isinstance(values, dict) or not {"iterations", "splits"} & values.keys()
+    return not isinstance(values, dict) or not _OTHERS & values.keys()
+
+
+_OTHERS = {"iterations", "splits", "features"}
+"""Keys that the manifests of training runs, packed data and features have, and no scored run's."""
 
 
 def read_eval_manifest(folder: Path | str) -> EvalManifest:
@@ -389,8 +464,9 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
     keys = _Keys.of_file(
         Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
     )
-    if "iterations" in keys:
-        raise keys.error("is of a training run: give a folder that cam-eval wrote", remedy=False)
+    for key, what in {"iterations": "a training run", "features": "features"}.items():
+        if key in keys:
+            raise keys.error(f"is of {what}: give a folder that cam-eval wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
     if keys.values["schema"] == 1:
         _from_schema_1(keys.values)
@@ -405,6 +481,16 @@ def read_train_manifest(folder: Path | str) -> TrainManifest:
     # A folder of packed data has a manifest too, without "schema" and without "iterations".
     keys.expect_schema(keys.values.get("schema", 1 if "iterations" in keys else None))
     return _train_manifest(keys)
+
+
+def read_features_manifest(folder: Path | str) -> FeaturesManifest:
+    """Read the manifest of features; raises UserError as ``read_eval_manifest`` does."""
+    remedy = "run cam-features again, with overwrite=true"
+    keys = _Keys.of_file(Path(folder) / MANIFEST, remedy)
+    if "features" not in keys:
+        raise keys.error("is not of features: give a folder that cam-features wrote", remedy=False)
+    keys.expect_schema(keys.values.get("schema"))
+    return _features_manifest(keys)
 
 
 # --- from JSON to records ------------------------------------------------------------------------
@@ -582,6 +668,37 @@ def _train_manifest(keys: _Keys) -> TrainManifest:
         provenance=_provenance(keys),
         skipped=keys.list_of("skipped", str),
         checkpoint=_checkpoint(keys.within("checkpoint")),
+    )
+
+
+def _features_manifest(keys: _Keys) -> FeaturesManifest:
+    has_crops = keys.find("crops", dict) is not None
+    return FeaturesManifest(
+        model=keys.get("model", str),
+        view=keys.get("view", str),
+        split=keys.get("split", str),
+        features=keys.get("features", int),
+        data=_scored_data(keys.within("data")),
+        classes=keys.list_of("classes", str),
+        counts=_counts(keys.within("counts")),
+        skipped=keys.list_of("skipped", str),
+        crops=_crops(keys.within("crops")) if has_crops else None,
+        checkpoint=_checkpoint(keys.within("checkpoint")),
+        seconds=keys.get("seconds", float),
+        images_per_second=keys.get("images_per_second", float),
+        hardware=_hardware(keys),
+        config=_model_config(keys.within("config")),
+        provenance=_provenance(keys),
+    )
+
+
+def _crops(keys: _Keys) -> Crops:
+    return Crops(
+        boxes=keys.get("boxes", str),
+        rule=keys.find("rule", str),
+        of_class=keys.find("of_class", str),
+        right=keys.find("right", float),
+        n=keys.get("n", int),
     )
 
 

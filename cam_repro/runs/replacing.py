@@ -85,6 +85,13 @@ def finish_replacing(folder: Path) -> None:
             raise Stopped(f"the pass is complete and kept, in {folder}")
 
 
+def take_place(folder: Path, new: Path) -> None:
+    """Let a complete run in the folder ``new``, within ``folder``, become the run of ``folder``."""
+    assert (new / MANIFEST).is_file(), "it is complete"
+    new.rename(folder / NEW)
+    finish_replacing(folder)
+
+
 def finish_killed(folder: Path) -> None:
     """Finish and remove what a pass left that was killed late, where its results are complete.
 

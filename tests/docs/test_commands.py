@@ -17,12 +17,13 @@ from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
 from cam_repro.commands.units import UnitsSettings
 from cam_repro.config import choices, config_dir, validate
-from cam_repro.engine.settings import EvalSettings, TrainSettings
+from cam_repro.engine.settings import EvalSettings, FeaturesSettings, TrainSettings
 from cam_repro.words import compose, renamed
 
 SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
+    "features": FeaturesSettings,
     "data": DataCommandSettings,
     "score": ScoreSettings,
     "tables": TablesSettings,

@@ -1,0 +1,270 @@
+"""Write and read the features of a split: what a network's class layer takes, of each image.
+
+Needs no torch. A folder of features holds
+
+``features.npy``
+    float32 (N, K): a row for each image.
+``features.parquet``
+    the same images in the same order: ``id`` and ``label`` (class index, -1 unknown); with
+    ``format=parquet`` also ``features``, K numbers each.
+``manifest.json``
+    where it all came from. Written last: a folder with a manifest is complete.
+
+Features under way lie in ``.part`` in that folder, and stay there when the command is stopped:
+``features.npy`` with all rows, ``done.npy``, which tells those that are written, and
+``started.json``, by which settings. Started again, the command goes on with the rows that are left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cam_repro.errors import UserError
+from cam_repro.files import atomic_path, says_if_full, write_json
+from cam_repro.runs.manifest import (
+    MANIFEST,
+    FeaturesManifest,
+    check_unchanged,
+    read_features_manifest,
+    write_manifest,
+)
+from cam_repro.runs.replacing import finish_replacing, take_place
+
+FEATURES, TABLE = "features.npy", "features.parquet"
+PART = ".part"
+_DONE, _STARTED = "done.npy", "started.json"
+
+FORMATS = ("npy", "parquet")
+"""What ``format=`` takes."""
+
+KEEP_EVERY = 5.0
+"""Seconds after which rows are noted as written: as much work a power cut may cost."""
+
+_ROWS = 4096
+"""How many rows are copied at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Hold the features of a split.
+
+    ids: of the images. labels_N: class indices, int32, -1 where unknown. values_NK: float32, read
+    from the file when asked for.
+    """
+
+    ids: list[str]
+    labels_N: np.ndarray
+    values_NK: np.ndarray
+    manifest: FeaturesManifest
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.ids)
+
+
+def read_features(folder: Path | str) -> Features:
+    """Read a folder of features.
+
+    Raises UserError where its manifest is missing or of another kind, and where the files are
+    missing, damaged, changed since, or not as the manifest says.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one that cam-features wrote")
+    manifest = read_features_manifest(folder)
+    again = "run cam-features again, with overwrite=true"
+    for name in (FEATURES, TABLE):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing: {again}")
+        check_unchanged(folder / name, again)
+    try:
+        values_NK = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
+        with pq.ParquetFile(folder / TABLE) as file:
+            table = file.read(["id", "label"])
+        labels_N = np.from_dlpack(table["label"].combine_chunks())
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{folder}: its features are damaged ({error}): {again}") from None
+    expected = (manifest.counts.images, manifest.features)
+    if values_NK.shape != expected or len(labels_N) != len(values_NK):
+        raise UserError(
+            f"{folder}: has features {values_NK.shape} of {len(labels_N)} images, its manifest says"
+            f" {expected}: {again}"
+        )
+    return Features(table["id"].to_pylist(), labels_N, values_NK, manifest)
+
+
+# --- under way -----------------------------------------------------------------------------------
+
+
+def begin(
+    folder: Path, started: Mapping[str, Any], shape_NK: tuple[int, int], overwrite: bool = False
+) -> None:
+    """Make the files of features under way in ``folder``; keep those that are of these settings.
+
+    started: what decides the features, as plain JSON. Raises UserError where features by other
+    settings are under way there, unless ``overwrite``, which removes them.
+    """
+    finish_replacing(folder)
+    part = folder / PART
+    if (part / MANIFEST).is_file():  # complete, but killed before they had their place
+        take_place(folder, part)
+    differing = _differing(part, started)
+    if differing == []:
+        return
+    if differing and not overwrite:
+        raise UserError(
+            f"{folder}: features by other settings are under way there ({', '.join(differing)}): "
+            "name another folder with output=, or add overwrite=true to give them up"
+        )
+    shutil.rmtree(part, ignore_errors=True)  # of a start that was killed at once
+    part.mkdir(parents=True)
+    for name, kind, shape in ((FEATURES, np.float32, shape_NK), (_DONE, bool, shape_NK[:1])):
+        with says_if_full(part / name):  # the file has its size at once, and no room yet
+            np.lib.format.open_memmap(part / name, "w+", kind, shape)
+    write_json(part / _STARTED, dict(started))
+
+
+def _differing(part: Path, started: Mapping[str, Any]) -> list[str] | None:
+    """Name what decides features and is other than for those under way; None: there are none."""
+    try:
+        there = json.loads((part / _STARTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return [key for key, value in started.items() if there.get(key) != value]
+
+
+@dataclass
+class FeatureFile:
+    """Write rows of the features under way, in any order; several processes may at a time.
+
+    folder: in which they are under way. todo: the rows that are not written yet.
+    Rows are written into the file at their places, not through mapped memory, so that a full disk
+    is an error that can be told.
+    """
+
+    folder: Path
+    _new: list[int] = field(default_factory=list)
+    _kept_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.part = self.folder / PART
+        values_NK = np.load(self.part / FEATURES, mmap_mode="r")
+        done_N = np.load(self.part / _DONE, mmap_mode="r")
+        self._row_bytes = values_NK.dtype.itemsize * values_NK.shape[1]
+        self._starts = values_NK.offset, done_N.offset
+        was_completing = len(values_NK) < len(done_N)  # killed when rows had been left out
+        self.todo = [] if was_completing else np.flatnonzero(~done_N).tolist()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Open the files within a ``with`` block; at its end what was put is kept."""
+        self._values = os.open(self.part / FEATURES, os.O_WRONLY)
+        self._done = os.open(self.part / _DONE, os.O_WRONLY)
+        try:
+            try:
+                yield
+            finally:
+                self.keep()
+        finally:
+            os.close(self._values)
+            os.close(self._done)
+
+    def put(self, rows: Sequence[int], values_NK: np.ndarray) -> None:
+        """Write these rows, float32."""
+        with says_if_full(self.part / FEATURES):
+            for row, values_K in zip(rows, values_NK, strict=True):
+                place = self._starts[0] + row * self._row_bytes
+                _write(self._values, values_K.astype(np.float32).tobytes(), place)
+        self._new += rows
+        if time.monotonic() - self._kept_at >= KEEP_EVERY:
+            self.keep()
+
+    def keep(self) -> None:
+        """Note the new rows as written, once they are on the disk."""
+        with says_if_full(self.part / FEATURES):
+            os.fsync(self._values)
+            for row in self._new:
+                _write(self._done, b"\1", self._starts[1] + row)
+        self._new.clear()
+        self._kept_at = time.monotonic()
+
+
+def _write(descriptor: int, content: bytes, place: int) -> None:
+    """Write all of ``content`` at a place of an open file."""
+    written = 0
+    while written < len(content):
+        written += os.pwrite(descriptor, content[written:], place + written)
+
+
+def rows_done(folder: Path) -> list[int]:
+    """List the rows under way that are written."""
+    done: list[int] = np.flatnonzero(np.load(folder / PART / _DONE)).tolist()
+    return done
+
+
+def complete(
+    folder: Path,
+    ids: Sequence[str],
+    labels_N: np.ndarray,
+    manifest: FeaturesManifest,
+    in_parquet: bool,
+) -> None:
+    """Let the features under way take their place in ``folder``; rows that are not written go.
+
+    ids, labels_N: of all images of the split. in_parquet: write the features into
+    ``features.parquet`` too.
+    """
+    part, rows = folder / PART, rows_done(folder)
+    if len(rows) < len(ids):
+        _leave_out(part / FEATURES, rows)
+    columns = {
+        "id": pa.array([ids[row] for row in rows], pa.string()),
+        "label": pa.array(np.asarray(labels_N)[rows], pa.int32()),
+    }
+    _write_table(part, columns, in_parquet)
+    write_manifest(part, manifest)
+    (part / _STARTED).unlink()
+    (part / _DONE).unlink()
+    take_place(folder, part)
+
+
+def _leave_out(path: Path, rows: list[int]) -> None:
+    """Leave in a file of features these rows alone."""
+    values_NK = np.load(path, mmap_mode="r")
+    if len(values_NK) == len(rows):  # done before the command was stopped
+        return
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), values_NK.shape[1])}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), _ROWS):
+            file.write(values_NK[rows[start : start + _ROWS]].tobytes())
+
+
+def _write_table(part: Path, columns: dict[str, pa.Array], in_parquet: bool) -> None:
+    """Write ``features.parquet``, some rows at a time."""
+    values_NK = np.load(part / FEATURES, mmap_mode="r")
+    n_images, n_features = values_NK.shape
+    table = pa.table(columns)
+    schema = table.schema
+    if in_parquet:
+        schema = schema.append(pa.field("features", pa.list_(pa.float32(), n_features)))
+    with atomic_path(part / TABLE) as path, pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, n_images, _ROWS if in_parquet else n_images):
+            some = table.slice(start, _ROWS if in_parquet else n_images)
+            if in_parquet:
+                flat = pa.array(np.ascontiguousarray(values_NK[start : start + _ROWS]).ravel())
+                lists = pa.FixedSizeListArray.from_arrays(flat, n_features)
+                some = some.append_column("features", lists)
+            writer.write_table(some.cast(schema))

@@ -1,0 +1,192 @@
+"""Features on disk: under way, stopped, gone on with, complete."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cam_repro.errors import UserError
+from cam_repro.runs import features as module
+from cam_repro.runs.features import (
+    FEATURES,
+    PART,
+    TABLE,
+    FeatureFile,
+    begin,
+    complete,
+    read_features,
+    rows_done,
+)
+from cam_repro.runs.folders import find_run_folders
+from cam_repro.runs.manifest import (
+    Checkpoint,
+    Counts,
+    Crops,
+    FeaturesManifest,
+    Hardware,
+    Provenance,
+    ScoredData,
+    read_eval_manifest,
+    read_features_manifest,
+    write_manifest,
+)
+
+IDS = ["a", "b", "c", "d"]
+LABELS = np.array([1, 0, 1, -1])
+VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
+STARTED = {"data": "abc", "view": {"name": "squash"}}
+
+MANIFEST = FeaturesManifest(
+    model="alexnet_gap",
+    view="squash",
+    split="val",
+    features=3,
+    data=ScoredData(name="demo", is_ilsvrc=False, n_classes=2, fingerprint="abc", has_labels=False),
+    classes=["n1", "n2"],
+    counts=Counts(images=4, skipped=0),
+    skipped=[],
+    crops=Crops(boxes="runs/a", rule="threshold", of_class="guess", right=41.0, n=4),
+    checkpoint=Checkpoint(path="last.pt", sha256="def"),
+    seconds=1.0,
+    images_per_second=4.0,
+    hardware=Hardware(device="cpu", precision="fp32", processes=1),
+    config={"model": {"row": "AlexNet-GAP"}},
+    provenance=Provenance(command="cam-features", git=None, versions={}, created="2026"),
+)
+
+
+def put(folder, rows):
+    file = FeatureFile(folder)
+    with file.writing():
+        file.put(rows, VALUES[rows])
+    return file
+
+
+def test_rows_are_written_in_any_order_and_read_back(tmp_path):
+    begin(tmp_path, STARTED, (4, 3))
+    put(tmp_path, [2, 0])
+    assert FeatureFile(tmp_path).todo == [1, 3]
+    put(tmp_path, [3, 1])
+    complete(tmp_path, IDS, LABELS, MANIFEST, in_parquet=False)
+    assert {path.name for path in tmp_path.iterdir()} == {FEATURES, TABLE, "manifest.json"}
+    found = read_features(tmp_path)
+    assert found.ids == IDS
+    assert found.labels_N.tolist() == LABELS.tolist()
+    assert isinstance(found.values_NK, np.memmap)
+    np.testing.assert_array_equal(found.values_NK, VALUES)
+    assert found.manifest == MANIFEST
+    assert found.manifest.row == "AlexNet-GAP"
+
+
+def test_what_was_put_before_a_stop_is_kept(tmp_path):
+    begin(tmp_path, STARTED, (4, 3))
+    file = FeatureFile(tmp_path)
+
+    def stopped():
+        with file.writing():
+            file.put([1], VALUES[1:2])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    begin(tmp_path, STARTED, (4, 3))
+    assert rows_done(tmp_path) == [1]
+    assert put(tmp_path, [0, 2, 3]).todo == [0, 2, 3]
+    complete(tmp_path, IDS, LABELS, MANIFEST, in_parquet=False)
+    np.testing.assert_array_equal(read_features(tmp_path).values_NK, VALUES)
+
+
+def test_rows_count_as_written_only_when_they_are_on_the_disk(tmp_path, monkeypatch):
+    begin(tmp_path, STARTED, (4, 3))
+    file = FeatureFile(tmp_path)
+    with file.writing():
+        file.put([0], VALUES[:1])
+        assert rows_done(tmp_path) == []
+        monkeypatch.setattr(module, "KEEP_EVERY", 0.0)
+        file.put([1], VALUES[1:2])
+        assert rows_done(tmp_path) == [0, 1]
+
+
+def test_features_by_other_settings_are_not_mixed(tmp_path):
+    begin(tmp_path, STARTED, (4, 3))
+    put(tmp_path, [0])
+    other = {**STARTED, "view": {"name": "ten"}}
+    with pytest.raises(UserError, match=r"by other settings are under way there \(view\)"):
+        begin(tmp_path, other, (4, 3))
+    assert rows_done(tmp_path) == [0]
+    begin(tmp_path, other, (4, 5), overwrite=True)
+    assert rows_done(tmp_path) == []
+    assert np.load(tmp_path / PART / FEATURES).shape == (4, 5)
+
+
+def test_rows_that_were_never_written_are_left_out(tmp_path):
+    begin(tmp_path, STARTED, (4, 3))
+    put(tmp_path, [0, 2])
+    manifest = replace(MANIFEST, counts=Counts(images=2, skipped=2), crops=None)
+    complete(tmp_path, IDS, LABELS, manifest, in_parquet=True)
+    found = read_features(tmp_path)
+    assert (found.ids, found.labels_N.tolist()) == (["a", "c"], [1, 1])
+    np.testing.assert_array_equal(found.values_NK, VALUES[[0, 2]])
+    assert pq.read_table(tmp_path / TABLE)["features"].to_pylist() == VALUES[[0, 2]].tolist()
+
+
+@pytest.mark.parametrize("killed_in", ["_write_table", "write_manifest", "take_place"])
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, 2]])
+def test_a_kill_at_the_end_loses_nothing(tmp_path, monkeypatch, killed_in, rows):
+    manifest = replace(MANIFEST, counts=Counts(images=len(rows), skipped=4 - len(rows)))
+    begin(tmp_path, STARTED, (4, 3))
+    put(tmp_path, rows)
+
+    def killed(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, killed_in, killed)
+        with pytest.raises(MemoryError):
+            complete(tmp_path, IDS, LABELS, manifest, in_parquet=False)
+    begin(tmp_path, STARTED, (4, 3))
+    if killed_in == "take_place":  # it was complete: now it is in its place, and a new one begins
+        np.testing.assert_array_equal(read_features(tmp_path).values_NK, VALUES[rows])
+        return
+    assert FeatureFile(tmp_path).todo == []
+    complete(tmp_path, IDS, LABELS, manifest, in_parquet=False)
+    np.testing.assert_array_equal(read_features(tmp_path).values_NK, VALUES[rows])
+
+
+def test_new_features_take_the_place_of_older_ones(tmp_path):
+    for factor in (1, 2):
+        begin(tmp_path, STARTED, (4, 3))
+        file = FeatureFile(tmp_path)
+        with file.writing():
+            file.put(range(4), factor * VALUES)
+        complete(tmp_path, IDS, LABELS, MANIFEST, in_parquet=False)
+    np.testing.assert_array_equal(read_features(tmp_path).values_NK, 2 * VALUES)
+
+
+def test_what_is_damaged_or_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        read_features(tmp_path / "nowhere")
+    begin(tmp_path, STARTED, (4, 3))
+    put(tmp_path, [0, 1, 2, 3])
+    complete(tmp_path, IDS, LABELS, MANIFEST, in_parquet=False)
+    with pytest.raises(UserError, match="is of features: give a folder that cam-eval wrote"):
+        read_eval_manifest(tmp_path)
+    with pytest.raises(UserError, match="no scored runs"):
+        find_run_folders([str(tmp_path)])
+    np.save(tmp_path / FEATURES, VALUES + 1)
+    with pytest.raises(UserError, match=r"features.npy is not as it was written"):
+        read_features(tmp_path)
+    np.save(tmp_path / FEATURES, VALUES[:3])
+    write_manifest(tmp_path, MANIFEST)
+    with pytest.raises(UserError, match=r"has features \(3, 3\) of 4 images"):
+        read_features(tmp_path)
+    (tmp_path / TABLE).unlink()
+    with pytest.raises(UserError, match=r"features.parquet is missing"):
+        read_features(tmp_path)
+
+
+def test_a_scored_run_is_not_read_as_features(make_run, tmp_path):
+    run = make_run("vgg_gap", cls_right=1, n=2)
+    with pytest.raises(UserError, match="is not of features: give a folder that cam-features"):
+        read_features_manifest(run)
