@@ -371,6 +371,7 @@ def test_command_defaults(valid, command):
         "score": ["submission=a", "ground_truth=b"],
         "figures": ["runs=runs"],
         "show": ["image=a"],
+        "features": ["model=nin"],
         "units": ["model=nin"],
     }
     settings = valid(command, *needed.get(command, []))
