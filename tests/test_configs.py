@@ -16,6 +16,7 @@ from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.cues import CueRule
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.generic import GenericSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_steps
 from cam_repro.commands.score import ScoreSettings
@@ -33,6 +34,7 @@ from cam_repro.engine.settings import (
     TrainSettings,
 )
 from cam_repro.figures.base import RunFigure
+from cam_repro.generic.partitions import Partition
 from cam_repro.metrics.protocol import Needs, Protocol
 from cam_repro.models import build_network
 from cam_repro.models.base import CamNetwork
@@ -51,6 +53,7 @@ SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
     "features": FeaturesSettings,
+    "generic": GenericSettings,
     "reproduce": ReproduceSettings,
     "data_command": DataCommandSettings,
     "tables": TablesSettings,
@@ -93,7 +96,7 @@ def valid(compose_config):
 def test_every_file_is_covered_here():
     assert set(GROUPS) == {
         *("model", "data", "optim", "augment", "loader", "recipe", "saliency", "view", "box"),
-        *("protocol", "experiment", "figure", "quality", "cues", "train"),
+        *("protocol", "experiment", "figure", "quality", "cues", "train", "partition"),
     }
     assert set(COMMANDS) == set(SCHEMAS)
 
@@ -193,6 +196,14 @@ def test_cues(valid, name):
     assert valid("eval").cues is None
     rule = build(CueRule, "cues", valid("eval", f"cues={name}", "cues.threshold=0.3").cues)
     assert (rule.threshold, rule.conflicts) == (0.3, "smallest")
+
+
+@pytest.mark.parametrize("name", names("partition"))
+def test_partition(valid, name):
+    settings = valid("generic", "train=a", f"partition={name}").partition
+    partition = build(Partition, "partition", settings)
+    assert partition.name == name
+    assert partition.repeats >= 1
 
 
 @pytest.mark.parametrize("name", names("figure"))
@@ -373,13 +384,16 @@ def test_command_defaults(valid, command):
         "show": ["image=a"],
         "features": ["model=nin"],
         "units": ["model=nin"],
+        "generic": ["train=a", "test=b"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)
     assert getattr(settings, "runs", "runs") == "runs"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "reproduce", "data_command", "show"])
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "reproduce", "data_command", "show", "features", "generic"]
+)
 def test_every_key_is_explained(command):
     text = (config_dir() / f"{command}.yaml").read_text().split("\nhydra:")[0]
     lines = [line for line in text.splitlines() if re.match(r"(\w|  - )", line)]

@@ -28,7 +28,7 @@ GROUND = {
 
 ROOMS = [
     *("ground", "formats", "runs", "data", "models", "saliency", "objectives", "boxes", "quality"),
-    *("metrics", "engine", "tables", "figures", "report", "api", "commands", "cli"),
+    *("metrics", "generic", "engine", "tables", "figures", "report", "api", "commands", "cli"),
 ]
 
 MODULES = {

@@ -18,8 +18,10 @@ from cam_repro.tables import (
     build_gradcam_table,
     build_tables,
     comparison_sheet,
+    find_generic,
     find_runs,
     gain_sheet,
+    generic_sheets,
     has_runs,
     markdown,
     methods_sheet,
@@ -95,6 +97,14 @@ class TablesSettings(RunsSettings):
         names = self.box if isinstance(self.box, list) else [self.box]
         return names[0], names[-1]
 
+    def folder_of_all(self) -> Path | None:
+        """Give the folder for tables of several data sets; None where it is not known."""
+        if self.output is not None:
+            return Path(self.output)
+        root = Path(self.run_names[0])
+        is_one = len(self.run_names) == 1 and root.is_dir() and run_folder(root) is None
+        return root / "tables" if is_one else None
+
     def folder(self, data: str, is_only: bool) -> Path | None:
         """Give the folder for the tables of a data set: below ``output``, else among its runs.
 
@@ -115,11 +125,18 @@ class TablesSettings(RunsSettings):
 
 @if_stopped("tables that are written are whole")
 def run_tables(settings: TablesSettings) -> None:
-    """Write the tables of each data set, CSV and Markdown, and print them."""
+    """Write the tables of each data set, and of all linear SVMs, CSV and Markdown; print them."""
     if settings.compare:
         _compare(settings)
         return
-    by_data = find_runs(settings.run_names, settings.data)
+    svms = find_generic(settings.run_names, settings.data)
+    try:
+        by_data = find_runs(settings.run_names, settings.data)
+    except UserError as error:
+        if not svms:
+            raise
+        log.warning("Tables 1 to 3 are left out: %s", error)
+        by_data = {}
     folders = {data: settings.folder(data, is_only=len(by_data) == 1) for data in by_data}
     for data, runs in by_data.items():
         place = ", ".join(settings.run_names)
@@ -130,6 +147,10 @@ def run_tables(settings: TablesSettings) -> None:
         if empty:
             print(paragraph(f"no run fills a row of {', '.join(empty)}") + "\n")
         _write(sheets, folders[data], "tables")
+    if svms:
+        sheets = generic_sheets(svms)
+        print(markdown(sheets))
+        _write(sheets, settings.folder_of_all(), "generic")
 
 
 def _compare(settings: TablesSettings) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from cam_repro.config import (
     TARGET,
@@ -24,7 +26,7 @@ from cam_repro.words import composed_from
 
 ABOUT = (
     *("name", "row", "plain", "input_size", "resize_size", "interpolation"),
-    *("weights", "take_classes", "pretrained", "pixel_mean", "pixel_std"),
+    *("weights", "take_classes", "pretrained", "pixel_mean", "pixel_std", "class_layer_bias"),
 )
 """Keys of a network's YAML that are not passed to its class; commands and tables use them."""
 
@@ -61,6 +63,8 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     )
     network = network_class(num_classes=num_classes, **settings)
     check_sizes(about, network)
+    if about.get("class_layer_bias"):
+        _add_bias(network)
     network.state_colours(**{key: about.get(key) for key in ("pixel_mean", "pixel_std")})
     check_promises(network, about.get("input_size", TRIAL_SIDE))
     return network
@@ -89,6 +93,13 @@ def check_stored_class(
             f"{path} holds a network of the class {target}, and model={name} is"
             f" {composed.get(TARGET)}: it is not loaded"
         )
+
+
+def _add_bias(network: CamNetwork) -> None:
+    """Give the class layer a bias, 0, where it has none: that of an SVM needs one."""
+    layer = network.get_submodule(network.class_layer_name)
+    if isinstance(layer, nn.Linear) and layer.bias is None:
+        layer.bias = nn.Parameter(torch.zeros(layer.out_features))
 
 
 def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:

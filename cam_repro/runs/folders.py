@@ -1,8 +1,9 @@
 """Name the folders of results, and tell which results a new pass would replace.
 
 Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``, features in
-``.../features/<split>[-<view>][-<crop>]``. The names may come out of a packed set's manifest or a
-checkpoint: one that would lead out of ``<runs>`` is refused by a UserError.
+``.../features/<split>[-<view>][-<crop>]``, SVMs in ``.../generic/<test features or partition>``.
+The names may come out of a packed set's manifest or a checkpoint: one that would lead out of
+``<runs>`` is refused by a UserError.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cam_repro.runs.manifest import (
     Checkpoint,
     EvalManifest,
     is_of_scored_run,
+    is_of_svm,
     read_eval_manifest,
 )
 from cam_repro.runs.training_log import LOG
@@ -31,6 +33,9 @@ _RUN_FILES = (MANIFEST, "predictions.parquet")
 
 CUES = "cues"
 """The folder of cues (``runs.cues``) in a run folder."""
+
+NETWORK = "network.pt"
+"""In the folder of an SVM, the network whose class layer it is."""
 
 NO_MODEL = "none"
 """``model=none``: boxes without a network."""
@@ -58,6 +63,11 @@ def features_folder(
     """Name the folder of the features of a split. crop: what images were cropped to, in a word."""
     parts = [split, *([] if view == DEFAULT_VIEW else [view]), *([] if crop is None else [crop])]
     return path_within(runs, data, *model.split("/"), "features", "-".join(parts))
+
+
+def svm_folder(runs: Path | str, data: str, model: str, tested: str) -> Path:
+    """Name the folder of an SVM. tested: name of the folder of test features, or of a partition."""
+    return path_within(runs, data, *model.split("/"), "generic", tested)
 
 
 def baseline_folder(runs: Path | str, data: str, split: str) -> Path:
@@ -161,6 +171,12 @@ def find_training_runs(names: list[str]) -> list[Path]:
         for folder in folders:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def find_svms(names: list[str]) -> dict[str, Path]:
+    """Find what cam-generic wrote, in places as of ``find_run_folders``: folders by their path."""
+    found = [f for name in names for place in places(name) for f in _runs_below(place, is_of_svm)]
+    return {folder.as_posix(): folder for folder in found}
 
 
 def _is_training(folder: Path) -> bool:

@@ -3,8 +3,9 @@
 ``manifest.json`` is written last, so a folder that has one holds a complete run. It names the
 SHA-256 of the run's other files, which ``check_unchanged`` compares where they are read, and has a
 checksum of its own. There are several kinds: ``TrainManifest`` of a training run, ``EvalManifest``
-of a scored pass over a split, ``FeaturesManifest`` of the features of a split. Only this module
-knows the keys of the JSON; all others use the records. Needs no torch.
+of a scored pass over a split, ``FeaturesManifest`` of the features of a split, ``SvmManifest`` of a
+linear SVM on features. Only this module knows the keys of the JSON; all others use the records.
+Needs no torch.
 
 This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
 a training run's manifest did not name a schema.
@@ -385,6 +386,78 @@ class FeaturesManifest:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Say how many percent of the test images an SVM classifies rightly.
+
+    percent: the mean over the repeats. low, high: ends of its 95 % interval; None where there are
+    several repeats, as these share images. std: the standard deviation over repeats; None where
+    there is one. each: of each repeat. class_mean: the mean over classes, of which each counts the
+    same, over repeats. n_train, n_test, n_classes: images of the first repeat, and classes.
+    """
+
+    percent: float
+    low: float | None
+    high: float | None
+    std: float | None
+    each: list[float]
+    class_mean: float
+    n_train: int
+    n_test: int
+    n_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvmManifest:
+    """Hold the manifest of a linear SVM trained and tested on features.
+
+    data: name of the set; parted: how it was parted, as ``train/val`` or ``partition=scene15``.
+    train, test: the folders of features; test is None where one folder was parted.
+    crops: what the test images were cropped to. checkpoint: of the network that made the features.
+    svm: C, seed, and the settings of the partition, if there is one.
+    """
+
+    model: str
+    view: str
+    data: str
+    parted: str
+    train: str
+    test: str | None
+    fingerprints: list[str]
+    crops: Crops | None
+    accuracy: Accuracy
+    svm: Settings
+    checkpoint: Checkpoint
+    seconds: float
+    config: Settings
+    provenance: Provenance
+
+    @property
+    def row(self) -> str:
+        """What tables call the network."""
+        return _row(self.config, self.model)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``manifest.json`` holds, in its order."""
+        return {
+            "model": self.model,
+            "view": self.view,
+            "data": self.data,
+            "parted": self.parted,
+            "train": self.train,
+            "test": self.test,
+            "fingerprints": self.fingerprints,
+            "crops": None if self.crops is None else asdict(self.crops),
+            "accuracy": asdict(self.accuracy),
+            "svm": self.svm,
+            "checkpoint": self.checkpoint.as_json(),
+            "seconds": self.seconds,
+            "config": self.config,
+            **asdict(self.provenance),
+            "schema": SCHEMA,
+        }
+
+
 def _row(config: Settings, model: str) -> str:
     """Give the name of a network's row in its settings; that of its YAML where there is none."""
     return str((config.get("model") or {}).get("row") or model)
@@ -401,7 +474,7 @@ _OF_NETWORKS = (
 
 
 def write_manifest(
-    folder: Path | str, manifest: EvalManifest | TrainManifest | FeaturesManifest
+    folder: Path | str, manifest: EvalManifest | TrainManifest | FeaturesManifest | SvmManifest
 ) -> None:
     """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it.
 
@@ -439,7 +512,7 @@ def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
 def is_of_scored_run(folder: Path | str) -> bool:
     """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
 
-    False where it is of a training run, of features or of packed data.
+    False where it is of a training run, of features, of an SVM or of packed data.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -451,8 +524,17 @@ def is_of_scored_run(folder: Path | str) -> bool:
     return not isinstance(values, dict) or not _OTHERS & values.keys()
 
 
-_OTHERS = {"iterations", "splits", "features"}
-"""Keys that the manifests of training runs, packed data and features have, and no scored run's."""
+_OTHERS = {"iterations", "splits", "features", "svm"}
+"""Keys that only manifests of training runs, packed data, features and SVMs have."""
+
+
+def is_of_svm(folder: Path | str) -> bool:
+    """Tell whether a folder has the manifest of an SVM."""
+    try:
+        values = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "svm" in values
 
 
 def read_eval_manifest(folder: Path | str) -> EvalManifest:
@@ -464,7 +546,8 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
     keys = _Keys.of_file(
         Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
     )
-    for key, what in {"iterations": "a training run", "features": "features"}.items():
+    others = {"iterations": "a training run", "features": "features", "svm": "an SVM"}
+    for key, what in others.items():
         if key in keys:
             raise keys.error(f"is of {what}: give a folder that cam-eval wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
@@ -491,6 +574,15 @@ def read_features_manifest(folder: Path | str) -> FeaturesManifest:
         raise keys.error("is not of features: give a folder that cam-features wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
     return _features_manifest(keys)
+
+
+def read_svm_manifest(folder: Path | str) -> SvmManifest:
+    """Read the manifest of an SVM; raises UserError as ``read_eval_manifest`` does."""
+    keys = _Keys.of_file(Path(folder) / MANIFEST, "run cam-generic again, with overwrite=true")
+    if "svm" not in keys:
+        raise keys.error("is not of an SVM: give a folder that cam-generic wrote", remedy=False)
+    keys.expect_schema(keys.values.get("schema"))
+    return _svm_manifest(keys)
 
 
 # --- from JSON to records ------------------------------------------------------------------------
@@ -689,6 +781,40 @@ def _features_manifest(keys: _Keys) -> FeaturesManifest:
         hardware=_hardware(keys),
         config=_model_config(keys.within("config")),
         provenance=_provenance(keys),
+    )
+
+
+def _svm_manifest(keys: _Keys) -> SvmManifest:
+    has_crops = keys.find("crops", dict) is not None
+    return SvmManifest(
+        model=keys.get("model", str),
+        view=keys.get("view", str),
+        data=keys.get("data", str),
+        parted=keys.get("parted", str),
+        train=keys.get("train", str),
+        test=keys.find("test", str),
+        fingerprints=keys.list_of("fingerprints", str),
+        crops=_crops(keys.within("crops")) if has_crops else None,
+        accuracy=_accuracy(keys.within("accuracy")),
+        svm=keys.get("svm", dict),
+        checkpoint=_checkpoint(keys.within("checkpoint")),
+        seconds=keys.get("seconds", float),
+        config=_model_config(keys.within("config")),
+        provenance=_provenance(keys),
+    )
+
+
+def _accuracy(keys: _Keys) -> Accuracy:
+    return Accuracy(
+        percent=keys.get("percent", float),
+        low=keys.find("low", float),
+        high=keys.find("high", float),
+        std=keys.find("std", float),
+        each=keys.list_of("each", float),
+        class_mean=keys.get("class_mean", float),
+        n_train=keys.get("n_train", int),
+        n_test=keys.get("n_test", int),
+        n_classes=keys.get("n_classes", int),
     )
 
 

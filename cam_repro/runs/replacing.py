@@ -24,7 +24,7 @@ from cam_repro.errors import Stopped, UserError
 from cam_repro.files import sync
 from cam_repro.locks import LOCK, sole_writer
 from cam_repro.runs.examples import CONTACT_SHEET, EXAMPLES
-from cam_repro.runs.folders import CUES, answers_file
+from cam_repro.runs.folders import CUES, NETWORK, answers_file
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.predictions import MAPS, PARQUET, SCORES
 from cam_repro.runs.scores import scores_file
@@ -110,7 +110,7 @@ def _remove_older(folder: Path, new: Path) -> None:
         sync(new)
     if not older.is_file():
         return
-    named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET)]
+    named = [folder / name for name in (PARQUET, SCORES, EXAMPLES, CONTACT_SHEET, NETWORK)]
     of_names = (answers_file(folder, "*").name, scores_file(folder, "*").name)
     patterns = ("submission_*.txt", "submission_*.csv", *of_names)
     for path in (*named, *(path for pattern in patterns for path in folder.glob(pattern))):

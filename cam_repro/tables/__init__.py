@@ -12,6 +12,7 @@ from cam_repro.tables.build import (
 )
 from cam_repro.tables.comparison import comparison_sheet
 from cam_repro.tables.gain import gain_sheet
+from cam_repro.tables.generic import find_generic, generic_sheets
 from cam_repro.tables.methods import methods_sheet
 from cam_repro.tables.protocols import protocols_sheet
 from cam_repro.tables.render import paper_sheet, sources_sheet
@@ -27,8 +28,10 @@ __all__ = [
     "build_gradcam_table",
     "build_tables",
     "comparison_sheet",
+    "find_generic",
     "find_runs",
     "gain_sheet",
+    "generic_sheets",
     "has_runs",
     "markdown",
     "methods_sheet",

@@ -10,6 +10,7 @@ from pages import PAGES, ROOT, commands, shell_lines
 
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
+from cam_repro.commands.generic import GenericSettings
 from cam_repro.commands.report import ReportSettings
 from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
@@ -24,6 +25,7 @@ SCHEMAS = {
     "train": TrainSettings,
     "eval": EvalSettings,
     "features": FeaturesSettings,
+    "generic": GenericSettings,
     "data": DataCommandSettings,
     "score": ScoreSettings,
     "tables": TablesSettings,

@@ -1,0 +1,166 @@
+"""cam-generic on features of a small network, and cam-eval with the SVM as its class layer."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cam_repro.api import load_network
+from cam_repro.runs.features import read_features
+from cam_repro.runs.manifest import read_svm_manifest
+
+COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
+MODEL = "alexnet_gap"
+FEATURES = f"runs/tiny/{MODEL}/features"
+BOTH = [f"features={FEATURES}/train", f"test={FEATURES}/val"]
+
+
+@pytest.fixture
+def data(tiny_tree):
+    return ["data=ilsvrc", f"data.root={tiny_tree}", "data.cache=null"]
+
+
+@pytest.fixture
+def features(command, tiny_run, data):
+    """Trains a network, and writes the features of training and validation images."""
+    done = command("train", *tiny_run, "optim.iterations=2")
+    assert done.status == 0, done.err
+    for split in ("train", "val"):
+        done = command("features", f"model={MODEL}", *data, *COMPUTING, f"split={split}")
+        assert done.status == 0, done.err
+
+
+@pytest.fixture
+def svm(command, features, tmp_path):
+    """Runs cam-generic; gives the manifest and what was said."""
+
+    def run(*words):
+        done = command("generic", *words)
+        assert done.status == 0, done.err
+        return read_svm_manifest(tmp_path / done.err.splitlines()[-1].strip()), done.err
+
+    return run
+
+
+def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_path):
+    manifest, said = svm(*BOTH)
+    folder = tmp_path / f"runs/tiny/{MODEL}/generic/val"
+    accuracy = manifest.accuracy
+    assert json.loads((folder / "scores.json").read_text())["percent"] == accuracy.percent
+    assert f"linear SVM, accuracy {accuracy.percent:.2f} % (95 % interval" in said
+    assert (accuracy.n_train, accuracy.n_test, accuracy.n_classes) == (12, 6, 3)
+    network = folder / "network.pt"
+    done = command(
+        "eval", f"model={MODEL}", *data, *COMPUTING, f"model.weights={network}", "output=with_svm"
+    )
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "with_svm" / "scores.json").read_text())
+    assert scores["cls"]["top1"] == pytest.approx(100 - accuracy.percent)
+    loaded = load_network(weights=network, device="cpu")
+    assert list(loaded.wnids) == read_features(tmp_path / f"{FEATURES}/val").manifest.classes
+    values_NK = torch.tensor(np.array(read_features(tmp_path / f"{FEATURES}/val").values_NK))
+    logits_NC = loaded.network.class_layer(values_NK)
+    assert loaded.network.class_layer.bias is not None
+    labels_N = read_features(tmp_path / f"{FEATURES}/val").labels_N
+    right = (logits_NC.argmax(1).numpy() == labels_N).mean()
+    assert 100 * right == pytest.approx(accuracy.percent)
+    shown = command("show", "image=a.png", f"model={MODEL}", f"model.weights={network}")
+    assert "a.png" in shown.errors[0]  # there is no such image; the network is read
+
+
+def test_the_map_of_a_class_is_the_maps_weighed_by_its_svm(svm, tmp_path):
+    svm(*BOTH)
+    network = load_network(
+        weights=tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt", device="cpu"
+    )
+    picture = np.zeros((20, 20, 3), np.uint8)
+    picture[:10, :10] = (255, 0, 0)
+    explained = network.explain(picture, classes=[1])
+    crops = torch.tensor(np.array(Image.fromarray(picture).resize((64, 64), 2))).permute(2, 0, 1)
+    with torch.no_grad():
+        A_1Khw = network.network.forward_features(network.network.normalize(crops[None]))
+    expected_hw = torch.einsum("k,khw->hw", network.network.class_layer.weight[1], A_1Khw[0])
+    np.testing.assert_allclose(explained.maps[0], expected_hw.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_one_folder_is_parted_at_random_several_times(svm, tmp_path):
+    words = [f"features={FEATURES}/train", "partition=random", "partition.train=2"]
+    manifest, said = svm(*words, "partition.repeats=3", "network=false")
+    assert len(manifest.accuracy.each) == 3
+    assert manifest.accuracy.percent == pytest.approx(np.mean(manifest.accuracy.each))
+    assert manifest.accuracy.std == pytest.approx(np.std(manifest.accuracy.each, ddof=1))
+    assert (manifest.accuracy.low, manifest.data) == (None, "random")
+    assert "over 3 repeats" in said
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic/random/network.pt").exists()
+    again, _ = svm(*words, "partition.repeats=3", "network=false")
+    assert again.accuracy == manifest.accuracy
+
+
+def test_lists_part_a_folder(svm, command, tmp_path):
+    ids = read_features(tmp_path / f"{FEATURES}/train").ids
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/TrainImages.txt").write_text("".join(f"{i}.jpg\n" for i in ids[::2]))
+    (tmp_path / "lists/TestImages.txt").write_text("".join(f"{i}.jpg\n" for i in ids[1::2]))
+    words = [f"features={FEATURES}/train", "partition=indoor67", "partition.lists=lists"]
+    manifest, _ = svm(*words)
+    assert (manifest.data, manifest.parted) == ("indoor67", "partition=indoor67")
+    assert (manifest.accuracy.n_train, manifest.accuracy.n_test) == (6, 6)
+
+
+def test_what_lies_there_is_not_replaced_by_other_settings(svm, command, tmp_path):
+    svm(*BOTH)
+    same, _ = svm(*BOTH)
+    refused = command("generic", *BOTH, "C=0.1")
+    assert "would replace (other settings)" in refused.errors[0]
+    assert svm(*BOTH, "C=0.1", "overwrite=true", "network=false")[0].svm["C"] == 0.1
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt").exists()
+    assert same.svm["C"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "features is not given"),
+        ([f"features={FEATURES}/train"], "give one of test=DIR"),
+        ([f"features={FEATURES}/train", "test=nowhere"], "nowhere: no such folder"),
+        ([f"features={FEATURES}/train", f"test={FEATURES}/train"], "of the same images"),
+        ([*BOTH, "C=0"], "C=0.0: must be over 0"),
+        ([f"features={FEATURES}/train", f"test=runs/tiny/{MODEL}/train"], "is not of features"),
+        ([f"features={FEATURES}/train", "partition=sun397"], "partition.lists is not given"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path):
+    done = command("generic", *words)
+    assert done.status == 1
+    assert message in done.errors[0]
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
+
+
+def test_other_weights_than_the_features_are_refused(svm, command, data, tmp_path):
+    weights = tmp_path / f"runs/tiny/{MODEL}/train/last.pt"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    done = command("generic", *BOTH)
+    assert "so no network can be made" in done.errors[0]
+    assert svm(*BOTH, "network=false")[0].accuracy.n_test == 6
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, "view=ten", "output=other")
+    assert done.status == 0, done.err
+    done = command("generic", f"features={FEATURES}/train", "test=other")
+    assert "are of other weights: compute both with the same settings" in done.errors[0]
+
+
+def test_an_svm_alone_needs_no_torch(svm, tmp_path):
+    code = (
+        "import sys; from cam_repro.cli.generic import main; main(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *BOTH, "network=false"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
