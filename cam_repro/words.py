@@ -57,7 +57,7 @@ SWEEP = {"-m", "--multirun"}
 
 TEXTS = re.compile(
     r"runs|output|submission|ground_truth|maps|masks|threshold_from|scoremaps|blacklist|per_image|tars|images"
-    r"|features|test|crop|partition\.(lists|name)"
+    r"|features|test|crop|positives|negatives|name|partition\.(lists|name)"
     r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
     r"|(model|experiment)\.([\w-]+\.)?(weights|timm|name)"
 )

@@ -8,6 +8,7 @@ added, and it is trained again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,9 @@ class Share:
         low, high = bootstrap_interval(count, n)
         return cls(100 * count / n, 100 * low, 100 * high, n)
 
+    def __str__(self) -> str:
+        return f"{self.percent:.2f} % ({self.low:.2f} to {self.high:.2f})"
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -117,3 +121,11 @@ class Detection:
             recall=Share.of(is_taken[is_concept]),
             average_precision=100 * float(average_precision_score(is_concept, scores)),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the numbers as JSON has them, each with its 95 % interval where there is one."""
+        found: dict[str, Any] = {}
+        for key, share in (("precision", self.precision), ("recall", self.recall)):
+            found[key] = None if share is None else share.percent
+            found[f"{key}_95"] = None if share is None else [share.low, share.high]
+        return {**found, "average_precision": self.average_precision}
