@@ -313,11 +313,12 @@ def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm
     )
     figure = draw_beside(
         list(explained),
-        [f"{score:.2f}" for score in scores[best].tolist()],
-        f"{loaded.settings['row']}: {settings.concept}",
+        [f"score {score:.2f}" for score in scores[best].tolist()],
+        f"{loaded.settings['row']}: the concept {settings.concept}",
         [
-            f"of {len(positives.test)} positive images held out, those of the highest score, which "
-            "stands above each; beside it the map of the concept, and its box"
+            f"of the {len(positives.test):,} positive images held out, those of the highest score "
+            "(above 0 an image is taken for the concept); beside each its map of the concept, with "
+            "the box by box rule threshold"
         ],
     )
     save(figure, new / CONTACT_SHEET)
