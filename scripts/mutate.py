@@ -41,12 +41,22 @@ NAMES |= {"argmin": "argmax", "argmax": "argmin", "any": "all", "all": "any"}
 
 def changes(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
     """Yield each change: its line, what it is, and the changed module."""
+    types = {id(inner) for node in ast.walk(tree) for inner in _within_types(node)}
     for number, node in enumerate(ast.walk(tree)):
+        if id(node) in types:
+            continue
         for what, change in _of_node(node):
             changed = copy.deepcopy(tree)
             twin = next(each for i, each in enumerate(ast.walk(changed)) if i == number)
             change(twin)
             yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(changed)
+
+
+def _within_types(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is within the types of arguments, variables and results: it does nothing."""
+    for name in ("annotation", "returns"):
+        if isinstance(kind := getattr(node, name, None), ast.AST):
+            yield from ast.walk(kind)
 
 
 def _of_node(node: ast.AST) -> Iterator:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.cues import CueRule
+from cam_repro.commands.concept import ConceptSettings
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.generic import GenericSettings
@@ -62,6 +63,7 @@ SCHEMAS = {
     "figures": FiguresSettings,
     "show": ShowSettings,
     "units": UnitsSettings,
+    "concept": ConceptSettings,
 }
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
@@ -200,7 +202,7 @@ def test_cues(valid, name):
 
 @pytest.mark.parametrize("name", names("partition"))
 def test_partition(valid, name):
-    settings = valid("generic", "train=a", f"partition={name}").partition
+    settings = valid("generic", "features=a", f"partition={name}").partition
     partition = build(Partition, "partition", settings)
     assert partition.name == name
     assert partition.repeats >= 1
@@ -384,7 +386,8 @@ def test_command_defaults(valid, command):
         "show": ["image=a"],
         "features": ["model=nin"],
         "units": ["model=nin"],
-        "generic": ["train=a", "test=b"],
+        "generic": ["features=a", "test=b"],
+        "concept": ["positives=a", "negatives=b", "model=nin"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)

@@ -29,14 +29,17 @@ INSERTION_SORT = 16
 BLOCK = 3
 """Side in pixels of the blocks that ``_largest_square`` begins with: the fastest of 2 to 12."""
 
-
 WIDE_DISC = 24
 """Radius in pixels of a disc from which on an erosion takes longer than all distances do."""
 
 
+Rectangle = tuple[int, int, int, int]
+"""x, y, width, height."""
+
+
 def dt_boxes(
     heatmap_u8_HW: np.ndarray, thresholds: Sequence[int] = THRESHOLDS, count: int | None = None
-) -> list[tuple[int, int, int, int]]:
+) -> list[Rectangle]:
     """Find what the authors' program prints for a heat map: (x, y, width, height), in its order.
 
     For each threshold the program keeps the pixels above it, computes their Euclidean distance to
@@ -55,30 +58,69 @@ def dt_boxes(
     Distances up to 2,048 pixels are exact. Beyond, a pixel whose rescaled distance lies within 1e-6
     of 10.5 may be kept where the program leaves it out, or the other way round.
     """
-    assert heatmap_u8_HW.dtype == np.uint8
-    assert heatmap_u8_HW.ndim == 2
-    assert heatmap_u8_HW.size > 0
-    height, width = heatmap_u8_HW.shape
-    rectangles = [
-        cv2.boundingRect(contour)
-        for threshold in thresholds
-        for contour in _contours(heatmap_u8_HW > threshold)
-    ]
-    if not rectangles:
-        return []
-    x, y, w, h = np.array(rectangles, np.int64).T
-    # np.minimum last: where the upper limit is negative the program takes that.
-    boxes_M4 = np.stack(
-        [
-            np.minimum(x, width - BORDER),
-            np.minimum(y, height - BORDER),
-            np.minimum(w, width - x - BORDER),
-            np.minimum(h, height - y - BORDER),
-        ],
-        axis=1,
-    )
-    boxes_M4 = _thin(boxes_M4[_sorted_by_area(boxes_M4)], count)
-    return [(x, y, w, h) for x, y, w, h in boxes_M4[:count].tolist()]
+    return Program(heatmap_u8_HW).boxes(thresholds, count)
+
+
+class Program:
+    """Run the program on one heat map; what it finds at a threshold is found once.
+
+    heatmap_u8_HW: uint8.
+    """
+
+    def __init__(self, heatmap_u8_HW: np.ndarray) -> None:
+        assert heatmap_u8_HW.dtype == np.uint8
+        assert heatmap_u8_HW.ndim == 2
+        assert heatmap_u8_HW.size > 0
+        self.heatmap_u8_HW = heatmap_u8_HW
+        self._found: dict[int, np.ndarray] = {}
+
+    def boxes(self, thresholds: Sequence[int], count: int | None = None) -> list[Rectangle]:
+        """Find what ``dt_boxes`` describes."""
+        boxes_M4 = np.concatenate([self.at(threshold) for threshold in thresholds])
+        boxes_M4 = _thin(boxes_M4[_sorted_by_area(boxes_M4)], count)
+        return [(x, y, w, h) for x, y, w, h in boxes_M4[:count].tolist()]
+
+    def first(self, thresholds: Sequence[int]) -> Rectangle | None:
+        """Find the first of ``boxes``; None where there is none.
+
+        That is the largest box. What exceeds a threshold lies within what exceeds a lower one, so
+        mostly the box at the lowest threshold is larger than all of the others can be, and those
+        are not looked for.
+        """
+        lowest, *others = sorted(set(thresholds))
+        areas_M = _areas(self.at(lowest))
+        bound = _largest_area(self.heatmap_u8_HW > others[0]) if others else 0
+        if len(areas_M) and areas_M.max() > bound and (areas_M == areas_M.max()).sum() == 1:
+            x, y, w, h = self.at(lowest)[areas_M.argmax()].tolist()
+            return x, y, w, h
+        return next(iter(self.boxes(thresholds, 1)), None)  # the sort decides between equal ones
+
+    def at(self, threshold: int) -> np.ndarray:
+        """Find the boxes at one threshold, in the order of the contours, int64 (M, 4)."""
+        if threshold not in self._found:
+            contours = _contours(self.heatmap_u8_HW > threshold)
+            rectangles = [cv2.boundingRect(contour) for contour in contours]
+            x, y, w, h = np.array(rectangles, np.int64).reshape(-1, 4).T
+            height, width = self.heatmap_u8_HW.shape
+            # np.minimum last: where the upper limit is negative the program takes that.
+            self._found[threshold] = np.stack(
+                [
+                    np.minimum(x, width - BORDER),
+                    np.minimum(y, height - BORDER),
+                    np.minimum(w, width - x - BORDER),
+                    np.minimum(h, height - y - BORDER),
+                ],
+                axis=1,
+            )
+        return self._found[threshold]
+
+
+def _largest_area(mask_HW: np.ndarray) -> int:
+    """Say which area no box in a mask exceeds: that of the mask, or of two negative sides."""
+    x, y, w, h = cv2.boundingRect(mask_HW.view(np.uint8))
+    height, width = mask_HW.shape
+    within = max(0, min(w, width - x - BORDER)) * max(0, min(h, height - y - BORDER))
+    return max(within, BORDER**2)
 
 
 def _contours(mask_HW: np.ndarray) -> Sequence[np.ndarray]:
@@ -278,29 +320,40 @@ class _ProgramBoxes(BoxRule):
     def loose_and_tight(self, maps: RankedMaps, rank: int) -> tuple[Box, Box]:
         """Give the program's first two boxes; the first one twice where there is only one.
 
-        The authors' script writes (x, y, x + width, y + height), a box one pixel larger than the
-        rectangle on the right and below, with each pair of coordinates in ascending order, so that
-        no box is empty. Here the box is also clipped to the image, which changes only boxes of
-        images with a side under 9 pixels. Where the program finds none, both boxes are the whole
-        image's.
+        Where the program finds none, both boxes are the whole image's.
         """
-        found = maps.once(
-            rank,
-            ("dt_boxes", self.thresholds, self.jpeg_quality),
-            lambda: self._printed(maps.at_image_size(rank)),
-        )
-        if not found:
-            whole = whole_image(maps.width, maps.height)
-            return whole, whole
-        boxes = []
-        for x, y, w, h in (found * 2)[:2]:
-            corners = (min(x, x + w), min(y, y + h), max(x, x + w), max(y, y + h))
-            boxes.append(clip(corners, maps.width, maps.height))
-        return boxes[0], boxes[1]
+        program = self._program(maps, rank)
+        found = program.boxes(self.thresholds, 2) if program else []
+        boxes = [_as_drawn(box, maps) for box in found] or [whole_image(maps.width, maps.height)]
+        return boxes[0], boxes[-1]
 
-    def _printed(self, map_HW: np.ndarray) -> list[tuple[int, int, int, int]]:
-        heatmap_HW = heatmap_image(map_HW, self.jpeg_quality)
-        return [] if heatmap_HW is None else dt_boxes(heatmap_HW, self.thresholds, count=2)
+    def loose(self, maps: RankedMaps, rank: int) -> Box:
+        """Give the first box of ``loose_and_tight``, in less time."""
+        program = self._program(maps, rank)
+        found = program.first(self.thresholds) if program else None
+        return _as_drawn(found, maps) if found else whole_image(maps.width, maps.height)
+
+    def _program(self, maps: RankedMaps, rank: int) -> Program | None:
+        """Give the program with a class's map, once for all rules; None without a heat map."""
+
+        def begin() -> Program | None:
+            heatmap_HW = heatmap_image(maps.at_image_size(rank), self.jpeg_quality)
+            return None if heatmap_HW is None else Program(heatmap_HW)
+
+        return maps.once(rank, ("dt_box", self.jpeg_quality), begin)
+
+
+def _as_drawn(rectangle: Rectangle, maps: RankedMaps) -> Box:
+    """Make the box that the authors' script makes of what the program prints.
+
+    The script writes (x, y, x + width, y + height), a box one pixel larger than the rectangle on
+    the right and below, with each pair of coordinates in ascending order, so that no box is empty.
+    Here the box is also clipped to the image, which changes only boxes of images with a side under
+    9 pixels.
+    """
+    x, y, w, h = rectangle
+    corners = (min(x, x + w), min(y, y + h), max(x, x + w), max(y, y + h))
+    return clip(corners, maps.width, maps.height)
 
 
 def _is_int(value: object, low: int, high: int) -> bool:
@@ -312,7 +365,7 @@ class DtBox(_ProgramBoxes):
 
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         return [
-            (maps.classes[rank], self.loose_and_tight(maps, rank)[0])
+            (maps.classes[rank], self.loose(maps, rank))
             for rank in range(min(len(maps), MAX_GUESSES))
         ]
 
@@ -323,7 +376,8 @@ class DtBoxHeuristic(_ProgramBoxes):
     def __call__(self, maps: RankedMaps) -> list[Guess]:
         guesses = [
             (maps.classes[rank], box)
-            for rank in range(min(len(maps), 3))
+            for rank in range(min(len(maps), 2))
             for box in self.loose_and_tight(maps, rank)
         ]
-        return guesses[:MAX_GUESSES]
+        guesses += [(maps.classes[rank], self.loose(maps, rank)) for rank in range(len(maps))[2:3]]
+        return guesses

@@ -69,11 +69,8 @@ class ConceptSettings:
 
     def __post_init__(self) -> None:
         for key in ("positives", "negatives"):
-            value = getattr(self, key)
-            if value is None:
+            if getattr(self, key) is None:
                 raise UserError(f"{key} is not given: add {key}=DIR, a folder of images")
-            if not Path(value).is_dir():
-                raise UserError(f"{key}={value}: no such folder")
         if "name" not in self.model:
             raise UserError("model is not given: add model=NAME; --help lists them")
         one_of("precision", self.precision, PRECISIONS)
@@ -119,6 +116,9 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     cfg: the composed settings. overrides: the ``key=value`` words that they were composed from.
     """
     settings = validate(cfg, ConceptSettings)
+    for key, place in (("positives", settings.positives), ("negatives", settings.negatives)):
+        if not Path(str(place)).is_dir():
+            raise UserError(f"{key}={place}: no such folder")
     folder = settings.folder
     check_writable(folder)
     if is_complete(folder) and not settings.overwrite:

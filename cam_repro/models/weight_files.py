@@ -182,9 +182,9 @@ def _check_archive(path: Path) -> None:
     Files of before 2020 are no zip archives and have none; nor do those have that were written
     with ``torch.serialization.set_crc32_options(False)``.
     """
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):  # which itself fails on some damaged archives
+            return
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
             unpacked = sum(part.file_size for part in parts)

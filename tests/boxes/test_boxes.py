@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -151,6 +152,23 @@ def test_pixels_are_those_of_the_component_without_its_holes():
     assert largest_component_box(pair, 0.5) == (0, 0, 4, 4)
 
 
+@pytest.mark.parametrize("mirrored", list(product([1, -1], repeat=2)))
+def test_a_hole_is_left_out_wherever_its_component_lies(mirrored):
+    m = drawn(
+        "5555........",
+        "5..5........",
+        "5..5.55555..",
+        "5555.555555.",
+        "............",
+    )  # a ring of 12 pixels around four, and a block of 11
+    rows, columns = mirrored
+    ring = largest_component_box(m[::rows, ::columns].copy(), 0.5)
+    assert ring == ((0, 8)[columns < 0], (0, 1)[rows < 0], (3, 11)[columns < 0], (3, 4)[rows < 0])
+    m[2, 10] = m[1, 5] = 5  # now of 13
+    block = largest_component_box(m[::rows, ::columns].copy(), 0.5)
+    assert block == ((5, 1)[columns < 0], (1, 1)[rows < 0], (10, 6)[columns < 0], (3, 3)[rows < 0])
+
+
 def labelled_box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
     """The same rule for what counts, by SciPy's labels."""
     labels_HW, _ = label(mask_HW, np.ones((3, 3)))
@@ -209,6 +227,7 @@ def test_scaling_a_map_leaves_its_box(values, threshold, exponent):
 NOTHING = {
     "zeros": drawn("...", "..."),
     "negative": drawn("123", "456") - 7,
+    "at most zero": drawn("123", "456") - 6,
     "nan": np.full((2, 3), np.nan, np.float32),
     "one nan": np.where(np.eye(2, 3, dtype=bool), np.float32(np.nan), np.float32(1)),
     "inf": np.where(np.eye(2, 3, dtype=bool), np.float32(np.inf), np.float32(1)),

@@ -23,6 +23,7 @@ from cam_repro.boxes.base import RankedMaps
 from cam_repro.boxes.dt_box import (
     DtBox,
     DtBoxHeuristic,
+    Program,
     _core,
     _largest_square,
     _sorted_by_area,
@@ -56,6 +57,7 @@ def test_boxes_are_those_that_the_program_prints(printed):
     assert boxes[:2] == expected[:2]
     assert Counter(boxes) == Counter(expected)
     assert boxes == expected  # in its order too, that of equal areas included
+    assert Program(heatmap_HW).first(printed["thresholds"]) == (boxes or [None])[0]
 
 
 def test_the_programs_output_covers_what_it_should():
@@ -191,6 +193,19 @@ def test_contours_of_a_part_of_the_map_are_those_of_the_whole(rectangles, noise,
     boxes = dt_boxes(heatmap_HW, [100])
     assert boxes == [tuple(box) for box in boxes_M4.tolist()]
     assert dt_boxes(heatmap_HW, [100], count=2) == boxes[:2]
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.lists(st.tuples(*[st.integers(0, 39)] * 4, st.sampled_from([60, 105, 255])), max_size=25),
+)
+def test_the_first_box_alone_is_the_first_of_all(size, blocks):
+    heatmap_HW = np.zeros(size, np.uint8)
+    for y, x, h, w, value in blocks:
+        heatmap_HW[y : y + h % 9 + 1, x : x + w % 9 + 1] = value
+    for thresholds in ([20, 100, 110], [110, 20], [100], [20, 20]):
+        first = Program(heatmap_HW).first(thresholds)
+        assert first == next(iter(dt_boxes(heatmap_HW, thresholds)), None)
 
 
 def test_distances_are_exact_in_a_large_image():

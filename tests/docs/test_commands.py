@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
+from cam_repro.commands.concept import ConceptSettings
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.generic import GenericSettings
@@ -34,6 +35,7 @@ SCHEMAS = {
     "show": ShowSettings,
     "reproduce": ReproduceSettings,
     "units": UnitsSettings,
+    "concept": ConceptSettings,
 }
 OTHERS = {"source", "export", "python", "pip", "torchrun", "srun"}
 """What else the pages have their reader type, besides scripts and the commands."""

@@ -7,6 +7,8 @@ from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes
 from cam_repro.metrics.gt_known import (
+    CENTRED_SCALES,
+    GtKnown,
     best_iou,
     centred_box_sweep,
     gt_known_accuracy,
@@ -34,6 +36,26 @@ def test_the_best_of_several_true_boxes_counts_and_none_is_never_reached():
 def test_no_box_is_wrong_even_where_the_true_box_is_odd():
     nothing = np.array([[-1, -1, -1, -1]])
     assert best_iou(nothing, RaggedBoxes.from_lists([nothing])).tolist() == [0]
+
+
+def test_a_box_that_has_only_some_sides_of_minus_one_is_a_box():
+    assert best_iou(np.array([[-1, 0, 8, 9]]), RaggedBoxes.from_lists([[[0, 0, 9, 9]]])) > 0
+
+
+def test_the_scales_of_a_centred_box():
+    assert list(CENTRED_SCALES) == pytest.approx([percent / 100 for percent in range(5, 101, 5)])
+
+
+@pytest.mark.parametrize(
+    "ious", [[], "half", 0.5, None, [0], [-0.1], [1.01], [True], ["0.5"], [0.5, 0], [0.5, None]]
+)
+def test_ious_that_cannot_be_are_refused(ious):
+    with pytest.raises(UserError, match=r"protocol\.ious=.*: must be numbers over 0 and at most 1"):
+        GtKnown(ious)
+
+
+def test_an_iou_of_one_may_be_asked_for():
+    assert GtKnown([1, 0.01]).ious == (1, 0.01)
 
 
 def test_no_image_is_refused():

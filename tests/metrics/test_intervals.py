@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.metrics.intervals import Mean, Number, bootstrap_interval
+from cam_repro.metrics.intervals import (
+    Mean,
+    Number,
+    bootstrap_interval,
+    interval_of_difference,
+    intervals_of_means,
+    resampled_means,
+)
 
 
 def test_equals_resampling_the_images():
@@ -80,3 +87,47 @@ def test_means_of_several_values_are_those_of_each():
         rng = np.random.default_rng(1)
         means = column[rng.integers(0, 300, (20_000, 300))].mean(axis=1)
         assert mean.ends == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.002)
+
+
+def test_of_two_images_two_are_drawn_with_replacement():
+    means, times = np.unique(resampled_means(np.array([[0.0], [1.0]])), return_counts=True)
+    assert means.tolist() == [0, 0.5, 1]
+    assert times / 10_000 == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+
+
+def test_many_images_are_drawn_in_several_blocks():
+    """A block has 2,000,000 drawn images: of 300,000 images six means."""
+    values = np.linspace(0, 1, 300_000)[:, None]
+    means = resampled_means(values, resamples=20)[:, 0]
+    assert len(set(means.tolist())) == 20
+    assert np.abs(means - 0.5).max() < 5 / (12 * 300_000) ** 0.5
+
+
+def test_a_lower_level_is_nearer_to_the_mean():
+    values = np.arange(101.0)[:, None]
+    ((low, high),) = intervals_of_means(values, level=0.5)
+    # Half of all are within 0.674 standard deviations, which are 2.90.
+    assert (low, high) == (pytest.approx(50 - 1.96, abs=0.15), pytest.approx(50 + 1.96, abs=0.15))
+
+
+def test_the_interval_of_a_difference_is_that_of_resampled_pairs():
+    differences = np.repeat([1, -1, 0], [60, 25, 115])
+    rng = np.random.default_rng(1)
+    means = differences[rng.integers(0, 200, (20_000, 200))].mean(axis=1)
+    found = interval_of_difference(60, 25, 200)
+    np.testing.assert_allclose(found, np.quantile(means, [0.025, 0.975]), atol=0.0051)
+    half = interval_of_difference(60, 25, 200, level=0.5)
+    np.testing.assert_allclose(half, np.quantile(means, [0.25, 0.75]), atol=0.0051)
+    low, high = interval_of_difference(25, 60, 200)  # the other way round
+    np.testing.assert_allclose([-high, -low], found, atol=0.0051)
+
+
+@pytest.mark.parametrize(("more", "less", "end"), [(7, 0, 1), (0, 7, -1), (0, 0, 0)])
+def test_the_interval_of_equal_differences_is_a_point(more, less, end):
+    assert interval_of_difference(more, less, 7) == (end, end)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (-1, 1, 5), (1, -1, 5), (3, 3, 5)])
+def test_counts_that_cannot_be_are_a_mistake_of_ours(counts):
+    with pytest.raises(AssertionError):
+        interval_of_difference(*counts)

@@ -10,7 +10,7 @@ from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.errors import UserError
 from cam_repro.formats.devkit import read_blacklist
 from cam_repro.formats.submissions import read_submission
-from cam_repro.metrics.official import errors, hits, overlaps, warn_about_boxes
+from cam_repro.metrics.official import errors, hits, overlaps, warn_about_boxes, wrong
 from cam_repro.truth import RaggedBoxes, Truth
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "devkit_scoring"
@@ -32,6 +32,12 @@ def test_equals_the_development_kit(with_blacklist):
     for row, wanted in zip(found, expected, strict=True):
         assert row.cls_error == pytest.approx(wanted["cls_error"], abs=1e-6)
         assert row.clsloc_error == pytest.approx(wanted["clsloc_error"], abs=1e-6)
+
+
+def test_one_right_guess_among_the_first_is_enough():
+    hit_NG = np.array([[0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]) > 0
+    assert wrong(hit_NG, 2).tolist() == [False, True, False, True]
+    assert wrong(hit_NG, 3).tolist() == [False, False, False, True]
 
 
 def test_half_overlap_counts_and_a_pixel_less_does_not():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -35,6 +36,17 @@ def test_literal(truth_of):
         **{"all": 0, "difficult": 0}
     }
     assert max(map(len, scored.lines)) < 80
+
+
+@pytest.mark.parametrize(("size", "middle"), [((5, 3), (2, 1)), ((6, 4), (2, 1)), ((1, 1), (0, 0))])
+def test_the_middle_of_an_image_is_a_pixel(truth_of, size, middle):
+    """Of an even side it is the former of the two pixels in the middle."""
+    hit = set()
+    for x, y in product(range(size[0]), range(size[1])):
+        truth = truth_of([size], [[[x, y, x, y]]])
+        if PointingGame(0).score(truth, [at(0, 0, *size)]).numbers["center"]["all"]:
+            hit.add((x, y))
+    assert hit == {middle}
 
 
 def test_a_map_that_is_the_mask_hits_everything(truth_of):

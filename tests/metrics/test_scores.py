@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from run_builder import make_manifest
@@ -60,3 +62,20 @@ def test_without_any_true_box_there_is_no_localization_error(caplog):
 def test_a_split_without_labels_is_refused():
     with pytest.raises(UserError, match="no labels to score against"):
         score(table([7, -1, 7]))
+
+
+def test_a_blacklisted_image_does_not_count_in_the_official_error_alone():
+    found = score(replace(table([7, 7, 7]), blacklisted_N=np.array([False, True, False])))
+    assert found["n_blacklisted"] == 1
+    assert found["cls"] == {"top1": pytest.approx(100 / 3), "top5": 0}
+    third = pytest.approx(100 / 3)
+    assert found["loc"]["threshold"] == {"top1": 50, "top5": 50, "gt_known": third}
+
+
+def test_nothing_left_to_score_is_refused():
+    with pytest.raises(UserError, match="every image is blacklisted"):
+        score(replace(table([7, 7, 7]), blacklisted_N=np.ones(3, bool)))
+
+
+def test_class_0_is_a_label():
+    assert score(table([0, 0, 0]))["cls"] == {"top1": 100, "top5": 100}

@@ -126,3 +126,16 @@ def test_no_classes_are_refused():
 def test_a_small_input_size_names_the_smallest():
     with pytest.raises(UserError, match=r"model\.input_size=62 .* 63 pixels or more"):
         build("alexnet_star_gap", input_size=62)
+
+
+@pytest.mark.parametrize("name", ["alexnet_gap", "resnet18b", "resnet18"])
+def test_a_class_layer_gets_a_bias_where_it_has_none(name):
+    network = build(name, class_layer_bias=True)
+    assert network.class_layer.bias.tolist() == [0.0] * 5
+    with torch.no_grad():
+        network.class_layer.bias[2] = 3.0
+        x_NCHW = torch.rand(1, 3, 112, 112)
+        plain = build(name)
+        plain.load_state_dict(network.state_dict(), strict=False)
+        difference_C = (network(x_NCHW) - plain(x_NCHW))[0]
+    assert difference_C.tolist() == pytest.approx([0, 0, 0 if name == "resnet18" else 3, 0, 0])

@@ -183,6 +183,18 @@ def test_a_changed_byte_is_noticed(part, tmp_path):
         load_torch(path)
 
 
+def test_an_archive_that_would_go_on_elsewhere_is_damaged(tmp_path):
+    # Python's zipfile does not even answer whether such a file is an archive.
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.ones(2)}, path)
+    content = bytearray(path.read_bytes())
+    locator = content.rindex(b"PK\x06\x07")  # signature, disk, offset, number of disks
+    content[locator + 16 : locator + 20] = (2).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"w\.pt: cannot be read as a torch file; it is damaged"):
+        load_torch(path)
+
+
 def test_a_file_without_checksums_is_read(tmp_path):
     torch.serialization.set_crc32_options(False)
     try:

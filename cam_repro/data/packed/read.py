@@ -274,6 +274,7 @@ class _Index:
 def _read_index(path: Path, with_boxes: bool, has_blacklist: bool) -> _Index:
     try:
         table = pq.read_table(path)
+        table["id"].validate(full=True)  # that they are UTF-8
         sizes_N2 = np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1)
         boxes = RaggedBoxes.none(len(table))
         if with_boxes:

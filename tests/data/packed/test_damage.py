@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from packed_helpers import pack_them
@@ -155,6 +156,15 @@ def _index_without_a_column(folder: Path) -> str:
     return r"index\.parquet: cannot be read \(.*offset.*; copy it again"
 
 
+def _id_of_other_bytes(folder: Path) -> str:
+    path = folder / "val/index.parquet"
+    table = pq.read_table(path)
+    other = pa.array([b"n01/\xff"] * 6, pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", [other]), path)
+    without_sums(folder)
+    return r"index\.parquet: cannot be read \(.*UTF.*; copy it again"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -162,7 +172,7 @@ def _index_without_a_column(folder: Path) -> str:
         *(_no_classes, _other_split, _shard_missing, _shard_cut, _index_missing, _index_cut),
         *(_index_of_others, _index_beyond_its_shards, _index_beyond_a_shards_end),
         *(_index_without_a_column, _index_of_an_earlier_version_cut, _index_changed),
-        _manifest_changed,
+        *(_manifest_changed, _id_of_other_bytes),
     ],
 )
 def test_what_is_broken_is_named_at_opening(source, tmp_path, damage):
