@@ -10,8 +10,10 @@ from PIL import Image
 from cam_repro.api import load_network
 from cam_repro.config import compose_choice
 from cam_repro.engine.checkpoint import save_checkpoint
+from cam_repro.errors import UserError
 from cam_repro.models.build import build_network
 from cam_repro.runs.features import read_features
+from cam_repro.runs.manifest import is_of_scored_run, read_eval_manifest
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 FOLDER = "runs/text/alexnet_gap/concept"
@@ -108,6 +110,35 @@ def test_features_of_cam_features_are_taken_as_they_are(learned, command, words,
     assert not (tmp_path / FOLDER / "negatives").exists()
     computed, _ = learned("overwrite=true")
     assert computed == given
+
+
+def test_cam_eval_scores_its_network_on_folders_of_these_names(learned, command, tmp_path):
+    learned()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "text").rename(tmp_path / "both" / "text")
+    (tmp_path / "scenes").rename(tmp_path / "both" / "not text")
+    for inner in ("a", "b"):
+        for file in (tmp_path / "both" / "not text" / inner).iterdir():
+            file.rename(tmp_path / "both" / "not text" / f"{inner}{file.name}")
+        (tmp_path / "both" / "not text" / inner).rmdir()
+    network = load_network(weights=tmp_path / FOLDER / "network.pt", device="cpu", precision="fp32")
+    files = sorted((tmp_path / "both").glob("*/*.png"))
+    best = [one.names[0] for one in network.explain_each(files)]
+    wrong = sum(name != file.parent.name for name, file in zip(best, files, strict=True))
+    done = command(
+        *("eval", "model=alexnet_gap", f"model.weights={FOLDER}/network.pt", "data=folder"),
+        *("data.root=both", *COMPUTING, "examples=0", "output=scored"),
+    )
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "scored" / "scores.json").read_text())
+    assert scores["cls"]["top1"] == pytest.approx(100 * wrong / 45)
+
+
+def test_a_concept_is_no_scored_run(learned, tmp_path):
+    learned()
+    assert not is_of_scored_run(tmp_path / FOLDER)
+    with pytest.raises(UserError, match="is of a concept: give a folder that cam-eval wrote"):
+        read_eval_manifest(tmp_path / FOLDER)
 
 
 def test_a_name_that_sorts_before_not_keeps_its_class(command, words, tmp_path):
