@@ -31,7 +31,12 @@ from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.features import Features, read_features
 from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
-from cam_repro.runs.manifest import MANIFEST, ConceptManifest, write_manifest
+from cam_repro.runs.manifest import (
+    MANIFEST,
+    ConceptManifest,
+    read_features_manifest,
+    write_manifest,
+)
 from cam_repro.runs.predictions import SCORES
 from cam_repro.runs.provenance import provenance
 from cam_repro.runs.replacing import new_run
@@ -127,11 +132,11 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
             "overwrite=true"
         )
     with join_processes(settings.device) as processes, alone_in(folder, processes):
-        positives = _features("positives", settings, overrides)
-        negatives = _features("negatives", settings, overrides)
-        _refuse_unlike(positives, negatives)
+        places = [_features(key, settings, overrides) for key in ("positives", "negatives")]
         if not processes.is_main:
             return folder
+        positives, negatives = map(read_features, places)
+        _refuse_unlike(positives, negatives)
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
         sides = tuple(
@@ -151,14 +156,17 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
 # --- images --------------------------------------------------------------------------------------
 
 
-def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> Features:
-    """Give the features of one side, ``positives`` or ``negatives``; compute them if need be."""
+def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> Path:
+    """Give the folder of the features of one side, ``positives`` or ``negatives``.
+
+    They are computed if the side is a folder of images.
+    """
     folder = Path(getattr(settings, key))
     if (folder / MANIFEST).is_file():
-        features = read_features(folder)
-        if features.manifest.model != run_name(settings.model):
-            raise UserError(f"{key}={folder}: are features of model={features.manifest.model}")
-        return features
+        model = read_features_manifest(folder).model
+        if model != run_name(settings.model):
+            raise UserError(f"{key}={folder}: are features of model={model}: add model={model}")
+        return folder
     words = [
         word
         for word in overrides
@@ -166,7 +174,7 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     ]
     words += ["data=folder", f"data.root={folder}", f"output={settings.folder / key}"]
     words += ["overwrite=true"] if settings.overwrite else []
-    return read_features(run_features(compose("features", words), words))
+    return run_features(compose("features", words), words)
 
 
 def _refuse_unlike(positives: Features, negatives: Features) -> None:
