@@ -29,7 +29,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concept_scores, mine
 from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
-from cam_repro.runs.features import Features, read_features
+from cam_repro.runs.features import Features, read_features, refuse_unlike
 from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
 from cam_repro.runs.manifest import (
     MANIFEST,
@@ -136,7 +136,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         if not processes.is_main:
             return folder
         positives, negatives = map(read_features, places)
-        _refuse_unlike(positives, negatives)
+        _refuse_unfit(positives, negatives)
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
         sides = tuple(
@@ -177,21 +177,10 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     return run_features(compose("features", words), words)
 
 
-def _refuse_unlike(positives: Features, negatives: Features) -> None:
+def _refuse_unfit(positives: Features, negatives: Features) -> None:
     """Raise UserError where the two are of other networks or views, or of the same images."""
     one, other = positives.manifest, negatives.manifest
-    weights = [each.checkpoint.sha256 or each.checkpoint.path for each in (one, other)]
-    pairs = {
-        "networks": (one.model, other.model),
-        "weights": (weights[0], weights[1]),
-        "views": (one.config.get("view"), other.config.get("view")),
-    }
-    for what, (before, after) in pairs.items():
-        if before != after:
-            raise UserError(
-                f"positives= and negatives= are features by other {what}: compute both with the "
-                "same settings"
-            )
+    refuse_unlike(one, other, "positives= and negatives=")
     if one.data.fingerprint == other.data.fingerprint:
         raise UserError("positives= and negatives= are the same images: give two folders")
     if one.crops is not None or other.crops is not None:
@@ -273,9 +262,8 @@ def _write(
     positives, negatives = sides
     write_json(new / SCORES, _scores(settings, positives, negatives, found))
     svm = found[-1].mined.svm
-    of_concept = {CONCEPT: settings.concept, 1 - CONCEPT: f"not {settings.concept}"}
-    classes = in_class_order(of_concept.values())
-    order = [next(row for row, name in of_concept.items() if name == each) for each in classes]
+    classes = in_class_order([settings.concept, f"not {settings.concept}"])
+    order = [CONCEPT if name == settings.concept else 1 - CONCEPT for name in classes]
     in_order = LinearSvm(svm.weights_CK[order], svm.bias_C[order])
     write_network(new / NETWORK, positives.features.manifest, in_order, classes)
     _draw(new, settings, positives, svm)
