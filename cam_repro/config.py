@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -130,6 +132,33 @@ def name_of(group: str, settings: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not name:
         raise UserError(f"{group}.name is not given: state the NAME of {group}=NAME in its YAML")
     return name
+
+
+def changed_of(group: str, name: str, settings: Mapping[str, Any] | None, prefix: str) -> list[str]:
+    """List the settings of a choice that differ from those of ``configs/<group>/<name>.yaml``.
+
+    prefix: what stands before their keys, as in ``box.threshold``.
+    """
+    return [
+        f"{prefix}.{key}={_as_word(value)}"
+        for key, value in (settings or {}).items()
+        if value != _defaults(group, name).get(key, value)
+    ]
+
+
+def _as_word(value: Any) -> str:
+    """Write a value as one would type it on a command line."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+@cache
+def _defaults(group: str, name: str) -> dict[str, Any]:
+    """Read the settings of ``configs/<group>/<name>.yaml``; none where there is no such file."""
+    path = config_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    values: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return values
 
 
 def build(kind: type[Built], group: str, settings: Mapping[str, Any], **arguments: Any) -> Built:

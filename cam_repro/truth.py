@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, overload
+from typing import overload
 
 import numpy as np
 
 from cam_repro.classes import ClassTable
+from cam_repro.errors import UserError
 from cam_repro.types import NO_LABEL
 
 
@@ -166,7 +167,7 @@ class Masks(ABC):
     of_image_size: whether each has the size of its image.
     """
 
-    of_image_size: ClassVar[bool] = True
+    of_image_size: bool = True
 
     @abstractmethod
     def of(self, index: int) -> np.ndarray | None:
@@ -175,6 +176,27 @@ class Masks(ABC):
         Each value is a class index + 1, ``BACKGROUND`` or ``IGNORED``. Raises UserError where the
         mask cannot be read.
         """
+
+    def has(self, index: int) -> bool:
+        """Tell whether one image has a mask, be it broken; if possible without reading it."""
+        try:
+            return self.of(index) is not None
+        except UserError:
+            return True
+
+
+class _SelectedMasks(Masks):
+    """Give the masks of the images ``rows``, in that order."""
+
+    def __init__(self, masks: Masks, rows: Sequence[int]) -> None:
+        self.masks, self.rows = masks, rows
+        self.of_image_size = masks.of_image_size
+
+    def of(self, index: int) -> np.ndarray | None:
+        return self.masks.of(self.rows[index])
+
+    def has(self, index: int) -> bool:
+        return self.masks.has(self.rows[index])
 
 
 class Names(Sequence[str]):
@@ -247,6 +269,20 @@ class Truth:
     def __len__(self) -> int:
         """Count the images."""
         return len(self.ids)
+
+    def select(self, rows: Sequence[int]) -> Truth:
+        """Take what is known of the images ``rows``, in that order."""
+        rows_N, sets = np.asarray(rows, np.int64), self.label_sets
+        return Truth(
+            ids=[self.ids[row] for row in rows],
+            labels_N=self.labels_N[rows_N],
+            boxes=self.boxes.select(rows_N),
+            classes=self.classes,
+            sizes_N2=None if self.sizes_N2 is None else self.sizes_N2[rows_N],
+            blacklisted_N=None if self.blacklisted_N is None else self.blacklisted_N[rows_N],
+            label_sets=None if sets is None else LabelSets.from_lists(map(sets.of, rows)),
+            masks=None if self.masks is None else _SelectedMasks(self.masks, rows),
+        )
 
     @property
     def n_blacklisted(self) -> int:

@@ -12,7 +12,6 @@ from run_builder import RIGHT
 from cam_repro.config import validate
 from cam_repro.engine.settings import EvalSettings, TrainSettings
 from cam_repro.geometry import inside_boxes
-from cam_repro.objectives.build import objective_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +38,7 @@ def test_every_command_is_valid(script, compose_config):
     assert len(trainings) == 2 * (1 + 2 * 3 + 6)
     assert len(commands) == 2 * len(trainings) - 2
     for each in trainings:
-        objective_of(each.train, each.optim.label_smoothing)
+        assert each.objective.name == each.train["name"]
     tuned = [each for each in trainings if each.model["weights"] is not None]
     for name, iterations in (("demo", 124), ("tinyimagenet40", 150)):
         of_set = [each for each in tuned if f"r/{name}/" in each.output]
@@ -52,12 +51,18 @@ def test_every_command_is_valid(script, compose_config):
     assert masks == {"none", "masks", "boxes"}
 
 
-def test_a_trained_network_is_not_trained_again(script):
-    given = experiment(script, root=None, weights=["demo=w.pt"])
+def test_a_trained_network_is_not_trained_again(script, tmp_path):
+    (tmp_path / "w.pt").touch()
+    given = experiment(script, root=None, weights=[f"demo={tmp_path}/w.pt"])
     commands = list(given.commands())
     assert all("model.weights=" in " ".join(words) for words in commands)
-    assert "model.weights=w.pt" in commands[0]
-    assert "data.n_train=36" in next(iter(experiment(script, quick=True).commands()))
+    assert f"model.weights={tmp_path}/w.pt" in commands[0]
+    for wrong in (f"tinyimagnet40={tmp_path}/w.pt", f"{tmp_path}/w.pt", "demo=gone.pt"):
+        with pytest.raises(SystemExit, match=rf"^error: --weights {wrong}: DATA=FILE, DATA one of"):
+            experiment(script, root=None, weights=[wrong])
+    with pytest.raises(SystemExit, match=r"^error: --quick uses the built-in set alone"):
+        experiment(script, quick=True)
+    assert "data.n_train=36" in next(iter(experiment(script, quick=True, root=None).commands()))
 
 
 def test_numbers_and_their_paired_differences(script, make_run):

@@ -93,6 +93,9 @@ def test_a_box_outside_the_image_is_scaled_to_its_border():
 def test_scale_boxes_literal():
     # x edges 10 and 20 of 100 become 5 and 10 of 50; y edges 0 and 3 of 30 become 0 and 10 of 100
     assert scale_boxes([(10, 0, 19, 2)], (100, 30), (50, 100)).tolist() == [[5, 0, 9, 9]]
+    both = scale_boxes([(10, 0, 19, 2), (0, 0, 99, 29)], (100, 30), (50, 100))
+    assert both.tolist() == [[5, 0, 9, 9], [0, 0, 49, 99]]
+    assert scale_boxes([], (100, 30), (50, 100)).shape == (0, 4)
     # edges 1 and 2 of 2 become 0.5 and 1 of 1, rounded up to 1 and 1: one pixel is kept
     assert scale_boxes([(1, 0, 1, 0)], (2, 1), (1, 1)).tolist() == [[0, 0, 0, 0]]
 

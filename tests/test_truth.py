@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cam_repro.truth import LabelSets, Names, RaggedBoxes, Truth
+from cam_repro.truth import LabelSets, Masks, Names, RaggedBoxes, Truth
 
 BOXES = [[(0, 0, 1, 1)], [], [(1, 1, 2, 2), (3, 3, 4, 4)]]
 
@@ -94,3 +94,31 @@ def test_all_classes_of_images_literal():
     ]
     with pytest.raises(AssertionError):
         LabelSets(np.array([1]), np.array([0, 0]))
+
+
+def test_a_part_of_the_images_has_what_is_known_of_them():
+    class Numbers(Masks):
+        of_image_size = False
+
+        def of(self, index):
+            return None if index == 1 else np.full((1, 2), index, np.uint8)
+
+    truth = Truth(
+        ids=["a", "b", "c"],
+        labels_N=np.array([4, 5, 6]),
+        boxes=RaggedBoxes.from_lists([[(0, 0, 1, 1)], [], [(2, 2, 3, 3), (4, 4, 5, 5)]]),
+        sizes_N2=np.array([[1, 2], [3, 4], [5, 6]], np.int32),
+        blacklisted_N=np.array([True, False, False]),
+        label_sets=LabelSets.from_lists([[4], [5, 7], [6, 0]]),
+        masks=Numbers(),
+    )
+    part = truth.select([2, 1])
+    assert part.ids == ["c", "b"]
+    assert part.labels_N.tolist() == [6, 5]
+    assert [part.boxes.of(i).tolist() for i in range(2)] == [[[2, 2, 3, 3], [4, 4, 5, 5]], []]
+    assert part.sizes_N2.tolist() == [[5, 6], [3, 4]]
+    assert part.n_blacklisted == 0
+    assert [part.label_sets.of(i).tolist() for i in range(2)] == [[0, 6], [5, 7]]
+    assert part.masks.of(0).tolist() == [[2, 2]]
+    assert part.masks.of(1) is None
+    assert not part.masks.of_image_size

@@ -86,6 +86,7 @@ from cam_repro.saliency.build import (
     saliency_of,
 )
 from cam_repro.tables.paper import runs_of_the_tables
+from cam_repro.truth import Truth
 
 log = logging.getLogger(__name__)
 
@@ -367,7 +368,9 @@ def _score(
         write_answers(folder, name, of_measure)
         log.info("  %s of %d images: cam-score protocol=%s", name, len(of_measure.ids), name)
     if n_cued is not None:
-        manifest = replace(manifest, cues=_describe_cues(this_pass, images, n_cued, folder / CUES))
+        row_of = {image_id: row for row, image_id in enumerate(images.ids)}
+        truth = images.select([row_of[image_id] for image_id in predictions.ids])
+        manifest = replace(manifest, cues=_describe_cues(this_pass, truth, n_cued, folder / CUES))
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
         write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
@@ -410,23 +413,24 @@ def _manifest(
     )
 
 
-def _describe_cues(this_pass: Pass, images: ImageSet, n_images: int, folder: Path) -> CuesMade:
+def _describe_cues(this_pass: Pass, truth: Truth, n_images: int, folder: Path) -> CuesMade:
     """Describe cues for the manifest, and log how well they agree with masks, if there are any.
 
+    truth: of the images that could be read. n_images: how many have cues.
     Where that cannot be told, as by a broken mask, a warning says so: the cues are kept.
     """
     log.info("  cues of %d images: %s", n_images, CUES)
-    if images.masks is None:
+    if truth.masks is None:
         return CuesMade(images=n_images)
     try:
-        cues = open_cues(folder, images.ids, this_pass.view.interpolation)
-        scored = MeanIou().score(images, cues)
+        cues = open_cues(folder, truth.ids, this_pass.view.interpolation)
+        scored = MeanIou().score(truth, cues)
     except UserError as error:
         log.warning("no mean IoU of the cues: %s", error)
         return CuesMade(images=n_images)
     for line in scored.lines[:2]:
         log.info("  %s", line)
-    kept = ("miou", "oracle", "oracle_threshold")
+    kept = ("miou", "oracle", "oracle_threshold", "n_images")
     low, high = scored.numbers["miou_95"]
     numbers = {key: scored.numbers[key] for key in kept} | {"miou_low": low, "miou_high": high}
     return CuesMade(images=n_images, miou=numbers)

@@ -32,6 +32,7 @@ from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.progress import duration
 from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.folders import (
+    KEPT,
     SCORING,
     eval_folder,
     is_complete,
@@ -226,7 +227,7 @@ def _wanted(step: Step) -> dict[str, Any]:
         word.partition("=")[0].removeprefix("model.") for word in words if word.startswith("model.")
     }
     model = {key: value for key, value in config["model"].items() if key in {"name", *named}}
-    return {**{key: config[key] for key in (*SCORING, "save_maps")}, "model": model}
+    return {**{key: config.get(key) for key in (*SCORING, *KEPT)}, "model": model}
 
 
 def _is_scored(step: Step, fingerprint: str) -> bool:

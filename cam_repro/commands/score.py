@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cam_repro.config import TARGET, build, validate
+from cam_repro.commands.thresholds import IMAGES, ThresholdSource
+from cam_repro.config import TARGET, build, changed_of, validate
 from cam_repro.data.ground_truth.read import read_truth
-from cam_repro.engine.saved_maps import score_maps, write_scoremaps
+from cam_repro.engine.saved_maps import check_scoremaps, score_maps, write_scoremaps
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import (
     check_columns_file,
     check_file_writable,
+    check_writable,
     is_figure,
     json_text,
     write_columns,
@@ -32,7 +34,8 @@ from cam_repro.runs.guesses import (
     RunGuesses,
     read_guesses,
 )
-from cam_repro.runs.scores import read_json_object, write_scores
+from cam_repro.runs.same_images import images_sha256, is_same_truth
+from cam_repro.runs.scores import write_scores
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -42,8 +45,12 @@ if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
 log = logging.getLogger(__name__)
 
 
-MAPS_OF_ANYBODY = (Needs.MAPS, Needs.IMAGE_MAPS, Needs.CUES)
+OF_MAPS = (Needs.MAPS, Needs.IMAGE_MAPS)
+
+MAPS_OF_ANYBODY = (*OF_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
+
+IN_PLACE_OF_KEEP = "give output=F.json in place of keep"
 
 OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
 """What a run alone can give, which is then scored against its own truth."""
@@ -138,14 +145,18 @@ def run_score(cfg: DictConfig) -> None:
         check_file_writable(settings.output)
     if settings.per_image is not None:
         check_columns_file("per_image", settings.per_image)
+    if settings.scoremaps is not None:
+        check_scoremaps(Path(settings.scoremaps))
     submitted = _submitted(settings)
     _check_inputs(settings, protocols, submitted)
-    if settings.threshold_from is not None:
-        _take_thresholds(settings.threshold_from, protocols, submitted)
+    for each in submitted if settings.keep else ():
+        check_writable(each.path)
+    named = settings.threshold_from
+    chosen = None if named is None else ThresholdSource.open(named)
     if len(submitted) > 1:
-        result = _score_several(settings, protocols, submitted)
+        result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
-        result = _score_one(settings, protocols, submitted[0] if submitted else None)
+        result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
     text = _as_text(result)
     print(text)
     if settings.json_file is not None:
@@ -163,7 +174,10 @@ def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
 
 
 def _score_several(
-    settings: ScoreSettings, protocols: list[Protocol], submitted: list[Submitted]
+    settings: ScoreSettings,
+    protocols: list[Protocol],
+    submitted: list[Submitted],
+    chosen: ThresholdSource | None,
 ) -> dict[str, Any]:
     """Score runs one after another; give the JSON of each by its name.
 
@@ -172,7 +186,7 @@ def _score_several(
     results = {}
     for each in submitted:
         try:
-            results[each.name] = _score_one(settings, protocols, each)
+            results[each.name] = _score_one(settings, protocols, each, chosen)
         except UserError as error:
             log.warning("left out: %s: %s", each.name, error)
     if not results:
@@ -181,23 +195,25 @@ def _score_several(
 
 
 def _score_one(
-    settings: ScoreSettings, protocols: list[Protocol], submitted: Submitted | None
+    settings: ScoreSettings,
+    protocols: list[Protocol],
+    submitted: Submitted | None,
+    chosen: ThresholdSource | None,
 ) -> dict[str, Any]:
     """Score a submission, or the maps where there is none; log tables, give the JSON.
 
     Of several protocols, the JSON has that of each by its name.
+    chosen: where thresholds come from that are given to the protocols that take such.
     """
-    truth, source = _open_truth(settings, submitted)
-    if settings.blacklist is not None:
-        blacklisted_N = read_blacklist(settings.blacklist, len(truth))
-        truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
+    run = submitted.run if submitted else None
+    against = _against(settings, protocols, submitted)
     found = {}
-    for protocol in protocols:
-        own = submitted.run if submitted and protocol.needs in OF_A_RUN else None
-        scored = _score(protocol, settings, own or truth, submitted)
+    for protocol, (truth, source) in zip(protocols, against, strict=True):
+        if chosen is not None and protocol.chooses:
+            chosen.give(protocol, truth)
+        scored = _score(protocol, settings, truth, submitted)
         lines = list(scored.lines)
         if protocol.draws and scored.curves is not None and settings.figure_file is not None:
-            run = submitted.run if submitted else None
             title = f"{protocol.name}: {source}"
             _draw(settings.figure_file, scored.curves, run, title, len(truth))
             lines.append(f"drawn in {settings.figure_file}")
@@ -205,10 +221,14 @@ def _score_one(
         for line in ([f"protocol={protocol.name}"] if len(protocols) > 1 else []) + lines:
             log.info("%s", line)
         found[protocol.name] = scored.as_json()
+        if protocol.chooses:
+            found[protocol.name][IMAGES] = images_sha256(truth)
         if settings.keep and submitted is not None:
             write_scores(submitted.path, protocol.name, found[protocol.name])
     if settings.scoremaps is not None:
-        _write_scoremaps(settings, truth, submitted, Path(settings.scoremaps))
+        needs = [protocol.needs for protocol in protocols]
+        truth = next(truth for (truth, _), of in zip(against, needs, strict=True) if of in OF_MAPS)
+        _write_scoremaps(truth, Path(settings.scoremaps), settings.maps, submitted)
     return found if len(protocols) > 1 else found[protocols[0].name]
 
 
@@ -260,8 +280,9 @@ def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:
         "blacklist": (settings.blacklist, any(each.heeds_blacklist for each in protocols)),
         "ground_truth": (settings.ground_truth, needs_truth),
         "data": (settings.data, needs_truth),
+        "masks": (settings.masks, any(each.takes_masks for each in protocols)),
         "threshold_from": (settings.threshold_from, any(each.chooses for each in protocols)),
-        "scoremaps": (settings.scoremaps, not needs.isdisjoint((Needs.MAPS, Needs.IMAGE_MAPS))),
+        "scoremaps": (settings.scoremaps, not needs.isdisjoint(OF_MAPS)),
     }
     named = ",".join(protocol.name for protocol in protocols)
     for key, (value, used) in others.items():
@@ -297,8 +318,8 @@ def _check_inputs(
             f"box={settings.box.name}: {settings.submission} is no run folder, so it has no box "
             "rules"
         )
-    if settings.keep and not are_runs:
-        raise UserError("keep=true puts the result into a run's folder: give output=F.json")
+    if settings.keep:
+        _check_keep(settings, protocols, are_runs)
     if settings.ground_truth is None and settings.data is None and not are_runs:
         raise UserError(
             "ground_truth not given: add ground_truth=VALUE or data=ilsvrc data.root=DIR "
@@ -316,39 +337,27 @@ def _check_inputs(
             raise UserError(f"{key}={value}: is of one run, and {len(submitted)} are named")
 
 
-def _take_thresholds(source: str, protocols: list[Protocol], submitted: list[Submitted]) -> None:
-    """Give each protocol that chooses thresholds those that were best on other images.
-
-    source: the JSON that the same protocol wrote for them, or a run over them, which is scored now.
-    Raises UserError where it is neither, or where the run scored the very images of ``submitted``.
-    """
-    choosing = [protocol for protocol in protocols if protocol.chooses]
-    folder = run_folder(Path(source))
-    if folder is None:
-        found = read_json_object(Path(source))
-        for protocol in choosing:
-            is_of_one = "thresholds_are" in found  # else it has those of several by name
-            numbers = found if is_of_one else found.get(protocol.name)
-            protocol.take_thresholds(numbers if isinstance(numbers, dict) else {}, source)
-        return
-    from cam_repro.runs.predictions import read_predictions
-    from cam_repro.runs.saved_maps import maps_folder
-
-    run = read_predictions(folder)
-    data = run.manifest.data
-    same = [
-        each.name
-        for each in submitted
-        if each.run and each.run.manifest.data.fingerprint == data.fingerprint
-    ]
-    if same:
+def _check_keep(settings: ScoreSettings, protocols: list[Protocol], are_runs: bool) -> None:
+    """Raise UserError where a result is not what a protocol says of a run, to be kept with it."""
+    if not are_runs:
+        raise UserError("keep=true puts the result into a run's folder: give output=F.json")
+    chosen = settings.protocol
+    by_prefix = {f"protocol.{name}": values for name, values in chosen.items()}
+    if TARGET in chosen:
+        by_prefix = {"protocol": chosen}
+    changed = []
+    for protocol, (prefix, values) in zip(protocols, by_prefix.items(), strict=True):
+        changed += changed_of("protocol", protocol.name, values, prefix)
+    if changed:
         raise UserError(
-            f"threshold_from={source}: scored the very images of {same[0]}: a threshold that is "
-            "chosen on these is the oracle, which the result has without this"
+            f"keep=true keeps what protocols give by their defaults: leave {', '.join(changed)} "
+            f"out, or {IN_PLACE_OF_KEEP}"
         )
-    for protocol in choosing:
-        scored = score_maps(protocol, run, maps_folder(run, folder), run)
-        protocol.take_thresholds(scored.numbers, f"{data.name} {run.manifest.split} ({source})")
+    if settings.blacklist is not None:
+        raise UserError(
+            "keep=true keeps what is scored against the run's own truth, with its own blacklist: "
+            f"leave blacklist out, or {IN_PLACE_OF_KEEP}"
+        )
 
 
 def _score(
@@ -387,12 +396,12 @@ def _cues(settings: ScoreSettings, truth: Truth, submitted: Submitted | None) ->
 
 
 def _write_scoremaps(
-    settings: ScoreSettings, truth: Truth, submitted: Submitted | None, folder: Path
+    truth: Truth, folder: Path, maps: str | None, submitted: Submitted | None
 ) -> None:
     """Write the maps that were scored as the program of Choe et al. reads them, and say so."""
     if submitted is None:
-        assert settings.maps is not None
-        path, run = Path(settings.maps), None
+        assert maps is not None
+        path, run = Path(maps), None
     else:
         from cam_repro.runs.saved_maps import maps_folder  # pyarrow
 
@@ -454,6 +463,49 @@ def _draw(
 
 
 # --- the truth -----------------------------------------------------------------------------------
+
+
+def _against(
+    settings: ScoreSettings, protocols: list[Protocol], submitted: Submitted | None
+) -> list[tuple[Truth, str]]:
+    """Give the truth that each protocol scores against, with its name for messages.
+
+    It is the one that is given, or the run's own where a protocol takes no other. Where maps or
+    cues of a run are scored, the images that the run could not read are left out.
+    Raises UserError where results are to be kept that are not against the run's own truth.
+    """
+    truth, source = _open_truth(settings, submitted)
+    if settings.blacklist is not None:
+        blacklisted_N = read_blacklist(settings.blacklist, len(truth))
+        truth = dataclasses.replace(truth, blacklisted_N=blacklisted_N)
+    if submitted is None or submitted.run is None:
+        return [(truth, source)] * len(protocols)
+    run, with_maps = submitted.run, truth
+    if any(protocol.needs in MAPS_OF_ANYBODY for protocol in protocols):
+        with_maps = _without_skipped(truth, run)
+    against: list[tuple[Truth, str]] = []
+    for protocol in protocols:
+        if protocol.needs in OF_A_RUN:
+            against.append((run, submitted.name))
+        else:
+            against.append((with_maps if protocol.needs in MAPS_OF_ANYBODY else truth, source))
+    if settings.keep and not all(is_same_truth(each, run) for each, _ in against):
+        raise UserError(
+            f"keep=true keeps what is scored against the run's own truth, which {source} is not: "
+            f"leave it out, or {IN_PLACE_OF_KEEP}"
+        )
+    return against
+
+
+def _without_skipped(truth: Truth, run: Predictions) -> Truth:
+    """Take the images that a run could read, if the others are those that it could not."""
+    known = set(run.ids)
+    rows = [row for row, image_id in enumerate(truth.ids) if image_id in known]
+    n_skipped = len(truth) - len(rows)
+    if not n_skipped or n_skipped != run.manifest.counts.skipped:
+        return truth
+    log.warning("%d of %d images are left out, which the run could not read", n_skipped, len(truth))
+    return truth.select(rows)
 
 
 def _open_truth(settings: ScoreSettings, submitted: Submitted | None) -> tuple[Truth, str]:

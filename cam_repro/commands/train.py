@@ -30,7 +30,6 @@ from cam_repro.files import check_writable, sha256
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.build import build_network, complete
 from cam_repro.models.weights import load_weights
-from cam_repro.objectives.build import objective_of
 from cam_repro.runs.folders import NO_MODEL, is_complete, run_name, train_folder
 from cam_repro.runs.manifest import (
     Checkpoint,
@@ -56,9 +55,8 @@ def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if name == NO_MODEL:
         raise UserError("model=none is no network: it can be scored, not trained")
     settings.model = complete(settings.model)
-    objective = objective_of(settings.train, settings.optim.label_smoothing)
     with join_processes(settings.device) as processes:
-        with_boxes = objective.masks == "boxes"
+        with_boxes = settings.objective.masks == "boxes"
         train_set = open_data(settings.data, processes, "train", with_boxes=with_boxes)
         val_set = open_data(settings.data, processes, "val", with_boxes=False)
         announce(train_set)

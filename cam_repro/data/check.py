@@ -15,10 +15,11 @@ import numpy as np
 from cam_repro.classes import ClassTable, ilsvrc_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet, sizes_differ
 from cam_repro.data.images import ImageFiles, Size, UnreadableImage
+from cam_repro.data.mask_files import mask_fault
 from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool
-from cam_repro.truth import IGNORED, RaggedBoxes
+from cam_repro.truth import RaggedBoxes
 
 FAULTS = {
     "missing": "files listed but not there",
@@ -195,8 +196,8 @@ def _look_at(images: ImageSet, report: SplitReport, decode: bool, index: str) ->
     outside = boxes_outside(images.ids, images.boxes, sizes_N2)
     faults = {"unreadable": unreadable, "boxes_outside": outside}
     report.faults = {kind: found for kind, found in faults.items() if found}
-    if decode and images.masks is not None and (found := bad_masks(images)):
-        report.faults["bad_masks"] = found
+    if decode:
+        look_at_masks(images, report)
     if images.sizes_N2 is not None:
         other = other_sizes(images.ids, images.sizes_N2, sizes_N2)
         report.notes = {"other_size": other} if other else {}
@@ -225,23 +226,18 @@ def _read_all(images: ImageSet, decode: bool) -> tuple[np.ndarray, list[str]]:
     return sizes_N2, messages
 
 
-def bad_masks(images: ImageSet) -> list[str]:
-    """Name the masks that cannot be read, or have another size than their image or odd values."""
+def look_at_masks(images: ImageSet, report: SplitReport) -> None:
+    """Enter in the report the masks that cannot be read, or in which ``mask_fault`` finds one."""
     masks = images.masks
-    assert masks is not None
-    allowed_V = np.isin(np.arange(256), [*range(len(images.classes) + 1), IGNORED])
+    if masks is None:
+        return
 
     def fault(index: int) -> str | None:
         try:
-            mask_HW, size = masks.of(index), images.size(index)
+            mask_HW = masks.of(index)
+            return None if mask_HW is None else mask_fault(images, index, mask_HW)
         except UserError as error:
             return str(error)
-        if mask_HW is None:
-            return None
-        if masks.of_image_size and mask_HW.shape != size[::-1]:
-            return f"{images.ids[index]} is {_by(size)}, its mask {_by(mask_HW.T.shape)}"
-        odd = np.unique(mask_HW[~allowed_V[mask_HW]]).tolist()
-        return f"{images.ids[index]} has the values {some_of(map(str, odd))}" if odd else None
 
     bar = reading_bar(f"{images.split} masks", len(images))
     found = []
@@ -249,7 +245,8 @@ def bad_masks(images: ImageSet) -> list[str]:
         for each in pool.map(fault, range(len(images))):
             bar.update()
             found += [] if each is None else [each]
-    return found
+    if found:
+        report.faults["bad_masks"] = found
 
 
 def boxes_outside(names: Sequence[str], boxes: RaggedBoxes, sizes_N2: np.ndarray) -> list[str]:

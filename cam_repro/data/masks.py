@@ -10,6 +10,8 @@ from PIL import Image
 
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import UnreadableImage
+from cam_repro.data.mask_files import mask_fault
 from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
 from cam_repro.truth import IGNORED
@@ -31,7 +33,8 @@ class TrainMasks:
     filled, are the object of its class. share: of the images, 0 to 1; which of them depends on the
     seed alone, and a larger share has all images of a smaller one.
 
-    Raises UserError where the set has no masks, or no boxes from which it is known what is in them.
+    Raises UserError where the set has no masks, or no boxes from which it is known what is in them,
+    and where no image of the share has any.
     """
 
     def __init__(self, images: ImageSet, source: str, share: float, seed: int) -> None:
@@ -55,16 +58,20 @@ class TrainMasks:
         order = np.random.default_rng((seed, _STREAM)).permutation(len(images))
         self.usable_N = np.zeros(len(images), bool)
         self.usable_N[order[:n]] = True
-        log.info(
-            "train.masks=%s train.masks_share=%g: %d of %d images may use theirs",
-            source,
-            share,
-            n,
-            len(images),
+        n_there = sum(map(self._has, np.flatnonzero(self.usable_N).tolist()))
+        counts = (
+            f"train.masks_share={share:g}: of {len(images)} images {n} may use theirs, and "
+            f"{n_there} of these have one"
         )
+        if not n_there:
+            raise UserError(f"{counts}: raise it, or use train.masks=none")
+        log.info("train.masks=%s %s", source, counts)
 
     def of(self, index: int) -> np.ndarray | None:
-        """Give a mask at the size of the original, int32 (H, W); None where it has none."""
+        """Give a mask at the size of the original, int32 (H, W); None where it has none.
+
+        Raises UnreadableImage where it cannot be read, or ``mask_fault`` finds something.
+        """
         if not self.usable_N[index]:
             return None
         if self.source == "boxes":
@@ -73,7 +80,16 @@ class TrainMasks:
         mask_HW = self.images.masks.of(index)
         if mask_HW is None:
             return None
+        fault = mask_fault(self.images, index, mask_HW)
+        if fault is not None:
+            raise UnreadableImage(fault)
         return np.where(mask_HW == IGNORED, UNKNOWN, mask_HW.astype(np.int32))
+
+    def _has(self, index: int) -> bool:
+        if self.source == "boxes":
+            return len(self.images.boxes.of(index)) > 0
+        assert self.images.masks is not None
+        return self.images.masks.has(index)
 
     def _filled_boxes(self, index: int) -> np.ndarray | None:
         boxes_M4 = self.images.boxes.of(index)

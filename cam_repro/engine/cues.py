@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cam_repro.boxes.cues import share_of_maximum
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import ImageFiles
 from cam_repro.data.loading import SeenImage, ViewImages, view_loader
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.engine.compute import Compute
@@ -49,8 +50,30 @@ def check_cues(images: ImageSet, folder: Path) -> None:
             f"cues: the true class of {images.ids[int(counts_N.argmin())]} is not known, and cues "
             f"are of true classes: leave cues= out, or score a labelled split (split=val)"
         )
+    repeated = _image_of_several_entries(images)
+    if repeated is not None:
+        raise UserError(
+            f"cues: {repeated} is several entries of {images.name}, one for each of its classes, "
+            "and cues are of images: leave data.pairs=true or cues= out"
+        )
     for image_id in images.ids:
         cue_path(folder, image_id)
+
+
+def _image_of_several_entries(images: ImageSet) -> str | None:
+    """Name an image that is in a set once for each of its classes, as IMAGE-CLASS; None for none.
+
+    By the ids, which a packed set has too.
+    """
+    if images.label_sets is None:
+        return None
+    wnids, seen = images.classes.wnids, set()
+    for image_id, label in zip(images.ids, images.labels_N.tolist(), strict=True):
+        name = image_id.removesuffix(f"-{wnids[label]}")
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def make_cues(
@@ -94,9 +117,16 @@ def make_cues(
     if not compute.processes.is_main:
         return None
     every.sort(key=lambda each: each.row)
-    names = [images[each.row].path.name for each in every]
+    names = [_file_name(images, each.row) for each in every]
     write_sec_file(folder, names, [each.values for each in every], [e.cues_3K for e in every])
     return len(every)
+
+
+def _file_name(images: ImageSet, row: int) -> str:
+    """Give the name of an image's own file; its id where it has none, as in a packed set."""
+    if isinstance(images.store, ImageFiles):
+        return images.store.path(row).name
+    return images.ids[row]
 
 
 def _asked(classes: LabelSets, seen: list[SeenImage]) -> Tensor:

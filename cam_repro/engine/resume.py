@@ -124,7 +124,7 @@ class Progress:
     """Hold how far a run has come: what a checkpoint has besides network and optimizer.
 
     iteration: number of iterations done. records: the lines of log.csv. sums: loss, wrong guesses,
-    images, and the terms of the loss if it has any, added up over the epoch so far, float64.
+    images, and the terms of the loss if it has any, added up since the last validation, float64.
     best_error: lowest validation top-1 error so far, percent.
     """
 

@@ -69,6 +69,13 @@ def score_maps(
     return scored
 
 
+def check_scoremaps(folder: Path) -> None:
+    """Raise UserError where the folder for ``write_scoremaps`` is there, or cannot be written."""
+    if os.path.lexists(folder):
+        raise UserError(f"scoremaps={folder}: exists already: name a new folder")
+    check_writable(folder)
+
+
 def write_scoremaps(folder: Path, truth: Truth, path: Path, run: Predictions | None = None) -> int:
     """Write maps as the program of Choe et al. reads them; give how many are 0 everywhere.
 
@@ -77,13 +84,11 @@ def write_scoremaps(folder: Path, truth: Truth, path: Path, run: Predictions | N
     size themselves then give the very score of the maps they came from.
 
     folder: a new one. path, run: as for ``score_maps``.
-    Raises UserError where ``folder`` exists already, or cannot be written.
+    Raises UserError as ``check_scoremaps`` does.
     """
     from cam_repro.metrics.max_box_acc import SIZE, normalised  # cv2
 
-    check_writable(folder)
-    if os.path.lexists(folder):
-        raise UserError(f"scoremaps={folder}: exists already: name a new folder")
+    check_scoremaps(folder)
     maps = open_maps(path, truth.ids, _checksums(path, run))
     folder.parent.mkdir(parents=True, exist_ok=True)
     n_flat = 0

@@ -6,11 +6,15 @@ Each dataclass has the keys of one YAML file, which explains them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.errors import UserError, one_of
 from cam_repro.runs.features import FORMATS
+
+if TYPE_CHECKING:  # imports torch, which settings do without
+    from cam_repro.objectives.base import Objective
 
 PRECISIONS = ("auto", "fp32", "bf16")
 """What ``precision=`` takes; ``auto``: bf16 where the hardware is fast with it."""
@@ -93,6 +97,13 @@ class TrainSettings:
         one_of("precision", self.precision, PRECISIONS)
         _require(self.validate_every > 0, "validate_every: must be over 0 epochs")
         _require(self.checkpoint_every > 0, "checkpoint_every: must be over 0 iterations")
+
+    @cached_property
+    def objective(self) -> Objective:
+        """Build what the training minimises; raises UserError as ``objective_of`` does."""
+        from cam_repro.objectives.build import objective_of
+
+        return objective_of(self.train, self.optim.label_smoothing)
 
 
 @dataclass

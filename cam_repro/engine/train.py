@@ -46,7 +46,7 @@ from cam_repro.files import atomic_path
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import place_in_batch
 from cam_repro.objectives.base import Losses, Objective
-from cam_repro.objectives.build import objective_of, refuse_unfit
+from cam_repro.objectives.build import refuse_unfit
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.runs.training_log import LOG
@@ -215,8 +215,18 @@ def _check_schedule(optim: OptimSettings, length: Length, n_images: int) -> None
 
 
 def _check_classes(objective: Objective, images: ImageSet, compute: Compute) -> None:
-    """Say what becomes of images with several classes; refuse what cannot be compiled."""
-    if images.label_sets is None:
+    """Say what becomes of images with several classes.
+
+    Raises UserError for what cannot be compiled then, and for label smoothing where it has no
+    meaning.
+    """
+    several = images.label_sets is not None
+    if objective.label_smoothing and objective.asks_each_class(several):
+        raise UserError(
+            f"optim.label_smoothing={objective.label_smoothing}: train={objective.name} asks for "
+            "each class by itself, and has none then; set it to 0"
+        )
+    if not several:
         return
     if not objective.all_classes:
         log.info(
@@ -262,7 +272,7 @@ class Training:
         optim, processes = settings.optim, compute.processes
         self.length = Length.of(optim, len(data.train_set), processes.world)
         _check_schedule(optim, self.length, len(data.train_set))
-        self.objective = objective_of(settings.train, optim.label_smoothing)
+        self.objective = settings.objective
         refuse_unfit(self.objective, network, settings.model["name"])
         _check_classes(self.objective, data.train_set, compute)
         self.augmentation = build_augmentation(settings.augment, settings.model)
@@ -483,7 +493,7 @@ class Training:
             ) from None
 
     def mean_losses(self) -> str:
-        """Say the mean loss of the epoch so far in this process, and those of its terms."""
+        """Say the mean loss since the last validation in this process, and those of its terms."""
         loss_sum, _, count, *term_sums = self.progress.sums.tolist()
         terms = zip(self.objective.terms, term_sums, strict=True)
         said = [("loss", loss_sum), *terms]
@@ -557,7 +567,7 @@ class Training:
         )
 
     def _training_means(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Compute means of the epoch over all processes.
+        """Compute means since the last validation, over all processes.
 
         Gives training loss and top-1 error, percent, and beside them the terms of the loss.
         """
@@ -649,7 +659,7 @@ def _counted(batches: Iterable[LabelledBatch], bar: Bar) -> Iterator[LabelledBat
 
 
 def _write_log(folder: Path, records: list[dict[str, float]]) -> None:
-    """Write log.csv with a line an epoch."""
+    """Write log.csv with a line for each validation."""
     with atomic_path(folder / LOG) as temporary:
         pd.DataFrame(records).round(5).to_csv(temporary, index=False)
 

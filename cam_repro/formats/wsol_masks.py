@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -28,7 +27,7 @@ class MetadataMasks(Masks):
     labels_N: the class of the objects.
     """
 
-    of_image_size: ClassVar[bool] = False
+    of_image_size = False
 
     folder: Path
     objects: Sequence[Sequence[str]]
@@ -50,6 +49,9 @@ class MetadataMasks(Masks):
         is_ignored_HW = np.any(found[n_objects:], axis=0)  # of none: False
         rest_HW = np.where(is_ignored_HW, IGNORED, BACKGROUND)
         return np.where(is_object_HW, self.labels_N[index] + 1, rest_HW).astype(np.uint8)
+
+    def has(self, index: int) -> bool:
+        return True
 
     def _read(self, file: str) -> np.ndarray:
         """Read one mask as grey values, uint8 (H, W)."""

@@ -237,7 +237,7 @@ def _read_table(
                 numbers_of([line.split(",")])
             except (ValueError, OverflowError):
                 is_mask = path.name == LOCALIZATION and re.search(r"\.(png|jpg)\b", line)
-                remedy = "; these are masks: add masks=DIR" if is_mask else ""
+                remedy = "; these are masks: add masks=DIR protocol=pxap" if is_mask else ""
                 raise UserError(
                     f"{path}, line {number}: {line!r} is not of the form {form}{remedy}"
                 ) from None

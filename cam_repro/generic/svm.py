@@ -42,9 +42,11 @@ def train_svm(
 ) -> LinearSvm:
     """Train a linear SVM with squared hinge loss for each class against the rest.
 
-    It is trained on features of mean 0 and standard deviation 1 over the training images, and then
-    folded: its weights and bias are for features as they are, as a class layer takes them. A
-    feature that never changes has weight 0.
+    It is trained on standardised features: of mean 0 and standard deviation 1 / sqrt(K) over the
+    training images, so that the vector of an image has a length of about 1. Then ``C`` means the
+    same for any number of features; and at a length of sqrt(K) training takes many times as long.
+    The result is folded: weights and bias are for features as they are, as a class layer
+    takes them. A feature that never changes has weight 0.
 
     labels_N: class indices below ``n_classes``; each class needs an image. C: weight of the loss
     against the size of the weights. seed: of the order in which images are visited.
@@ -58,7 +60,7 @@ def train_svm(
     mean_K = features_NK.mean(axis=0, dtype=np.float64)
     std_K = features_NK.std(axis=0, dtype=np.float64)
     changes_K = std_K > 0
-    scale_K = np.where(changes_K, 1 / np.where(changes_K, std_K, 1), 0)
+    scale_K = np.where(changes_K, 1 / np.where(changes_K, std_K, 1), 0) / np.sqrt(len(std_K))
     svm = LinearSVC(C=C, dual="auto", max_iter=MOST_STEPS, random_state=seed)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", ConvergenceWarning)

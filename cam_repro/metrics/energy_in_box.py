@@ -15,7 +15,7 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
 from cam_repro.metrics.intervals import Mean
-from cam_repro.metrics.official import warn_about_boxes
+from cam_repro.metrics.official import need_boxes, warn_about_boxes
 from cam_repro.metrics.protocol import Needs, Protocol, Scored, known_sizes
 from cam_repro.truth import Truth
 
@@ -41,6 +41,7 @@ class EnergyInBox(Protocol):
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class; without a true box it gets 0 %."""
+        need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         shares, covered, n_empty = [], [], 0

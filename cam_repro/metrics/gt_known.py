@@ -13,7 +13,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.geometry import centred_boxes, paired_iou
-from cam_repro.metrics.official import warn_about_boxes
+from cam_repro.metrics.official import need_boxes, warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     Needs,
@@ -115,6 +115,7 @@ class GtKnown(Protocol):
 
     def score(self, truth: Truth, given: np.ndarray) -> Scored:
         """Score the box of each image, int (N, 4)."""
+        need_boxes(truth, self.name)
         warn_about_boxes(truth)
         accuracy = gt_known_accuracy(given, truth.boxes, self.ious)
         intervals = accuracy_intervals(accuracy, len(truth))

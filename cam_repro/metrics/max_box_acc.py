@@ -47,7 +47,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import warn_about_boxes
+from cam_repro.metrics.official import need_boxes, warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
@@ -342,13 +342,23 @@ class BestThreshold(Protocol):
         self.chosen: Chosen | None = None
 
     def take_thresholds(self, numbers: Mapping[str, Any], where: str) -> None:
-        """Score at the thresholds that were best on other images, one for each IoU, besides."""
+        """Score at the thresholds that were best on other images, one for each IoU, besides.
+
+        Raises UserError where they were best for boxes of other contours.
+        """
+        if numbers.get("multi_contour", self.multi_contour) != self.multi_contour:
+            of = ("the largest contour, not of all", "all contours, not of the largest")
+            raise UserError(
+                f"threshold_from is of boxes of {of[not self.multi_contour]}: "
+                f"give the JSON of protocol={self.name}"
+            )
         best = numbers.get("best_threshold")
         ious = [f"{iou:g}" for iou in IOU_THRESHOLDS]
         self.chosen = Chosen.of(best if isinstance(best, dict) else {}, ious, where)
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class. Raises UserError where a size is not known."""
+        need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)
@@ -368,7 +378,7 @@ class BestThreshold(Protocol):
         ]
         thresholds_are = {"iou": FIXED, "max_box_acc": ORACLE, "mean": ORACLE}
         thresholds_are["best_threshold"] = ORACLE
-        numbers["max_box_acc_95"] = intervals
+        numbers |= {"max_box_acc_95": intervals, "multi_contour": self.multi_contour}
         if self.chosen is not None:
             numbers["chosen"] = self._at_chosen(found, self.chosen)
             lines += self._chosen_lines(numbers["chosen"], self.chosen)

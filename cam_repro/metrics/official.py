@@ -68,6 +68,18 @@ def hits(
     return cls_hit_NG, loc_hit_NG
 
 
+def need_boxes(truth: Truth, name: str) -> None:
+    """Raise UserError where no image has a true box, which would make each one wrong.
+
+    name: of the protocol that needs some, for the message.
+    """
+    if len(truth) and not truth.has_boxes:
+        raise UserError(
+            f"no image of the ground truth has a true box, which {name} needs: give one with "
+            "boxes, or masks to protocol=pxap"
+        )
+
+
 def warn_about_boxes(truth: Truth) -> None:
     """Warn of images without a true box, which no guess can hit, and of boxes that cannot be."""
     counts_N = truth.boxes.counts_N

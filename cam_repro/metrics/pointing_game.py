@@ -19,7 +19,7 @@ import numpy as np
 
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import Number
-from cam_repro.metrics.official import percent, warn_about_boxes
+from cam_repro.metrics.official import need_boxes, percent, warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, Needs, Protocol, Scored, known_sizes
 from cam_repro.truth import Truth
 
@@ -96,6 +96,7 @@ class PointingGame(Protocol):
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class."""
+        need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         points = [peak(map_HW) for map_HW in given]

@@ -161,7 +161,7 @@ class Chosen:
         }
         if len(found) < len(names):
             raise UserError(
-                f"threshold_from: {where} has no thresholds for {', '.join(names)}: give the JSON "
+                f"threshold_from has no thresholds for {', '.join(names)}: give the JSON "
                 "that the same protocol wrote, or a run"
             )
         return cls(found, where)
@@ -180,6 +180,7 @@ class Protocol(ABC):
 
     name: what ``protocol=NAME`` calls it. needs: what ``score`` is given.
     heeds_blacklist: whether any of its numbers leaves the images of ``blacklist=`` out.
+    takes_masks: whether it compares with masks of any size, as those of ``masks=`` are.
     chooses: whether it finds the best threshold; then ``take_thresholds`` gives it others.
     draws: whether it gives curves, which are drawn beside the JSON.
     odd_maps: what it does with maps that have values that are NaN or infinite, for a message.
@@ -188,6 +189,7 @@ class Protocol(ABC):
     name: ClassVar[str]
     needs: ClassVar[Needs]
     heeds_blacklist: ClassVar[bool] = False
+    takes_masks: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     odd_maps: ClassVar[str] = "what becomes of them is up to the protocol"

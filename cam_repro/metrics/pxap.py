@@ -138,6 +138,7 @@ class Pxap(Protocol):
 
     name: ClassVar[str] = "pxap"
     needs: ClassVar[Needs] = Needs.MAPS
+    takes_masks: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "each is 0 everywhere, as in the program of Choe et al."
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:

@@ -31,7 +31,7 @@ from cam_repro.metrics.level_sweep import (
     rules_of,
     trace,
 )
-from cam_repro.metrics.official import IOU_THRESHOLD, warn_about_boxes
+from cam_repro.metrics.official import IOU_THRESHOLD, need_boxes, warn_about_boxes
 from cam_repro.metrics.protocol import (
     FIXED,
     ORACLE,
@@ -304,6 +304,7 @@ class EveryThreshold(Protocol):
         """Score the maps of a run; warn where its boxes did not come from these maps."""
         run, own = given.run, given.run.manifest.threshold
         assert truth.sizes_N2 is not None, "a run knows the size of its images"
+        need_boxes(truth, self.name)
         warn_about_boxes(truth)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
         thresholds_T = np.union1d(thresholds_T, [] if own is None else [own])

@@ -70,6 +70,13 @@ class Objective(ABC):
         logits_NC = network(x_NCHW).float()
         return Losses(self.classification_loss(logits_NC, truth), logits_NC, {})
 
+    def asks_each_class(self, several: bool) -> bool:
+        """Tell whether each class is a question of its own, whose answers no smoothing mixes.
+
+        several: whether images may have several classes.
+        """
+        return False
+
     def refusal(self, network: CamNetwork) -> str | None:
         """Say why a network cannot be trained so, and what to do; None if it can be."""
         return None

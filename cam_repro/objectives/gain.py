@@ -103,8 +103,6 @@ class Gain(Objective):
         for key, choices in CHOICES.items():
             value = getattr(self, key)
             one_of(f"train.{key}", "null" if value is None else str(value), choices)
-        if self.loss == "multi_label":
-            MultiLabel(self.label_smoothing)  # refuses what it does not have
         self.terms = ("loss_cl", "loss_am", *(() if self.masks == "none" else ("loss_e",)))
 
     def refusal(self, network: CamNetwork) -> str | None:
@@ -125,11 +123,12 @@ class Gain(Objective):
 
     def classifier(self, truth: BatchTruth) -> Objective:
         """Make the objective that L_cl is of."""
-        return (MultiLabel if self.is_multi_label(truth) else Classification)(self.label_smoothing)
+        is_multi_label = self.asks_each_class(truth.has_NC is not None)
+        return (MultiLabel if is_multi_label else Classification)(self.label_smoothing)
 
-    def is_multi_label(self, truth: BatchTruth) -> bool:
+    def asks_each_class(self, several: bool) -> bool:
         """Tell whether classes are questions of their own: as stated, else by the data set."""
-        return self.loss == "multi_label" or (self.loss is None and truth.has_NC is not None)
+        return self.loss == "multi_label" or (self.loss is None and several)
 
     def losses(self, network: CamNetwork, x_NCHW: Tensor, truth: BatchTruth) -> Losses:
         """Run the network on the images, then on what is left of them beside each class's map."""
@@ -141,7 +140,8 @@ class Gain(Objective):
         x_PCHW = x_NCHW[pairs.image_P]
         with _second_pass(network, self.frozen_norm):
             left_PC = fully(network(x_PCHW - hidden_P1HW * x_PCHW))
-        score_P = self.scores(left_PC, self.is_multi_label(truth)).gather(1, pairs.class_P[:, None])
+        is_multi_label = self.asks_each_class(truth.has_NC is not None)
+        score_P = self.scores(left_PC, is_multi_label).gather(1, pairs.class_P[:, None])
         terms = {
             "loss_cl": self.classification_loss(logits_NC, truth),
             "loss_am": (pairs.weight_P * score_P[:, 0]).sum(),

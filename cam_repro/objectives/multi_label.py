@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.nn.functional import multilabel_soft_margin_loss, one_hot
 
 from cam_repro.data.loading import BatchTruth
-from cam_repro.errors import UserError
 from cam_repro.objectives.base import Objective
 
 
@@ -19,12 +18,9 @@ class MultiLabel(Objective):
 
     all_classes = True
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        if label_smoothing:
-            raise UserError(
-                f"optim.label_smoothing={label_smoothing}: train=multi_label has none; set it to 0"
-            )
-        super().__init__()
+    def asks_each_class(self, several: bool) -> bool:
+        """Tell that it does."""
+        return True
 
     def classification_loss(self, logits_NC: Tensor, truth: BatchTruth) -> Tensor:
         """Compute the mean over the images."""

@@ -44,6 +44,9 @@ NO_MODEL = "none"
 SCORING = ("saliency", "view", "box")
 """The config groups that, with the weights, decide what a scored pass finds."""
 
+KEPT = ("save_maps", "cues", "quality")
+"""The settings by which a scored pass keeps more than its predictions."""
+
 
 def train_folder(runs: Path | str, data: str, model: str) -> Path:
     """Name the folder of a training run: checkpoints, log, curves, manifest."""

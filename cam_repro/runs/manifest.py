@@ -106,8 +106,9 @@ class Checkpoint:
 class CuesMade:
     """Describe the cues of a run: how many images have some, and how they agree with masks.
 
-    miou: mean IoU, its interval's ends and the oracle, in percent, by the keys of the protocol
-    ``miou``; None where the data set has no masks.
+    miou: mean IoU, its interval's ends and the oracle, in percent, and the number of images with
+    cues and a mask, by the keys of the protocol ``miou``; None where the data set has no masks.
+    Runs of older versions do not say that number.
     """
 
     images: int

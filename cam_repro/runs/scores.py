@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, write_json
 from cam_repro.locks import sole_writer
+
+log = logging.getLogger(__name__)
 
 PREFIX = "score_"
 
@@ -26,10 +29,13 @@ def write_scores(folder: Path | str, protocol: str, scores: dict[str, Any]) -> N
 
 
 def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:
-    """Read what is kept with a run, by protocol. Raises UserError for a file that is damaged."""
+    """Read what is kept with a run, by protocol; damaged files are left out with a warning."""
     found = {}
     for path in sorted(scores_file(folder, "").parent.glob(scores_file("", "*").name)):
-        found[path.stem.removeprefix(PREFIX)] = read_json_object(path)
+        try:
+            found[path.stem.removeprefix(PREFIX)] = read_json_object(path)
+        except UserError as error:
+            log.warning("left out: %s", error)
     return found
 
 

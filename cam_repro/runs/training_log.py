@@ -1,4 +1,4 @@
-"""Read ``log.csv``, which a training run writes: a line an epoch with losses and errors."""
+"""Read ``log.csv``, which a training run writes: losses and errors, a line for each validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ TERM = "train_loss_"
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """Hold the losses and errors of a training run, one value an epoch.
+    """Hold the losses and errors of a training run, one value for each validation.
+
+    Those of the training are means since the validation before.
 
     columns: those of ``COLUMNS``; NaN where there is no number, as after a loss that diverged.
     terms: of the training loss, by name (``loss_am``), where it has any.
@@ -34,7 +36,7 @@ class TrainingLog:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, float]]) -> TrainingLog:
-        """Take the columns out of records, one an epoch; raises KeyError where one lacks them."""
+        """Take the columns out of records, one a line; raises KeyError where one lacks them."""
         lines = list(records)
         columns = {name: [line[name] for line in lines] for name in COLUMNS}
         terms = {

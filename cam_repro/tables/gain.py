@@ -60,13 +60,18 @@ def _miou(run: Run) -> dict[str, float]:
     return run.manifest.cues.miou
 
 
+def _n_images(run: Run) -> int | None:
+    """Give how many images the mean IoU is over; None where an older version did not keep that."""
+    n_images = _miou(run).get("n_images")
+    return None if n_images is None else int(n_images)
+
+
 def _row(run: Run) -> list[str]:
-    numbers, manifest = _miou(run), run.manifest
-    assert manifest.cues is not None
+    numbers, manifest, n_images = _miou(run), run.manifest, _n_images(run)
     return [
         *(manifest.label, "", ""),
         *(f"{numbers[key]:.2f}" for key in ("miou", "miou_low", "miou_high", "oracle")),
-        *(f"{numbers['oracle_threshold']:.2f}", str(manifest.cues.images)),
+        *(f"{numbers['oracle_threshold']:.2f}", "" if n_images is None else str(n_images)),
         *(run.data, run.split, _settings(manifest.cue_settings or {}), run.name, ""),
     ]
 
@@ -83,7 +88,7 @@ def _text(ours: list[Run]) -> str:
         reach = max(numbers["miou_high"] - numbers["miou"], numbers["miou"] - numbers["miou_low"])
         cells = [f"{numbers['miou']:.2f}", f"±{reach:.1f}", f"{numbers['oracle']:.2f}"]
         body.append([run.manifest.label, "", "", *cells])
-    counts = counted(run.manifest.cues.images for run in ours if run.manifest.cues)
+    counts = counted(n for n in map(_n_images, ours) if n is not None)
     caption = (
         "**GAIN (Li et al., CVPR 2018), and the cues of our runs (mean IoU, %)**: cues of data set "
         f"{ours[0].data}, split {' and '.join(sorted({run.split for run in ours}))}, {counts}. The "

@@ -8,6 +8,7 @@ fixed threshold is known of every run with ``box=threshold``. All are accuracies
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.protocol import FIXED
+from cam_repro.runs.manifest import DEFAULT_VIEW
 from cam_repro.tables.build import Run
+from cam_repro.tables.settings import changed_settings
 from cam_repro.tables.sheet import Footnotes, Sheet, grid, paragraph
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -26,7 +29,7 @@ ALL = "all"
 _HEADER = (
     *("number", "network", "maps", "view", "ours", "95% low", "95% high", "threshold", "n"),
     *("published", "their network", "their data", "their threshold", "source", "data", "split"),
-    "run",
+    *("settings", "run"),
 )
 
 
@@ -57,6 +60,15 @@ class Ours:
     value: float
     ends: tuple[float, float] | None
     threshold: str
+
+    @property
+    def settings(self) -> list[str]:
+        """What differs from the defaults among the settings by which the number came about.
+
+        A fixed threshold is that of the box rule; others were not chosen by any setting.
+        """
+        rule = "threshold" if self.threshold == FIXED else None
+        return changed_settings(self.run.manifest, rule)
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,8 @@ def protocols_sheet(runs: list[Run]) -> Sheet | None:
     """Make ``protocols.csv`` of the runs of one data set; None where none has kept scores.
 
     First the published numbers, beside each the newest run of that network by CAM on the same data
-    set with a threshold of the same kind; what no run fills is left empty. Then all else.
+    set with a threshold of the same kind, by the default view and settings; what no run fills is
+    left empty. Then all else.
     """
     if not any(run.scores for run in runs):
         return None
@@ -135,14 +148,15 @@ def numbers_of(run: Run) -> Iterator[Ours]:
     for kept in KEPT:
         numbers = run.scores.get(kept.protocol, {})
         value = _at(numbers, kept.path)
-        if value is None:
+        if not _is_number(value):
             continue
-        ends = None if kept.ends is None else _at(numbers, kept.ends)
-        are = numbers.get("thresholds_are", {})
-        threshold = ALL if kept.threshold is None else are.get(kept.threshold, "")
+        ends = None if kept.ends is None else _ends(_at(numbers, kept.ends))
+        threshold = ALL
+        if kept.threshold is not None:
+            threshold = str(_at(numbers, ("thresholds_are", kept.threshold)) or "")
         if kept.of_error:
-            value, ends = 100 - value, ends and [100 - end for end in reversed(ends)]
-        yield Ours(run, kept.number, value, ends and (ends[0], ends[1]), threshold)
+            value, ends = 100 - value, ends and (100 - ends[1], 100 - ends[0])
+        yield Ours(run, kept.number, value, ends, threshold)
     if run.localizes and run.classifies and "threshold" in run.table.rules:
         for name, key in _AT_FIXED.items():
             right = Number.of(~run.loc_outcomes["threshold"][key])
@@ -157,6 +171,16 @@ def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return found
 
 
+def _ends(value: Any) -> tuple[float, float] | None:
+    """Take the ends of an interval; None where they are no two numbers."""
+    are_ends = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return (value[0], value[1]) if are_ends else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _beside(row: Published, ours: list[Ours]) -> Ours | None:
     """Find our number for a published one: of the newest run, of the first of its networks."""
 
@@ -164,7 +188,8 @@ def _beside(row: Published, ours: list[Ours]) -> Ours | None:
         manifest = found.run.manifest
         is_data = row.data == found.run.data or (row.data == "ilsvrc" and manifest.data.is_ilsvrc)
         is_same = (found.number, found.threshold) == (row.number, row.threshold)
-        return is_same and is_data and row.split == found.run.split and manifest.saliency == "cam"
+        is_cam = (manifest.saliency, manifest.view) == ("cam", DEFAULT_VIEW) and not found.settings
+        return is_same and is_data and is_cam and row.split == found.run.split
 
     fitting = [found for found in ours if fits(found) and found.run.manifest.model in row.models]
     if not fitting:
@@ -192,18 +217,27 @@ def _row(row: Published | None, found: Ours | None) -> list[str]:
         cells += [f"{row.value:.1f}", row.network, data, row.threshold, row.source]
     else:
         cells += [""] * 5
-    return cells + ([found.run.data, found.run.split, found.run.name] if found else [""] * 3)
+    if not found:
+        return cells + [""] * 4
+    run = found.run
+    return [*cells, run.data, run.split, " ".join(found.settings), run.name]
 
 
 def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
-    """Write what some run fills as Markdown; notes say where thresholds were chosen."""
+    """Write what some run fills as Markdown.
+
+    Notes say where thresholds were chosen, and what is not the default view and settings.
+    """
     notes, body = Footnotes(), []
     for row, found in lines:
         if not found:
             continue
         kind, _, where = found.threshold.partition(" ")
-        cells = [found.number, found.run.manifest.model, found.run.manifest.saliency]
+        view = found.run.view
+        changed = [*([] if view == DEFAULT_VIEW else [f"view={view}"]), *found.settings]
+        cells = [found.number, found.run.manifest.model]
         cells += [
+            found.run.manifest.saliency + notes.mark(changed),
             found.run.split,
             f"{found.value:.2f}",
             kind + notes.mark([where] if where else []),
@@ -213,7 +247,8 @@ def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
     caption = (
         f"**Protocols**: data set {run.data}. Accuracies in %. Threshold: fixed, chosen on other "
         "images, the best on these very images (oracle), or all of them. Published numbers stand "
-        "where the data set, the network and the kind of threshold are the same"
+        "where data set, network and the kind of threshold are the same, beside runs by the "
+        "default view and settings"
         f"{': ' + sources if sources else '; here are none'}. The CSV has all published numbers "
         "and the intervals."
     )

@@ -64,7 +64,7 @@ def test_cues_of_several_classes_are_kept_and_scored(voc, command, tmp_path):
     assert scored.status == 0, scored.err
     result = json.loads(scored.out)
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["cues"]["images"] == 2
+    assert manifest["cues"]["images"] == manifest["cues"]["miou"]["n_images"] == 2
     kept = manifest["cues"]["miou"]
     assert result["miou"] == kept["miou"]
     assert result["miou_95"] == [kept["miou_low"], kept["miou_high"]]
@@ -102,10 +102,31 @@ def test_cues_are_kept_where_a_mask_is_broken(voc, tmp_path):
     assert json.loads(manifest.read_text())["cues"] == {"images": 2, "miou": None}
 
 
+def test_an_image_that_cannot_be_read_is_left_out(voc, command, tmp_path):
+    """Of the cues and of the maps, which are still scored against the masks of the others."""
+    path = next(tmp_path.rglob("JPEGImages/2008_000005.jpg"))
+    path.write_bytes(path.read_bytes()[:60])
+    said = voc("cues=sec", "save_maps=true", "loader.on_error=skip").err
+    assert "mean IoU of the cues %" in said
+    (folder,) = (path.parent for path in (tmp_path / "runs").rglob("eval/*/manifest.json"))
+    kept = json.loads((folder / "manifest.json").read_text())["cues"]
+    assert (kept["images"], kept["miou"]["n_images"]) == (1, 1)
+    words = (f"submission={folder}", *voc.data, "keep=true")
+    for protocol in ("miou", "pxap"):
+        scored = command("score", f"protocol={protocol}", *words)
+        assert scored.status == 0, scored.err
+        assert "1 of 2 images are left out, which the run could not read" in scored.err
+        assert json.loads(scored.out)["n_images"] == 1
+
+
 def test_pairs_are_an_entry_each(voc, command, tmp_path):
     words = ["data.pairs=true", "data.images=main", "data.val=trainval"]
     weights = tmp_path / "runs" / "voc2012-segmentation" / "alexnet_gap" / "train" / "last.pt"
     words += ["model=alexnet_gap", f"model.weights={weights}", "save_maps=true"]
+    assert voc.command(*words, "cues=sec").errors == [
+        "error: cues: 2008_000001 is several entries of voc2012-pairs, one for each of its "
+        "classes, and cues are of images: leave data.pairs=true or cues= out"
+    ]
     voc(*words)
     folder = tmp_path / "runs" / "voc2012-pairs" / "alexnet_gap" / "eval" / "val-cam"
     assert len(list((folder / "maps").glob("*.npy"))) == 7

@@ -142,14 +142,17 @@ def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path
 
 def test_other_weights_than_the_features_are_refused(svm, command, data, tmp_path):
     weights = tmp_path / f"runs/tiny/{MODEL}/train/last.pt"
-    weights.write_bytes(weights.read_bytes() + b"0")
-    done = command("generic", *BOTH)
-    assert "so no network can be made" in done.errors[0]
-    assert svm(*BOTH, "network=false")[0].accuracy.n_test == 6
-    done = command("features", f"model={MODEL}", *data, *COMPUTING, "view=ten", "output=other")
+    other = tmp_path / "other.pt"
+    other.write_bytes(weights.read_bytes() + b"0")
+    words = [f"model.weights={other}", "output=other"]
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, *words)
     assert done.status == 0, done.err
     done = command("generic", f"features={FEATURES}/train", "test=other")
     assert "are of other weights: compute both with the same settings" in done.errors[0]
+    weights.write_bytes(other.read_bytes())
+    done = command("generic", *BOTH)
+    assert "so no network can be made" in done.errors[0]
+    assert svm(*BOTH, "network=false")[0].accuracy.n_test == 6
 
 
 def test_an_svm_alone_needs_no_torch(svm, tmp_path):

@@ -323,13 +323,18 @@ def test_other_weights_under_the_same_name_do_not_replace_results(reproduce, com
     assert "scored already" in reproduce(*words).err
 
 
-def test_maps_that_are_wanted_are_made_and_kept(reproduce, tmp_path):
-    words = ["models=[alexnet]", 'experiment.eval=["examples=0","save_maps=true"]']
+def test_maps_cues_and_answers_that_are_wanted_are_made_and_kept(reproduce, tmp_path):
+    also = '"save_maps=true","cues=sec","quality=[average_drop]"'
+    words = ["models=[alexnet]", f'experiment.eval=["examples=0",{also}]']
     assert reproduce("models=[alexnet]").status == 0
-    made = reproduce(*words)
-    assert made.status == 0, made.err
     folder = tmp_path / "runs" / "tiny" / "alexnet" / "eval" / "val-backprop"
-    assert (folder / "maps").is_dir(), "results without maps are not those wanted"
+    for number in (1, 2, 3):  # without the last of them, results are not those wanted
+        some = ",".join(also.split(",")[:number])
+        made = reproduce("models=[alexnet]", f'experiment.eval=["examples=0",{some}]')
+        assert made.status == 0, made.err
+        names = ("maps", "cues", "quality_average_drop.parquet")
+        assert [(folder / name).exists() for name in names] == [i < number for i in range(3)]
+    assert "scored already" in reproduce(*words).err
     more = reproduce(*words, "experiment.boxes=[whole_image,center]")
     assert more.status == 0, more.err
     assert (folder / "submission_center.txt").is_file()

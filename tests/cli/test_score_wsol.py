@@ -1,6 +1,8 @@
 """cam-score by the protocols of Choe et al.: masks, chosen thresholds, maps as they write them."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,14 @@ V2 = FIXTURES / "max_box_acc_v2"
 def run_with_maps(make_run):
     """A run of four images with boxes RIGHT; that map is right below threshold ``at``[i]."""
 
-    def make(model, at, **changes):
-        folder = make_run(model, n=4, maps=True, cls_right=3, **changes)
+    def make(model, at, ids="image{:05d}", **changes):
+        folder = make_run(model, n=4, maps=True, cls_right=3, ids=ids, **changes)
         (folder / "maps").mkdir()
         inside_HW = inside_boxes([RIGHT], 20, 20)
         for i in range(4):
             map_HW = np.where(inside_HW, 1.0, at[i])
             map_HW[-1, -1] = 0  # the minimum
-            np.save(folder / "maps" / f"image{i:05d}.npy", map_HW)
+            np.save(folder / "maps" / f"{ids.format(i)}.npy", map_HW)
         return folder
 
     return make
@@ -61,6 +63,29 @@ def test_pxap_of_a_run_on_a_data_set_with_masks(score, command):
         np.save(f"{name.rpartition('/')[2]}.npy", images.masks.of(index).astype(float))
     found, _ = score("protocol=pxap", "data=demo", *few[:2], "maps=.")
     assert found["pxap"] > 99
+
+
+BOX_PROTOCOLS = (
+    *("max_box_acc", "max_box_acc_v2", "localization", "pointing_game", "energy_in_box"),
+)
+
+
+@pytest.mark.parametrize("protocol", BOX_PROTOCOLS)
+def test_protocols_of_boxes_take_no_masks(command, tmp_path, protocol):
+    """They would find each map wrong."""
+    metadata = shutil.copytree(PXAP / "metadata", tmp_path / "metadata")
+    ids = (metadata / "image_ids.txt").read_text().split()
+    (metadata / "image_sizes.txt").write_text("".join(f"{name},50,40\n" for name in ids))
+    words = (f"protocol={protocol}", f"maps={PXAP}/cams_14x14.npy", f"ground_truth={metadata}")
+    done = command("score", *words, f"masks={PXAP}")
+    assert done.errors == [f"error: masks is not used by protocol={protocol}: leave it out"]
+    done = command("score", *words)
+    assert done.errors[0].endswith("these are masks: add masks=DIR protocol=pxap")
+    done = command("score", f"protocol=[{protocol},pxap]", *words[1:], f"masks={PXAP}")
+    assert done.errors == [
+        f"error: no image of the ground truth has a true box, which {protocol} needs: give one "
+        "with boxes, or masks to protocol=pxap"
+    ]
 
 
 # --- maps as the program of Choe et al. reads them -----------------------------------------------
@@ -114,6 +139,16 @@ def test_several_protocols_give_what_each_gives(score, run_with_maps):
         assert f"protocol={name}" in said
 
 
+def test_each_table_says_what_it_is_scored_against(score, run_with_maps, make_run):
+    """threshold_curve takes the run's own truth, whatever the others take."""
+    folder, part = run_with_maps("nin", [0, 0.3, 0.6, 0.9]), make_run("nin", data="two", n=2)
+    words = ("protocol=[threshold_curve,max_box_acc]", f"submission={folder}")
+    found, said = score(*words, f"ground_truth={part}")
+    assert found["threshold_curve"]["n_images"] == 4
+    assert f"{folder}: 4 images, 4 boxes\nprotocol=threshold_curve\n" in said
+    assert f"{part}: 2 images, 2 boxes\nprotocol=max_box_acc\n" in said
+
+
 def test_a_setting_says_of_which_protocol(score, run_with_maps, command):
     folder = run_with_maps("nin", [0, 0.3, 0.6, 0.9])
     words = ("protocol=[localization,max_box_acc]", f"submission={folder}")
@@ -131,6 +166,57 @@ def test_results_are_kept_with_their_run(score, run_with_maps):
     assert read_scores(folder) == found
 
 
+def test_only_what_a_protocol_says_of_the_run_is_kept_with_it(command, run_with_maps, make_run):
+    """Not what it has by other settings, or against another truth."""
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    other = make_run("nin", data="two", n=2)
+    words = ("protocol=max_box_acc", f"submission={folder}", "keep=true")
+    for more, message in (
+        (["protocol.multi_contour=true"],
+         "keep=true keeps what protocols give by their defaults: leave "
+         "protocol.multi_contour=true out, or give output=F.json in place of keep"),
+        ([f"ground_truth={other}"],
+         f"keep=true keeps what is scored against the run's own truth, which {other} is not: leave "
+         "it out, or give output=F.json in place of keep"),
+    ):  # fmt: skip
+        assert command("score", *words, *more).errors == [f"error: {message}"]
+    words = ("protocol=clsloc", f"submission={folder}", "keep=true")
+    (folder / "none.txt").write_text("1\n")
+    assert command("score", *words, f"blacklist={folder}/none.txt").errors == [
+        "error: keep=true keeps what is scored against the run's own truth, with its own "
+        "blacklist: leave blacklist out, or give output=F.json in place of keep"
+    ]
+    assert read_scores(folder) == {}
+
+
+def test_the_same_truth_from_elsewhere_may_be_kept(score, run_with_maps):
+    folder, again = run_with_maps("nin", [0, 0, 0, 0]), run_with_maps("nin", [0] * 4, data="again")
+    words = ("protocol=max_box_acc", f"submission={folder}", "keep=true")
+    found, _ = score(*words, f"ground_truth={again}")
+    assert read_scores(folder) == {"max_box_acc": found}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("scoremaps=there", "scoremaps=there: exists already: name a new folder"),
+        ("scoremaps=there/x/y", "there/x/y: cannot be written"),
+        ("keep=true", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    command, run_with_maps, tmp_path, monkeypatch, word, message
+):
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    (tmp_path / "there").mkdir()
+    real = os.access
+    unwritable = {folder, tmp_path / "there"}
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) not in unwritable and real(p, mode))
+    done = command("score", "protocol=max_box_acc", f"submission={folder}", word)
+    assert message in done.errors[0]
+    assert "MaxBoxAcc" not in done.err
+
+
 # --- thresholds that were chosen on other images -------------------------------------------------
 
 TEST, OTHERS = [0.05, 0.15, 0.25, 0.45], [0.31, 0.31, 0.31, 0.35]
@@ -140,7 +226,7 @@ TEST, OTHERS = [0.05, 0.15, 0.25, 0.45], [0.31, 0.31, 0.31, 0.35]
 @pytest.mark.parametrize("form", ["run", "json"])
 def test_errors_at_the_threshold_that_is_best_elsewhere(score, run_with_maps, form):
     test = run_with_maps("nin", TEST)
-    others = run_with_maps("nin", OTHERS, data="others", fingerprint="g")
+    others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
     source, where = others, f"others val ({others})"
     if form == "json":
         source = where = "others.json"
@@ -164,7 +250,7 @@ def test_errors_at_the_threshold_that_is_best_elsewhere(score, run_with_maps, fo
 
 def test_max_box_acc_at_the_thresholds_that_are_best_elsewhere(score, run_with_maps):
     test = run_with_maps("nin", TEST)
-    others = run_with_maps("nin", OTHERS, data="others", fingerprint="g")
+    others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
     words = ("protocol=[max_box_acc,max_box_acc_v2]", f"submission={test}")
     found, _ = score(*words, f"threshold_from={others}")
     elsewhere, _ = score("protocol=[max_box_acc,max_box_acc_v2]", f"submission={others}")
@@ -177,6 +263,54 @@ def test_max_box_acc_at_the_thresholds_that_are_best_elsewhere(score, run_with_m
         assert chosen["max_box_acc"]["0.7"] == 75
 
 
+def is_the_oracle(source):
+    return (
+        f"error: threshold_from={source}: is of the very images that are scored, 4 of them: a "
+        "threshold that is chosen on these is the oracle, which the result has without this"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["threshold_curve", "max_box_acc_v2"])
+def test_the_oracle_is_never_called_chosen(command, score, run_with_maps, make_run, protocol):
+    """Nor by a JSON, by maps without their run, by a packed set of the images, by part of them."""
+    test = run_with_maps("nin", TEST)
+    score(f"protocol={protocol}", f"submission={test}", "output=its.json")
+    packed = run_with_maps("vgg_gap", TEST, data="packed", fingerprint="g")
+    for source in (test, "its.json", packed):
+        words = (f"protocol={protocol}", f"submission={test}", f"threshold_from={source}")
+        assert command("score", *words).errors == [is_the_oracle(source)]
+    part = make_run("nin", data="two", n=2)
+    words = ("protocol=max_box_acc", f"maps={test}/maps", f"ground_truth={test}")
+    assert command("score", *words, f"threshold_from={test}").errors == [is_the_oracle(test)]
+    words = ("protocol=max_box_acc", f"maps={test}/maps", f"ground_truth={part}")
+    done = command("score", *words, f"threshold_from={test}")
+    assert done.errors == [is_the_oracle(test).replace("4 of", "2 of")]
+
+
+def test_what_is_not_known_of_a_threshold_is_said(score, run_with_maps, tmp_path):
+    test = run_with_maps("nin", TEST)
+    best = {"0.3": 0.5, "0.5": 0.5, "0.7": 0.5}
+    (tmp_path / "old.json").write_text(json.dumps({"best_threshold": best, "thresholds_are": {}}))
+    words = ("protocol=max_box_acc", f"submission={test}", "threshold_from=old.json")
+    found, said = score(*words)
+    word = "chosen on old.json (not known whether of other images)"
+    assert found["thresholds_are"]["chosen"] == word
+    assert f"thresholds {word}:" in said
+
+
+def test_a_threshold_for_other_boxes_is_refused(command, score, run_with_maps):
+    test, others = run_with_maps("nin", TEST), run_with_maps("nin", OTHERS, "o{}", data="others")
+    for name, other, contours in (
+        ("max_box_acc", "max_box_acc_v2", "all contours, not of the largest"),
+        ("max_box_acc_v2", "max_box_acc", "the largest contour, not of all"),
+    ):
+        score(f"protocol={other}", f"submission={others}", "output=others.json")
+        words = (f"protocol={name}", f"submission={test}", "threshold_from=others.json")
+        assert command("score", *words).errors == [
+            f"error: threshold_from is of boxes of {contours}: give the JSON of protocol={name}"
+        ]
+
+
 def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
     test = run_with_maps("nin", TEST)
     (tmp_path / "odd.json").write_text('{"max_box_acc": {"0.3": 5}, "thresholds_are": {}}')
@@ -184,11 +318,8 @@ def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
     (tmp_path / "there").mkdir()
     curve = ("protocol=threshold_curve", f"submission={test}")
     for words, message in (
-        ([*curve, f"threshold_from={test}"],
-         f"threshold_from={test}: scored the very images of {test}: a threshold that is chosen on "
-         "these is the oracle, which the result has without this"),
         ([*curve, "threshold_from=odd.json"],
-         "threshold_from: odd.json has no thresholds for top1, top5, gt_known: give the JSON that "
+         "threshold_from has no thresholds for top1, top5, gt_known: give the JSON that "
          "the same protocol wrote, or a run"),
         ([*curve, "threshold_from=no.json"], "no.json: is no JSON: write it again with cam-score"),
         ([*curve, "threshold_from=gone.json"],
@@ -197,8 +328,6 @@ def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
          "threshold_from is not used by protocol=gt_known: leave it out"),
         (["protocol=gt_known", f"submission={test}", "scoremaps=x"],
          "scoremaps is not used by protocol=gt_known: leave it out"),
-        (["protocol=max_box_acc", f"submission={test}", "scoremaps=there"],
-         "scoremaps=there: exists already: name a new folder"),
         (["protocol=pxap", f"maps={test}/maps", f"ground_truth={test}", "masks=there"],
          f"masks=there: {test} is no metadata folder that names masks: leave it out"),
         (["protocol=pxap", f"submission={test}", "masks=there"],

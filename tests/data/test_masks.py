@@ -14,7 +14,7 @@ from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import TrainImages, ValidationImages, collate_labelled
 from cam_repro.data.masks import UNKNOWN, TrainMasks, augmented
 from cam_repro.errors import UserError
-from cam_repro.truth import IGNORED, LabelSets, Masks
+from cam_repro.truth import IGNORED, LabelSets, Masks, RaggedBoxes
 
 
 class Given(Masks):
@@ -40,7 +40,7 @@ def test_a_share_of_the_images_is_chosen_by_the_seed(images):
     def chosen(share, seed=0):
         return set(np.flatnonzero(TrainMasks(images, "boxes", share, seed).usable_N).tolist())
 
-    assert [len(chosen(share)) for share in (0, 0.25, 0.5, 1)] == [0, 3, 6, 12]
+    assert [len(chosen(share)) for share in (0.1, 0.25, 0.5, 1)] == [1, 3, 6, 12]
     assert chosen(0.25) < chosen(0.5) == chosen(0.5)
     assert chosen(0.5) != chosen(0.5, seed=1)
     masks = TrainMasks(images, "boxes", 0.25, 0)
@@ -60,10 +60,59 @@ def test_filled_boxes(images):
 
 
 def test_what_is_ignored_is_not_known(images):
-    given = replace(images, masks=Given({3: np.array([[0, 2], [IGNORED, 1]], np.uint8)}))
-    masks = TrainMasks(given, "masks", 1, 0)
-    assert masks.of(3).tolist() == [[0, 2], [UNKNOWN, 1]]
+    width, height = images.size(3)
+    mask_HW = np.zeros((height, width), np.uint8)
+    mask_HW[0, :2] = 2, IGNORED
+    masks = TrainMasks(replace(images, masks=Given({3: mask_HW})), "masks", 1, 0)
+    found_HW = masks.of(3)
+    assert found_HW[0, :3].tolist() == [2, UNKNOWN, 0]
+    assert not found_HW[1:].any()
     assert masks.of(4) is None
+
+
+def test_how_many_masks_there_are_is_said_and_none_refused(images, caplog):
+    """Of images that may use theirs, some have none."""
+    caplog.set_level("INFO")
+    empty = np.zeros(images.size(0)[::-1], np.uint8)
+    given = replace(images, masks=Given(dict.fromkeys(range(6), empty)))
+    TrainMasks(given, "masks", 1, 0)
+    assert "train.masks_share=1: of 12 images 12 may use theirs, and 6 of these have one" in (
+        caplog.text
+    )
+    boxes = RaggedBoxes.from_lists([[(0, 0, 3, 3)] * (i < 5) for i in range(12)])
+    TrainMasks(replace(images, boxes=boxes), "boxes", 1, 0)
+    assert "train.masks_share=1: of 12 images 12 may use theirs, and 5 of these have one" in (
+        caplog.text
+    )
+    for share in (0, 0.04):
+        with pytest.raises(UserError, match=rf"^train\.masks_share={share:g}: of 12 images 0 may "):
+            TrainMasks(given, "masks", share, 0)
+    with pytest.raises(UserError, match=r"and 0 of these have one: raise it, or use train\.masks="):
+        TrainMasks(replace(images, masks=Given({})), "masks", 1, 0)
+
+
+def test_a_mask_of_another_image_or_of_no_class_is_refused(images):
+    """It would be stretched, and its unknown values taken for background."""
+    width, height = images.size(0)
+    stretched = np.zeros((height, width + 1), np.uint8)
+    masks = TrainMasks(replace(images, masks=Given({0: stretched})), "masks", 1, 0)
+    said = rf"^{images.ids[0]} is {width}x{height}, its mask {width + 1}x{height}$"
+    with pytest.raises(UnreadableImage, match=said):
+        masks.of(0)
+    odd = np.full(images.size(1)[::-1], len(images.classes) + 1, np.uint8)
+    masks = TrainMasks(replace(images, masks=Given({1: odd})), "masks", 1, 0)
+    with pytest.raises(
+        UnreadableImage, match=rf"^{images.ids[1]}: its mask has the value 4, and there are 3 "
+    ):
+        masks.of(1)
+
+
+def test_masks_that_are_of_no_images_size_may_have_any(images):
+    class Small(Given):
+        of_image_size = False
+
+    masks = TrainMasks(replace(images, masks=Small({0: np.ones((2, 3), np.uint8)})), "masks", 1, 0)
+    assert masks.of(0).shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 from colour_net import BLUE, GREEN, RED, ColourNet, blocks
+from packed_helpers import pack_them
 
 from cam_repro.boxes.cues import CueRule
 from cam_repro.boxes.threshold import ThresholdBox
+from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash
 from cam_repro.engine.compute import Compute
@@ -69,6 +71,16 @@ def test_literal(halves, tmp_path):
     assert (small_SS[:, 21:] == BLUE + 1).all()
     lines = (tmp_path / "input_list.txt").read_text()
     assert lines == "blue.JPEG 0\ngreen.JPEG 1\nnothing.JPEG 2\n"
+
+
+def test_in_a_packed_set_images_are_listed_by_their_ids(halves, tmp_path):
+    """A file there, of which the path is, holds many images."""
+    packed = load_packed_set(pack_them(tmp_path / "packed", halves), halves.split)
+    rules = {"t": ThresholdBox()}
+    this_pass = Pass(ColourNet(), Cam(), Squash(32, 32), rules, 16, cues=CueRule())
+    assert make_cues(this_pass, packed, LOADING, COMPUTE, tmp_path / "cues") == 3
+    lines = (tmp_path / "cues" / "input_list.txt").read_text()
+    assert lines == "blue 0\ngreen 1\nnothing 2\n"
 
 
 def test_images_without_a_known_class_are_refused_before_work(halves, tmp_path):

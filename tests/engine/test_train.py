@@ -290,8 +290,15 @@ def test_images_of_several_classes_are_trained_by_all_of_them(start, monkeypatch
         assert log["val_top5_error"].tolist() == [0, 0]
     with pytest.raises(UserError, match=r"^compile=true: train=gain shows an image once for each "):
         start("compiled", "train=gain", "compile=true")
+    for name in ("multi_label", "gain"):
+        with pytest.raises(UserError) as refused:
+            start("smoothed", f"train={name}", "optim.label_smoothing=0.1")
+        assert str(refused.value) == (
+            f"optim.label_smoothing=0.1: train={name} asks for each class by itself, and has none "
+            "then; set it to 0"
+        )
     with caplog.at_level(logging.INFO):
-        start("classification")
+        start("classification", "optim.label_smoothing=0.1")
     assert "each counts by its label alone; train=multi_label takes all" in caplog.text
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from cam_repro.errors import UserError
@@ -15,12 +15,18 @@ FEATURES = RNG.normal(size=(60, 5)) * [1, 10, 0.1, 3, 0] + LABELS[:, None] * [2,
 FEATURES = FEATURES.astype(np.float32)
 
 
+def theirs_on(features_NK, labels_N, C=1.0, seed=0):
+    """scikit-learn's own chain: standardise, bring to a length of about 1, train."""
+    to_length_1 = FunctionTransformer(lambda scaled_NK: scaled_NK / np.sqrt(scaled_NK.shape[1]))
+    svm = LinearSVC(C=C, dual="auto", max_iter=5000, random_state=seed)
+    chain = make_pipeline(StandardScaler(), to_length_1, svm)
+    return chain.fit(features_NK.astype(np.float64), labels_N)
+
+
 @pytest.mark.parametrize("C", [0.01, 1.0])
 def test_scores_are_those_of_scikit_learn_on_standardised_features(C):
     svm = train_svm(FEATURES, LABELS, 3, C=C, seed=1)
-    theirs = make_pipeline(
-        StandardScaler(), LinearSVC(C=C, dual="auto", max_iter=5000, random_state=1)
-    ).fit(FEATURES.astype(np.float64), LABELS)
+    theirs = theirs_on(FEATURES, LABELS, C, seed=1)
     np.testing.assert_allclose(
         svm.scores(FEATURES), theirs.decision_function(FEATURES.astype(np.float64)), atol=1e-5
     )
@@ -34,9 +40,7 @@ def test_two_classes_have_opposite_scores():
     svm = train_svm(FEATURES[two], LABELS[two], 2)
     scores_N2 = svm.scores(FEATURES[two])
     np.testing.assert_allclose(scores_N2[:, 0], -scores_N2[:, 1])
-    theirs = make_pipeline(
-        StandardScaler(), LinearSVC(dual="auto", max_iter=5000, random_state=0)
-    ).fit(FEATURES[two].astype(np.float64), LABELS[two])
+    theirs = theirs_on(FEATURES[two], LABELS[two])
     assert svm.classify(FEATURES[two]).tolist() == theirs.predict(FEATURES[two]).tolist()
 
 

@@ -40,8 +40,3 @@ def test_settings_are_refused_in_one_line(settings, said):
     with pytest.raises(UserError, match=said) as refused:
         objective_of(settings, label_smoothing=0.0)
     assert "\n" not in str(refused.value)
-
-
-def test_gain_by_several_classes_refuses_label_smoothing_at_once():
-    with pytest.raises(UserError, match=r"^optim\.label_smoothing=0\.1: "):
-        objective_of({**GAIN, "loss": "multi_label"}, label_smoothing=0.1)

@@ -5,7 +5,8 @@ import torch
 from scaled_net import W_CK, Scaled, image
 
 from cam_repro.data.loading import BatchTruth
-from cam_repro.errors import UserError
+from cam_repro.objectives.classification import Classification
+from cam_repro.objectives.gain import Gain
 from cam_repro.objectives.multi_label import MultiLabel
 
 
@@ -35,6 +36,9 @@ def test_an_image_with_a_label_alone_has_that_class():
     assert losses.total.item() == pytest.approx((no(1) + yes(0.5)) / 2)
 
 
-def test_label_smoothing_is_refused():
-    with pytest.raises(UserError, match=r"^optim\.label_smoothing=0\.1: .* has none; set it to 0$"):
-        MultiLabel(label_smoothing=0.1)
+def test_which_objectives_ask_for_each_class():
+    assert MultiLabel().asks_each_class(several=False)
+    assert not Classification().asks_each_class(several=True)
+    assert [Gain().asks_each_class(several) for several in (False, True)] == [False, True]
+    assert Gain(loss="multi_label").asks_each_class(several=False)
+    assert not Gain(loss="cross_entropy").asks_each_class(several=True)

@@ -80,6 +80,7 @@ def write_run(
     loc_right: int = 0,
     folder: str | None = None,
     right_at: list[list[int]] | None = None,
+    ids: str = "image{:05d}",
     **changes: Any,
 ) -> Path:
     """Write a run over images of 20 x 20 pixels under ``runs``; returns its folder.
@@ -92,7 +93,7 @@ def write_run(
     """
     manifest = make_manifest(model=model, saliency=saliency, **changes)
     predictions = [
-        _prediction(i, i < cls_right, i < loc_right, manifest)
+        replace(_prediction(i, i < cls_right, i < loc_right, manifest), id=ids.format(i))
         for i in range(manifest.counts.images)
     ]
     for prediction, percents in zip(predictions, right_at or [], strict=bool(right_at)):

@@ -5,6 +5,7 @@ from cam_repro.runs.manifest import CuesMade
 from cam_repro.tables import find_runs, gain_sheet
 
 MIOU = {"miou": 40.0, "miou_low": 38.5, "miou_high": 41.0, "oracle": 45.5, "oracle_threshold": 0.3}
+MIOU["n_images"] = 3  # one of the four with cues has no mask
 SETTINGS = {"_target_": "cam_repro.boxes.cues.CueRule", "threshold": 0.2, "conflicts": "smallest"}
 
 
@@ -25,13 +26,21 @@ def test_the_published_rows_and_our_cues_literal(make_run, tmp_path):
     assert all(not row["cues mIoU"] and "nothing here trains it" in row["note"] for row in rows[:4])
     (ours,) = rows[4:]
     assert list(ours.values()) == [
-        *("vgg_gap, cam", "", "", "40.00", "38.50", "41.00", "45.50", "0.30", "4", "demo", "val"),
+        *("vgg_gap, cam", "", "", "40.00", "38.50", "41.00", "45.50", "0.30", "3", "demo", "val"),
         *("cues.threshold=0.2 cues.conflicts=smallest", "demo/vgg_gap/eval/val-cam", ""),
     ]
     assert "not comparable" in sheet.text.replace("\n", " ")
     assert "| vgg_gap, cam" in sheet.text
     assert "±1.5" in sheet.text
+    assert "split val, n = 3." in sheet.text.replace("\n", " ")
     assert max(map(len, sheet.text.splitlines())) <= 100
+
+
+def test_what_earlier_versions_did_not_keep_is_left_empty(make_run, tmp_path):
+    of_before = {key: value for key, value in MIOU.items() if key != "n_images"}
+    make_run("vgg_gap", cues=CuesMade(images=4, miou=of_before))
+    sheet = gain_sheet(find_runs(tmp_path / "runs")["demo"])
+    assert sheet.rows[-1][sheet.header.index("n")] == ""
 
 
 def test_without_cues_there_is_no_table(make_run, tmp_path):

@@ -4,7 +4,6 @@ import csv
 
 import pytest
 
-from cam_repro.errors import UserError
 from cam_repro.runs.scores import scores_file, write_scores
 from cam_repro.tables import find_runs, protocols_sheet
 from cam_repro.tables.protocols import published
@@ -96,14 +95,51 @@ def test_other_data_methods_and_networks_stand_for_themselves(model, changes, ma
     assert {row["published"] for row in ours} == {""}
 
 
+@pytest.mark.parametrize(
+    ("changes", "settings", "noted"),
+    [
+        (
+            {"config": {"box": {"threshold": {"threshold": 0.5}}}},
+            "box.threshold.threshold=0.5",
+            "box.threshold.threshold=0.5",
+        ),
+        ({"view": "ten"}, "", "view=ten"),
+    ],
+)
+def test_other_thresholds_and_views_are_not_the_published(
+    make_run, tmp_path, changes, settings, noted
+):
+    """They stand below, with what they are; a number at no fixed threshold is what it was."""
+    folder = make_run("vgg16_cam", data="ilsvrc", **changes)
+    write_scores(folder, "max_box_acc_v2", V2)
+    sheet, rows = rows_of(tmp_path)
+    of = {row["number"]: row for row in rows if row["run"] and row["threshold"] != "chosen"}
+    fixed = of["top-1 localization"]
+    assert (fixed["ours"], fixed["threshold"], fixed["published"]) == ("0.00", "fixed", "")
+    assert fixed["settings"] == settings
+    assert noted in sheet.text
+    oracle = next(row for row in rows if row["run"] and row["threshold"] == "oracle")
+    assert oracle["settings"] == ""
+    assert oracle["published"] == ("60.0" if settings else "")
+
+
 def test_without_kept_scores_there_is_no_table(make_run, tmp_path):
     make_run("vgg16_cam", data="ilsvrc")
     (runs,) = find_runs(tmp_path / "runs").values()
     assert protocols_sheet(runs) is None
 
 
-def test_damaged_scores_are_named(make_run, tmp_path):
+def test_damaged_scores_are_left_out(make_run, tmp_path, caplog):
+    """The others are shown, of the run and of other runs; so is what is no number left out."""
     folder = make_run("nin")
+    write_scores(folder, "max_box_acc_v2", V2)
     scores_file(folder, "pxap").write_text("{")
-    with pytest.raises(UserError, match=r"score_pxap\.json: is no JSON: write it again"):
-        rows_of(tmp_path)
+    write_scores(folder, "max_box_acc", {"max_box_acc": {"0.5": "high"}, "thresholds_are": 3})
+    other = {"max_box_acc": {"0.5": 40.0}, "max_box_acc_95": {"0.5": ["?", 2]}}
+    write_scores(make_run("vgg_gap"), "max_box_acc", other)
+    _, rows = rows_of(tmp_path)
+    assert f"left out: {scores_file(folder, 'pxap')}: is no JSON: write it again" in caplog.text
+    ours = {(row["network"], row["number"]): row["ours"] for row in rows if row["run"]}
+    assert ours["nin", "MaxBoxAccV2"] == "60.25"
+    assert ours["vgg_gap", "MaxBoxAcc"] == "40.00"
+    assert not {("nin", "MaxBoxAcc"), ("nin", "PxAP")} & ours.keys()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cam_repro.data.check import TreeReport, bad_masks, conclude
+from cam_repro.data.check import TreeReport
 from cam_repro.data.demo.tree import MASKS, demo_root
+from cam_repro.data.ilsvrc.check import check_tree
 from cam_repro.data.ilsvrc.source import Ilsvrc
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
@@ -38,12 +39,7 @@ class Demo(Ilsvrc):
         return replace(images, masks=masks)
 
     def check(self, decode: bool) -> TreeReport:
-        report = super().check(decode)
-        for split in ("train", "val") if decode else ():
-            if found := bad_masks(self.open(split)):
-                report.splits[split].faults["bad_masks"] = found
-        conclude(report)
-        return report
+        return check_tree(self.layout(), self.classes, decode, self.cache, self.open)
 
     def make(self) -> Path:
         return self.folder()

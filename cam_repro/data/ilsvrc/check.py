@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from cam_repro.data.check import (
     TreeReport,
     boxes_outside,
     conclude,
+    look_at_masks,
     other_sizes,
     reading_bar,
     tree_report,
@@ -42,7 +43,7 @@ from cam_repro.data.ilsvrc.labels import (
 )
 from cam_repro.data.ilsvrc.layouts import Layout
 from cam_repro.data.ilsvrc.listing import list_folder
-from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS
+from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
@@ -52,13 +53,17 @@ from cam_repro.types import NO_LABEL
 
 
 def check_tree(
-    layout: Layout, classes: str | None = None, decode: bool = True, cache: Path | None = None
+    layout: Layout,
+    classes: str | None = None,
+    decode: bool = True,
+    cache: Path | None = None,
+    open_split: Callable[[str], ImageSet] | None = None,
 ) -> TreeReport:
     """Check all splits of a tree.
 
     classes: the setting ``data.classes``. decode: read every pixel of every image, and compare the
     files' bytes; if false, boxes are compared with the image sizes that the annotations state.
-    cache: as of ``read_annotations``.
+    cache: as of ``read_annotations``. open_split: opens a split whose masks are to be read too.
     """
     annotations: dict[str, Annotations] = {}
     broken: Found = defaultdict(list)
@@ -78,6 +83,9 @@ def check_tree(
         )
         for split in SPLITS
     }
+    if decode and open_split is not None:
+        for split in layout.images:
+            look_at_masks(open_split(split), splits[split])
     report = tree_report(layout.kind, str(layout.root), table, splits)
     report.classes, report.problem = known, problem
     if report.is_part_of_ilsvrc:

@@ -328,7 +328,7 @@ class SplitWriter:
                 pa.array(images.label_sets.values_T, pa.int32()),
             )
         if images.masks is not None:
-            log.info("%s: masks are not packed: cues are scored on the original", images.split)
+            log.info("%s: masks are not packed: what needs them takes the original", images.split)
         if images.blacklisted_N is not None:
             columns["blacklisted"] = images.blacklisted_N
         pq.write_table(pa.table(columns), self.folder / INDEX)

@@ -70,7 +70,7 @@ def test_that_masks_are_left_behind_is_said(tmp_path, caplog):
     images = Demo(n_train=1, n_val=2).open("val")
     assert images.masks is not None
     assert load_packed_set(pack_them(tmp_path / "p", images), "val").masks is None
-    assert "val: masks are not packed: cues are scored on the original" in caplog.messages
+    assert "val: masks are not packed: what needs them takes the original" in caplog.messages
 
 
 def test_blacklist_and_completeness_come_along(source, tmp_path):

@@ -175,7 +175,9 @@ def test_check_finds_masks_that_cannot_be(make_voc):
     Image.new("L", (40, 60), 1).save(folder / "2008_000004.png")
     Image.new("RGB", (60, 40)).save(folder / "2008_000005.png")
     report = source.check(decode=True)
-    assert report.splits["train"].faults == {"bad_masks": ["2008_000001 has the values 21"]}
+    assert report.splits["train"].faults == {
+        "bad_masks": ["2008_000001: its mask has the value 21, and there are 20 classes"]
+    }
     size, mode = report.splits["val"].faults["bad_masks"]
     assert size == "2008_000004 is 60x40, its mask 40x60"
     assert mode.endswith("a mask has a palette or 8-bit grey values, not RGB)")

@@ -1,0 +1,43 @@
+"""Tell whether two truths are of the same images, from whatever files they were read.
+
+Images are compared by name and size. A fingerprint of a data set tells more apart: packed at 256
+pixels, the same images have another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from cam_repro.formats.names import name_of
+from cam_repro.truth import Truth
+
+
+def images_of(truth: Truth) -> list[str]:
+    """Give the name of each image and its size, as ``dog 500x375``, sorted.
+
+    Names are without folder and suffix, as long as these short names are distinct.
+    """
+    names = [name_of(name) for name in truth.ids]
+    if len(set(names)) < len(names):
+        names = list(truth.ids)
+    if truth.sizes_N2 is None:
+        return sorted(names)
+    sizes = truth.sizes_N2.tolist()
+    return sorted(f"{name} {w}x{h}" for name, (w, h) in zip(names, sizes, strict=True))
+
+
+def images_sha256(truth: Truth) -> str:
+    """Compute a SHA-256 of the images of a truth, whatever their order."""
+    return hashlib.sha256("\n".join(images_of(truth)).encode()).hexdigest()
+
+
+def is_same_truth(one: Truth, other: Truth) -> bool:
+    """Tell whether two truths say the same: images, in one order, their labels and boxes."""
+    return (
+        list(one.ids) == list(other.ids)
+        and np.array_equal(one.labels_N, other.labels_N)
+        and np.array_equal(one.boxes.values_T4, other.boxes.values_T4)
+        and np.array_equal(one.boxes.offsets, other.boxes.offsets)
+    )
