@@ -57,7 +57,7 @@ SWEEP = {"-m", "--multirun"}
 
 TEXTS = re.compile(
     r"runs|output|submission|ground_truth|maps|masks|threshold_from|scoremaps|blacklist|per_image|tars|images"
-    r"|features|test|crop|partition\.(lists|name)"
+    r"|features|test|crop|positives|negatives|name|partition\.(lists|name)"
     r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
     r"|(model|experiment)\.([\w-]+\.)?(weights|timm|name)"
 )
@@ -80,6 +80,7 @@ def hydra_words(
     takes networks and saliency methods in the same way, and ``cam-score`` protocols, of which one
     alone needs no brackets. ``box=NAME`` of ``cam-score`` and
     ``cam-figures`` becomes ``box.name=NAME``, because Hydra would read configs/box/NAME.yaml.
+    ``class=`` of ``cam-show`` and ``cam-units`` becomes ``classes=``, its name a text.
     ``figure=6`` becomes ``figure='6'``, as Hydra takes only text for the name of a file.
     ``cam-data check`` becomes ``action=check``.
 
@@ -96,6 +97,8 @@ def hydra_words(
         return _words_of_measures(_words_of_boxes(words))
     if command == "show":
         return _words_of_show(words)
+    if command == "units":
+        return [_word_of_class(word) for word in words]
     if command in ("score", "figures"):
         words = _words_of_protocols(words) if command == "score" else words
         words = [re.sub("^box=", "box.name=", word) for word in words]
@@ -246,10 +249,8 @@ def _words_of_show(words: Sequence[str]) -> list[str]:
             continue  # one of ``chosen``
         if group in names and "." not in setting:
             rest.append(_setting_of_only(group, names[group], word))
-        elif key == "class" and value not in ("", "null") and value[0] not in "['\"":
-            rest.append(f"classes={_quoted([value])}")
         elif key == "class":
-            rest.append(f"classes={value}")
+            rest.append(_word_of_class(word))
         elif key == "image" and not value.startswith("["):
             images.append(value)
         elif not is_flag and (not equals or Path(word).exists()):
@@ -259,6 +260,18 @@ def _words_of_show(words: Sequence[str]) -> list[str]:
     if images and any(word.startswith("image=") for word in rest):
         raise UserError("images are given both in brackets and alone: give all in one way")
     return [*chosen, *rest, *([f"image={_quoted(images)}"] if images else [])]
+
+
+def _word_of_class(word: str) -> str:
+    """Write ``class=NAME`` as Hydra's word for classes, a list of texts; other words as they are.
+
+    A value in brackets or quotes, and ``null``, stay.
+    """
+    key, _, value = word.partition("=")
+    if key != "class":
+        return word
+    is_name = value not in ("", "null") and value[0] not in "['\""
+    return f"classes={_quoted([value]) if is_name else value}"
 
 
 def _setting_of_only(group: str, names: Sequence[str], word: str) -> str:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.cues import CueRule
+from cam_repro.commands.concept import ConceptSettings
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.generic import GenericSettings
@@ -22,6 +23,7 @@ from cam_repro.commands.reproduce import FROM_PLAIN, ReproduceSettings, list_ste
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
+from cam_repro.commands.units import UnitsSettings
 from cam_repro.config import build, build_named, choices, config_dir, validate
 from cam_repro.data.augment import Augmentation
 from cam_repro.data.settings import LoaderSettings
@@ -60,6 +62,8 @@ SCHEMAS = {
     "score": ScoreSettings,
     "figures": FiguresSettings,
     "show": ShowSettings,
+    "units": UnitsSettings,
+    "concept": ConceptSettings,
 }
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml") if path.stem != "base")
 
@@ -381,7 +385,9 @@ def test_command_defaults(valid, command):
         "figures": ["runs=runs"],
         "show": ["image=a"],
         "features": ["model=nin"],
+        "units": ["model=nin"],
         "generic": ["features=a", "test=b"],
+        "concept": ["positives=a", "negatives=b", "model=nin"],
     }
     settings = valid(command, *needed.get(command, []))
     assert settings.output == ("shown" if command == "show" else None)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from cam_repro.api import LoadedNetwork, load_network
+from cam_repro.api import LoadedNetwork
 from cam_repro.commands.common import (
     alone_in,
     announce,
@@ -21,7 +21,7 @@ from cam_repro.commands.common import (
     log_file,
     open_data,
 )
-from cam_repro.commands.evaluate import TRAIN_AGAIN, describe_weights
+from cam_repro.commands.networks import load_named
 from cam_repro.config import validate
 from cam_repro.data.crops import cropped, true_boxes
 from cam_repro.data.image_set import ImageSet
@@ -36,14 +36,13 @@ from cam_repro.geometry import iou
 from cam_repro.models.class_layer import class_layer_of
 from cam_repro.models.trial import class_weights_of
 from cam_repro.runs.features import PART, FeatureFile, begin, complete, rows_done
-from cam_repro.runs.folders import features_folder, is_complete, run_folder, run_name, train_folder
+from cam_repro.runs.folders import features_folder, is_complete, run_folder
 from cam_repro.runs.manifest import (
     Checkpoint,
     Counts,
     Crops,
     FeaturesManifest,
     Hardware,
-    check_unchanged,
     read_features_manifest,
 )
 from cam_repro.runs.predictions import read_predictions
@@ -109,7 +108,7 @@ def run_features(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         if not images.has_images:
             raise UserError(f"{images.folder}: has no images for a network to see")
         images, crops = _cropped(settings, images)
-        loaded, weights = _load(settings, images.name, overrides)
+        loaded, weights = load_named(settings, images.name, overrides)
         features_of = FeaturePass(
             loaded.network,
             build_view(settings.view, loaded.settings),
@@ -187,42 +186,6 @@ def _say(found: Extracted, n_images: int, n_all: int) -> None:
         f", {before} were there before" if before else "",
         f", {n_all - n_images} unreadable images skipped" if n_all > n_images else "",
     )
-
-
-# --- the network ---------------------------------------------------------------------------------
-
-
-def _load(
-    settings: FeaturesSettings, data: str, overrides: Sequence[str]
-) -> tuple[LoadedNetwork, Checkpoint]:
-    """Load the network: with the weights that are named, or trained on ``data``, or pretrained.
-
-    A checkpoint of ours contains the settings of its network; of those of ``model=NAME`` only the
-    ones that the user gave, in ``overrides``, replace them.
-    """
-    model = settings.model
-    words = [word.lstrip("+").partition("=")[0] for word in overrides]
-    keys = [word.removeprefix("model.") for word in words if word.startswith("model.")]
-    given = {key: model[key] for key in keys if key in model and key != "weights"}
-    weights = model.get("weights")
-    trained = train_folder(settings.runs, data, run_name(model)) / f"{settings.checkpoint}.pt"
-    if weights is None and trained.is_file():
-        weights = str(trained)
-    if weights is not None:
-        check_unchanged(Path(weights), TRAIN_AGAIN)
-    before = describe_weights(weights)
-    loaded = load_network(
-        model["name"],
-        weights=weights,
-        device=settings.device,
-        precision=settings.precision,
-        **given,
-    )
-    after = describe_weights(weights or loaded.settings.get("pretrained"))
-    assert after is not None, "a network without weights is refused"
-    if before is not None and before != after:
-        raise UserError(f"{weights}: was replaced while it was read: run the command again")
-    return loaded, after
 
 
 # --- what is cropped -----------------------------------------------------------------------------

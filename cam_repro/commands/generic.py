@@ -20,7 +20,7 @@ from cam_repro.generic.svm import LinearSvm, train_svm
 from cam_repro.locks import sole_writer
 from cam_repro.metrics.intervals import Number
 from cam_repro.progress import Bar, duration
-from cam_repro.runs.features import Features, read_features
+from cam_repro.runs.features import Features, read_features, refuse_unlike
 from cam_repro.runs.folders import NETWORK, is_complete, svm_folder
 from cam_repro.runs.manifest import (
     Accuracy,
@@ -148,20 +148,9 @@ def _refuse_unfit(train: Features, test: Features | None) -> None:
     if test is None:
         return
     one, other = train.manifest, test.manifest
-    weights = [each.checkpoint.sha256 or each.checkpoint.path for each in (one, other)]
-    pairs = {
-        "networks": (one.model, other.model),
-        "weights": tuple(weights),
-        "views": (one.config.get("view"), other.config.get("view")),
-        "numbers of features": (one.features, other.features),
-        "classes": (one.classes, other.classes),
-    }
-    for what, (before, after) in pairs.items():
-        if before != after:
-            raise UserError(
-                f"features= and test= are of other {what}: compute both with the same settings of "
-                "cam-features"
-            )
+    refuse_unlike(one, other, "features= and test=")
+    if one.classes != other.classes:
+        raise UserError("features= and test= are of other classes: give features of one data set")
     if one.data.fingerprint == other.data.fingerprint:
         raise UserError("features= and test= are of the same images: give features of two splits")
     kinds = [None if each.crops is None else each.crops.boxes == "truth" for each in (one, other)]

@@ -236,15 +236,24 @@ class Explained(NamedTuple):
         network computed probabilities or maps that are NaN or infinite: no score can be made of it.
         """
         classes_NR, probabilities_NR, maps_NVRhw = (part.cpu().numpy() for part in self)
-        for what, values in (("class scores", probabilities_NR), ("maps", maps_NVRhw)):
-            is_bad_N = ~np.isfinite(values.reshape(len(values), -1)).all(1)
-            if is_bad_N.any():
-                raise UserError(
-                    f"{names[int(is_bad_N.argmax())]}: the network's {what} of this image are NaN"
-                    " or infinite: if it computes in half precision, set precision=fp32; else its"
-                    " weights are broken"
-                )
+        check_finite("class scores", probabilities_NR, names)
+        check_finite("maps", maps_NVRhw, names)
         return classes_NR, probabilities_NR, maps_NVRhw
+
+
+def check_finite(what: str, values_NX: np.ndarray, names: Sequence[str]) -> None:
+    """Raise UserError, naming the first image, where what a network computed is NaN or infinite.
+
+    what: it is, for the message. values_NX: of N images, in any number of dimensions. names: of
+    these images.
+    """
+    is_bad_N = ~np.isfinite(values_NX.reshape(len(values_NX), -1)).all(1)
+    if is_bad_N.any():
+        raise UserError(
+            f"{names[int(is_bad_N.argmax())]}: the network's {what} of this image are NaN or"
+            " infinite: if it computes in half precision, set precision=fp32; else its weights are"
+            " broken"
+        )
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
 from cam_repro.data.workers import watched_workers
 from cam_repro.engine.compute import Compute
-from cam_repro.engine.evaluate import BATCH_SIZE
+from cam_repro.engine.evaluate import BATCH_SIZE, check_finite
 from cam_repro.engine.memory import freed_memory_kept
-from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.class_layer import without_class_layer
 from cam_repro.models.modes import evaluation_mode, frozen
@@ -100,7 +99,7 @@ def extract(
             if batch.seen:
                 values_NK = features_of(batch.crops_NV3HW)
                 rows = [image.index for image in batch.seen]
-                _check_numbers(values_NK, images, rows)
+                check_finite("features", values_NK, [images.ids[row] for row in rows])
                 file.put(rows, values_NK)
                 n_images += len(rows)
             bar.update(len(batch.seen) + len(batch.unreadable))
@@ -126,14 +125,3 @@ def _loader(
         rank=compute.processes.rank,
         world=compute.processes.world,
     )
-
-
-def _check_numbers(values_NK: np.ndarray, images: ImageSet, rows: list[int]) -> None:
-    """Raise UserError naming the first image whose features are NaN or infinite."""
-    is_bad_N = ~np.isfinite(values_NK).all(1)
-    if is_bad_N.any():
-        raise UserError(
-            f"{images.ids[rows[int(is_bad_N.argmax())]]}: the features of this image are NaN or "
-            "infinite: if the network computes in half precision, set precision=fp32; else its "
-            "weights are broken"
-        )

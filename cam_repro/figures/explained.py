@@ -38,6 +38,9 @@ pixel and more, so that a large photograph would take gigabytes."""
 WIDEST = 6
 """How many pictures stand side by side before a sheet begins a new row."""
 
+BESIDE = 3
+"""How many images, each with its map beside it, stand in a row."""
+
 SLIMMEST = 1.1
 """Inches: the least width of a picture where methods stand side by side, however many."""
 
@@ -133,6 +136,25 @@ def draw_sheet(
     return grid.figure
 
 
+def draw_beside(
+    explained: Sequence[Explained], captions: Sequence[str], title: str, notes: Sequence[str]
+) -> Figure:
+    """Draw each of several images beside the map of its first class, with the first rule's box.
+
+    captions: one above each image. notes: below all, each a paragraph.
+    """
+    columns = min(BESIDE, len(explained))
+    grid = Grid(-(-len(explained) // columns), 2 * columns, title, notes=notes)
+    for number, (one, caption) in enumerate(zip(explained, captions, strict=True)):
+        row, column = number // columns, 2 * (number % columns)
+        look = Look(style.MAP_COLOURS, 1.3, _shown_size(one.image.size, grid.cell))
+        grid.axes(row, column).imshow(at_size(one.image, look.size))
+        _draw(grid.axes(row, column + 1), one, 0, None, look)
+        grid.caption(row, column, [caption], span=2)
+    grid.legend(_lines(explained, None), style.MAP_COLOURS)
+    return grid.figure
+
+
 def _draw_columns(explained: Sequence[Explained], rule: str | None, colours: str) -> Figure:
     """Draw a row for each class, with the image and then its map by each network and method."""
     first, columns = explained[0], 1 + len(explained)
@@ -181,8 +203,8 @@ def _shown_size(size: tuple[int, int], cell: tuple[float, float]) -> tuple[int, 
 def _lines(explained: Sequence[Explained], rule: str | None) -> list[Line2D]:
     """List the kinds of lines that boxes are drawn by, for the legend."""
     ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
-    boxes = [box for one, rank in ranks if (box := one.box(rank, rule)) is not None]
-    whole = [is_whole(box, explained[0].image.size) for box in boxes]
+    boxes = [(box, one) for one, rank in ranks if (box := one.box(rank, rule)) is not None]
+    whole = [is_whole(box, one.image.size) for box, one in boxes]
     return [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
 
 

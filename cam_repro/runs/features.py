@@ -105,6 +105,25 @@ def read_features(folder: Path | str) -> Features:
     return Features(table["id"].to_pylist(), labels_N, values_NK, manifest)
 
 
+def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) -> None:
+    """Raise UserError where two folders of features are not of one network, weights and view.
+
+    names: of the settings that name the folders, for the message.
+    """
+    weights = [each.checkpoint.sha256 or each.checkpoint.path for each in (one, other)]
+    pairs = {
+        "networks": (one.model, other.model),
+        "weights": tuple(weights),
+        "views": (one.config.get("view"), other.config.get("view")),
+        "numbers of features": (one.features, other.features),
+    }
+    for what, (before, after) in pairs.items():
+        if before != after:
+            raise UserError(
+                f"{names} are of other {what}: compute both with the same settings of cam-features"
+            )
+
+
 # --- under way -----------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Name the folders of results, and tell which results a new pass would replace.
 
 Results lie in ``<runs>/<data set>/<model>/{train,eval/<split>-<saliency>[-<view>]}``, features in
-``.../features/<split>[-<view>][-<crop>]``, SVMs in ``.../generic/<test features or partition>``.
+``.../features/<split>[-<view>][-<crop>]``, SVMs in ``.../generic/<test features or partition>``,
+concepts in ``<runs>/<concept>/<model>/concept``.
 The names may come out of a packed set's manifest or a checkpoint: one that would lead out of
 ``<runs>`` is refused by a UserError.
 """
@@ -71,6 +72,11 @@ def features_folder(
 def svm_folder(runs: Path | str, data: str, model: str, tested: str) -> Path:
     """Name the folder of an SVM. tested: name of the folder of test features, or of a partition."""
     return path_within(runs, data, *model.split("/"), "generic", tested)
+
+
+def concept_folder(runs: Path | str, concept: str, model: str) -> Path:
+    """Name the folder of a concept. concept: its name, as that of a data set."""
+    return path_within(runs, concept, *model.split("/"), "concept")
 
 
 def baseline_folder(runs: Path | str, data: str, split: str) -> Path:

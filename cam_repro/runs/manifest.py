@@ -4,8 +4,8 @@
 SHA-256 of the run's other files, which ``check_unchanged`` compares where they are read, and has a
 checksum of its own. There are several kinds: ``TrainManifest`` of a training run, ``EvalManifest``
 of a scored pass over a split, ``FeaturesManifest`` of the features of a split, ``SvmManifest`` of a
-linear SVM on features. Only this module knows the keys of the JSON; all others use the records.
-Needs no torch.
+linear SVM on features, ``ConceptManifest`` of a concept. Only this module knows the keys of the
+JSON; all others use the records. Needs no torch.
 
 This version writes schema 2 and reads 1 as well (``_from_schema_1`` says what differs). In schema 1
 a training run's manifest did not name a schema.
@@ -459,6 +459,43 @@ class SvmManifest:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConceptManifest:
+    """Hold the manifest of a concept learned from positive and negative images.
+
+    concept: its name. positives, negatives: the folders of features that it was learned from.
+    fingerprints: of their images. checkpoint: of the network that made the features. What was found
+    stands in ``scores.json``.
+    """
+
+    model: str
+    view: str
+    concept: str
+    positives: str
+    negatives: str
+    fingerprints: list[str]
+    checkpoint: Checkpoint
+    seconds: float
+    config: Settings
+    provenance: Provenance
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what ``manifest.json`` holds, in its order."""
+        return {
+            "model": self.model,
+            "view": self.view,
+            "concept": self.concept,
+            "positives": self.positives,
+            "negatives": self.negatives,
+            "fingerprints": self.fingerprints,
+            "checkpoint": self.checkpoint.as_json(),
+            "seconds": self.seconds,
+            "config": self.config,
+            **asdict(self.provenance),
+            "schema": SCHEMA,
+        }
+
+
 def _row(config: Settings, model: str) -> str:
     """Give the name of a network's row in its settings; that of its YAML where there is none."""
     return str((config.get("model") or {}).get("row") or model)
@@ -475,7 +512,8 @@ _OF_NETWORKS = (
 
 
 def write_manifest(
-    folder: Path | str, manifest: EvalManifest | TrainManifest | FeaturesManifest | SvmManifest
+    folder: Path | str,
+    manifest: EvalManifest | TrainManifest | FeaturesManifest | SvmManifest | ConceptManifest,
 ) -> None:
     """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it.
 
@@ -513,7 +551,7 @@ def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
 def is_of_scored_run(folder: Path | str) -> bool:
     """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
 
-    False where it is of a training run, of features, of an SVM or of packed data.
+    False where it is of a training run, of features, of an SVM, of a concept or of packed data.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -525,8 +563,8 @@ def is_of_scored_run(folder: Path | str) -> bool:
     return not isinstance(values, dict) or not _OTHERS & values.keys()
 
 
-_OTHERS = {"iterations", "splits", "features", "svm"}
-"""Keys that only manifests of training runs, packed data, features and SVMs have."""
+_OTHERS = {"iterations", "splits", "features", "svm", "concept"}
+"""Keys that only manifests of training runs, packed data, features, SVMs and concepts have."""
 
 
 def is_of_svm(folder: Path | str) -> bool:
@@ -547,7 +585,12 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
     keys = _Keys.of_file(
         Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
     )
-    others = {"iterations": "a training run", "features": "features", "svm": "an SVM"}
+    others = {
+        "iterations": "a training run",
+        "features": "features",
+        "svm": "an SVM",
+        "concept": "a concept",
+    }
     for key, what in others.items():
         if key in keys:
             raise keys.error(f"is of {what}: give a folder that cam-eval wrote", remedy=False)

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import PAGES, ROOT, commands, shell_lines
 
+from cam_repro.commands.concept import ConceptSettings
 from cam_repro.commands.data import DataCommandSettings
 from cam_repro.commands.figures import FiguresSettings
 from cam_repro.commands.generic import GenericSettings
@@ -16,6 +17,7 @@ from cam_repro.commands.reproduce import ReproduceSettings
 from cam_repro.commands.score import ScoreSettings
 from cam_repro.commands.show import ShowSettings
 from cam_repro.commands.tables import TablesSettings
+from cam_repro.commands.units import UnitsSettings
 from cam_repro.config import choices, config_dir, validate
 from cam_repro.engine.settings import EvalSettings, FeaturesSettings, TrainSettings
 from cam_repro.words import compose, renamed
@@ -32,6 +34,8 @@ SCHEMAS = {
     "figures": FiguresSettings,
     "show": ShowSettings,
     "reproduce": ReproduceSettings,
+    "units": UnitsSettings,
+    "concept": ConceptSettings,
 }
 OTHERS = {"source", "export", "python", "pip", "torchrun", "srun"}
 """What else the pages have their reader type, besides scripts and the commands."""

@@ -11,7 +11,7 @@ from PIL import Image
 from cam_repro.api import Explanation
 from cam_repro.figures import explained as figures_explained
 from cam_repro.figures import style
-from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
+from cam_repro.figures.explained import draw_beside, draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import overlay
 
 
@@ -131,3 +131,17 @@ def test_without_a_box_rule_there_is_no_box():
     one.boxes = {}
     assert one.box(0) is None
     assert "first guess" not in svg_of(draw_sheet([one]))
+
+
+def test_images_beside_the_maps_of_their_first_class():
+    """Three in a row; each of its own size, with its own caption."""
+    images = [explained(), explained(100, 300), explained(), explained(50, 50, box=(0, 0, 49, 49))]
+    figure = draw_beside(images, ["a", "b", "c", "d"], "Net: a concept", ["best first"])
+    shown = [axes.images[0].get_array().shape[:2] for axes in figure.axes[:8]]
+    assert shown[2] == shown[3] == (300, 100)
+    expected = overlay(np.asarray(images[3].image), images[3].map(0), style.MAP_COLOURS)
+    np.testing.assert_array_equal(figure.axes[7].images[0].get_array(), expected)
+    texts = {text.get_text(): text.get_position()[1] for text in figure.texts}
+    assert list(texts)[:5] == ["Net: a concept", "a", "b", "c", "d"]
+    assert texts["a"] == texts["b"] == texts["c"] > texts["d"] > texts["best first"]
+    assert "dots: (almost) the whole image" in texts

@@ -1,0 +1,339 @@
+"""Learn a concept and localize it: what ``cam-concept`` does (the paper, section 4.2)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from cam_repro.api import load_network
+from cam_repro.classes import in_class_order
+from cam_repro.commands.common import alone_in
+from cam_repro.commands.features import run_features
+from cam_repro.commands.generic import write_network
+from cam_repro.config import validate
+from cam_repro.data.settings import LoaderSettings
+from cam_repro.data.sources import open_image_set
+from cam_repro.engine.processes import join_processes
+from cam_repro.engine.settings import PRECISIONS
+from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.figures.explained import draw_beside
+from cam_repro.figures.style import save
+from cam_repro.files import check_writable, write_json
+from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concept_scores, mine
+from cam_repro.generic.svm import LinearSvm
+from cam_repro.runs.examples import CONTACT_SHEET
+from cam_repro.runs.features import Features, read_features, refuse_unlike
+from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
+from cam_repro.runs.manifest import (
+    MANIFEST,
+    ConceptManifest,
+    read_features_manifest,
+    write_manifest,
+)
+from cam_repro.runs.predictions import SCORES
+from cam_repro.runs.provenance import provenance
+from cam_repro.runs.replacing import new_run
+from cam_repro.words import compose
+
+log = logging.getLogger(__name__)
+
+OF_FEATURES = ("model", "view", "loader", "batch_size", "device", "precision", "channels_last")
+"""Settings that are those of ``cam-features``."""
+
+
+@dataclass
+class ConceptSettings:
+    """Hold the settings of ``cam-concept``: configs/concept.yaml."""
+
+    positives: str | None = None
+    negatives: str | None = None
+    name: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    view: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    held_out: float = 0.2
+    sample: int | None = None
+    rounds: int = 5
+    C: float = 1.0
+    seed: int = 0
+    pictures: int = 12
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    channels_last: bool = True
+    overwrite: bool = False
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("positives", "negatives"):
+            if getattr(self, key) is None:
+                raise UserError(f"{key} is not given: add {key}=DIR, a folder of images")
+        if "name" not in self.model:
+            raise UserError("model is not given: add model=NAME; --help lists them")
+        one_of("precision", self.precision, PRECISIONS)
+        if not 0 < self.held_out < 1:
+            raise UserError(f"held_out={self.held_out}: must be a share above 0 and under 1")
+        least = {"sample": 1, "rounds": 0, "seed": 0, "pictures": 1, "batch_size": 1}
+        for key, lowest in least.items():
+            value = getattr(self, key)
+            if value is not None and value < lowest:
+                raise UserError(f"{key}={value}: must be {lowest} or more")
+        if not self.C > 0:
+            raise UserError(f"C={self.C}: must be over 0")
+
+    @property
+    def concept(self) -> str:
+        """The name of the concept."""
+        return self.name or Path(str(self.positives)).resolve().name
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        if self.output is not None:
+            return Path(self.output)
+        return concept_folder(self.runs, self.concept, run_name(self.model))
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """Hold the features of all positives, or of all negatives, and how they are parted.
+
+    train, test: their rows; test are those that are held out.
+    """
+
+    features: Features
+    train: np.ndarray
+    test: np.ndarray
+
+
+@if_stopped("features that are written are kept; the same command goes on")
+def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
+    """Do what ``cam-concept`` does; return the folder written.
+
+    cfg: the composed settings. overrides: the ``key=value`` words that they were composed from.
+    """
+    settings = validate(cfg, ConceptSettings)
+    for key, place in (("positives", settings.positives), ("negatives", settings.negatives)):
+        if not Path(str(place)).is_dir():
+            raise UserError(f"{key}={place}: no such folder")
+    folder = settings.folder
+    check_writable(folder)
+    if is_complete(folder) and not settings.overwrite:
+        raise UserError(
+            f"{folder}: holds a result: keep it with output=DIR for the new one, or add "
+            "overwrite=true"
+        )
+    with join_processes(settings.device) as processes, alone_in(folder, processes):
+        places = [_features(key, settings, overrides) for key in ("positives", "negatives")]
+        if not processes.is_main:
+            return folder
+        positives, negatives = map(read_features, places)
+        _refuse_unfit(positives, negatives)
+        started = time.perf_counter()
+        rng = np.random.default_rng(settings.seed)
+        sides = tuple(
+            _parted(key, features, settings.held_out, rng)
+            for key, features in (("positives", positives), ("negatives", negatives))
+        )
+        _say_images(settings, *sides)
+        found = _mine(settings, *sides)
+        seconds = time.perf_counter() - started
+        with new_run(folder) as new:
+            _write(new, settings, sides, found)
+            write_manifest(new, _manifest(settings, positives, negatives, seconds))
+        log.info("  %s", folder)
+    return folder
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> Path:
+    """Give the folder of the features of one side, ``positives`` or ``negatives``.
+
+    They are computed if the side is a folder of images.
+    """
+    folder = Path(getattr(settings, key))
+    if (folder / MANIFEST).is_file():
+        model = read_features_manifest(folder).model
+        if model != run_name(settings.model):
+            raise UserError(f"{key}={folder}: are features of model={model}: add model={model}")
+        return folder
+    words = [
+        word
+        for word in overrides
+        if word.lstrip("+").partition("=")[0].partition(".")[0] in OF_FEATURES
+    ]
+    words += ["data=folder", f"data.root={folder}", f"output={settings.folder / key}"]
+    words += ["overwrite=true"] if settings.overwrite else []
+    return run_features(compose("features", words), words)
+
+
+def _refuse_unfit(positives: Features, negatives: Features) -> None:
+    """Raise UserError where the two are of other networks or views, or of the same images."""
+    one, other = positives.manifest, negatives.manifest
+    refuse_unlike(one, other, "positives= and negatives=")
+    if one.data.fingerprint == other.data.fingerprint:
+        raise UserError("positives= and negatives= are the same images: give two folders")
+    if one.crops is not None or other.crops is not None:
+        raise UserError("positives= and negatives= are features of crops: give those of images")
+
+
+def _parted(key: str, features: Features, held_out: float, rng: np.random.Generator) -> _Side:
+    """Part the images of one side into those to learn from and those held out, at random.
+
+    Raises UserError where there is not one of each.
+    """
+    n_images = len(features)
+    if n_images < 2:
+        raise UserError(f"{key}=: has {n_images} image, and one is held out: give more")
+    n_test = min(max(1, round(held_out * n_images)), n_images - 1)
+    rows = rng.permutation(n_images)
+    return _Side(features, np.sort(rows[n_test:]), np.sort(rows[:n_test]))
+
+
+def _say_images(settings: ConceptSettings, positives: _Side, negatives: _Side) -> None:
+    """Log how many images there are."""
+    log.info(
+        "%s: %d positive and %d negative images to learn from, %d and %d held out (seed=%d)",
+        settings.concept,
+        *(len(rows) for rows in (positives.train, negatives.train)),
+        *(len(rows) for rows in (positives.test, negatives.test)),
+        settings.seed,
+    )
+
+
+# --- the SVM -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """Hold an SVM, and how it does on the images held out."""
+
+    mined: Mined
+    held_out: Detection
+
+
+def _mine(settings: ConceptSettings, positives: _Side, negatives: _Side) -> list[_Round]:
+    """Train the SVMs, and measure and log how each does; the last one is the result."""
+    learned = positives.features.values_NK[positives.train]
+    others = negatives.features.values_NK[negatives.train]
+    mining = Mining(settings.sample or len(learned), settings.rounds, settings.C, settings.seed)
+    tested = [side.features.values_NK[side.test] for side in (positives, negatives)]
+    found = []
+    for mined in mine(learned, others, mining):
+        measured = Detection.of(*(concept_scores(mined.svm, values) for values in tested))
+        found.append(_Round(mined, measured))
+        log.info(
+            "  trained on %d negatives: of the %d others %d are taken for it; held out: %s",
+            mined.n_negatives,
+            len(others) - mined.n_negatives,
+            len(mined.hard),
+            _in_words(measured),
+        )
+    if left := len(found[-1].mined.hard):
+        log.info("  these %d hard negatives are left: add them with a larger rounds=", left)
+    return found
+
+
+def _in_words(measured: Detection) -> str:
+    """Say in one line how the images held out were told apart."""
+    precision = measured.precision
+    parts = "no image is taken for it" if precision is None else f"precision {precision}"
+    average = f"average precision {measured.average_precision:.2f} %"
+    return f"{parts}, recall {measured.recall}, {average}"
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def _write(
+    new: Path, settings: ConceptSettings, sides: tuple[_Side, ...], found: list[_Round]
+) -> None:
+    """Write scores, the network with the SVM as its class layer, and the sheet of pictures."""
+    positives, negatives = sides
+    write_json(new / SCORES, _scores(settings, positives, negatives, found))
+    svm = found[-1].mined.svm
+    classes = in_class_order([settings.concept, f"not {settings.concept}"])
+    order = [CONCEPT if name == settings.concept else 1 - CONCEPT for name in classes]
+    in_order = LinearSvm(svm.weights_CK[order], svm.bias_C[order])
+    write_network(new / NETWORK, positives.features.manifest, in_order, classes)
+    _draw(new, settings, positives, svm)
+
+
+def _scores(
+    settings: ConceptSettings, positives: _Side, negatives: _Side, found: list[_Round]
+) -> dict[str, Any]:
+    """Give what ``scores.json`` holds: the result, and what it was round by round."""
+    return {
+        "concept": settings.concept,
+        "threshold": "fixed: an SVM's score of 0",
+        "learned_from": {"positives": len(positives.train), "negatives": len(negatives.train)},
+        "held_out": {"positives": len(positives.test), "negatives": len(negatives.test)},
+        **found[-1].held_out.as_json(),
+        "rounds": [
+            {
+                "negatives": each.mined.n_negatives,
+                "hard_negatives_found": len(each.mined.hard),
+                **each.held_out.as_json(),
+            }
+            for each in found
+        ],
+    }
+
+
+def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm) -> None:
+    """Draw the held-out positives of the highest score beside the maps of the concept."""
+    features = positives.features
+    scores = concept_scores(svm, features.values_NK[positives.test])
+    best = np.argsort(-scores, kind="stable")[: settings.pictures]
+    source = features.manifest.config
+    images = open_image_set(source["data"], features.manifest.split, with_boxes=False)
+    row_of = {image_id: row for row, image_id in enumerate(images.ids)}
+    ids = [features.ids[row] for row in positives.test[best]]
+    loaded = load_network(
+        weights=new / NETWORK, device=settings.device, precision=settings.precision
+    )
+    explained = loaded.explain_each(
+        (images.original(row_of[image_id]) for image_id in ids),
+        classes=[settings.concept],
+        view=source["view"],
+    )
+    figure = draw_beside(
+        list(explained),
+        [f"score {score:.2f}" for score in scores[best].tolist()],
+        f"{loaded.settings['row']}: the concept {settings.concept}",
+        [
+            f"of the {len(positives.test):,} positive images held out, those of the highest score "
+            "(above 0 an image is taken for the concept); beside each its map of the concept, with "
+            "the box by box rule threshold"
+        ],
+    )
+    save(figure, new / CONTACT_SHEET)
+
+
+def _manifest(
+    settings: ConceptSettings, positives: Features, negatives: Features, seconds: float
+) -> ConceptManifest:
+    """Describe the result for its manifest."""
+    source = positives.manifest
+    return ConceptManifest(
+        model=source.model,
+        view=source.view,
+        concept=settings.concept,
+        positives=str(settings.positives),
+        negatives=str(settings.negatives),
+        fingerprints=[source.data.fingerprint, negatives.manifest.data.fingerprint],
+        checkpoint=source.checkpoint,
+        seconds=round(seconds, 2),
+        config={**asdict(settings), "model": source.config["model"]},
+        provenance=provenance(),
+    )
