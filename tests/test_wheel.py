@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURE = ROOT / "tests" / "fixtures" / "devkit_scoring"
 COMMANDS = ["train", "eval", "tables", "score", "data", "reproduce", "show", "report", "figures"]
-COMMANDS += ["features", "generic"]
+COMMANDS += ["features", "generic", "concept", "units"]
 OFFLINE = ["--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
 
 
