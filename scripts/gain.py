@@ -281,8 +281,9 @@ def main() -> None:
     columns = {key: [_rounded(row[key]) for row in rows] for key in rows[0]}
     write_columns(output / "gain.csv", columns)
     said = "\n".join(shlex.join([f"cam-{command}", *words]) for command, *words in commands)
-    for name, file in {**experiment.weights, "TINYIMAGENET40": arguments.root}.items():
-        said = said.replace(str(file), name)  # a table for others names no folder of this machine
+    places = {**experiment.weights, "TINYIMAGENET40": arguments.root}
+    for name, place in (places | {arguments.runs.name: arguments.runs}).items():
+        said = said.replace(str(place), name)  # a table for others names no folder of this machine
     for file, text in (("gain.md", in_markdown(rows)), ("commands.txt", said + "\n")):
         with atomic_path(output / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
