@@ -71,11 +71,19 @@ def one_of(key: str, value: str, names: Iterable[str]) -> None:
         raise UserError(f"{key}={value}: {choose(value, known)}")
 
 
+OTHER_NAMES = {"imagenet": "ilsvrc", "imagenet1k": "ilsvrc"}
+"""What is called otherwise elsewhere, and spelt like something else here."""
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Ask, as the end of a message, for the names that are spelt almost as ``name``; else "".
 
-    The name of a setting (``optim.lr``) is also found by its last part alone (``lr``).
+    The name of a setting (``optim.lr``) is also found by its last part alone (``lr``), and a thing
+    by the name that it has elsewhere (``OTHER_NAMES``).
     """
+    names = list(names)
+    if (here := OTHER_NAMES.get(name.lower())) in names:
+        return f"; did you mean {here}?"
     from difflib import SequenceMatcher  # only needed when something is wrong
 
     start, end = name.partition(".")[0], name.rpartition(".")[2]

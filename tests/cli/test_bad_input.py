@@ -73,7 +73,7 @@ def trained(tiny_run, compose_config, tmp_path):
         (
             "train",
             ["model=vgg", "data=imagenet"],
-            ["data=imagenet: choose one of demo, ground_truth, ilsvrc, packed"],
+            ["data=imagenet: choose one of cub, demo,", "; did you mean ilsvrc?"],
         ),
         ("train", ["model=vgg", "optim.lr=-1"], ["optim.lr=-1.0: must be over 0"]),
         ("train", ["model=vgg", "optim.lr=fast"], ["optim.lr=fast: must be a number"]),

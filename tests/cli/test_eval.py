@@ -275,7 +275,8 @@ def test_saved_maps_are_scored_by_max_box_acc(place, words, command, tmp_path):
     result = json.loads(done.out)
     assert json.loads((tmp_path / "f.json").read_text()) == result
     measured = {"max_box_acc", "mean", "best_threshold"}
-    assert result.keys() == {*measured, "max_box_acc_95", "thresholds_are"}
+    about = {"max_box_acc_95", "thresholds_are", "multi_contour", "images_sha256"}
+    assert result.keys() == measured | about
 
     # The same by brute force at every tenth threshold finds no more, and as much at the best.
     rows = pd.read_parquet(tmp_path / "run" / "predictions.parquet").to_dict("records")
