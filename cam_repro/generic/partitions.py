@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,16 +187,18 @@ class ListedByClass(Partition):
         if not classes:
             raise UserError(f"partition.lists={folder}: has no file NAME{ends[0]} of a class NAME")
         labels_N = np.full(len(images.ids), NO_LABEL, np.int32)
+        listed = Labelled(images.ids, labels_N, classes)
         parts = []
         for end in ends:
             rows: list[np.ndarray] = []
             for index, name in enumerate(classes):
                 file = folder / f"{name}{end}"
                 rows.append(_rows(file, _lines(file), images.ids))
+                _refuse_second(file, rows[-1], listed, index)
                 labels_N[rows[-1]] = index
             parts.append(np.concatenate(rows))
         _refuse_both(images.ids, *parts)
-        return Parted(Labelled(images.ids, labels_N, classes), *parts)
+        return Parted(listed, *parts)
 
 
 def _check_names(train: object, test: object) -> None:
@@ -229,7 +232,15 @@ def _lines(file: Path) -> list[str]:
 
 
 def _rows(file: Path, wanted: list[str], ids: Sequence[str]) -> np.ndarray:
-    """Find the rows of the images that a file lists; those that are not there are said."""
+    """Find the rows of the images that a file lists; those that are not there are said.
+
+    Raises UserError where none is there, and where one is listed twice, as it would count twice.
+    """
+    twice = [each for each, n in Counter(wanted).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"{file}: lists {twice[0]} more than once ({len(twice)} images are): mend the list"
+        )
     row_of = {each: row for row, each in enumerate(ids)}
     missing = [each for each in wanted if each not in row_of]
     rows = [row_of[each] for each in wanted if each in row_of]
@@ -247,6 +258,27 @@ def _rows(file: Path, wanted: list[str], ids: Sequence[str]) -> np.ndarray:
             missing[0],
         )
     return np.array(rows)
+
+
+def _refuse_second(
+    file: Path,
+    rows: np.ndarray,
+    images: Labelled,
+    index: int,
+) -> None:
+    """Raise UserError where images that a file lists for a class have the label of another.
+
+    images: with the labels that other files gave them. index: of the class.
+    """
+    labels = images.labels_N[rows]
+    others = np.flatnonzero((labels != NO_LABEL) & (labels != index))
+    if len(others):
+        first = int(others[0])
+        raise UserError(
+            f"{file}: lists {images.ids[int(rows[first])]}, which is listed as "
+            f"{images.classes[int(labels[first])]} too ({len(others)} images are of two classes): "
+            "mend the lists"
+        )
 
 
 def _refuse_both(ids: Sequence[str], train: np.ndarray, test: np.ndarray) -> None:

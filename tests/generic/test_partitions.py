@@ -155,3 +155,26 @@ def test_lists_of_classes_tell_the_labels(lists):
     assert [images.ids[row] for row in parted.test] == ["run_1", "sit_2"]
     with pytest.raises(UserError, match=r"has no file NAME_no.txt"):
         ListedByClass("a", "_no.txt", "_test.txt", folder).part(images, 0)
+
+
+def test_an_image_counts_once(lists):
+    """It would be trained on or tested twice, or have the label of the last class."""
+    folder = lists(
+        a=["cat/1.jpg", "cat/2.jpg", "/cat/1.jpg"],
+        b=["dog/1.jpg"],
+        run_train=["cat/1.jpg"],
+        sit_train=["cat/2.jpg"],
+        run_test=["cat/3.jpg"],
+        sit_test=["cat/4.jpg", "cat/3.jpg"],
+        sit_other=["cat/1.jpg"],
+        run_other=["cat/0.jpg"],
+    )
+    for train, test in (("a.txt", "b.txt"), ("b.txt", "a.txt")):
+        with pytest.raises(UserError, match=r"a.txt: lists cat/1 more than once \(1 images are"):
+            ListedPartition("a", train, test, folder).part(IMAGES, 0)
+    for end, message in (
+        ("_test.txt", "sit_test.txt: lists cat/3, which is listed as run too"),
+        ("_other.txt", "sit_other.txt: lists cat/1, which is listed as run too"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ListedByClass("a", "_train.txt", end, folder).part(IMAGES, 0)
