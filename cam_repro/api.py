@@ -332,8 +332,9 @@ def load_network(
     weights = config.get("pretrained") if weights is None else weights
     if weights is None:
         raise UserError(
-            f"model={run_name(config)} has no pretrained weights: give weights=FILE, such as the "
-            "checkpoint of a run of cam-train (runs/.../train/last.pt)"
+            f"model={run_name(config)} has no pretrained weights: give model.weights=FILE "
+            "(in Python weights=FILE), such as the checkpoint of a run of cam-train "
+            "(runs/.../train/last.pt)"
         )
     names, wnids = _class_names(stored, class_names)
     network = build_network(config, len(names))

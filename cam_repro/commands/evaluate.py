@@ -215,9 +215,11 @@ def _checkpoint_config(
     folder = train_folder(settings.runs, images.name, name)
     path = folder / f"{settings.checkpoint}.pt"
     if not path.is_file():
+        pretrained = (settings.model or {}).get("pretrained")
         raise UserError(
             f"no trained {name} for the data set {images.name} ({path} is not there): train it "
-            f"with cam-train, or give model.weights=FILE or model.weights=torchvision"
+            f"with cam-train, or give model.weights=FILE"
+            + (f" or model.weights={pretrained}" if pretrained else "")
         )
     check_unchanged(path, TRAIN_AGAIN)
     return _merge(load_checkpoint(path), path, name, settings, images, overrides)

@@ -151,15 +151,18 @@ class EfficientNetLite0(Timm):
         """Name the tensors of the package's file, or of timm's, as this network's layers.
 
         The package's file has layers of other names (``_blocks.0._depthwise_conv``) in the same
-        order.
+        order. Its class layer may be for other classes than this network's.
         """
         if "_conv_stem.weight" not in state:
             return super().renamed(state)
         own = self.state_dict()
         names = [name for name in own if name.startswith("body.")]
-        if [tuple(own[name].shape) for name in names] != [tuple(t.shape) for t in state.values()]:
-            return state  # for other classes, or of another network: load_weights says so
-        return dict(zip(names, state.values(), strict=True))
+        there = dict(zip(names, state.values(), strict=False))
+        fits = len(names) == len(state) and all(
+            tensor.shape == own[name].shape or name.rpartition(".")[0] == self.class_layer_name
+            for name, tensor in there.items()
+        )
+        return there if fits else state  # of another network: load_weights says so
 
 
 def stated_by_timm(name: str) -> Any:

@@ -12,7 +12,7 @@ from cam_repro.models.adapted import ModuleNetwork, cut
 from cam_repro.models.build import build_network, complete
 from cam_repro.models.timm import Timm
 from cam_repro.models.trial import try_out
-from cam_repro.models.weights import load_weights
+from cam_repro.models.weights import Outputs, load_weights
 from cam_repro.saliency.build import build_saliency, refuse_unfit
 from cam_repro.saliency.cam import Cam
 from cam_repro.saliency.gradcam import GradCam
@@ -346,6 +346,20 @@ def test_the_packages_tensors_are_taken_in_timms_order(lite0):
     x_NCHW = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(lite0(x_NCHW), body(x_NCHW))
+
+
+def test_the_packages_weights_serve_other_classes(lite0):
+    network = build_network(config("efficientnet_lite0"), 5)
+    report = load_weights(network, "package", name="efficientnet_lite0")
+    assert len(report.taken) == 98
+    unfit = [name for name, _, _ in report.mismatched]
+    assert unfit == ["body.classifier.weight", "body.classifier.bias"]
+    rows = [7, 0, 999, 281, 5]
+    outputs = Outputs(rows, 1000)
+    load_weights(network, "package", name="efficientnet_lite0", strict=True, outputs=outputs)
+    x_NCHW = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(x_NCHW), lite0(x_NCHW)[:, rows])
 
 
 def test_its_input_is_the_bytes_less_127_by_128(lite0):
