@@ -240,6 +240,7 @@ def _manifest(
         train=str(settings.features),
         test=settings.test,
         fingerprints=[of_train.data.fingerprint, of_test.data.fingerprint],
+        train_crops=of_train.crops,
         crops=of_test.crops,
         accuracy=_accuracy(tested),
         svm={"C": settings.C, "seed": settings.seed, "partition": settings.partition},

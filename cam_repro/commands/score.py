@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,14 +154,16 @@ def run_score(cfg: DictConfig) -> None:
         check_writable(each.path)
     named = settings.threshold_from
     chosen = None if named is None else ThresholdSource.open(named)
+    for each in submitted if settings.keep else ():
+        if chosen is not None and each.run is not None:
+            chosen.refuse_unlike(each.run.manifest, each.name)
     if len(submitted) > 1:
         result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
         result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
-    text = _as_text(result)
-    print(text)
+    print(_as_text(_without_images(result) if sys.stdout.isatty() else result))
     if settings.json_file is not None:
-        write_text(settings.json_file, text + "\n")
+        write_text(settings.json_file, _as_text(result) + "\n")
 
 
 def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
@@ -230,6 +233,15 @@ def _score_one(
         truth = next(truth for (truth, _), of in zip(against, needs, strict=True) if of in OF_MAPS)
         _write_scoremaps(truth, Path(settings.scoremaps), settings.maps, submitted)
     return found if len(protocols) > 1 else found[protocols[0].name]
+
+
+def _without_images(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave out which images were scored, at any depth: thousands of numbers that nobody reads."""
+    return {
+        key: _without_images(value) if isinstance(value, dict) else value
+        for key, value in result.items()
+        if key != IMAGES
+    }
 
 
 def _as_text(result: dict[str, Any]) -> str:

@@ -15,10 +15,14 @@ from cam_repro.runs.scores import read_json_object
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which a JSON does without
+    from cam_repro.runs.manifest import EvalManifest
     from cam_repro.runs.predictions import Predictions
 
 IMAGES = "images_sha256"
-"""The key of the JSON of a protocol that chooses thresholds which says of which images it is."""
+"""The key of the JSON of a protocol that chooses thresholds which says of which images it is.
+
+It has the list that ``images_sha256`` gives.
+"""
 
 NOT_KNOWN = "not known whether of other images"
 
@@ -46,26 +50,50 @@ class ThresholdSource:
 
         return cls(name, run=read_predictions(folder))
 
+    def refuse_unlike(self, run: EvalManifest, name: str) -> None:
+        """Raise UserError where thresholds of a run are of other maps than those of ``run``.
+
+        name: of ``run``, with which a result at these thresholds is to be kept.
+        """
+        if self.run is None:
+            return
+        pairs = {
+            "network": (self.run.manifest.model, run.model),
+            "saliency method": (self.run.manifest.saliency, run.saliency),
+            "view": (self.run.manifest.view, run.view),
+        }
+        for what, (of_source, scored) in pairs.items():
+            if of_source != scored:
+                raise UserError(
+                    f"threshold_from={self.name}: is of another {what} ({of_source}) than {name} "
+                    f"({scored}), with which the result is to be kept: give a run of this one, or "
+                    "output=F.json in place of keep"
+                )
+
     def give(self, protocol: Protocol, truth: Truth) -> None:
         """Give a protocol the thresholds that were best for it here.
 
         truth: the images that it will score. Raises UserError where the thresholds were chosen on
-        these, or the source has none for the protocol.
+        some of these, or the source has none for the protocol.
         """
         if self.run is not None:
             shared = set(images_of(self.run)).intersection(images_of(truth))
             if shared:
                 raise self._of_these(len(shared))
-            where = f"{self.run.manifest.data.name} {self.run.manifest.split} ({self.name})"
+            of = self.run.manifest
+            where = f"{of.data.name} {of.split} by maps of {of.label} ({self.name})"
             protocol.take_thresholds(self._of_run(protocol, self.run), where)
             return
         assert self.json is not None
         is_of_one = "thresholds_are" in self.json  # else it has those of several by name
         numbers = self.json if is_of_one else self.json.get(protocol.name)
         numbers = numbers if isinstance(numbers, dict) else {}
-        if numbers.get(IMAGES) == images_sha256(truth):
-            raise self._of_these(len(truth))
-        where = self.name if IMAGES in numbers else f"{self.name} ({NOT_KNOWN})"
+        is_known = isinstance(numbers.get(IMAGES), list)
+        images = map(str, numbers[IMAGES]) if is_known else ()
+        shared = set(images).intersection(images_sha256(truth))
+        if shared:
+            raise self._of_these(len(shared))
+        where = self.name if is_known else f"{self.name} ({NOT_KNOWN})"
         protocol.take_thresholds(numbers, where)
 
     def _of_run(self, protocol: Protocol, run: Predictions) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,13 @@ class RandomPartition(Partition):
             value = getattr(self, key)
             if not (isinstance(value, int) and value >= 1) and (key, value) != ("test", None):
                 raise UserError(f"partition.{key}={value}: give a whole number of 1 or more")
+        if not (isinstance(self.seed, int) and self.seed >= 0):
+            raise UserError(f"partition.seed={self.seed}: give a whole number of 0 or more")
+        if not isinstance(self.without, list):
+            raise UserError(
+                f"partition.without={self.without}: give a list of classes: "
+                f"partition.without=[{self.without}]"
+            )
 
     def part(self, images: Labelled, repeat: int) -> Parted:
         images = _without(images, self.without)
@@ -95,7 +103,12 @@ class RandomPartition(Partition):
 
 
 def _without(images: Labelled, left_out: Sequence[str]) -> Labelled:
-    """Leave out classes: their images have no label then."""
+    """Leave out classes: their images have no label then. Raises UserError for one that is none."""
+    for name in left_out:
+        if name not in images.classes:
+            ends = [each for each in images.classes if each.endswith(f"/{name}")]
+            remedy = f"is it {', '.join(ends)}?" if ends else "take it out of the list"
+            raise UserError(f"partition.without: no class is called {name}: {remedy}")
     kept = [name for name in images.classes if name not in left_out]
     index_of = {name: index for index, name in enumerate(kept)}
     new_C = np.array([index_of.get(name, NO_LABEL) for name in images.classes], np.int32)
@@ -108,7 +121,8 @@ class ListedPartition(Partition):
     """Read the training and the test images from two text files, one image a line.
 
     lists: folder of the files. train, test: their names, with the number of the repeat, from 1, in
-    place of ``{}``. A line is the path of an image below the folder of all images.
+    place of ``{}``; without it there is one repeat. A line is the path of an image below the folder
+    of all images.
     """
 
     name: str
@@ -116,6 +130,23 @@ class ListedPartition(Partition):
     test: str
     lists: str | None = None
     repeats: int = 1
+
+    def __post_init__(self) -> None:
+        _check_names(self.train, self.test)
+        if not (isinstance(self.repeats, int) and self.repeats >= 1):
+            raise UserError(f"partition.repeats={self.repeats}: give a whole number of 1 or more")
+        try:
+            lists = {(self.train.format(n), self.test.format(n)) for n in (1, 2)}
+        except (ValueError, LookupError, AttributeError) as error:
+            raise UserError(
+                f"partition.train={self.train} partition.test={self.test}: {{}} alone stands for "
+                f"the number of the repeat ({error})"
+            ) from None
+        if self.repeats > 1 and len(lists) == 1:
+            raise UserError(
+                f"partition.repeats={self.repeats}: the lists are one, as their names have no "
+                "{} for the number of the repeat: give partition.repeats=1"
+            )
 
     def part(self, images: Labelled, repeat: int) -> Parted:
         folder = _folder(self.lists)
@@ -136,13 +167,17 @@ class ListedByClass(Partition):
     """Read the images from two text files for each class, which tell their labels too.
 
     lists: folder of the files. train, test: ends of their names, before which the class stands.
+    The lists are one, and so is the repeat.
     """
 
     name: str
     train: str
     test: str
     lists: str | None = None
-    repeats: int = 1
+    repeats: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        _check_names(self.train, self.test)
 
     def part(self, images: Labelled, repeat: int) -> Parted:
         folder = _folder(self.lists)
@@ -152,16 +187,28 @@ class ListedByClass(Partition):
         if not classes:
             raise UserError(f"partition.lists={folder}: has no file NAME{ends[0]} of a class NAME")
         labels_N = np.full(len(images.ids), NO_LABEL, np.int32)
+        listed = Labelled(images.ids, labels_N, classes)
         parts = []
         for end in ends:
             rows: list[np.ndarray] = []
             for index, name in enumerate(classes):
                 file = folder / f"{name}{end}"
                 rows.append(_rows(file, _lines(file), images.ids))
+                _refuse_second(file, rows[-1], listed, index)
                 labels_N[rows[-1]] = index
             parts.append(np.concatenate(rows))
         _refuse_both(images.ids, *parts)
-        return Parted(Labelled(images.ids, labels_N, classes), *parts)
+        return Parted(listed, *parts)
+
+
+def _check_names(train: object, test: object) -> None:
+    """Raise UserError where the names of lists are numbers or something else that is no text."""
+    for key, value in (("train", train), ("test", test)):
+        if not isinstance(value, str):
+            raise UserError(
+                f"partition.{key}={value}: is a name of lists here, and how many images they name "
+                "is as they are: leave it out"
+            )
 
 
 def _folder(lists: str | None) -> Path:
@@ -185,7 +232,15 @@ def _lines(file: Path) -> list[str]:
 
 
 def _rows(file: Path, wanted: list[str], ids: Sequence[str]) -> np.ndarray:
-    """Find the rows of the images that a file lists; those that are not there are said."""
+    """Find the rows of the images that a file lists; those that are not there are said.
+
+    Raises UserError where none is there, and where one is listed twice, as it would count twice.
+    """
+    twice = [each for each, n in Counter(wanted).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"{file}: lists {twice[0]} more than once ({len(twice)} images are): mend the list"
+        )
     row_of = {each: row for row, each in enumerate(ids)}
     missing = [each for each in wanted if each not in row_of]
     rows = [row_of[each] for each in wanted if each in row_of]
@@ -203,6 +258,27 @@ def _rows(file: Path, wanted: list[str], ids: Sequence[str]) -> np.ndarray:
             missing[0],
         )
     return np.array(rows)
+
+
+def _refuse_second(
+    file: Path,
+    rows: np.ndarray,
+    images: Labelled,
+    index: int,
+) -> None:
+    """Raise UserError where images that a file lists for a class have the label of another.
+
+    images: with the labels that other files gave them. index: of the class.
+    """
+    labels = images.labels_N[rows]
+    others = np.flatnonzero((labels != NO_LABEL) & (labels != index))
+    if len(others):
+        first = int(others[0])
+        raise UserError(
+            f"{file}: lists {images.ids[int(rows[first])]}, which is listed as "
+            f"{images.classes[int(labels[first])]} too ({len(others)} images are of two classes): "
+            "mend the lists"
+        )
 
 
 def _refuse_both(ids: Sequence[str], train: np.ndarray, test: np.ndarray) -> None:

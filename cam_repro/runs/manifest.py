@@ -414,7 +414,8 @@ class SvmManifest:
 
     data: name of the set; parted: how it was parted, as ``train/val`` or ``partition=scene15``.
     train, test: the folders of features; test is None where one folder was parted.
-    crops: what the test images were cropped to. checkpoint: of the network that made the features.
+    train_crops, crops: what the training and the test images were cropped to. checkpoint: of the
+    network that made the features.
     svm: C, seed, and the settings of the partition, if there is one.
     """
 
@@ -425,6 +426,7 @@ class SvmManifest:
     train: str
     test: str | None
     fingerprints: list[str]
+    train_crops: Crops | None
     crops: Crops | None
     accuracy: Accuracy
     svm: Settings
@@ -448,6 +450,7 @@ class SvmManifest:
             "train": self.train,
             "test": self.test,
             "fingerprints": self.fingerprints,
+            "train_crops": None if self.train_crops is None else asdict(self.train_crops),
             "crops": None if self.crops is None else asdict(self.crops),
             "accuracy": asdict(self.accuracy),
             "svm": self.svm,
@@ -829,7 +832,10 @@ def _features_manifest(keys: _Keys) -> FeaturesManifest:
 
 
 def _svm_manifest(keys: _Keys) -> SvmManifest:
-    has_crops = keys.find("crops", dict) is not None
+    train_crops, crops = (
+        None if keys.find(key, dict) is None else _crops(keys.within(key))
+        for key in ("train_crops", "crops")
+    )
     return SvmManifest(
         model=keys.get("model", str),
         view=keys.get("view", str),
@@ -838,7 +844,8 @@ def _svm_manifest(keys: _Keys) -> SvmManifest:
         train=keys.get("train", str),
         test=keys.find("test", str),
         fingerprints=keys.list_of("fingerprints", str),
-        crops=_crops(keys.within("crops")) if has_crops else None,
+        train_crops=train_crops,
+        crops=crops,
         accuracy=_accuracy(keys.within("accuracy")),
         svm=keys.get("svm", dict),
         checkpoint=_checkpoint(keys.within("checkpoint")),

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from run_builder import RIGHT
 
 from cam_repro.data.demo.source import Demo
 from cam_repro.geometry import inside_boxes
+from cam_repro.runs.manifest import read_eval_manifest
 from cam_repro.runs.scores import read_scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -227,7 +229,7 @@ TEST, OTHERS = [0.05, 0.15, 0.25, 0.45], [0.31, 0.31, 0.31, 0.35]
 def test_errors_at_the_threshold_that_is_best_elsewhere(score, run_with_maps, form):
     test = run_with_maps("nin", TEST)
     others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
-    source, where = others, f"others val ({others})"
+    source, where = others, f"others val by maps of nin, cam ({others})"
     if form == "json":
         source = where = "others.json"
         score("protocol=threshold_curve", f"submission={others}", f"output={source}")
@@ -285,6 +287,52 @@ def test_the_oracle_is_never_called_chosen(command, score, run_with_maps, make_r
     words = ("protocol=max_box_acc", f"maps={test}/maps", f"ground_truth={part}")
     done = command("score", *words, f"threshold_from={test}")
     assert done.errors == [is_the_oracle(test).replace("4 of", "2 of")]
+    score(*words, "output=part.json")
+    words = ("protocol=max_box_acc", f"submission={test}", "threshold_from=part.json")
+    assert command("score", *words).errors == [is_the_oracle("part.json").replace("4 of", "2 of")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "vgg_gap"}, "network (vgg_gap) than {run} (nin)"),
+        ({"model": "nin", "saliency": "backprop"}, "saliency method (backprop) than {run} (cam)"),
+        ({"model": "nin", "view": "ten"}, "view (ten) than {run} (squash)"),
+    ],
+)
+def test_thresholds_of_other_maps_are_not_kept(command, score, run_with_maps, changes, said):
+    """But given, and then it is said whose they are."""
+    test = run_with_maps("nin", TEST)
+    others = run_with_maps(at=OTHERS, ids="other{}", data="others", **changes)
+    words = ("protocol=max_box_acc", f"submission={test}", f"threshold_from={others}")
+    assert command("score", *words, "keep=true").errors == [
+        f"error: threshold_from={others}: is of another {said.format(run=test)}, with which the "
+        "result is to be kept: give a run of this one, or output=F.json in place of keep"
+    ]
+    assert read_scores(test) == {}
+    found, _ = score(*words)
+    of = read_eval_manifest(others).label
+    assert found["thresholds_are"]["chosen"] == f"chosen on others val by maps of {of} ({others})"
+
+
+def test_a_terminal_does_not_show_the_list_of_images(
+    command, score, run_with_maps, monkeypatch, tmp_path
+):
+    words = ("protocol=[max_box_acc,localization]", f"submission={run_with_maps('nin', TEST)}")
+    found, _ = score(*words)
+    assert len(found["max_box_acc"].pop("images_sha256")) == 4
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert json.loads(command("score", *words, "output=kept.json").out) == found
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert len(kept["max_box_acc"]["images_sha256"]) == 4
+
+
+def test_thresholds_of_like_maps_are_kept(score, run_with_maps):
+    test = run_with_maps("nin", TEST)
+    others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
+    words = ("protocol=max_box_acc", f"submission={test}", "keep=true")
+    found, _ = score(*words, f"threshold_from={others}")
+    assert read_scores(test) == {"max_box_acc": found}
 
 
 def test_what_is_not_known_of_a_threshold_is_said(score, run_with_maps, tmp_path):

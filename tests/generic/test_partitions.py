@@ -1,10 +1,21 @@
 """How the sets of Table 5 are parted: by their lists, or at random."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from cam_repro.config import build
 from cam_repro.errors import UserError
-from cam_repro.generic.partitions import Labelled, ListedByClass, ListedPartition, RandomPartition
+from cam_repro.generic.partitions import (
+    Labelled,
+    ListedByClass,
+    ListedPartition,
+    Partition,
+    RandomPartition,
+)
 
 IMAGES = Labelled(
     [f"{name}/{number}" for name in ("cat", "dog", "junk") for number in range(5)],
@@ -34,6 +45,50 @@ def test_classes_that_are_left_out_are_no_classes():
     assert parted.images.classes == ["cat", "junk"]
     assert {IMAGES.ids[row].partition("/")[0] for row in parted.train} == {"cat", "junk"}
     assert of_class(parted, parted.test) == [1, 1]
+
+
+def test_a_name_that_is_no_class_cannot_be_left_out():
+    """Left as it is, it would leave the class in, as 101/BACKGROUND_Google."""
+    deeper = replace(IMAGES, classes=["cat", "dog", "101/junk"])
+    with pytest.raises(UserError, match=r"no class is called junk: is it 101/junk\?"):
+        RandomPartition("a", train=3, without=["junk"]).part(deeper, 0)
+    with pytest.raises(UserError, match="no class is called cow: take it out of the list"):
+        RandomPartition("a", train=3, without=["dog", "cow"]).part(IMAGES, 0)
+    with pytest.raises(UserError, match=r"without=junkyard: give a list .*without=\[junkyard\]"):
+        RandomPartition("a", train=3, without="junkyard")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["indoor67", "repeats=0"], "partition.repeats=0: give a whole number of 1 or more"),
+        (["indoor67", "repeats=x"], "partition.repeats=x: give a whole number of 1 or more"),
+        (["indoor67", "train=5"], "partition.train=5: is a name of lists here"),
+        (["action40", "test=5"], "partition.test=5: is a name of lists here"),
+        (["random", "seed=-1"], "partition.seed=-1: give a whole number of 0 or more"),
+        (["random", "seed=x"], "partition.seed=x: give a whole number of 0 or more"),
+        (["indoor67", "repeats=5"], "partition.repeats=5: the lists are one, as their names have"),
+        (["sun397", "train='a_{x}.txt'"], "{} alone stands for the number of the repeat"),
+    ],
+)
+def test_settings_that_cannot_be_are_said(compose_config, words, message):
+    name, setting = words
+    config = compose_config("generic", f"partition={name}", f"partition.{setting}")
+    with pytest.raises(UserError, match=re.escape(message)):
+        build(Partition, "partition", OmegaConf.to_container(config.partition))
+
+
+def test_lists_of_classes_have_one_repeat(lists):
+    """More would train the same SVM again, and say that the results have no spread."""
+    partition = ListedByClass("a", "_train.txt", "_test.txt", lists())
+    assert partition.repeats == 1
+    settings = {"_target_": "cam_repro.generic.partitions.ListedByClass", "name": "a"}
+    with pytest.raises(UserError, match="repeats"):
+        build(
+            Partition,
+            "partition",
+            {**settings, "train": "_train.txt", "test": "_test.txt", "repeats": 5},
+        )
 
 
 def test_a_class_of_too_few_images_is_refused():
@@ -100,3 +155,26 @@ def test_lists_of_classes_tell_the_labels(lists):
     assert [images.ids[row] for row in parted.test] == ["run_1", "sit_2"]
     with pytest.raises(UserError, match=r"has no file NAME_no.txt"):
         ListedByClass("a", "_no.txt", "_test.txt", folder).part(images, 0)
+
+
+def test_an_image_counts_once(lists):
+    """It would be trained on or tested twice, or have the label of the last class."""
+    folder = lists(
+        a=["cat/1.jpg", "cat/2.jpg", "/cat/1.jpg"],
+        b=["dog/1.jpg"],
+        run_train=["cat/1.jpg"],
+        sit_train=["cat/2.jpg"],
+        run_test=["cat/3.jpg"],
+        sit_test=["cat/4.jpg", "cat/3.jpg"],
+        sit_other=["cat/1.jpg"],
+        run_other=["cat/0.jpg"],
+    )
+    for train, test in (("a.txt", "b.txt"), ("b.txt", "a.txt")):
+        with pytest.raises(UserError, match=r"a.txt: lists cat/1 more than once \(1 images are"):
+            ListedPartition("a", train, test, folder).part(IMAGES, 0)
+    for end, message in (
+        ("_test.txt", "sit_test.txt: lists cat/3, which is listed as run too"),
+        ("_other.txt", "sit_other.txt: lists cat/1, which is listed as run too"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ListedByClass("a", "_train.txt", end, folder).part(IMAGES, 0)

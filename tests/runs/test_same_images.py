@@ -18,7 +18,10 @@ def test_images_are_their_names_and_sizes():
     assert images_of(truth) == ["a 30x20", "b 50x40"]
     assert images_of(truth_of(["b", "a"])) == ["a", "b"]
     assert images_sha256(truth) == images_sha256(truth_of(["a", "b"], sizes[::-1]))
-    assert images_sha256(truth) != images_sha256(truth_of(["a", "b"], sizes))
+    assert images_sha256(truth_of(["a"], sizes[1:])) == ["6ef1b4b50539"]
+    assert not set(images_sha256(truth)) & set(images_sha256(truth_of(["a", "b"], sizes)))
+    part = images_sha256(truth_of(["b"], sizes[:1]))
+    assert set(part) < set(images_sha256(truth))
 
 
 def test_names_that_repeat_keep_their_folder():

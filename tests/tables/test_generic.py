@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 import pytest
+from omegaconf import OmegaConf
 
 from cam_repro.runs.manifest import (
     Accuracy,
@@ -36,6 +37,7 @@ MANIFEST = SvmManifest(
     train="a",
     test="b",
     fingerprints=["c", "d"],
+    train_crops=None,
     crops=None,
     accuracy=ACCURACY,
     svm={"C": 1.0, "seed": 0, "partition": None},
@@ -64,14 +66,16 @@ def rows_of(sheet):
 
 def test_a_manifest_is_read_as_it_was_written(write):
     crops = Crops(boxes="run", rule="threshold", of_class="guess", right=41.5, n=5794)
-    folder = write("a", crops=crops, accuracy=REPEATED)
-    assert read_svm_manifest(folder) == replace(MANIFEST, crops=crops, accuracy=REPEATED)
+    changes = {"crops": crops, "train_crops": replace(crops, right=None), "accuracy": REPEATED}
+    folder = write("a", **changes)
+    assert read_svm_manifest(folder) == replace(MANIFEST, **changes)
 
 
 def test_table_4_literal(write, tmp_path):
     crops = Crops(boxes="run", rule="threshold", of_class="guess", right=41.5, n=5794)
     write("full")
-    write("crop", crops=crops, svm={"C": 0.1}, accuracy=replace(ACCURACY, percent=66.0))
+    accuracy = replace(ACCURACY, percent=66.0)
+    write("crop", train_crops=crops, crops=crops, svm={"C": 0.1}, accuracy=accuracy)
     older = replace(MANIFEST.provenance, created="2025-01-01")
     write("older", provenance=older, accuracy=replace(ACCURACY, percent=1.0))
     write("resnet", config={"model": {"name": "resnet50"}})
@@ -106,6 +110,33 @@ def test_table_4_literal(write, tmp_path):
     assert len(rows_of(every)) == 4
 
 
+TRUTH = Crops(boxes="truth")
+GUESS = Crops(boxes="run", rule="threshold", of_class="guess")
+OF_TRUE_CLASS = replace(GUESS, of_class="truth")
+SWAPPED = replace(ACCURACY, n_train=5794, n_test=5994)
+CUBV2 = replace(ACCURACY, n_test=1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({"train_crops": OF_TRUE_CLASS, "crops": OF_TRUE_CLASS}, "box of a run, true class"),
+        ({"train_crops": GUESS, "crops": OF_TRUE_CLASS}, "box of a run / box of a run, true class"),
+        ({"crops": TRUTH}, "full image / true box"),
+        ({"train_crops": TRUTH}, "true box / full image"),
+        ({"parted": "val/train", "accuracy": SWAPPED}, "full image"),
+        ({"accuracy": CUBV2}, "full image"),
+    ],
+)
+def test_table_4_takes_no_svm_of_other_crops_or_images(write, tmp_path, changes, seen):
+    write("other", **changes)
+    table4, _, every = generic_sheets(find_generic([str(tmp_path / "runs")]))
+    assert table4.is_empty
+    assert [row["Accuracy"] for row in rows_of(table4)] == [""] * 8
+    assert [row["seen"] for row in rows_of(every)] == [seen]
+    assert max(map(len, every.text.splitlines())) <= 100
+
+
 def test_table_5_literal(write, tmp_path):
     write("scenes", data="scene15", parted="partition=scene15", accuracy=REPEATED)
     alexnet = {"model": {"name": "alexnet", "row": "AlexNet"}}
@@ -129,6 +160,22 @@ def test_table_5_literal(write, tmp_path):
     assert "61.25 ±1.5" in table5.text
     assert max(map(len, table5.text.splitlines())) <= 100
     assert max(map(len, every.text.splitlines())) <= 100
+
+
+def test_settings_of_a_partition_are_said(write, compose_config, tmp_path):
+    """But not where its lists lie."""
+    for name, words in (
+        ("caltech101", ["partition.train=3", "partition.test=2", "partition.repeats=2"]),
+        ("indoor67", ["partition.lists=there"]),
+    ):
+        config = compose_config("generic", f"partition={name}", *words)
+        partition = OmegaConf.to_container(config.partition)
+        write(name, data=name, svm={"C": 0.5, "partition": partition})
+    row = rows_of(generic_sheets(find_generic([str(tmp_path / "runs")]))[1])[2]
+    assert row["Caltech101 settings"] == (
+        "C=0.5 partition.train=3 partition.test=2 partition.repeats=2"
+    )
+    assert row["MIT Indoor67 settings"] == "C=0.5"
 
 
 def test_cam_tables_writes_them_beside_the_data_sets(write, make_run, command, tmp_path):
