@@ -95,6 +95,33 @@ def test_features_that_are_there_are_not_computed_again(extract, command, data, 
     assert extract("format=parquet", "overwrite=true")[0].manifest.config["format"] == "parquet"
 
 
+def test_folders_of_the_same_file_names_are_not_taken_for_one_another(
+    command, network, tmp_path, monkeypatch
+):
+    for place, colour in (("d1", "red"), ("d2", "blue")):
+        for name in "ab":
+            (tmp_path / place / "imgs").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), colour).save(tmp_path / place / "imgs" / f"{name}.png")
+    words = [f"model={MODEL}", f"model.weights={network}", "data=folder", *COMPUTING]
+    assert command("features", *words, "data.root=d1/imgs").status == 0
+    again = command("features", *words, f"data.root={tmp_path}/d1/imgs")
+    assert "the features are there already" in again.err
+    other = command("features", *words, "data.root=d2/imgs")
+    assert "holds features by other settings (folder of images)" in other.errors[0]
+    put = engine.FeatureFile.put
+
+    def stop_after_one(self, rows, values_NK):
+        put(self, rows, values_NK)
+        raise KeyboardInterrupt
+
+    words += ["output=stopped", "batch_size=1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.FeatureFile, "put", stop_after_one)
+        assert command("features", *words, "data.root=d1/imgs").status == 130
+    mixed = command("features", *words, "data.root=d2/imgs")
+    assert "by other settings are under way there (folder of images)" in mixed.errors[0]
+
+
 def test_of_ten_crops_the_mean_counts(extract, data):
     found, _ = extract("view=ten")
     squashed, _ = extract()
