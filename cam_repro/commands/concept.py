@@ -29,7 +29,7 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concept_scores, mine
 from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
-from cam_repro.runs.features import Features, read_features, refuse_unlike
+from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
 from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
 from cam_repro.runs.manifest import (
     MANIFEST,
@@ -181,8 +181,11 @@ def _refuse_unfit(positives: Features, negatives: Features) -> None:
     """Raise UserError where the two are of other networks or views, or of the same images."""
     one, other = positives.manifest, negatives.manifest
     refuse_unlike(one, other, "positives= and negatives=")
-    if one.data.fingerprint == other.data.fingerprint:
-        raise UserError("positives= and negatives= are the same images: give two folders")
+    if shared := shared_images(positives, negatives):
+        raise UserError(
+            f"positives= and negatives= share the same images ({shared} of them): give two folders "
+            "that share none"
+        )
     if one.crops is not None or other.crops is not None:
         raise UserError("positives= and negatives= are features of crops: give those of images")
 

@@ -20,7 +20,7 @@ from cam_repro.generic.svm import LinearSvm, train_svm
 from cam_repro.locks import sole_writer
 from cam_repro.metrics.intervals import Number
 from cam_repro.progress import Bar, duration
-from cam_repro.runs.features import Features, read_features, refuse_unlike
+from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
 from cam_repro.runs.folders import NETWORK, is_complete, svm_folder
 from cam_repro.runs.manifest import (
     Accuracy,
@@ -151,8 +151,11 @@ def _refuse_unfit(train: Features, test: Features | None) -> None:
     refuse_unlike(one, other, "features= and test=")
     if one.classes != other.classes:
         raise UserError("features= and test= are of other classes: give features of one data set")
-    if one.data.fingerprint == other.data.fingerprint:
-        raise UserError("features= and test= are of the same images: give features of two splits")
+    if shared := shared_images(train, test):
+        raise UserError(
+            f"features= and test= are of the same images ({shared} of {len(test)} test images are "
+            "trained on): give features of two splits"
+        )
     kinds = [None if each.crops is None else each.crops.boxes == "truth" for each in (one, other)]
     if kinds[0] != kinds[1]:
         log.warning("the images of features= are cropped otherwise than those of test=")

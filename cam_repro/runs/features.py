@@ -124,6 +124,30 @@ def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) ->
             )
 
 
+def shared_images(one: Features, other: Features) -> int:
+    """Count the images that two folders of features share, cropped or not.
+
+    Images are the same where they are one file, by the folder of the images and the id; and where
+    they have one id in sets of one name, unless both are plain folders: the same file names in two
+    folders are two images.
+    """
+    at_one, at_other = (
+        {f"{each.manifest.folder}/{image_id}" for image_id in each.ids} for each in (one, other)
+    )
+    shared = len(at_one & at_other)
+    names = {each.manifest.data.name for each in (one, other)}
+    if shared or len(names) > 1 or all(map(_is_plain, (one, other))):
+        return shared
+    return len(set(one.ids) & set(other.ids))
+
+
+def _is_plain(features: Features) -> bool:
+    """Tell whether features are of a plain folder, which any name may be given, and which."""
+    manifest = features.manifest
+    target = str((manifest.config.get("data") or {}).get("_target_"))
+    return manifest.folder is not None and target.endswith(".folder.source.Folder")
+
+
 # --- under way -----------------------------------------------------------------------------------
 
 

@@ -122,6 +122,13 @@ def test_features_of_cam_features_are_taken_as_they_are(learned, command, words,
     assert computed == given
 
 
+def test_two_folders_of_the_same_file_names_are_two_sets(command, words, tmp_path):
+    done = command("concept", *words, "negatives=scenes/a", "output=out")
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["held_out"] == {"positives": 3, "negatives": 3}
+
+
 def test_cam_eval_scores_its_network_on_folders_of_these_names(learned, command, tmp_path):
     learned()
     (tmp_path / "both").mkdir()

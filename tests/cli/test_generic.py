@@ -140,6 +140,15 @@ def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
 
 
+def test_crops_of_the_training_images_are_no_test_images(command, features, data, tmp_path):
+    words = ["split=val", "crop=truth"]
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, *words)
+    assert done.status == 0, done.err
+    done = command("generic", f"features={FEATURES}/val", f"test={FEATURES}/val-true_box")
+    assert "are of the same images (6 of 6 test images are trained on)" in done.errors[0]
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
+
+
 def test_other_weights_than_the_features_are_refused(svm, command, data, tmp_path):
     weights = tmp_path / f"runs/tiny/{MODEL}/train/last.pt"
     other = tmp_path / "other.pt"

@@ -13,10 +13,12 @@ from cam_repro.runs.features import (
     PART,
     TABLE,
     FeatureFile,
+    Features,
     begin,
     complete,
     read_features,
     rows_done,
+    shared_images,
 )
 from cam_repro.runs.folders import find_run_folders
 from cam_repro.runs.manifest import (
@@ -184,6 +186,38 @@ def test_what_is_damaged_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / TABLE).unlink()
     with pytest.raises(UserError, match=r"features.parquet is missing"):
         read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "ids", "shared"),
+    [
+        ("s", "/d/s", ["a/1", "b/3"], 1),
+        ("other", "/d/s", ["a/1", "b/2"], 2),
+        ("a", "/d/s/a", ["1", "2"], 1),
+        ("s", "/e/s", ["a/1", "b/2"], 0),
+        ("b", "/d/s/b", ["1", "3"], 0),
+    ],
+)
+def test_images_of_plain_folders_are_the_same_where_their_files_are(name, folder, ids, shared):
+    def features(name, folder, ids):
+        config = {"data": {"_target_": "cam_repro.data.folder.source.Folder"}}
+        data = replace(MANIFEST.data, name=name)
+        return Features(
+            ids, LABELS, VALUES, replace(MANIFEST, data=data, folder=folder, config=config)
+        )
+
+    assert (
+        shared_images(features("s", "/d/s", ["a/1", "b/2"]), features(name, folder, ids)) == shared
+    )
+
+
+def test_images_of_sets_of_one_name_are_the_same_where_their_ids_are():
+    at_d, at_e = (
+        Features(IDS, LABELS, VALUES, replace(MANIFEST, folder=folder)) for folder in ("/d", "/e")
+    )
+    assert shared_images(at_d, at_e) == 4
+    renamed = replace(MANIFEST, folder="/e", data=replace(MANIFEST.data, name="other"))
+    assert shared_images(at_d, Features(IDS, LABELS, VALUES, renamed)) == 0
 
 
 def test_a_scored_run_is_not_read_as_features(make_run, tmp_path):
