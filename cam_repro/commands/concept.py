@@ -124,6 +124,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     for key, place in (("positives", settings.positives), ("negatives", settings.negatives)):
         if not Path(str(place)).is_dir():
             raise UserError(f"{key}={place}: no such folder")
+    _refuse_nested(settings)
     folder = settings.folder
     check_writable(folder)
     if is_complete(folder) and not settings.overwrite:
@@ -177,14 +178,26 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     return run_features(compose("features", words), words)
 
 
+def _refuse_nested(settings: ConceptSettings) -> None:
+    """Raise UserError where one folder of images contains the other, before any is seen."""
+    one, other = (Path(str(place)) for place in (settings.positives, settings.negatives))
+    if any((folder / MANIFEST).is_file() for folder in (one, other)):
+        return  # folders of features: their images are compared when they are read
+    places = one.resolve(), other.resolve()
+    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+        raise UserError(
+            f"positives={one} and negatives={other} share images, as one folder contains the "
+            "other: give folders that share none"
+        )
+
+
 def _refuse_unfit(positives: Features, negatives: Features) -> None:
     """Raise UserError where the two are of other networks or views, or of the same images."""
     one, other = positives.manifest, negatives.manifest
     refuse_unlike(one, other, "positives= and negatives=")
     if shared := shared_images(positives, negatives):
         raise UserError(
-            f"positives= and negatives= share the same images ({shared} of them): give two folders "
-            "that share none"
+            f"positives= and negatives= share {shared} images: give folders that share none"
         )
     if one.crops is not None or other.crops is not None:
         raise UserError("positives= and negatives= are features of crops: give those of images")
@@ -269,7 +282,7 @@ def _write(
     order = [CONCEPT if name == settings.concept else 1 - CONCEPT for name in classes]
     in_order = LinearSvm(svm.weights_CK[order], svm.bias_C[order])
     write_network(new / NETWORK, positives.features.manifest, in_order, classes)
-    _draw(new, settings, positives, svm)
+    _draw(new, settings, positives, svm, classes.index(settings.concept))
 
 
 def _scores(
@@ -293,8 +306,13 @@ def _scores(
     }
 
 
-def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm) -> None:
-    """Draw the held-out positives of the highest score beside the maps of the concept."""
+def _draw(
+    new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm, class_index: int
+) -> None:
+    """Draw the held-out positives of the highest score beside the maps of the concept.
+
+    class_index: of the concept in the network, as its name may be a number.
+    """
     features = positives.features
     scores = concept_scores(svm, features.values_NK[positives.test])
     best = np.argsort(-scores, kind="stable")[: settings.pictures]
@@ -307,7 +325,7 @@ def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm
     )
     explained = loaded.explain_each(
         (images.original(row_of[image_id]) for image_id in ids),
-        classes=[settings.concept],
+        classes=[class_index],
         view=source["view"],
     )
     figure = draw_beside(

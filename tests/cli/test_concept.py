@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from cam_repro.api import load_network
+from cam_repro.commands import concept
 from cam_repro.config import compose_choice
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.errors import UserError
@@ -166,6 +167,30 @@ def test_a_name_that_sorts_before_not_keeps_its_class(command, words, tmp_path):
     assert loaded.explain(tmp_path / "text" / "5.png").names[0] == "abbey"
 
 
+@pytest.mark.parametrize("name", ["1", "2007"])
+def test_a_number_may_be_its_name(command, words, tmp_path, monkeypatch, name):
+    drawn = []
+
+    def draw_beside(explained, *texts):
+        drawn.extend(explained)
+        return figure(explained, *texts)
+
+    figure = concept.draw_beside
+    monkeypatch.setattr(concept, "draw_beside", draw_beside)
+    done = command("concept", *words, f"name={name}", "output=out")
+    assert done.status == 0, done.err
+    assert [one.names for one in drawn] == [[name]] * 3
+
+
+def test_images_among_the_others_are_refused_in_features_too(learned, command, words):
+    learned()
+    given = f"positives={FOLDER}/negatives", f"negatives={FOLDER}/negatives"
+    (error,) = command("concept", *words, *given, "output=out").errors
+    assert "positives= and negatives= share 30 images" in error
+    (error,) = command("concept", *words, "positives=scenes/a", given[1], "output=out").errors
+    assert "positives= and negatives= share 15 images" in error
+
+
 def test_a_result_is_not_replaced_unasked(learned, command, words):
     learned()
     (error,) = command("concept", *words).errors
@@ -190,7 +215,9 @@ def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tm
     [
         (["positives=nowhere"], "positives=nowhere: no such folder"),
         (["negatives=null"], "negatives is not given: add negatives=DIR, a folder of images"),
-        (["negatives=text"], "positives= and negatives= are the same images"),
+        (["negatives=text"], "positives=text and negatives=text share images"),
+        (["positives=scenes/a"], "positives=scenes/a and negatives=scenes share images"),
+        (["negatives=."], "positives=text and negatives=. share images"),
         (["held_out=1"], "held_out=1.0: must be a share above 0 and under 1"),
         (["rounds=-1"], "rounds=-1: must be 0 or more"),
         (["C=0"], "C=0.0: must be over 0"),
