@@ -35,7 +35,7 @@ from cam_repro.files import check_writable
 from cam_repro.geometry import iou
 from cam_repro.models.class_layer import class_layer_of
 from cam_repro.models.trial import class_weights_of
-from cam_repro.runs.features import PART, FeatureFile, begin, complete, rows_done
+from cam_repro.runs.features import PART, FeatureFile, begin, complete, finish_completing, rows_done
 from cam_repro.runs.folders import features_folder, is_complete, run_folder
 from cam_repro.runs.manifest import (
     Checkpoint,
@@ -121,10 +121,11 @@ def run_features(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         w_CK = class_weights_of(layer)
         assert w_CK is not None, "it is a class layer"
         check_writable(job.folder)
-        if _is_there(job.folder, job.started, settings.overwrite):
-            log.info("the features are there already: %s", job.folder)
-        else:
-            with alone_in(job.folder, processes):
+        with alone_in(job.folder, processes):
+            by_main(processes, lambda: finish_completing(job.folder))
+            if _is_there(job.folder, job.started, settings.overwrite):
+                log.info("the features are there already: %s", job.folder)
+            else:
                 _write(job, (len(images), w_CK.shape[1]))
         return job.folder
 
