@@ -257,19 +257,25 @@ def _refuse_to_replace(folder: Path, new: SvmManifest, overwrite: bool) -> None:
     """Raise UserError where an SVM lies in the folder that is of other features or settings."""
     if overwrite or not is_complete(folder):
         return
-    there = read_svm_manifest(folder)
-    pairs = {
-        "other features": (there.fingerprints, new.fingerprints),
-        "another network": (there.model, new.model),
-        "other weights": (there.checkpoint.sha256, new.checkpoint.sha256),
-        "other settings": (there.svm, new.svm),
-    }
-    lost = [what for what, (before, after) in pairs.items() if before != after]
+    before, after = (_decides(each) for each in (read_svm_manifest(folder), new))
+    lost = [what for what, value in after.items() if before[what] != value]
     if lost:
         raise UserError(
             f"{folder}: holds an SVM that this one would replace ({', '.join(lost)}): keep it with "
             "output=DIR for the new one, or add overwrite=true"
         )
+
+
+def _decides(svm: SvmManifest) -> dict[str, object]:
+    """Collect what decides an SVM, each under what it is called where it differs."""
+    folders = [None if each is None else Path(each).resolve() for each in (svm.train, svm.test)]
+    return {
+        "other features": (svm.fingerprints, folders),
+        "another network": svm.model,
+        "other weights": svm.checkpoint.sha256 or svm.checkpoint.path,
+        "another view": svm.view,
+        "other settings": svm.svm,
+    }
 
 
 def _say(manifest: SvmManifest) -> None:
