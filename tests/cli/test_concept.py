@@ -123,6 +123,29 @@ def test_features_of_cam_features_are_taken_as_they_are(learned, command, words,
     assert computed == given
 
 
+def test_words_that_given_features_do_not_go_by_are_refused(command, words, tmp_path):
+    of_features = [word for word in words if not word.startswith(("positives", "negatives"))]
+    images = ["data=folder", "data.root=text", "output=theirs", "view=center"]
+    assert command("features", *of_features, *images).status == 0
+    given = ["positives=theirs", f"negatives={tmp_path}/scenes", "view=center"]
+    (tmp_path / "other.pt").write_bytes((tmp_path / "net.pt").read_bytes() + b"0")
+    for other in ("view=ten", "model.weights=other.pt", "model.width=0.1", "precision=bf16"):
+        (error,) = command("concept", *words, *given, other).errors
+        assert "positives=theirs: are features by other settings than" in error
+        assert other in error
+    kept = (tmp_path / "text" / "6.png").read_bytes()
+    (tmp_path / "text" / "6.png").unlink()
+    (error,) = command("concept", *words, *given, "output=out").errors
+    assert "text: has other images than those that the features of positives= are of" in error
+    (tmp_path / "text" / "6.png").write_bytes(kept)
+    images = ["data=folder", "data.root=scenes", "output=centred", "view=center"]
+    assert command("features", *of_features, *images).status == 0
+    done = command("concept", *words[2:], "positives=theirs", "negatives=centred", "output=out")
+    assert done.status == 0, done.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["view"], manifest["config"]["view"]["name"]) == ("center", "center")
+
+
 def test_two_folders_of_the_same_file_names_are_two_sets(command, words, tmp_path):
     done = command("concept", *words, "negatives=scenes/a", "output=out")
     assert done.status == 0, done.err
