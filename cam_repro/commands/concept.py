@@ -15,9 +15,11 @@ from omegaconf import DictConfig
 from cam_repro.api import load_network
 from cam_repro.classes import in_class_order
 from cam_repro.commands.common import alone_in
+from cam_repro.commands.evaluate import describe_weights
 from cam_repro.commands.features import run_features
 from cam_repro.commands.generic import write_network
 from cam_repro.config import validate
+from cam_repro.data.image_set import ImageSet
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import join_processes
@@ -29,11 +31,12 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concept_scores, mine
 from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
-from cam_repro.runs.features import Features, read_features, refuse_unlike
+from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
 from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
 from cam_repro.runs.manifest import (
     MANIFEST,
     ConceptManifest,
+    FeaturesManifest,
     read_features_manifest,
     write_manifest,
 )
@@ -124,6 +127,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     for key, place in (("positives", settings.positives), ("negatives", settings.negatives)):
         if not Path(str(place)).is_dir():
             raise UserError(f"{key}={place}: no such folder")
+    _refuse_nested(settings)
     folder = settings.folder
     check_writable(folder)
     if is_complete(folder) and not settings.overwrite:
@@ -137,6 +141,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
             return folder
         positives, negatives = map(read_features, places)
         _refuse_unfit(positives, negatives)
+        images = _images_of(positives)
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
         sides = tuple(
@@ -147,7 +152,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         found = _mine(settings, *sides)
         seconds = time.perf_counter() - started
         with new_run(folder) as new:
-            _write(new, settings, sides, found)
+            _write(new, settings, sides, found, images)
             write_manifest(new, _manifest(settings, positives, negatives, seconds))
         log.info("  %s", folder)
     return folder
@@ -163,28 +168,89 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     """
     folder = Path(getattr(settings, key))
     if (folder / MANIFEST).is_file():
-        model = read_features_manifest(folder).model
+        manifest = read_features_manifest(folder)
+        model = manifest.model
         if model != run_name(settings.model):
             raise UserError(f"{key}={folder}: are features of model={model}: add model={model}")
+        if differing := _differing(manifest, settings, overrides):
+            raise UserError(
+                f"{key}={folder}: are features by other settings than {' '.join(differing)}: leave "
+                "that out, or give features that cam-features computed so"
+            )
         return folder
-    words = [
-        word
-        for word in overrides
-        if word.lstrip("+").partition("=")[0].partition(".")[0] in OF_FEATURES
-    ]
+    words = [word for word in overrides if _key(word).partition(".")[0] in OF_FEATURES]
     words += ["data=folder", f"data.root={folder}", f"output={settings.folder / key}"]
     words += ["overwrite=true"] if settings.overwrite else []
     return run_features(compose("features", words), words)
+
+
+def _key(word: str) -> str:
+    """Give the key of a word ``key=value``."""
+    return word.lstrip("+").partition("=")[0]
+
+
+def _differing(
+    manifest: FeaturesManifest, settings: ConceptSettings, overrides: Sequence[str]
+) -> list[str]:
+    """List the words that ask for another network, view or precision than features are of."""
+    there, checkpoint = manifest.config, manifest.checkpoint
+    differing = []
+    for word in overrides:
+        group, _, inner = _key(word).partition(".")
+        differs = False
+        if group == "view":
+            differs = settings.view != there["view"]
+        elif group == "precision":
+            differs = settings.precision not in ("auto", manifest.hardware.precision)
+        elif group == "model" and inner == "weights":
+            asked = describe_weights(settings.model["weights"]) or checkpoint
+            differs = (asked.sha256 or asked.path) != (checkpoint.sha256 or checkpoint.path)
+        elif group == "model" and inner:
+            setting = inner.partition(".")[0]
+            differs = settings.model.get(setting) != there["model"].get(setting)
+        if differs:
+            differing.append(word)
+    return differing
+
+
+def _refuse_nested(settings: ConceptSettings) -> None:
+    """Raise UserError where one folder of images contains the other, before any is seen."""
+    one, other = (Path(str(place)) for place in (settings.positives, settings.negatives))
+    if any((folder / MANIFEST).is_file() for folder in (one, other)):
+        return  # folders of features: their images are compared when they are read
+    places = one.resolve(), other.resolve()
+    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+        raise UserError(
+            f"positives={one} and negatives={other} share images, as one folder contains the "
+            "other: give folders that share none"
+        )
 
 
 def _refuse_unfit(positives: Features, negatives: Features) -> None:
     """Raise UserError where the two are of other networks or views, or of the same images."""
     one, other = positives.manifest, negatives.manifest
     refuse_unlike(one, other, "positives= and negatives=")
-    if one.data.fingerprint == other.data.fingerprint:
-        raise UserError("positives= and negatives= are the same images: give two folders")
+    if shared := shared_images(positives, negatives):
+        raise UserError(
+            f"positives= and negatives= share {shared} images: give folders that share none"
+        )
     if one.crops is not None or other.crops is not None:
         raise UserError("positives= and negatives= are features of crops: give those of images")
+
+
+def _images_of(features: Features) -> ImageSet:
+    """Open the images of features, of which some are drawn at the end.
+
+    Raises UserError where they are gone, or others than the features are of.
+    """
+    manifest = features.manifest
+    images = open_image_set(manifest.config["data"], manifest.split, with_boxes=True)
+    if images.fingerprint != manifest.data.fingerprint:
+        raise UserError(
+            f"{images.folder}: has other images than those that the features of positives= are "
+            "of: compute these again with cam-features and overwrite=true"
+        )
+    return images
 
 
 def _parted(key: str, features: Features, held_out: float, rng: np.random.Generator) -> _Side:
@@ -256,9 +322,16 @@ def _in_words(measured: Detection) -> str:
 
 
 def _write(
-    new: Path, settings: ConceptSettings, sides: tuple[_Side, ...], found: list[_Round]
+    new: Path,
+    settings: ConceptSettings,
+    sides: tuple[_Side, ...],
+    found: list[_Round],
+    images: ImageSet,
 ) -> None:
-    """Write scores, the network with the SVM as its class layer, and the sheet of pictures."""
+    """Write scores, the network with the SVM as its class layer, and the sheet of pictures.
+
+    images: those of the positives.
+    """
     positives, negatives = sides
     write_json(new / SCORES, _scores(settings, positives, negatives, found))
     svm = found[-1].mined.svm
@@ -266,7 +339,8 @@ def _write(
     order = [CONCEPT if name == settings.concept else 1 - CONCEPT for name in classes]
     in_order = LinearSvm(svm.weights_CK[order], svm.bias_C[order])
     write_network(new / NETWORK, positives.features.manifest, in_order, classes)
-    _draw(new, settings, positives, svm)
+    scores = concept_scores(svm, positives.features.values_NK[positives.test])
+    _draw(new, settings, positives, scores, images, classes.index(settings.concept))
 
 
 def _scores(
@@ -290,13 +364,21 @@ def _scores(
     }
 
 
-def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm) -> None:
-    """Draw the held-out positives of the highest score beside the maps of the concept."""
+def _draw(
+    new: Path,
+    settings: ConceptSettings,
+    positives: _Side,
+    scores: np.ndarray,
+    images: ImageSet,
+    class_index: int,
+) -> None:
+    """Draw the held-out positives of the highest score beside the maps of the concept.
+
+    scores: of the positives held out. images: of all positives. class_index: of the concept in the
+    network, as its name may be a number.
+    """
     features = positives.features
-    scores = concept_scores(svm, features.values_NK[positives.test])
     best = np.argsort(-scores, kind="stable")[: settings.pictures]
-    source = features.manifest.config
-    images = open_image_set(source["data"], features.manifest.split, with_boxes=False)
     row_of = {image_id: row for row, image_id in enumerate(images.ids)}
     ids = [features.ids[row] for row in positives.test[best]]
     loaded = load_network(
@@ -304,8 +386,8 @@ def _draw(new: Path, settings: ConceptSettings, positives: _Side, svm: LinearSvm
     )
     explained = loaded.explain_each(
         (images.original(row_of[image_id]) for image_id in ids),
-        classes=[settings.concept],
-        view=source["view"],
+        classes=[class_index],
+        view=features.manifest.config["view"],
     )
     figure = draw_beside(
         list(explained),
@@ -334,6 +416,6 @@ def _manifest(
         fingerprints=[source.data.fingerprint, negatives.manifest.data.fingerprint],
         checkpoint=source.checkpoint,
         seconds=round(seconds, 2),
-        config={**asdict(settings), "model": source.config["model"]},
+        config={**asdict(settings), **{key: source.config[key] for key in ("model", "view")}},
         provenance=provenance(),
     )

@@ -35,7 +35,7 @@ from cam_repro.files import check_writable
 from cam_repro.geometry import iou
 from cam_repro.models.class_layer import class_layer_of
 from cam_repro.models.trial import class_weights_of
-from cam_repro.runs.features import PART, FeatureFile, begin, complete, rows_done
+from cam_repro.runs.features import PART, FeatureFile, begin, complete, finish_completing, rows_done
 from cam_repro.runs.folders import features_folder, is_complete, run_folder
 from cam_repro.runs.manifest import (
     Checkpoint,
@@ -81,7 +81,8 @@ class _Job:
     def started(self) -> dict[str, Any]:
         """Give what decides the features."""
         precision = self.features_of.compute.precision
-        return _decides(self.config, self.images.fingerprint, self.weights, precision)
+        images = self.images.fingerprint, _folder_of(self.images)
+        return _decides(self.config, images, self.weights, precision)
 
     @property
     def folder(self) -> Path:
@@ -120,10 +121,11 @@ def run_features(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         w_CK = class_weights_of(layer)
         assert w_CK is not None, "it is a class layer"
         check_writable(job.folder)
-        if _is_there(job.folder, job.started, settings.overwrite):
-            log.info("the features are there already: %s", job.folder)
-        else:
-            with alone_in(job.folder, processes):
+        with alone_in(job.folder, processes):
+            by_main(processes, lambda: finish_completing(job.folder))
+            if _is_there(job.folder, job.started, settings.overwrite):
+                log.info("the features are there already: %s", job.folder)
+            else:
                 _write(job, (len(images), w_CK.shape[1]))
         return job.folder
 
@@ -156,6 +158,7 @@ def _manifest(job: _Job, found: Extracted, n_images: int, n_features: int) -> Fe
         split=images.split,
         features=n_features,
         data=describe_data(images),
+        folder=_folder_of(images),
         classes=list(images.classes.wnids),
         counts=Counts(images=n_images, skipped=len(images) - n_images),
         skipped=found.skipped,
@@ -241,14 +244,27 @@ def _share_right(images: ImageSet, boxes_N4: np.ndarray) -> tuple[float | None, 
 # --- the folder ----------------------------------------------------------------------------------
 
 
+def _folder_of(images: ImageSet) -> str:
+    """Give the absolute path of the folder of the images, for the manifest."""
+    return str(images.folder.resolve())
+
+
 def _decides(
-    config: Mapping[str, Any], fingerprint: str, weights: Checkpoint, precision: str
+    config: Mapping[str, Any],
+    images: tuple[str, str | None],
+    weights: Checkpoint,
+    precision: str,
 ) -> dict[str, Any]:
-    """Collect what decides the features, as plain JSON: images, network, weights, view."""
+    """Collect what decides the features, as plain JSON: images, network, weights, view.
+
+    images: their fingerprint, which does not cover pixels, and the folder that they are in.
+    """
+    fingerprint, folder = images
     left_out = ("weights", "take_classes", "pretrained", "row", "plain")
     model = {key: value for key, value in config["model"].items() if key not in left_out}
     parts = {
         "data": fingerprint,
+        "folder of images": folder,
         "model": model,
         "weights": weights.sha256 or weights.path,
         "view": config["view"],
@@ -267,9 +283,8 @@ def _is_there(folder: Path, started: Mapping[str, Any], overwrite: bool) -> bool
     if overwrite or not is_complete(folder):
         return False
     there = read_features_manifest(folder)
-    before = _decides(
-        there.config, there.data.fingerprint, there.checkpoint, there.hardware.precision
-    )
+    images = there.data.fingerprint, there.folder
+    before = _decides(there.config, images, there.checkpoint, there.hardware.precision)
     differing = [key for key, value in started.items() if before[key] != value]
     if differing:
         raise UserError(

@@ -20,7 +20,7 @@ from cam_repro.generic.svm import LinearSvm, train_svm
 from cam_repro.locks import sole_writer
 from cam_repro.metrics.intervals import Number
 from cam_repro.progress import Bar, duration
-from cam_repro.runs.features import Features, read_features, refuse_unlike
+from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
 from cam_repro.runs.folders import NETWORK, is_complete, svm_folder
 from cam_repro.runs.manifest import (
     Accuracy,
@@ -151,8 +151,11 @@ def _refuse_unfit(train: Features, test: Features | None) -> None:
     refuse_unlike(one, other, "features= and test=")
     if one.classes != other.classes:
         raise UserError("features= and test= are of other classes: give features of one data set")
-    if one.data.fingerprint == other.data.fingerprint:
-        raise UserError("features= and test= are of the same images: give features of two splits")
+    if shared := shared_images(train, test):
+        raise UserError(
+            f"features= and test= are of the same images ({shared} of {len(test)} test images are "
+            "trained on): give features of two splits"
+        )
     kinds = [None if each.crops is None else each.crops.boxes == "truth" for each in (one, other)]
     if kinds[0] != kinds[1]:
         log.warning("the images of features= are cropped otherwise than those of test=")
@@ -255,19 +258,25 @@ def _refuse_to_replace(folder: Path, new: SvmManifest, overwrite: bool) -> None:
     """Raise UserError where an SVM lies in the folder that is of other features or settings."""
     if overwrite or not is_complete(folder):
         return
-    there = read_svm_manifest(folder)
-    pairs = {
-        "other features": (there.fingerprints, new.fingerprints),
-        "another network": (there.model, new.model),
-        "other weights": (there.checkpoint.sha256, new.checkpoint.sha256),
-        "other settings": (there.svm, new.svm),
-    }
-    lost = [what for what, (before, after) in pairs.items() if before != after]
+    before, after = (_decides(each) for each in (read_svm_manifest(folder), new))
+    lost = [what for what, value in after.items() if before[what] != value]
     if lost:
         raise UserError(
             f"{folder}: holds an SVM that this one would replace ({', '.join(lost)}): keep it with "
             "output=DIR for the new one, or add overwrite=true"
         )
+
+
+def _decides(svm: SvmManifest) -> dict[str, object]:
+    """Collect what decides an SVM, each under what it is called where it differs."""
+    folders = [None if each is None else Path(each).resolve() for each in (svm.train, svm.test)]
+    return {
+        "other features": (svm.fingerprints, folders),
+        "another network": svm.model,
+        "other weights": svm.checkpoint.sha256 or svm.checkpoint.path,
+        "another view": svm.view,
+        "other settings": svm.svm,
+    }
 
 
 def _say(manifest: SvmManifest) -> None:

@@ -12,7 +12,8 @@ Needs no torch. A folder of features holds
 
 Features under way lie in ``.part`` in that folder, and stay there when the command is stopped:
 ``features.npy`` with all rows, ``done.npy``, which tells those that are written, and
-``started.json``, by which settings. Started again, the command goes on with the rows that are left.
+``started.json``, by which settings; at the end also ``skipped.json``, the lines about images that
+could not be read. Started again, the command goes on with the rows that are left.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from cam_repro.runs.replacing import finish_replacing, take_place
 
 FEATURES, TABLE = "features.npy", "features.parquet"
 PART = ".part"
-_DONE, _STARTED = "done.npy", "started.json"
+_DONE, _STARTED, _SKIPPED = "done.npy", "started.json", "skipped.json"
 
 FORMATS = ("npy", "parquet")
 """What ``format=`` takes."""
@@ -124,7 +125,39 @@ def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) ->
             )
 
 
+def shared_images(one: Features, other: Features) -> int:
+    """Count the images that two folders of features share, cropped or not.
+
+    Images are the same where they are one file, by the folder of the images and the id; and where
+    they have one id in sets of one name, unless both are plain folders: the same file names in two
+    folders are two images.
+    """
+    at_one, at_other = (
+        {f"{each.manifest.folder}/{image_id}" for image_id in each.ids} for each in (one, other)
+    )
+    shared = len(at_one & at_other)
+    names = {each.manifest.data.name for each in (one, other)}
+    if shared or len(names) > 1 or all(map(_is_plain, (one, other))):
+        return shared
+    return len(set(one.ids) & set(other.ids))
+
+
+def _is_plain(features: Features) -> bool:
+    """Tell whether features are of a plain folder, which any name may be given, and which."""
+    manifest = features.manifest
+    target = str((manifest.config.get("data") or {}).get("_target_"))
+    return manifest.folder is not None and target.endswith(".folder.source.Folder")
+
+
 # --- under way -----------------------------------------------------------------------------------
+
+
+def finish_completing(folder: Path) -> None:
+    """Let features take their place that were complete when their command was killed."""
+    finish_replacing(folder)
+    part = folder / PART
+    if (part / MANIFEST).is_file():
+        take_place(folder, part)
 
 
 def begin(
@@ -135,10 +168,7 @@ def begin(
     started: what decides the features, as plain JSON. Raises UserError where features by other
     settings are under way there, unless ``overwrite``, which removes them.
     """
-    finish_replacing(folder)
     part = folder / PART
-    if (part / MANIFEST).is_file():  # complete, but killed before they had their place
-        take_place(folder, part)
     differing = _differing(part, started)
     if differing == []:
         return
@@ -247,7 +277,7 @@ def complete(
     """
     part, rows = folder / PART, rows_done(folder)
     if len(rows) < len(ids):
-        _leave_out(part / FEATURES, rows)
+        manifest = replace(manifest, skipped=_leave_out(part, rows, manifest.skipped))
     columns = {
         "id": pa.array([ids[row] for row in rows], pa.string()),
         "label": pa.array(np.asarray(labels_N)[rows], pa.int32()),
@@ -256,19 +286,28 @@ def complete(
     write_manifest(part, manifest)
     (part / _STARTED).unlink()
     (part / _DONE).unlink()
+    (part / _SKIPPED).unlink(missing_ok=True)
     take_place(folder, part)
 
 
-def _leave_out(path: Path, rows: list[int]) -> None:
-    """Leave in a file of features these rows alone."""
+def _leave_out(part: Path, rows: list[int], skipped: list[str]) -> list[str]:
+    """Leave in the features under way these rows alone; give the lines about the others.
+
+    skipped: the lines of this start. Those of the start that left the rows out are kept, as a later
+    one does not see these images.
+    """
+    path = part / FEATURES
     values_NK = np.load(path, mmap_mode="r")
     if len(values_NK) == len(rows):  # done before the command was stopped
-        return
+        kept: list[str] = json.loads((part / _SKIPPED).read_text(encoding="utf-8"))
+        return kept
+    write_json(part / _SKIPPED, skipped)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), values_NK.shape[1])}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), _ROWS):
             file.write(values_NK[rows[start : start + _ROWS]].tobytes())
+    return skipped
 
 
 def _write_table(part: Path, columns: dict[str, pa.Array], in_parquet: bool) -> None:

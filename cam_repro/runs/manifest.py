@@ -340,7 +340,8 @@ class FeaturesManifest:
     """Hold the manifest of the features of a split: what a class layer takes, of each image.
 
     features: K, how many each image has. classes: of the data set, as their folders are called, by
-    class index. crops: None where the network saw whole images.
+    class index. folder: of the images, as an absolute path; None in features of older versions.
+    crops: None where the network saw whole images.
     seconds, images_per_second: of the last start, where it was stopped and went on.
     """
 
@@ -359,6 +360,7 @@ class FeaturesManifest:
     hardware: Hardware
     config: Settings
     provenance: Provenance
+    folder: str | None = None
 
     @property
     def row(self) -> str:
@@ -373,6 +375,7 @@ class FeaturesManifest:
             "split": self.split,
             "features": self.features,
             "data": asdict(self.data),
+            "folder": self.folder,
             "classes": self.classes,
             "counts": asdict(self.counts),
             "skipped": self.skipped,
@@ -818,6 +821,7 @@ def _features_manifest(keys: _Keys) -> FeaturesManifest:
         split=keys.get("split", str),
         features=keys.get("features", int),
         data=_scored_data(keys.within("data")),
+        folder=keys.find("folder", str),
         classes=keys.list_of("classes", str),
         counts=_counts(keys.within("counts")),
         skipped=keys.list_of("skipped", str),

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from cam_repro.api import load_network
+from cam_repro.commands import concept
 from cam_repro.config import compose_choice
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.errors import UserError
@@ -122,6 +123,36 @@ def test_features_of_cam_features_are_taken_as_they_are(learned, command, words,
     assert computed == given
 
 
+def test_words_that_given_features_do_not_go_by_are_refused(command, words, tmp_path):
+    of_features = [word for word in words if not word.startswith(("positives", "negatives"))]
+    images = ["data=folder", "data.root=text", "output=theirs", "view=center"]
+    assert command("features", *of_features, *images).status == 0
+    given = ["positives=theirs", f"negatives={tmp_path}/scenes", "view=center"]
+    (tmp_path / "other.pt").write_bytes((tmp_path / "net.pt").read_bytes() + b"0")
+    for other in ("view=ten", "model.weights=other.pt", "model.width=0.1", "precision=bf16"):
+        (error,) = command("concept", *words, *given, other).errors
+        assert "positives=theirs: are features by other settings than" in error
+        assert other in error
+    kept = (tmp_path / "text" / "6.png").read_bytes()
+    (tmp_path / "text" / "6.png").unlink()
+    (error,) = command("concept", *words, *given, "output=out").errors
+    assert "text: has other images than those that the features of positives= are of" in error
+    (tmp_path / "text" / "6.png").write_bytes(kept)
+    images = ["data=folder", "data.root=scenes", "output=centred", "view=center"]
+    assert command("features", *of_features, *images).status == 0
+    done = command("concept", *words[2:], "positives=theirs", "negatives=centred", "output=out")
+    assert done.status == 0, done.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["view"], manifest["config"]["view"]["name"]) == ("center", "center")
+
+
+def test_two_folders_of_the_same_file_names_are_two_sets(command, words, tmp_path):
+    done = command("concept", *words, "negatives=scenes/a", "output=out")
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["held_out"] == {"positives": 3, "negatives": 3}
+
+
 def test_cam_eval_scores_its_network_on_folders_of_these_names(learned, command, tmp_path):
     learned()
     (tmp_path / "both").mkdir()
@@ -159,6 +190,30 @@ def test_a_name_that_sorts_before_not_keeps_its_class(command, words, tmp_path):
     assert loaded.explain(tmp_path / "text" / "5.png").names[0] == "abbey"
 
 
+@pytest.mark.parametrize("name", ["1", "2007"])
+def test_a_number_may_be_its_name(command, words, tmp_path, monkeypatch, name):
+    drawn = []
+
+    def draw_beside(explained, *texts):
+        drawn.extend(explained)
+        return figure(explained, *texts)
+
+    figure = concept.draw_beside
+    monkeypatch.setattr(concept, "draw_beside", draw_beside)
+    done = command("concept", *words, f"name={name}", "output=out")
+    assert done.status == 0, done.err
+    assert [one.names for one in drawn] == [[name]] * 3
+
+
+def test_images_among_the_others_are_refused_in_features_too(learned, command, words):
+    learned()
+    given = f"positives={FOLDER}/negatives", f"negatives={FOLDER}/negatives"
+    (error,) = command("concept", *words, *given, "output=out").errors
+    assert "positives= and negatives= share 30 images" in error
+    (error,) = command("concept", *words, "positives=scenes/a", given[1], "output=out").errors
+    assert "positives= and negatives= share 15 images" in error
+
+
 def test_a_result_is_not_replaced_unasked(learned, command, words):
     learned()
     (error,) = command("concept", *words).errors
@@ -183,7 +238,9 @@ def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tm
     [
         (["positives=nowhere"], "positives=nowhere: no such folder"),
         (["negatives=null"], "negatives is not given: add negatives=DIR, a folder of images"),
-        (["negatives=text"], "positives= and negatives= are the same images"),
+        (["negatives=text"], "positives=text and negatives=text share images"),
+        (["positives=scenes/a"], "positives=scenes/a and negatives=scenes share images"),
+        (["negatives=."], "positives=text and negatives=. share images"),
         (["held_out=1"], "held_out=1.0: must be a share above 0 and under 1"),
         (["rounds=-1"], "rounds=-1: must be 0 or more"),
         (["C=0"], "C=0.0: must be over 0"),

@@ -9,8 +9,10 @@ from PIL import Image
 
 from cam_repro.api import load_network
 from cam_repro.engine import features as engine
+from cam_repro.runs import features as runs
 from cam_repro.runs.features import PART, read_features, rows_done
 from cam_repro.runs.predictions import read_predictions
+from cam_repro.runs.replacing import NEW
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 MODEL = "alexnet_gap"
@@ -93,6 +95,56 @@ def test_features_that_are_there_are_not_computed_again(extract, command, data, 
     other = command("features", f"model={MODEL}", *data, *COMPUTING, "format=parquet")
     assert "holds features by other settings (format)" in other.errors[0]
     assert extract("format=parquet", "overwrite=true")[0].manifest.config["format"] == "parquet"
+
+
+def test_folders_of_the_same_file_names_are_not_taken_for_one_another(
+    command, network, tmp_path, monkeypatch
+):
+    for place, colour in (("d1", "red"), ("d2", "blue")):
+        for name in "ab":
+            (tmp_path / place / "imgs").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), colour).save(tmp_path / place / "imgs" / f"{name}.png")
+    words = [f"model={MODEL}", f"model.weights={network}", "data=folder", *COMPUTING]
+    assert command("features", *words, "data.root=d1/imgs").status == 0
+    again = command("features", *words, f"data.root={tmp_path}/d1/imgs")
+    assert "the features are there already" in again.err
+    other = command("features", *words, "data.root=d2/imgs")
+    assert "holds features by other settings (folder of images)" in other.errors[0]
+    put = engine.FeatureFile.put
+
+    def stop_after_one(self, rows, values_NK):
+        put(self, rows, values_NK)
+        raise KeyboardInterrupt
+
+    words += ["output=stopped", "batch_size=1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.FeatureFile, "put", stop_after_one)
+        assert command("features", *words, "data.root=d1/imgs").status == 130
+    mixed = command("features", *words, "data.root=d2/imgs")
+    assert "by other settings are under way there (folder of images)" in mixed.errors[0]
+
+
+@pytest.mark.parametrize("killed_in", ["take_place", "finish_replacing"])
+def test_what_was_complete_at_a_kill_is_not_computed_again(
+    command, data, network, tmp_path, monkeypatch, killed_in
+):
+    words = [f"model={MODEL}", *data, *COMPUTING, "output=killed"]
+    place = tmp_path / "killed"
+
+    def killed(folder, part):
+        if killed_in == "finish_replacing":
+            part.rename(folder / NEW)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "take_place", killed)
+        assert command("features", *words).status == 130
+    assert not (place / "manifest.json").exists()
+    other = command("features", *words, "view=center")
+    assert "holds features by other settings (view)" in other.errors[0]
+    done = command("features", *words)
+    assert "the features are there already" in done.err
+    assert len(read_features(place)) == 6
 
 
 def test_of_ten_crops_the_mean_counts(extract, data):

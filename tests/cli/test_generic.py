@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from cam_repro.api import load_network
 from cam_repro.runs.features import read_features
-from cam_repro.runs.manifest import read_svm_manifest
+from cam_repro.runs.manifest import read_svm_manifest, write_manifest
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 MODEL = "alexnet_gap"
@@ -121,6 +122,28 @@ def test_what_lies_there_is_not_replaced_by_other_settings(svm, command, tmp_pat
     assert same.svm["C"] == 1.0
 
 
+def test_an_svm_of_another_view_is_not_replaced_unasked(svm, command, data):
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, "split=train", "view=center")
+    assert done.status == 0, done.err
+    words = ["partition=random", "partition.train=2", "network=false"]
+    svm(f"features={FEATURES}/train", *words)
+    (error,) = command("generic", f"features={FEATURES}/train-center", *words).errors
+    assert "would replace (other features, another view)" in error
+
+
+@pytest.mark.parametrize("key", ["train", "checkpoint"])
+def test_what_decides_an_svm_is_compared_where_hashes_do_not_tell(svm, command, tmp_path, key):
+    """As of two folders of the same file names, and of weights that are no file of ours."""
+    words = [f"features={FEATURES}/train", "partition=random", "partition.train=2"]
+    words += ["network=false"]
+    manifest, _ = svm(*words)
+    folder = tmp_path / f"runs/tiny/{MODEL}/generic/random"
+    plain = replace(manifest.checkpoint, path="torchvision", sha256=None)
+    write_manifest(folder, replace(manifest, **{key: {"train": "d2", "checkpoint": plain}[key]}))
+    (error,) = command("generic", *words).errors
+    assert {"train": "other features", "checkpoint": "other weights"}[key] in error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -137,6 +160,15 @@ def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path
     done = command("generic", *words)
     assert done.status == 1
     assert message in done.errors[0]
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
+
+
+def test_crops_of_the_training_images_are_no_test_images(command, features, data, tmp_path):
+    words = ["split=val", "crop=truth"]
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, *words)
+    assert done.status == 0, done.err
+    done = command("generic", f"features={FEATURES}/val", f"test={FEATURES}/val-true_box")
+    assert "are of the same images (6 of 6 test images are trained on)" in done.errors[0]
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
 
 

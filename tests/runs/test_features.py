@@ -13,10 +13,13 @@ from cam_repro.runs.features import (
     PART,
     TABLE,
     FeatureFile,
+    Features,
     begin,
     complete,
+    finish_completing,
     read_features,
     rows_done,
+    shared_images,
 )
 from cam_repro.runs.folders import find_run_folders
 from cam_repro.runs.manifest import (
@@ -134,7 +137,9 @@ def test_rows_that_were_never_written_are_left_out(tmp_path):
 @pytest.mark.parametrize("killed_in", ["_write_table", "write_manifest", "take_place"])
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, 2]])
 def test_a_kill_at_the_end_loses_nothing(tmp_path, monkeypatch, killed_in, rows):
-    manifest = replace(MANIFEST, counts=Counts(images=len(rows), skipped=4 - len(rows)))
+    left_out = [f"{IDS[row]}: not readable" for row in range(4) if row not in rows]
+    counts = Counts(images=len(rows), skipped=len(left_out))
+    manifest = replace(MANIFEST, counts=counts, skipped=left_out)
     begin(tmp_path, STARTED, (4, 3))
     put(tmp_path, rows)
 
@@ -145,13 +150,17 @@ def test_a_kill_at_the_end_loses_nothing(tmp_path, monkeypatch, killed_in, rows)
         patched.setattr(module, killed_in, killed)
         with pytest.raises(MemoryError):
             complete(tmp_path, IDS, LABELS, manifest, in_parquet=False)
-    begin(tmp_path, STARTED, (4, 3))
-    if killed_in == "take_place":  # it was complete: now it is in its place, and a new one begins
-        np.testing.assert_array_equal(read_features(tmp_path).values_NK, VALUES[rows])
-        return
-    assert FeatureFile(tmp_path).todo == []
-    complete(tmp_path, IDS, LABELS, manifest, in_parquet=False)
-    np.testing.assert_array_equal(read_features(tmp_path).values_NK, VALUES[rows])
+    finish_completing(tmp_path)
+    assert (tmp_path / PART).exists() == (killed_in != "take_place")
+    if killed_in != "take_place":  # it was not complete: it goes on, and sees no image again
+        begin(tmp_path, STARTED, (4, 3))
+        todo = FeatureFile(tmp_path).todo
+        assert todo == []
+        complete(tmp_path, IDS, LABELS, replace(manifest, skipped=[]), in_parquet=False)
+    found = read_features(tmp_path)
+    np.testing.assert_array_equal(found.values_NK, VALUES[rows])
+    assert found.manifest.skipped == left_out
+    assert {path.name for path in tmp_path.iterdir()} == {FEATURES, TABLE, "manifest.json"}
 
 
 def test_new_features_take_the_place_of_older_ones(tmp_path):
@@ -184,6 +193,38 @@ def test_what_is_damaged_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / TABLE).unlink()
     with pytest.raises(UserError, match=r"features.parquet is missing"):
         read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "ids", "shared"),
+    [
+        ("s", "/d/s", ["a/1", "b/3"], 1),
+        ("other", "/d/s", ["a/1", "b/2"], 2),
+        ("a", "/d/s/a", ["1", "2"], 1),
+        ("s", "/e/s", ["a/1", "b/2"], 0),
+        ("b", "/d/s/b", ["1", "3"], 0),
+    ],
+)
+def test_images_of_plain_folders_are_the_same_where_their_files_are(name, folder, ids, shared):
+    def features(name, folder, ids):
+        config = {"data": {"_target_": "cam_repro.data.folder.source.Folder"}}
+        data = replace(MANIFEST.data, name=name)
+        return Features(
+            ids, LABELS, VALUES, replace(MANIFEST, data=data, folder=folder, config=config)
+        )
+
+    assert (
+        shared_images(features("s", "/d/s", ["a/1", "b/2"]), features(name, folder, ids)) == shared
+    )
+
+
+def test_images_of_sets_of_one_name_are_the_same_where_their_ids_are():
+    at_d, at_e = (
+        Features(IDS, LABELS, VALUES, replace(MANIFEST, folder=folder)) for folder in ("/d", "/e")
+    )
+    assert shared_images(at_d, at_e) == 4
+    renamed = replace(MANIFEST, folder="/e", data=replace(MANIFEST.data, name="other"))
+    assert shared_images(at_d, Features(IDS, LABELS, VALUES, renamed)) == 0
 
 
 def test_a_scored_run_is_not_read_as_features(make_run, tmp_path):
