@@ -23,8 +23,9 @@ from cam_repro.tables.sheet import Footnotes, Sheet, grid, paragraph
 
 PUBLISHED = Path(__file__).parent / "published"
 
-ALL = "all"
-"""Of a number over all thresholds, such as PxAP, in place of what its threshold is."""
+ALL, NONE = "all", "none"
+"""Of a number over all thresholds, such as PxAP, or of one without, such as the pointing game's, in
+place of what its threshold is."""
 
 _HEADER = (
     *("number", "network", "maps", "view", "ours", "95% low", "95% high", "threshold", "n"),
@@ -75,15 +76,16 @@ class Ours:
 class _Kept:
     """Say where a number stands in the JSON of a protocol.
 
-    path, ends, threshold: keys of the number, of its interval, and of ``thresholds_are``; None
-    where there is none. of_error: whether the JSON has the error, 100 less the accuracy.
+    path, ends: keys of the number and of its interval, None where there is no interval. threshold:
+    its key in ``thresholds_are``, or ``ALL`` or ``NONE``. of_error: whether the JSON has the error,
+    100 less the accuracy.
     """
 
     number: str
     protocol: str
     path: tuple[str, ...]
     ends: tuple[str, ...] | None
-    threshold: str | None
+    threshold: str
     of_error: bool = False
 
 
@@ -99,12 +101,21 @@ _CHOSEN = tuple(
     for name, key in (("top-1", "top1"), ("top-5", "top5"), ("GT-known", "gt_known"))
 )
 
+_POINTING, _ENERGY = "pointing_game", "energy_in_box"
+
 KEPT = (
     _Kept("MaxBoxAcc", "max_box_acc", ("max_box_acc", "0.5"), ("max_box_acc_95", "0.5"), "mean"),
     _Kept("MaxBoxAccV2", "max_box_acc_v2", ("mean",), None, "mean"),
     _Kept("MaxBoxAccV2", "max_box_acc_v2", ("chosen", "mean"), None, "chosen"),
-    _Kept("PxAP", "pxap", ("pxap",), ("pxap_95",), None),
+    _Kept("PxAP", "pxap", ("pxap",), ("pxap_95",), ALL),
     *_CHOSEN,
+    *(
+        _Kept(
+            f"pointing game, {part}", _POINTING, (_POINTING, part), (f"{_POINTING}_95", part), NONE
+        )
+        for part in ("all", "difficult")
+    ),
+    _Kept("energy in the box", _ENERGY, (_ENERGY,), (f"{_ENERGY}_95",), NONE),
 )
 """The numbers that are shown, in their order."""
 
@@ -151,8 +162,8 @@ def numbers_of(run: Run) -> Iterator[Ours]:
         if not _is_number(value):
             continue
         ends = None if kept.ends is None else _ends(_at(numbers, kept.ends))
-        threshold = ALL
-        if kept.threshold is not None:
+        threshold = kept.threshold
+        if threshold not in (ALL, NONE):
             threshold = str(_at(numbers, ("thresholds_are", kept.threshold)) or "")
         if kept.of_error:
             value, ends = 100 - value, ends and (100 - ends[1], 100 - ends[0])
@@ -246,8 +257,8 @@ def _text(lines: list[tuple[Published | None, Ours | None]], run: Run) -> str:
     sources = "; ".join(dict.fromkeys(row.source for row, found in lines if row and found))
     caption = (
         f"**Protocols**: data set {run.data}. Accuracies in %. Threshold: fixed, chosen on other "
-        "images, the best on these very images (oracle), or all of them. Published numbers stand "
-        "where data set, network and the kind of threshold are the same, beside runs by the "
+        "images, the best on these very images (oracle), all of them, or none. Published numbers "
+        "stand where data set, network and the kind of threshold are the same, beside runs by the "
         "default view and settings"
         f"{': ' + sources if sources else '; here are none'}. The CSV has all published numbers "
         "and the intervals."

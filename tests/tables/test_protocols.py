@@ -143,3 +143,20 @@ def test_damaged_scores_are_left_out(make_run, tmp_path, caplog):
     assert ours["nin", "MaxBoxAccV2"] == "60.25"
     assert ours["vgg_gap", "MaxBoxAcc"] == "40.00"
     assert not {("nin", "MaxBoxAcc"), ("nin", "PxAP")} & ours.keys()
+
+
+def test_numbers_without_a_threshold_stand_in_the_table_too(make_run, tmp_path):
+    folder = make_run("vgg16_cam", cls_right=3, loc_right=2, data="ilsvrc")
+    pointing = {"all": 95.3, "difficult": 80.6}
+    ends = {"all": [93.9, 96.6], "difficult": [75.2, 85.6]}
+    kept = {"pointing_game": pointing, "pointing_game_95": ends}
+    write_scores(folder, "pointing_game", {**kept, "thresholds_are": {"tolerance": "fixed"}})
+    energy = {"energy_in_box": 72.4, "energy_in_box_95": [70.8, 74.0], "thresholds_are": {}}
+    write_scores(folder, "energy_in_box", energy)
+    _, rows = rows_of(tmp_path)
+    columns = ("number", "ours", "95% low", "95% high", "published")
+    assert [tuple(row[key] for key in columns) for row in rows if row["threshold"] == "none"] == [
+        ("pointing game, all", "95.30", "93.90", "96.60", ""),
+        ("pointing game, difficult", "80.60", "75.20", "85.60", ""),
+        ("energy in the box", "72.40", "70.80", "74.00", ""),
+    ]
