@@ -291,4 +291,10 @@ def _is_there(folder: Path, started: Mapping[str, Any], overwrite: bool) -> bool
             f"{folder}: holds features by other settings ({', '.join(differing)}): keep them with "
             "output=DIR for the new ones, or add overwrite=true"
         )
+    if there.counts.skipped:
+        log.warning(
+            "%s: lacks %d images that could not be read; overwrite=true computes all anew",
+            folder,
+            there.counts.skipped,
+        )
     return True

@@ -124,6 +124,20 @@ def test_folders_of_the_same_file_names_are_not_taken_for_one_another(
     assert "by other settings are under way there (folder of images)" in mixed.errors[0]
 
 
+def test_images_that_were_left_out_are_told_each_time(command, network, tmp_path):
+    (tmp_path / "imgs").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "imgs" / "a.png")
+    (tmp_path / "imgs" / "b.png").write_bytes(b"nothing")
+    words = [f"model={MODEL}", f"model.weights={network}", "data=folder", "data.root=imgs"]
+    words += [*COMPUTING, "loader.on_error=skip", "output=f"]
+    assert command("features", *words).status == 0
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "imgs" / "b.png")
+    again = command("features", *words)
+    assert "f: lacks 1 images that could not be read; overwrite=true computes all anew" in again.err
+    assert command("features", *words, "overwrite=true").status == 0
+    assert len(read_features(tmp_path / "f")) == 2
+
+
 @pytest.mark.parametrize("killed_in", ["take_place", "finish_replacing"])
 def test_what_was_complete_at_a_kill_is_not_computed_again(
     command, data, network, tmp_path, monkeypatch, killed_in
