@@ -41,6 +41,19 @@ def read_text(path: Path, what: str) -> str:
     return _read(path, what, lambda file: file.read().decode("utf-8-sig"))
 
 
+def lines_of_set(path: Path) -> list[str]:
+    """Read the lines of a text file that a data set is distributed with.
+
+    Raises UserError where it is missing, or cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; restore it from the set's archive") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from None
+
+
 def read_header(path: Path, what: str) -> list[str]:
     """Read the names of a CSV file's columns, in small letters; errors as of ``read_text``."""
 

@@ -18,6 +18,7 @@ import numpy as np
 from cam_repro.classes import in_class_order
 from cam_repro.errors import UserError
 from cam_repro.formats.names import image_id
+from cam_repro.formats.text import lines_of_set
 from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
@@ -222,13 +223,8 @@ def _folder(lists: str | None) -> Path:
 
 def _lines(file: Path) -> list[str]:
     """Read the ids of images that a text file lists. Raises UserError where it cannot be read."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing; restore it from the set's archive") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as text ({error})") from None
-    return [image_id(line.strip().lstrip("/"), nested=True) for line in lines if line.strip()]
+    lines = filter(None, map(str.strip, lines_of_set(file)))
+    return [image_id(line.lstrip("/"), nested=True) for line in lines]
 
 
 def _rows(file: Path, wanted: list[str], ids: Sequence[str]) -> np.ndarray:

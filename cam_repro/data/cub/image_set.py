@@ -21,7 +21,7 @@ from cam_repro.data.images import ImageFiles, read_sizes
 from cam_repro.data.mask_files import ObjectMasks
 from cam_repro.errors import UserError
 from cam_repro.formats.names import image_id
-from cam_repro.formats.text import number
+from cam_repro.formats.text import lines_of_set, number
 from cam_repro.truth import Names, RaggedBoxes
 
 log = logging.getLogger(__name__)
@@ -100,14 +100,8 @@ def _read(path: Path, form: str, images: _Table | None = None) -> _Table:
     Raises UserError where it is no such file, a line has more or fewer words or comes twice, an
     image has none or one is not among ``images``.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; restore it from the archive") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
     words: dict[str, list[str]] = {}
-    for at, line in enumerate(lines, start=1):
+    for at, line in enumerate(lines_of_set(path), start=1):
         key, *rest = line.split() or [""]
         if not key:
             continue

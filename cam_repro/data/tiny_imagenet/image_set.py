@@ -19,7 +19,7 @@ from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.errors import UserError
 from cam_repro.formats.names import image_id, is_image
-from cam_repro.formats.text import whole_number
+from cam_repro.formats.text import lines_of_set, whole_number
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL, Box
 
@@ -151,12 +151,6 @@ def _images(folder: Path) -> list[str]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not empty, with their numbers; UserError for no text file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; restore it from the archive") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
-    for at, line in enumerate(text.splitlines(), start=1):
+    for at, line in enumerate(lines_of_set(path), start=1):
         if line.strip():
             yield at, line
