@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 
 import hydra
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 
 from cam_repro.commands.reproduce import ReproduceSettings, list_steps
 from cam_repro.config import config_dir, validate
+from cam_repro.words import compose
 
 EXPERIMENT = """
 data: ilsvrc
@@ -53,7 +55,14 @@ def commands_in(text):
     return [line.split("] ", 1)[1] for line in text.splitlines() if line.startswith("[")]
 
 
-def test_everything_once_then_nothing_again(reproduce, tmp_path):
+def test_everything_once_then_nothing_again(reproduce, tmp_path, monkeypatch):
+    composed = []
+
+    def seen(command, words):
+        composed.append((command, *words))
+        return compose(command, words)
+
+    monkeypatch.setattr("cam_repro.commands.reproduce.compose", seen)
     first = reproduce()
     assert first.status == 0, first.err
     runs = tmp_path / "runs" / "tiny"
@@ -107,6 +116,10 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert {words[2] for words in lines if words[:2] == ["not", "used"]} == {
         *("classifier.1", "classifier.4", "classifier.6")
     }
+
+    # The settings of each command were composed once, for all that asks for them.
+    assert set(Counter(composed).values()) == {1}
+    assert sum(len(words) > 5 for words in composed) == 4
 
     scored = runs / "alexnet_gap" / "eval" / "val-cam"
     (scored / ".pass").mkdir()  # as if killed before the last step of a pass
