@@ -45,6 +45,11 @@ class ThresholdSource:
         """Read the JSON, or the predictions of the run; raises UserError where it is neither."""
         folder = run_folder(Path(name))
         if folder is None:
+            if not Path(name).is_file():
+                raise UserError(
+                    f"threshold_from={name}: is neither a file nor the folder of a run: give the "
+                    "JSON that cam-score wrote of other images, or a run of cam-eval over these"
+                )
             return cls(name, json=read_json_object(Path(name)))
         from cam_repro.runs.predictions import read_predictions
 

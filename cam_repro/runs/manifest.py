@@ -588,9 +588,7 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
     Raises UserError where it is missing, broken, of another kind or schema, and where a key is
     missing or of a wrong type.
     """
-    keys = _Keys.of_file(
-        Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
-    )
+    keys = _Keys.of_folder(folder, "cam-eval", "score the run again with cam-eval overwrite=true")
     others = {
         "iterations": "a training run",
         "features": "features",
@@ -608,7 +606,7 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
 
 def read_train_manifest(folder: Path | str) -> TrainManifest:
     """Read the manifest of a training run; raises UserError as ``read_eval_manifest`` does."""
-    keys = _Keys.of_file(Path(folder) / MANIFEST, "train it again with cam-train overwrite=true")
+    keys = _Keys.of_folder(folder, "cam-train", "train it again with cam-train overwrite=true")
     if "saliency" in keys:
         raise keys.error("is of a scored run: give a folder that cam-train wrote", remedy=False)
     # A folder of packed data has a manifest too, without "schema" and without "iterations".
@@ -619,7 +617,7 @@ def read_train_manifest(folder: Path | str) -> TrainManifest:
 def read_features_manifest(folder: Path | str) -> FeaturesManifest:
     """Read the manifest of features; raises UserError as ``read_eval_manifest`` does."""
     remedy = "run cam-features again, with overwrite=true"
-    keys = _Keys.of_file(Path(folder) / MANIFEST, remedy)
+    keys = _Keys.of_folder(folder, "cam-features", remedy)
     if "features" not in keys:
         raise keys.error("is not of features: give a folder that cam-features wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
@@ -628,7 +626,8 @@ def read_features_manifest(folder: Path | str) -> FeaturesManifest:
 
 def read_svm_manifest(folder: Path | str) -> SvmManifest:
     """Read the manifest of an SVM; raises UserError as ``read_eval_manifest`` does."""
-    keys = _Keys.of_file(Path(folder) / MANIFEST, "run cam-generic again, with overwrite=true")
+    remedy = "run cam-generic again, with overwrite=true"
+    keys = _Keys.of_folder(folder, "cam-generic", remedy)
     if "svm" not in keys:
         raise keys.error("is not of an SVM: give a folder that cam-generic wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
@@ -674,12 +673,19 @@ class _Keys:
     prefix: str = ""
 
     @classmethod
-    def of_file(cls, path: Path, remedy: str) -> _Keys:
-        """Read the outermost object from a file; raises UserError where there is none."""
+    def of_folder(cls, folder: Path | str, command: str, remedy: str) -> _Keys:
+        """Read the outermost object of the manifest in a folder.
+
+        command: the one that writes such folders. Raises UserError where there is none.
+        """
+        path = Path(folder) / MANIFEST
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing, so the run is not finished: {remedy}") from None
+            raise UserError(
+                f"{folder}: has no {MANIFEST}, so {command} did not write it, or did not end: give "
+                f"a folder that {command} wrote, or run the same command again"
+            ) from None
         except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
         if not isinstance(values, dict):

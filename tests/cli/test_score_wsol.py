@@ -370,8 +370,10 @@ def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
          "threshold_from has no thresholds for top1, top5, gt_known: give the JSON that "
          "the same protocol wrote, or a run"),
         ([*curve, "threshold_from=no.json"], "no.json: is no JSON: write it again with cam-score"),
-        ([*curve, "threshold_from=gone.json"],
-         "gone.json: cannot be read (No such file or directory)"),
+        *(([*curve, f"threshold_from={name}"],
+           f"threshold_from={name}: is neither a file nor the folder of a run: give the JSON that "
+           "cam-score wrote of other images, or a run of cam-eval over these")
+          for name in ("gone.json", "there")),
         (["protocol=gt_known", f"submission={test}", "threshold_from=odd.json"],
          "threshold_from is not used by protocol=gt_known: leave it out"),
         (["protocol=gt_known", f"submission={test}", "scoremaps=x"],
