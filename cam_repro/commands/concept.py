@@ -32,7 +32,13 @@ from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concep
 from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
-from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
+from cam_repro.runs.folders import (
+    NETWORK,
+    concept_folder,
+    is_complete,
+    network_name,
+    run_name,
+)
 from cam_repro.runs.manifest import (
     MANIFEST,
     ConceptManifest,
@@ -169,7 +175,7 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     folder = Path(getattr(settings, key))
     if (folder / MANIFEST).is_file():
         manifest = read_features_manifest(folder)
-        model = manifest.model
+        model = network_name(manifest.config["model"])
         if model != run_name(settings.model):
             raise UserError(f"{key}={folder}: are features of model={model}: add model={model}")
         if differing := _differing(manifest, settings, overrides):

@@ -334,7 +334,9 @@ def write_network(
     check_weights(features)
     loaded = load_network(features.config["model"], weights=features.checkpoint.path, device="cpu")
     own = loaded.network
-    config = {**loaded.settings, "weights": None, "class_layer_bias": True}
+    row = f"{loaded.settings['row'].removesuffix(' + SVM')} + SVM"  # the features may be of such
+    of_svm = {"row": row, "svm": True, "class_layer_bias": True}
+    config = {**loaded.settings, "weights": None, **of_svm}
     network = build_network(config, len(classes))
     layer = network.get_submodule(network.class_layer_name)
     of_layer = {f"{network.class_layer_name}.{name}" for name, _ in layer.named_parameters()}

@@ -1,5 +1,6 @@
 """cam-generic on features of a small network, and cam-eval with the SVM as its class layer."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from PIL import Image
 
 from cam_repro.api import load_network
 from cam_repro.runs.features import read_features
-from cam_repro.runs.manifest import read_svm_manifest, write_manifest
+from cam_repro.runs.manifest import read_eval_manifest, read_svm_manifest, write_manifest
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 MODEL = "alexnet_gap"
@@ -47,6 +48,11 @@ def svm(command, features, tmp_path):
     return run
 
 
+def _csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_path):
     manifest, said = svm(*BOTH)
     folder = tmp_path / f"runs/tiny/{MODEL}/generic/val"
@@ -69,8 +75,29 @@ def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_pat
     labels_N = read_features(tmp_path / f"{FEATURES}/val").labels_N
     right = (logits_NC.argmax(1).numpy() == labels_N).mean()
     assert 100 * right == pytest.approx(accuracy.percent)
+    done = command("eval", f"model={MODEL}", *data, *COMPUTING, f"model.weights={network}")
+    assert done.status == 0, done.err
+    assert (tmp_path / f"runs/tiny/{MODEL}_svm/eval/val-cam/predictions.parquet").is_file()
     shown = command("show", "image=a.png", f"model={MODEL}", f"model.weights={network}")
     assert "a.png" in shown.errors[0]  # there is no such image; the network is read
+
+
+def test_no_table_takes_the_network_of_an_svm_for_the_plain_one(svm, command, data, tmp_path):
+    svm(*BOTH)
+    network = tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt"
+    words = ["eval", f"model={MODEL}", *data, *COMPUTING, "examples=0"]
+    # The newest that fits fills a row.
+    for more in ([], [f"model.weights={network}", "output=runs/with_svm"]):
+        done = command(*words, *more)
+        assert done.status == 0, done.err
+    manifest = read_eval_manifest(tmp_path / "runs/with_svm")
+    assert (manifest.model, manifest.row) == (f"{MODEL}_svm", "AlexNet-GAP + SVM")
+    assert command("tables").status == 0
+    table1, runs = (_csv(tmp_path / f"runs/tiny/tables/{name}.csv") for name in ("table1", "runs"))
+    (row,) = (row for row in table1 if row["Networks"] == "AlexNet-GAP")
+    assert row["run"] == f"tiny/{MODEL}/eval/val-cam"
+    named = {row["run"]: row["network"] for row in runs}
+    assert named == {"with_svm": f"{MODEL}_svm", f"tiny/{MODEL}/eval/val-cam": MODEL}
 
 
 def test_the_map_of_a_class_is_the_maps_weighed_by_its_svm(svm, tmp_path):
