@@ -234,7 +234,7 @@ def _manifest(
     return SvmManifest(
         model=of_train.model,
         view=of_train.view,
-        data=of_train.data.name if partition is None else partition.name,
+        data=of_train.data.name,
         parted=(
             f"{of_train.split}/{of_test.split}"
             if partition is None
@@ -286,9 +286,10 @@ def _say(manifest: SvmManifest) -> None:
     if accuracy.std is not None:
         spread = f"standard deviation {accuracy.std:.2f} over {len(accuracy.each)} repeats"
     log.info(
-        "%s, %s: linear SVM, accuracy %.2f %% (%s; mean over classes %.2f %%)",
+        "%s, %s, %s: linear SVM, accuracy %.2f %% (%s; mean over classes %.2f %%)",
         manifest.row,
         manifest.data,
+        manifest.parted,
         accuracy.percent,
         spread,
         accuracy.class_mean,

@@ -48,7 +48,7 @@ class Parted:
 class Partition(ABC):
     """Part images, ``repeats`` times, each time otherwise.
 
-    name: of the set, by which tables find its numbers.
+    name: the NAME of ``partition=NAME``, by which Table 5 finds the numbers of a set.
     """
 
     name: str

@@ -415,7 +415,8 @@ class Accuracy:
 class SvmManifest:
     """Hold the manifest of a linear SVM trained and tested on features.
 
-    data: name of the set; parted: how it was parted, as ``train/val`` or ``partition=scene15``.
+    data: name of the data set; parted: how it was parted, as ``train/val`` or
+    ``partition=scene15``. In SVMs of older versions ``data`` too is the name of the partition.
     train, test: the folders of features; test is None where one folder was parted.
     train_crops, crops: what the training and the test images were cropped to. checkpoint: of the
     network that made the features.

@@ -121,7 +121,9 @@ def test_one_folder_is_parted_at_random_several_times(svm, tmp_path):
     assert len(manifest.accuracy.each) == 3
     assert manifest.accuracy.percent == pytest.approx(np.mean(manifest.accuracy.each))
     assert manifest.accuracy.std == pytest.approx(np.std(manifest.accuracy.each, ddof=1))
-    assert (manifest.accuracy.low, manifest.data) == (None, "random")
+    assert (manifest.accuracy.low, manifest.data) == (None, "tiny")
+    assert manifest.parted == "partition=random"
+    assert "AlexNet-GAP, tiny, partition=random: linear SVM" in said
     assert "over 3 repeats" in said
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic/random/network.pt").exists()
     again, _ = svm(*words, "partition.repeats=3", "network=false")
@@ -135,7 +137,7 @@ def test_lists_part_a_folder(svm, command, tmp_path):
     (tmp_path / "lists/TestImages.txt").write_text("".join(f"{i}.jpg\n" for i in ids[1::2]))
     words = [f"features={FEATURES}/train", "partition=indoor67", "partition.lists=lists"]
     manifest, _ = svm(*words)
-    assert (manifest.data, manifest.parted) == ("indoor67", "partition=indoor67")
+    assert (manifest.data, manifest.parted) == ("tiny", "partition=indoor67")
     assert (manifest.accuracy.n_train, manifest.accuracy.n_test) == (6, 6)
 
 
