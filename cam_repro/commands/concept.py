@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from cam_repro.runs.manifest import (
     MANIFEST,
     ConceptManifest,
     FeaturesManifest,
+    read_concept_manifest,
     read_features_manifest,
     write_manifest,
 )
@@ -136,17 +137,16 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     _refuse_nested(settings)
     folder = settings.folder
     check_writable(folder)
-    if is_complete(folder) and not settings.overwrite:
-        raise UserError(
-            f"{folder}: holds a result: keep it with output=DIR for the new one, or add "
-            "overwrite=true"
-        )
     with join_processes(settings.device) as processes, alone_in(folder, processes):
         places = [_features(key, settings, overrides) for key in ("positives", "negatives")]
         if not processes.is_main:
             return folder
         positives, negatives = map(read_features, places)
         _refuse_unfit(positives, negatives)
+        manifest = _manifest(settings, positives, negatives)
+        if not settings.overwrite and _is_there(folder, manifest):
+            log.info("the concept is there already: %s", folder)
+            return folder
         images = _images_of(positives)
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
@@ -159,7 +159,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         seconds = time.perf_counter() - started
         with new_run(folder) as new:
             _write(new, settings, sides, found, images)
-            write_manifest(new, _manifest(settings, positives, negatives, seconds))
+            write_manifest(new, replace(manifest, seconds=round(seconds, 2)))
         log.info("  %s", folder)
     return folder
 
@@ -409,9 +409,9 @@ def _draw(
 
 
 def _manifest(
-    settings: ConceptSettings, positives: Features, negatives: Features, seconds: float
+    settings: ConceptSettings, positives: Features, negatives: Features
 ) -> ConceptManifest:
-    """Describe the result for its manifest."""
+    """Describe the result for its manifest, all but the seconds that it takes."""
     source = positives.manifest
     return ConceptManifest(
         model=source.model,
@@ -421,7 +421,39 @@ def _manifest(
         negatives=str(settings.negatives),
         fingerprints=[source.data.fingerprint, negatives.manifest.data.fingerprint],
         checkpoint=source.checkpoint,
-        seconds=round(seconds, 2),
+        seconds=0,
         config={**asdict(settings), **{key: source.config[key] for key in ("model", "view")}},
         provenance=provenance(),
     )
+
+
+def _is_there(folder: Path, new: ConceptManifest) -> bool:
+    """Tell whether the folder holds this very result.
+
+    Raises UserError where it holds another one, or something else that is complete.
+    """
+    if not is_complete(folder):
+        return False
+    before, after = (_decides(each) for each in (read_concept_manifest(folder), new))
+    differing = [what for what, value in after.items() if before[what] != value]
+    if differing:
+        raise UserError(
+            f"{folder}: holds a concept that this one would replace ({', '.join(differing)}): keep "
+            "it with output=DIR for the new one, or add overwrite=true"
+        )
+    return True
+
+
+def _decides(concept: ConceptManifest) -> dict[str, object]:
+    """Collect what decides a concept, each under what it is called where it differs."""
+    config = concept.config
+    folders = [Path(each).resolve() for each in (concept.positives, concept.negatives)]
+    keys = ("held_out", "sample", "rounds", "C", "seed", "pictures")
+    return {
+        "other images": (concept.fingerprints, folders),
+        "another name": concept.concept,
+        "another network": concept.model,
+        "other weights": concept.checkpoint.sha256 or concept.checkpoint.path,
+        "another view": config.get("view"),
+        **{f"other {key}": config.get(key) for key in keys},
+    }

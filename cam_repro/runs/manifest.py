@@ -635,6 +635,16 @@ def read_svm_manifest(folder: Path | str) -> SvmManifest:
     return _svm_manifest(keys)
 
 
+def read_concept_manifest(folder: Path | str) -> ConceptManifest:
+    """Read the manifest of a concept; raises UserError as ``read_eval_manifest`` does."""
+    remedy = "run cam-concept again, with overwrite=true"
+    keys = _Keys.of_folder(folder, "cam-concept", remedy)
+    if "concept" not in keys:
+        raise keys.error("is not of a concept: give a folder that cam-concept wrote", remedy=False)
+    keys.expect_schema(keys.values.get("schema"))
+    return _concept_manifest(keys)
+
+
 # --- from JSON to records ------------------------------------------------------------------------
 
 Kind = TypeVar("Kind")
@@ -859,6 +869,21 @@ def _svm_manifest(keys: _Keys) -> SvmManifest:
         crops=crops,
         accuracy=_accuracy(keys.within("accuracy")),
         svm=keys.get("svm", dict),
+        checkpoint=_checkpoint(keys.within("checkpoint")),
+        seconds=keys.get("seconds", float),
+        config=_model_config(keys.within("config")),
+        provenance=_provenance(keys),
+    )
+
+
+def _concept_manifest(keys: _Keys) -> ConceptManifest:
+    return ConceptManifest(
+        model=keys.get("model", str),
+        view=keys.get("view", str),
+        concept=keys.get("concept", str),
+        positives=keys.get("positives", str),
+        negatives=keys.get("negatives", str),
+        fingerprints=keys.list_of("fingerprints", str),
         checkpoint=_checkpoint(keys.within("checkpoint")),
         seconds=keys.get("seconds", float),
         config=_model_config(keys.within("config")),

@@ -214,10 +214,19 @@ def test_images_among_the_others_are_refused_in_features_too(learned, command, w
     assert "positives= and negatives= share 15 images" in error
 
 
-def test_a_result_is_not_replaced_unasked(learned, command, words):
+def test_a_result_that_is_there_is_left_and_another_one_refused(learned, command, words, tmp_path):
     learned()
-    (error,) = command("concept", *words).errors
-    assert f"{FOLDER}: holds a result" in error
+    written = (tmp_path / FOLDER / "manifest.json").read_bytes()
+    _, said = learned()
+    assert f"the concept is there already: {FOLDER}" in said
+    for more, what in (
+        (["C=2", "seed=1"], "other C, other seed"),
+        (["negatives=scenes/a"], "data, folder of images"),
+        (["name=red", f"output={FOLDER}"], "another name"),
+    ):
+        (error,) = command("concept", *words, *more).errors
+        assert f"({what}): keep" in error
+    assert (tmp_path / FOLDER / "manifest.json").read_bytes() == written
 
 
 def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tmp_path):
