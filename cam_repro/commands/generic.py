@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from cam_repro.config import build, validate
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_writable, sha256, write_json
-from cam_repro.generic.partitions import Labelled, Partition
+from cam_repro.generic.partitions import Labelled, Partition, refuse_unlabelled
 from cam_repro.generic.svm import LinearSvm, train_svm
 from cam_repro.locks import sole_writer
 from cam_repro.metrics.intervals import Number
@@ -32,7 +32,6 @@ from cam_repro.runs.manifest import (
 from cam_repro.runs.predictions import SCORES
 from cam_repro.runs.provenance import provenance
 from cam_repro.runs.replacing import new_run
-from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +164,8 @@ def _parts(train: Features, test: Features | None, partition: Partition | None) 
     """Yield what each SVM is trained and tested on."""
     classes = train.manifest.classes
     if test is not None:
+        for features in (train, test):
+            refuse_unlabelled(features.ids, features.labels_N)
         yield _Part(train.values_NK, train.labels_N, test.values_NK, test.labels_N, classes)
         return
     assert partition is not None, "one of the two is given"
@@ -183,9 +184,6 @@ def _parts(train: Features, test: Features | None, partition: Partition | None) 
 
 def _tested(part: _Part, settings: GenericSettings) -> _Tested:
     """Train an SVM and test it. Raises UserError where a class has no image to train on."""
-    for labels, what in ((part.train_N, "training"), (part.test_M, "test")):
-        if (labels == NO_LABEL).any():
-            raise UserError(f"{int((labels == NO_LABEL).sum())} {what} images have no label")
     there = set(np.unique(part.train_N).tolist())
     if missing := [name for index, name in enumerate(part.classes) if index not in there]:
         raise UserError(

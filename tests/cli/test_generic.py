@@ -193,6 +193,13 @@ def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
 
 
+def test_test_images_need_labels(command, features, data):
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, "split=test")
+    assert done.status == 0, done.err
+    (error,) = command("generic", f"features={FEATURES}/train", f"test={FEATURES}/test").errors
+    assert "has no label (2 of 2 images have none), and an SVM needs labels" in error
+
+
 def test_crops_of_the_training_images_are_no_test_images(command, features, data, tmp_path):
     words = ["split=val", "crop=truth"]
     done = command("features", f"model={MODEL}", *data, *COMPUTING, *words)
