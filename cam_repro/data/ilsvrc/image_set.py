@@ -31,6 +31,7 @@ from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
 from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
+from cam_repro.data.likely import likely
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, names_repeat
@@ -242,7 +243,7 @@ def list_files(layout: Layout, split: str) -> Listing:
         elif listing.deeper:
             hint = (
                 f" in it or its sub-folders; deeper are {len(listing.deeper):,} "
-                f"({listing.deeper[0]}): move them up"
+                f"({listing.deeper[0]}): move them up{likely(layout.root, 'ilsvrc')}"
             )
         raise UserError(f"{folder}: holds no images for split={split}{hint}")
     return listing
