@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cam_repro.commands.thresholds import IMAGES, ThresholdSource
+from cam_repro.commands.thresholds import IMAGES, MAPS_OF, ThresholdSource, maps_of
 from cam_repro.config import TARGET, build, changed_of, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.saved_maps import check_scoremaps, score_maps, write_scoremaps
@@ -156,7 +156,8 @@ def run_score(cfg: DictConfig) -> None:
     chosen = None if named is None else ThresholdSource.open(named)
     for each in submitted if settings.keep else ():
         if chosen is not None and each.run is not None:
-            chosen.refuse_unlike(each.run.manifest, each.name)
+            for protocol in (one for one in protocols if one.chooses):
+                chosen.refuse_unlike(protocol, each.run.manifest, each.name)
     if len(submitted) > 1:
         result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
@@ -226,6 +227,8 @@ def _score_one(
         found[protocol.name] = scored.as_json()
         if protocol.chooses:
             found[protocol.name][IMAGES] = images_sha256(truth)
+            if run is not None:
+                found[protocol.name][MAPS_OF] = maps_of(run.manifest)
         if settings.keep and submitted is not None:
             write_scores(submitted.path, protocol.name, found[protocol.name])
     if settings.scoremaps is not None:
