@@ -53,6 +53,9 @@ MAPS_OF_ANYBODY = (*OF_MAPS, Needs.CUES)
 
 IN_PLACE_OF_KEEP = "give output=F.json in place of keep"
 
+LONGEST_LIST = 10
+"""How many values a list of the result has at most that is shown on a terminal."""
+
 OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
 """What a run alone can give, which is then scored against its own truth."""
 
@@ -162,9 +165,11 @@ def run_score(cfg: DictConfig) -> None:
         result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
         result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
-    print(_as_text(_without_images(result) if sys.stdout.isatty() else result))
+    print(_as_text(_short(result) if sys.stdout.isatty() else result))
     if settings.json_file is not None:
         write_text(settings.json_file, _as_text(result) + "\n")
+    elif sys.stdout.isatty() and _has_curves(result):
+        log.info("curves are not shown here: output=F.json writes them")
 
 
 def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
@@ -238,13 +243,27 @@ def _score_one(
     return found if len(protocols) > 1 else found[protocols[0].name]
 
 
-def _without_images(result: dict[str, Any]) -> dict[str, Any]:
-    """Leave out which images were scored, at any depth: thousands of numbers that nobody reads."""
-    return {
-        key: _without_images(value) if isinstance(value, dict) else value
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what nobody reads on a terminal, at any depth: curves, and the list of images."""
+    short = {
+        key: _short(value) if isinstance(value, dict) else value
         for key, value in result.items()
-        if key != IMAGES
+        if key != IMAGES and not _is_curve(value)
     }
+    return {key: value for key, value in short.items() if value != {} or result[key] == {}}
+
+
+def _is_curve(value: Any) -> bool:
+    """Tell whether a value of the result has a number for each of many thresholds or steps."""
+    return isinstance(value, list) and len(value) > LONGEST_LIST
+
+
+def _has_curves(result: dict[str, Any]) -> bool:
+    """Tell whether ``_short`` leaves out a curve."""
+    return any(
+        _has_curves(value) if isinstance(value, dict) else key != IMAGES and _is_curve(value)
+        for key, value in result.items()
+    )
 
 
 def _as_text(result: dict[str, Any]) -> str:

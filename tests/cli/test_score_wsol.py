@@ -331,6 +331,18 @@ def test_a_terminal_does_not_show_the_list_of_images(
     assert len(kept["max_box_acc"]["images_sha256"]) == 4
 
 
+def test_a_terminal_does_not_show_curves(command, score, run_with_maps, monkeypatch):
+    words = ("protocol=threshold_curve", f"submission={run_with_maps('nin', TEST)}")
+    found, _ = score(*words)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    done = command("score", *words)
+    shown = json.loads(done.out)
+    assert found.keys() - shown.keys() == {"thresholds", "errors", "images_sha256"}
+    assert shown["best"]["gt_known"] == {"threshold": 0.45, "error": 0}
+    assert done.err.endswith("curves are not shown here: output=F.json writes them\n")
+    assert "curves are not" not in command("score", *words, "output=c.json").err
+
+
 def test_thresholds_of_like_maps_are_kept(score, run_with_maps):
     test = run_with_maps("nin", TEST)
     others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
