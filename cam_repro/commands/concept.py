@@ -58,6 +58,10 @@ OF_FEATURES = ("model", "view", "loader", "batch_size", "device", "precision", "
 """Settings that are those of ``cam-features``."""
 
 
+FEW = 20
+"""Of fewer images than this it is said that they are few: each is 5 points of a percentage."""
+
+
 @dataclass
 class ConceptSettings:
     """Hold the settings of ``cam-concept``: configs/concept.yaml."""
@@ -273,14 +277,25 @@ def _parted(key: str, features: Features, held_out: float, rng: np.random.Genera
 
 
 def _say_images(settings: ConceptSettings, positives: _Side, negatives: _Side) -> None:
-    """Log how many images there are."""
+    """Log how many images there are; warn where they are few."""
+    learned = [len(side.train) for side in (positives, negatives)]
+    held_out = [len(side.test) for side in (positives, negatives)]
     log.info(
         "%s: %d positive and %d negative images to learn from, %d and %d held out (seed=%d)",
-        settings.concept,
-        *(len(rows) for rows in (positives.train, negatives.train)),
-        *(len(rows) for rows in (positives.test, negatives.test)),
-        settings.seed,
+        *(settings.concept, *learned, *held_out, settings.seed),
     )
+    if min(held_out) < FEW:
+        log.warning(
+            "precision and recall are of %d positive and %d negative images, held out: of fewer "
+            "than %d they say little; give more images, or a larger held_out=",
+            *(*held_out, FEW),
+        )
+    if min(learned) < FEW:
+        log.warning(
+            "learned from %d positive and %d negative images: from fewer than %d an SVM learns "
+            "little; give more images",
+            *(*learned, FEW),
+        )
 
 
 # --- the SVM -------------------------------------------------------------------------------------
