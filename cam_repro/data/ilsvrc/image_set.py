@@ -35,6 +35,7 @@ from cam_repro.data.likely import likely
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, names_repeat
+from cam_repro.formats.text import lines_of_set
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
@@ -228,11 +229,8 @@ def list_files(layout: Layout, split: str) -> Listing:
         )
     list_file = layout.lists.get(split)
     if list_file and (split == "train" or not layout.class_folders(split)):
-        try:
-            lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"{list_file}: not UTF-8 text; restore the file") from None
-        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines if line.strip())
+        lines = filter(str.strip, lines_of_set(list_file))
+        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines)
         listing = Listing(list(names))
     else:
         listing = list_folder(folder)
