@@ -20,11 +20,10 @@ from cam_repro.commands.features import run_features
 from cam_repro.commands.generic import write_network
 from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import join_processes
-from cam_repro.engine.settings import PRECISIONS
-from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.engine.settings import NetworkSettings
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.explained import draw_beside
 from cam_repro.figures.style import save
 from cam_repro.files import check_writable, write_json
@@ -63,15 +62,13 @@ FEW = 20
 
 
 @dataclass
-class ConceptSettings:
+class ConceptSettings(NetworkSettings):
     """Hold the settings of ``cam-concept``: configs/concept.yaml."""
 
     positives: str | None = None
     negatives: str | None = None
     name: str | None = None
-    model: dict[str, Any] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
     held_out: float = 0.2
     sample: int | None = None
     rounds: int = 5
@@ -79,20 +76,14 @@ class ConceptSettings:
     seed: int = 0
     pictures: int = 12
     batch_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
     channels_last: bool = True
     overwrite: bool = False
-    runs: str = "runs"
-    output: str | None = None
 
     def __post_init__(self) -> None:
         for key in ("positives", "negatives"):
             if getattr(self, key) is None:
                 raise UserError(f"{key} is not given: add {key}=DIR, a folder of images")
-        if "name" not in self.model:
-            raise UserError("model is not given: add model=NAME; --help lists them")
-        one_of("precision", self.precision, PRECISIONS)
+        super().__post_init__()
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out={self.held_out}: must be a share above 0 and under 1")
         least = {"sample": 1, "rounds": 0, "seed": 0, "pictures": 1, "batch_size": 1}

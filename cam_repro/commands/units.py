@@ -18,10 +18,9 @@ from cam_repro.commands.common import announce
 from cam_repro.commands.networks import load_named
 from cam_repro.config import validate
 from cam_repro.data.image_set import SPLITS, ImageSet
-from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_image_set
 from cam_repro.data.views import Squash, resampling_of
-from cam_repro.engine.settings import PRECISIONS
+from cam_repro.engine.settings import NetworkSettings
 from cam_repro.engine.units import (
     Activation,
     Region,
@@ -43,29 +42,21 @@ MOST_CLASSES = 12
 
 
 @dataclass
-class UnitsSettings:
+class UnitsSettings(NetworkSettings):
     """Hold the settings of ``cam-units``: configs/units.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     classes: Any = None
     units: int = 3
     count: int = 8
     threshold: float = 0.5
     checkpoint: str = "last"
-    device: str = "auto"
-    precision: str = "auto"
-    runs: str = "runs"
-    output: str | None = None
 
     def __post_init__(self) -> None:
-        if "name" not in self.model:
-            raise UserError("model is not given: add model=NAME; --help lists them")
+        super().__post_init__()
         one_of("split", self.split, SPLITS)
         one_of("checkpoint", self.checkpoint, ("last", "best"))
-        one_of("precision", self.precision, PRECISIONS)
         check_threshold("threshold", self.threshold)
         for key in ("units", "count"):
             if getattr(self, key) < 1:
