@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imports torch, which settings do without
     from cam_repro.objectives.base import Objective
 
 PRECISIONS = ("auto", "fp32", "bf16")
-"""What ``precision=`` takes; ``auto``: bf16 where the hardware is fast with it."""
+"""What ``precision=`` takes; ``engine.hardware.pick_precision`` says what ``auto`` is."""
 
 
 def _require(ok: bool, message: str) -> None:
