@@ -21,8 +21,7 @@ from cam_repro.commands.common import (
     new_results,
 )
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import UnreadableImage
-from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.images import ErrorPolicy, UnreadableImage
 from cam_repro.engine.processes import Processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
