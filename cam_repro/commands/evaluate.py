@@ -75,6 +75,7 @@ from cam_repro.runs.predictions import (
     SCORES,
     Predictions,
     read_predictions,
+    to_arrow,
     write_predictions,
 )
 from cam_repro.runs.provenance import provenance
@@ -360,7 +361,7 @@ def _score(
     missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
     write_predictions(folder, found.predictions, manifest, images.classes, missing)
     # The predictions are on disk, and scoring reads them from there: free them here.
-    found.predictions = found.predictions.schema.empty_table()
+    found.predictions = to_arrow([], list(this_pass.rules))
     _say_speed(model_config["row"], found, n_images)
     predictions = read_predictions(folder, manifest)
     _warn_of_other_sizes(images, predictions)

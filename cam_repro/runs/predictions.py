@@ -46,6 +46,7 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.runs.columns import column
 from cam_repro.runs.manifest import EvalManifest, check_unchanged, read_eval_manifest
 from cam_repro.truth import LabelSets, RaggedBoxes, Truth
 from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
@@ -95,10 +96,6 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
     rules: names of box rules; every prediction must have exactly these.
     """
     _assert_sound(predictions, rules)
-
-    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, kind)
-
     integer, integers = pa.int32(), pa.list_(pa.int32())
     columns = {
         "id": column([p.id for p in predictions], pa.string()),
