@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,12 @@ from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import (
     SCORES,
     Predictions,
+    boxes_to_arrow,
     read_predictions,
-    to_arrow,
     write_predictions,
 )
 from cam_repro.runs.provenance import provenance
 from cam_repro.threads import thread_pool
-from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +80,10 @@ def _score(
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
     images.warn_of_other_sizes(sizes_N2)
-    predictions = [
-        _prediction(images, index, sizes_N2[index].tolist(), rules)
-        for index in np.flatnonzero(read_N).tolist()
-    ]
-    manifest = _manifest(settings, rules, images, len(predictions), policy.skipped)
-    rows = to_arrow(predictions, list(rules))
-    write_predictions(folder, rows, manifest, images.classes)
+    truth = replace(images.select(np.flatnonzero(read_N).tolist()), sizes_N2=sizes_N2[read_N])
+    boxes = {name: _boxes(rule, sizes_N2[read_N]) for name, rule in rules.items()}
+    manifest = _manifest(settings, rules, images, len(truth), policy.skipped)
+    write_predictions(folder, boxes_to_arrow(truth, boxes), manifest, images.classes)
     table = read_predictions(folder, manifest)
     _write_scores(folder, table, sweep=any(isinstance(rule, Center) for rule in rules.values()))
     return manifest
@@ -188,26 +184,12 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
     return np.array(sizes, np.int64), read_N
 
 
-def _prediction(
-    images: ImageSet, index: int, size: list[int], rules: dict[str, BoxRule]
-) -> Prediction:
-    """Make the prediction of an image: a box for its true class. size: width and height."""
-    sample = images[index]
-    width, height = size
-    # The rules here need a class, but do not look at its map.
-    maps = RankedMaps([max(sample.label, 0)], np.zeros((1, 1, 1), np.float32), width, height)
-    boxes = {name: rule(maps)[0][1] for name, rule in rules.items()}
-    return Prediction(
-        id=sample.id,
-        width=width,
-        height=height,
-        label=sample.label,
-        true_boxes_M4=sample.boxes_M4,
-        classes=[],
-        probabilities=[],
-        rules={
-            name: RuleGuesses([], box if sample.label != NO_LABEL else None)
-            for name, box in boxes.items()
-        },
-        label_set=images.label_set(index),
-    )
+def _boxes(rule: BoxRule, sizes_N2: np.ndarray) -> np.ndarray:
+    """Give the box that a rule guesses in images of these sizes, int64 (N, 4).
+
+    The rules here look at the size alone, so each size is asked about once.
+    """
+    sizes_S2, size_of_N = np.unique(sizes_N2, axis=0, return_inverse=True)
+    no_map = np.zeros((1, 1, 1), np.float32)
+    boxes_S4 = [rule(RankedMaps([0], no_map, *size))[0][1] for size in sizes_S2.tolist()]
+    return np.array(boxes_S4)[size_of_N]
