@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
@@ -16,15 +17,18 @@ from cam_repro.boxes.center import Center
 from cam_repro.commands.common import (
     EVAL_LOG,
     alone_in,
+    announce,
     describe_data,
     log_file_of_pass,
     new_results,
+    open_data,
 )
+from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ErrorPolicy, UnreadableImage
-from cam_repro.engine.processes import Processes
+from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_about_boxes
@@ -45,8 +49,14 @@ from cam_repro.threads import thread_pool
 log = logging.getLogger(__name__)
 
 
-def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
-    """Score boxes that do not depend on pixels, for the true class of every image.
+def is_baseline(cfg: DictConfig) -> bool:
+    """Tell whether ``cam-eval``'s settings name no network on purpose (``model=none``)."""
+    return bool(OmegaConf.select(cfg, "model.name") == NO_MODEL)
+
+
+@if_stopped("nothing of the new results is kept")
+def run_baseline(cfg: DictConfig) -> Path:
+    """Score boxes that do not depend on pixels, for the true class of every image, without torch.
 
     Without a network nothing is classified: predictions have a box for the true class but no
     guesses, and scores.json has the accuracy in percent at IoU 0.3, 0.5 and 0.7. With
@@ -55,6 +65,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
     or no image can be read.
     """
+    settings = validate(cfg, EvalSettings)
+    with join_processes(settings.device) as processes:
+        images = open_data(settings.data, processes, settings.split, with_boxes=True)
+        announce(images)
+        return _score_in_folder(settings, images, processes)
+
+
+def _score_in_folder(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
+    """Score the boxes of a data set, and give the folder with the results."""
     rules = build_rules(settings.box)
     _refuse_what_needs_a_network(settings, rules)
     if not images.has_boxes:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.cues import CueRule
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.commands.baseline import score_baseline
+from cam_repro.commands.baseline import is_baseline, run_baseline
 from cam_repro.commands.common import (
     EVAL_LOG,
     alone_in,
@@ -53,7 +53,6 @@ from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     CUES,
     DEFAULT_VARIANT,
-    NO_MODEL,
     eval_folder,
     is_scored,
     refuse_to_replace,
@@ -106,13 +105,13 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     A checkpoint of ours contains the settings of its network. Those are used, and of ``cfg``'s
     settings of the network only the ones that the user gave (in ``overrides``) replace them.
     """
+    if is_baseline(cfg):
+        return [run_baseline(cfg)]
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
     with join_processes(settings.device) as processes:
         images = open_data(settings.data, processes, settings.split, with_boxes=True)
         announce(images)
-        if settings.model is not None and settings.model["name"] == NO_MODEL:
-            return [score_baseline(settings, images, processes)]
         if not images.has_images:
             raise UserError(
                 f"{images.folder}: has no images for a network to see: name a data set with "
