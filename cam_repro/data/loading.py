@@ -385,7 +385,7 @@ def view_loader(
     images: all of a split, or some. at_a_time: images in a batch. pin: use pinned memory.
     rank, world: number of this process, and number of all processes.
     """
-    every = list(range(len(images)))
+    every = range(len(images))
     batches = [every[start : start + at_a_time] for start in range(0, len(every), at_a_time)]
     return loader_with_workers(
         images,
