@@ -76,6 +76,20 @@ def _quick_help() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _composed_once() -> Iterator[None]:
+    """Keep Hydra from composing the settings twice within a ``with`` block: a tenth of a second.
+
+    The first time it only looks for ``hydra.mode``, of which our files say nothing.
+    """
+    before = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = before  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
 def _no_callbacks() -> Iterator[None]:
     """Refuse callbacks of Hydra's within a ``with`` block.
 
@@ -307,8 +321,14 @@ def _run_hydra(
     if not SWEEP.isdisjoint(flags):
         settings = sweep_settings(settings)
     sys.argv = [typed[0], *settings, *flags]
+    # Words and files of the user's may set hydra.mode.
+    plain = not flags and not any("hydra" in word for word in settings)
     try:
-        with _quick_help(), _no_callbacks():
+        with (
+            _quick_help(),
+            _no_callbacks(),
+            _composed_once() if plain else contextlib.nullcontext(),
+        ):
             hydra_main()
     finally:
         sys.argv = list(typed)

@@ -15,6 +15,7 @@ from typing import Any
 
 import check
 import groups
+import scale
 import torch
 from common import INT8, Bench, Mode, Network
 from report import Report, about, default_path, say
@@ -37,6 +38,8 @@ OF_NETWORKS = {
     "methods": groups.methods,
 }
 GROUPS = (*OF_NETWORKS, "scoring")
+SCALE = "scale"
+"""A group of its own, not measured by default: it has another table, and takes long."""
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +55,7 @@ def arguments() -> argparse.Namespace:
     add("--images", type=int, help="how many; a small set is repeated; default: 64, on a GPU 2048")
     add("--networks", nargs="+", help="default: resnet18 vgg_gap, on a GPU googlenet_gap too")
     add("--weights", help="of the network (one of --networks then); default: random")
-    add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="what to measure")
+    add("--groups", nargs="+", choices=(*GROUPS, SCALE), default=GROUPS, help="what to measure")
     add("--rounds", type=int, help="default: 3 (quick: 2)")
     add("--batch", type=int, help="images at a time; default: 16, on a GPU 64")
     add("--train-batch", type=int, help="default: 8, on a GPU 64")
@@ -110,6 +113,9 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
     if bench.on_gpu and not args.quick:
         networks.append("googlenet_gap")
     networks = args.networks or networks
+    if SCALE in args.groups:
+        _measure_scale(args, bench)
+        return
     if args.weights and len(networks) > 1:
         raise UserError("--weights are of one network: name it with --networks")
     built = [bench.network(name) for name in networks]  # first, so that a failure leaves no file
@@ -122,6 +128,18 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
         check.write(path, [row for network in built for row in check.compare(bench, network)])
     else:
         measure(args, bench, built, Report(path))
+    print(f"\n{path}")
+
+
+def _measure_scale(args: argparse.Namespace, bench: Bench) -> None:
+    """Measure how seconds and memory grow; write the results."""
+    if args.groups != [SCALE]:
+        raise UserError(f"--groups {SCALE}: is measured alone")
+    facts = about(bench, args)
+    path = args.output or default_path(facts, SCALE)
+    say(facts)
+    write_json(path.with_suffix(".json"), facts)
+    scale.measure(bench, path, args.quick)
     print(f"\n{path}")
 
 
