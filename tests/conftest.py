@@ -4,8 +4,10 @@ import colorsys
 import importlib
 import logging
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from run_builder import write_run
 
+from cam_repro.commands.train import run_training
 from cam_repro.config import config_dir
 from cam_repro.words import compose
 
@@ -77,7 +80,7 @@ def command(monkeypatch, capsys, tmp_path):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def compose_config():
     """Composes a command's configuration from its words: ``compose_config("train", "seed=1")``."""
 
@@ -107,6 +110,38 @@ def tiny_run(tiny_tree):
         "precision=fp32",  # auto is bf16 on some processors
         "tensorboard=false",
     ]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Lets the first test that needs a folder make it, and copies it for the others.
+
+    ``once(folder, make, "what", "it depends on")``: ``make()`` writes the folder.
+    """
+    kept: dict[tuple[str, ...], Path] = {}
+
+    def once(folder: Path, make: Callable[[], object], *key: str) -> Path:
+        if key in kept:
+            shutil.copytree(kept[key], folder)
+        else:
+            make()
+            kept[key] = Path(shutil.copytree(folder, tmp_path_factory.mktemp("once") / "copy"))
+        return folder
+
+    return once
+
+
+@pytest.fixture
+def train_once(once, compose_config):
+    """Trains into a folder by words of ``cam-train``: once by the same ones, for all tests."""
+
+    def train(folder: Path, *words: str) -> Path:
+        def make() -> None:
+            run_training(compose_config("train", *words, f"output={folder}"))
+
+        return once(folder, make, "train", *words)
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -241,9 +241,10 @@ def test_pictures_are_written_by_suffix_and_shown_in_notebooks(network, image, t
 @pytest.mark.parametrize(
     "words", [["view=squash"], ["view=ten"], ["saliency=backprop"], ["saliency=gradcam"]]
 )
-def test_boxes_are_those_of_cam_eval_to_the_pixel(command, tiny_run, tiny_tree, tmp_path, words):
-    assert command("train", *tiny_run, "output=trained").status == 0
-    weights = tmp_path / "trained" / "last.pt"
+def test_boxes_are_those_of_cam_eval_to_the_pixel(
+    command, train_once, tiny_run, tiny_tree, tmp_path, words
+):
+    weights = train_once(tmp_path / "trained", *tiny_run) / "last.pt"
     of_eval = command(
         *("eval", "model=alexnet_gap", f"model.weights={weights}", *tiny_run[1:6]),
         *("loader.workers=0", "device=cpu", "precision=fp32", "output=scored"),
@@ -268,9 +269,8 @@ def test_boxes_are_those_of_cam_eval_to_the_pixel(command, tiny_run, tiny_tree, 
         assert e.classes == predictions.classes_N5[row][: len(e.classes)].tolist()
 
 
-def test_a_checkpoint_names_its_network_and_another_is_refused(command, tiny_run, tmp_path):
-    assert command("train", *tiny_run, "output=trained").status == 0
-    weights = tmp_path / "trained" / "last.pt"
+def test_a_checkpoint_names_its_network_and_another_is_refused(train_once, tiny_run, tmp_path):
+    weights = train_once(tmp_path / "trained", *tiny_run) / "last.pt"
     network = cam_repro.load_network(weights=weights, device="cpu")
     assert network.name == "alexnet_gap"
     assert network.settings["input_size"] == 64

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import hydra
@@ -242,12 +242,41 @@ def test_the_settings_of_gain_are_those_of_its_class(valid):
     assert {k: v for k, v in settings.items() if k not in ("_target_", "name")} == defaults
 
 
+def networks_of(recipe, data):
+    """Part the networks among the recipes, for each data set in another way."""
+    ours = sorted(set(NETWORKS) - set(ADAPTED))
+    return ours[(names("recipe").index(recipe) + TRAINABLE.index(data)) % N_RECIPES :: N_RECIPES]
+
+
+N_RECIPES = len(names("recipe"))
+MEETINGS = [
+    (recipe, data, model)
+    for recipe, data in product(names("recipe"), TRAINABLE)
+    for model in networks_of(recipe, data)
+]
+
+
 @pytest.mark.parametrize("name", names("recipe"))
 @pytest.mark.parametrize("data", TRAINABLE)
 def test_recipe(valid, name, data):
-    for model in sorted(set(NETWORKS) - set(ADAPTED)):
+    """Any two of a recipe, a data set and a network meet.
+
+    Not all three in every combination: what a data set's file says is of ``data`` alone.
+    """
+    assert "@package" not in (config_dir() / "data" / f"{data}.yaml").read_text()
+    for model in networks_of(name, data):
         settings = valid("train", f"model={model}", f"data={data}", f"recipe={name}")
         build_network({**settings.model, "width": 0.05}, 3)
+
+
+@pytest.mark.parametrize("two", [(0, 1), (0, 2), (1, 2)], ids=str)
+def test_every_two_of_recipes_data_sets_and_networks_meet(two):
+    every = [set(each) for each in zip(*MEETINGS, strict=True)]
+    ours = set(NETWORKS) - set(ADAPTED)
+    assert every == [set(names("recipe")), set(TRAINABLE), ours]
+    assert {(met[two[0]], met[two[1]]) for met in MEETINGS} == set(
+        product(*(every[i] for i in two))
+    )
 
 
 @pytest.mark.parametrize("name", names("saliency"))

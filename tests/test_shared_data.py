@@ -43,7 +43,7 @@ def test_squeezenet_on_a_thousand_real_images(unpack, shared_file, compose_confi
     words = [
         *("model=squeezenet", f"model.weights={weights}", "data=ilsvrc", "split=val"),
         *(f"data.root={unpack('ilsvrc-val1000-227')}", "view=squash", "device=cpu"),
-        *("precision=fp32", "loader.workers=0", "examples=0", "batch_size=16"),
+        *("precision=fp32", "loader.workers=0", "examples=0", "batch_size=16", "box=threshold"),
         f"output={tmp_path}",
     ]
     threads = torch.get_num_threads()

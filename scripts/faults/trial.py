@@ -29,9 +29,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import torch._dynamo
+from hydra.core.plugins import Plugins
 from PIL import Image
 
-from cam_repro.commands import data, evaluate, reproduce, train  # noqa: F401 (before any fork)
+from cam_repro.commands import data, evaluate, reproduce, train  # noqa: F401
+
+# What every job needs is imported here, once, before any fork: torch._dynamo, which an optimizer
+# imports, and Hydra's plugins too.
+Plugins.instance()
 
 Value = TypeVar("Value")
 

@@ -113,6 +113,22 @@ def test_waiting_for_jobs_that_slurm_runs_is_not_stopping_them(command, monkeypa
     assert done.err.startswith("no longer waiting; the jobs go on: squeue --me lists them")
 
 
+# Hydra looks for hydra.mode first, where there may be one.
+@pytest.mark.parametrize(("words", "times"), [(["runs=a"], 1), (["runs=a", "hydra.mode=RUN"], 2)])
+def test_the_settings_are_composed_no_more_often_than_needed(command, monkeypatch, words, times):
+    counted = []
+
+    def load(*arguments, **options):
+        counted.append(options)
+        return before(*arguments, **options)
+
+    before = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load)
+    done = command("tables", *words)
+    assert "no scored runs under a" in done.errors[0]
+    assert len(counted) == times
+
+
 def test_a_log_line_is_written_above_a_bar(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

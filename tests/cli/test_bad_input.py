@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from cam_repro.api import load_network
-from cam_repro.commands.train import run_training
 from cam_repro.errors import UserError
 from cam_repro.files import sha256
 
@@ -50,10 +49,9 @@ def tree(tiny_tree, tmp_path):
 
 
 @pytest.fixture
-def trained(tiny_run, compose_config, tmp_path):
+def trained(tiny_run, train_once, tmp_path):
     """Folder of a finished run."""
-    words = [*tiny_run, "data.cache=null", "optim.iterations=1", f"output={tmp_path / 'trained'}"]
-    return run_training(compose_config("train", *words))
+    return train_once(tmp_path / "trained", *tiny_run, "optim.iterations=1")
 
 
 # --- words that cannot be right, refused before any work

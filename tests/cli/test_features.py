@@ -25,11 +25,11 @@ def data(tiny_tree):
 
 
 @pytest.fixture
-def network(command, tiny_run):
+def network(train_once, tiny_run, tmp_path):
     """Trains a network; gives the file of its weights."""
-    done = command("train", *tiny_run, "optim.iterations=2")
-    assert done.status == 0, done.err
-    return f"runs/tiny/{MODEL}/train/last.pt"
+    folder = f"runs/tiny/{MODEL}/train"
+    train_once(tmp_path / folder, *tiny_run, "optim.iterations=2")
+    return f"{folder}/last.pt"
 
 
 @pytest.fixture

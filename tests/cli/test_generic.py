@@ -27,13 +27,16 @@ def data(tiny_tree):
 
 
 @pytest.fixture
-def features(command, tiny_run, data):
+def features(once, train_once, command, tiny_run, data, tmp_path):
     """Trains a network, and writes the features of training and validation images."""
-    done = command("train", *tiny_run, "optim.iterations=2")
-    assert done.status == 0, done.err
-    for split in ("train", "val"):
-        done = command("features", f"model={MODEL}", *data, *COMPUTING, f"split={split}")
-        assert done.status == 0, done.err
+
+    def make():
+        train_once(tmp_path / "runs" / "tiny" / MODEL / "train", *tiny_run, "optim.iterations=2")
+        for split in ("train", "val"):
+            done = command("features", f"model={MODEL}", *data, *COMPUTING, f"split={split}")
+            assert done.status == 0, done.err
+
+    once(tmp_path / "runs", make, "features", *data)
 
 
 @pytest.fixture

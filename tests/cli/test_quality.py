@@ -13,9 +13,9 @@ SHORT = [f"quality.{name}.steps=3" for name in MEASURES if name != "average_drop
 
 
 @pytest.fixture
-def evaluate(command, tiny_run, tiny_tree):
+def evaluate(command, train_once, tiny_run, tiny_tree, tmp_path):
     """Trains a network at first, and runs cam-eval with more words."""
-    assert command("train", *tiny_run).status == 0
+    train_once(tmp_path / "runs" / "tiny" / "alexnet_gap" / "train", *tiny_run)
     data = ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
     return lambda *words: command("eval", *data, "examples=0", *words)
 

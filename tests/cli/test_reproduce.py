@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 
 import hydra
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 
 from cam_repro.commands.reproduce import ReproduceSettings, list_steps
 from cam_repro.config import config_dir, validate
+from cam_repro.words import compose
 
 EXPERIMENT = """
 data: ilsvrc
@@ -40,6 +42,17 @@ def reproduce(command, tmp_path, tiny_tree):
     return run
 
 
+@pytest.fixture
+def reproduced(reproduce, once, tmp_path):
+    """Has alexnet trained and scored before; once for all tests."""
+
+    def make():
+        done = reproduce("models=[alexnet]")
+        assert done.status == 0, done.err
+
+    once(tmp_path / "runs", make, "reproduced")
+
+
 def written(folder):
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
@@ -53,7 +66,14 @@ def commands_in(text):
     return [line.split("] ", 1)[1] for line in text.splitlines() if line.startswith("[")]
 
 
-def test_everything_once_then_nothing_again(reproduce, tmp_path):
+def test_everything_once_then_nothing_again(reproduce, tmp_path, monkeypatch):
+    composed = []
+
+    def seen(command, words):
+        composed.append((command, *words))
+        return compose(command, words)
+
+    monkeypatch.setattr("cam_repro.commands.reproduce.compose", seen)
     first = reproduce()
     assert first.status == 0, first.err
     runs = tmp_path / "runs" / "tiny"
@@ -107,6 +127,10 @@ def test_everything_once_then_nothing_again(reproduce, tmp_path):
     assert {words[2] for words in lines if words[:2] == ["not", "used"]} == {
         *("classifier.1", "classifier.4", "classifier.6")
     }
+
+    # The settings of each command were composed once, for all that asks for them.
+    assert set(Counter(composed).values()) == {1}
+    assert sum(len(words) > 5 for words in composed) == 4
 
     scored = runs / "alexnet_gap" / "eval" / "val-cam"
     (scored / ".pass").mkdir()  # as if killed before the last step of a pass
@@ -175,8 +199,8 @@ def test_a_gap_network_without_its_plain_one(reproduce):
     assert "runs/tiny/alexnet/train/last.pt" in done.errors[0]
 
 
+@pytest.mark.usefixtures("reproduced")
 def test_other_settings_are_not_taken_for_done(reproduce):
-    assert reproduce("models=[alexnet]").status == 0
     done = reproduce("models=[alexnet]", "seed=1")
     assert done.status == 1
     assert "seed: 0 there, 1 now" in done.errors[0]
@@ -296,8 +320,8 @@ def test_the_experiments_by_either_source():
     assert sorted(authors) == sorted(expected)
 
 
+@pytest.mark.usefixtures("reproduced")
 def test_other_weights_under_the_same_name_do_not_replace_results(reproduce, command, tmp_path):
-    assert reproduce("models=[alexnet]").status == 0
     weights = tmp_path / "weights"
     weights.mkdir()
     last = tmp_path / "runs" / "tiny" / "alexnet" / "train" / "last.pt"
@@ -323,10 +347,10 @@ def test_other_weights_under_the_same_name_do_not_replace_results(reproduce, com
     assert "scored already" in reproduce(*words).err
 
 
+@pytest.mark.usefixtures("reproduced")
 def test_maps_cues_and_answers_that_are_wanted_are_made_and_kept(reproduce, tmp_path):
     also = '"save_maps=true","cues=sec","quality=[average_drop]"'
     words = ["models=[alexnet]", f'experiment.eval=["examples=0",{also}]']
-    assert reproduce("models=[alexnet]").status == 0
     folder = tmp_path / "runs" / "tiny" / "alexnet" / "eval" / "val-backprop"
     for number in (1, 2, 3):  # without the last of them, results are not those wanted
         some = ",".join(also.split(",")[:number])

@@ -208,10 +208,9 @@ def test_maps_of_another_pass_are_noticed(curve, tmp_path, images):
 
 
 @pytest.mark.parametrize("view", ["squash", "ten"])
-def test_a_run_of_cam_eval(command, curve, tmp_path, tiny_tree, tiny_run, view):
+def test_a_run_of_cam_eval(command, curve, tmp_path, tiny_tree, tiny_run, train_once, view):
     """train -> eval -> score; at 20 % the numbers are those of scores.json."""
-    if not (tmp_path / "runs").exists():
-        assert command("train", *tiny_run).status == 0
+    train_once(tmp_path / "runs" / "tiny" / "alexnet_gap" / "train", *tiny_run)
     words = ["data=ilsvrc", f"data.root={tiny_tree}", "loader.workers=0", "device=cpu"]
     done = command("eval", *words, "save_maps=true", f"view={view}", "examples=0", "output=o")
     assert done.status == 0, done.err

@@ -8,10 +8,10 @@ from cam_repro.words import hydra_words
 
 
 @pytest.fixture
-def trained(command, tiny_run, tmp_path):
+def trained(train_once, tiny_run, tmp_path):
     """Words for ``cam-show`` that name a network of three classes."""
-    assert command("train", *tiny_run, "output=trained").status == 0
-    return ["model=alexnet_gap", f"model.weights={tmp_path}/trained/last.pt", "device=cpu"]
+    weights = train_once(tmp_path / "trained", *tiny_run) / "last.pt"
+    return ["model=alexnet_gap", f"model.weights={weights}", "device=cpu"]
 
 
 @pytest.fixture

@@ -104,8 +104,10 @@ def test_mistakes_end_in_one_line_and_leave_nothing(command, words, tmp_path, mo
     assert not list(tmp_path.glob("units.*"))
 
 
-def test_the_network_that_was_trained_on_the_data_is_taken(command, words, tiny_run):
-    assert command("train", *tiny_run, "runs=runs").status == 0
+def test_the_network_that_was_trained_on_the_data_is_taken(
+    command, words, train_once, tiny_run, tmp_path
+):
+    train_once(tmp_path / "runs" / "tiny" / "alexnet_gap" / "train", *tiny_run)
     made = command("units", words[0], *words[2:], "class=0", "runs=runs")
     assert made.status == 0, made.err
     assert "weights runs/tiny/alexnet_gap/train/last.pt" in made.err

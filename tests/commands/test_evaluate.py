@@ -37,13 +37,14 @@ def words(tiny_tree, tmp_path):
 
 
 @pytest.fixture
-def trained(tiny_run, words, compose_config, tmp_path):
+def trained(tiny_run, train_once, tmp_path):
     """Trains one network for an iteration; returns the runs of its data set."""
 
     def train(model):
-        more = [f"model={model}", "optim.iterations=1", "model.width=0.05"]
-        run_training(compose_config("train", *tiny_run, *words, *more))
-        return tmp_path / "runs" / "tiny"
+        runs = tmp_path / "runs" / "tiny"
+        words = [*tiny_run, f"model={model}", "optim.iterations=1"]
+        train_once(runs / model / "train", *words)
+        return runs
 
     return train
 

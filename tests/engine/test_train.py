@@ -302,21 +302,36 @@ def test_images_of_several_classes_are_trained_by_all_of_them(start, monkeypatch
     assert "each counts by its label alone; train=multi_label takes all" in caplog.text
 
 
-@pytest.mark.parametrize("objective", [[], GAIN], ids=["classification", "gain"])
-def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path, objective):
-    plain = ["model.norm=none", "model.dropout=0.5", *objective]
-    words = [*tiny_run, *plain, f"output={tmp_path / 'two'}"]
+ONE_AFTER_ANOTHER = """
+import json, sys
+from cam_repro.cli.train import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["cam-train", *words]
+    main()
+"""
+
+
+def test_two_processes_compute_what_one_does(start, tiny_run, tmp_path):
+    plain = ["model.norm=none", "model.dropout=0.5"]
+    objectives = {"classification": plain, "gain": [*plain, *GAIN]}
+    two = {name: tmp_path / "two" / name for name in objectives}
+    lines = [[*tiny_run, *objectives[name], f"output={two[name]}"] for name in objectives]
+    (tmp_path / "program.py").write_text(ONE_AFTER_ANOTHER)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [sys.executable, *torchrun, "-m", "cam_repro.cli.train", *words],
+        [sys.executable, *torchrun, "program.py", json.dumps(lines)],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    one = start("one", *plain)
-    two = tmp_path / "two"
+    for name, words in objectives.items():
+        assert_same_training(start(name, *words), two[name])
+
+
+def assert_same_training(one, two):
+    """``one`` is a run of one process, ``two`` of two."""
     terms = [column for column in records(one) if column.startswith("train_loss_")]
     for column in ("iteration", "lr", "train_loss", "train_top1_error", "val_loss", *terms):
         values = [records(folder)[column].tolist() for folder in (one, two)]

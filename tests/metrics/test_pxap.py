@@ -1,4 +1,5 @@
 import json
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -49,14 +50,15 @@ def second_coding(maps, masks, labels):
             score_HW = score_HW - score_HW.min()
             score_HW = score_HW / score_HW.max()
         mask_HW = cv2.resize(mask_HW, (224, 224), interpolation=cv2.INTER_NEAREST)
-        for score, value in zip(score_HW.ravel(), mask_HW.ravel(), strict=True):
+        steps_HW = np.searchsorted(EDGES_B, score_HW, "right")
+        for step, value in zip(steps_HW.ravel().tolist(), mask_HW.ravel().tolist(), strict=True):
             if value != 255:
-                scored.append((int(np.searchsorted(EDGES_B, score, "right")), value == label + 1))
+                scored.append((step, value == label + 1))
     scored.sort(key=lambda pair: -pair[0])
     n_objects = sum(is_object for _, is_object in scored)
     area = true = seen = 0
-    for at in dict.fromkeys(step for step, _ in scored):
-        of_step = [is_object for step, is_object in scored if step == at]
+    for _, pairs in groupby(scored, key=lambda pair: pair[0]):
+        of_step = [is_object for _, is_object in pairs]
         seen += len(of_step)
         true += sum(of_step)
         area += true / seen * sum(of_step) / n_objects
