@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from cam_repro.data.ilsvrc.image_set import load_image_set
+from cam_repro.runs.predictions import read_predictions
 
 ROOT = Path(__file__).parents[1]
 METHODS = [
@@ -175,9 +180,31 @@ def test_lines_fit_a_terminal_and_facts_lie_beside_the_csv(measured):
 
 
 def test_check_compares_boxes_with_the_straightforward_path(tiny_tree, tmp_path):
-    rows, out = run(tmp_path, "--check", "--data", str(tiny_tree), "--precisions", "fp32")
-    assert list(rows) == [("", "straightforward"), ("", "cam_repro fp32")]
+    rows, out = run(tmp_path, "--check", "--data", str(tiny_tree), "--precisions", "fp32", "int8")
+    variants = ["straightforward", "cam_repro fp32", "cam_repro int8"]
+    assert list(rows) == [("", variant) for variant in variants]
     found = rows["", "cam_repro fp32"]
     assert (found["images"], found["identical_images"], found["boxes"]) == ("6", "6", "18")
     assert (found["mean_iou"], found["top1_points"]) == ("1.0000", "+0.00")
     assert "6 of 6" in out
+    assert float(rows["", "cam_repro int8"]["mean_iou"]) < 1  # other numbers, so other boxes
+
+
+def test_scale_measures_whole_processes(tiny_tree, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmark")
+    scale = importlib.import_module("scale")
+    cases = [scale.Case(images=6, classes=3), scale.Case(images=9, classes=3, rules=2)]
+    monkeypatch.setattr(scale, "cases", lambda quick: cases)
+    monkeypatch.setattr(scale, "PHOTOGRAPHS", 6)
+    images = load_image_set(tiny_tree, "val")
+    bench = SimpleNamespace(images=images, folder=tmp_path, device="cpu", workers=0)
+    scale.measure(bench, tmp_path / "scale.csv", quick=True)
+    with (tmp_path / "scale.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = [[row[key] for key in ("images", "classes", "rules", "processes")] for row in rows]
+    assert kinds == [["6", "3", "1", "1"], ["9", "3", "2", "1"]]
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    assert all(int(row["peak_mib"]) > 100 for row in rows)  # torch alone takes more
+    run = read_predictions(tmp_path / "run-9-3-2-1")
+    assert list(run.rules) == ["threshold", "heuristic"]
+    assert (len(run), len(run.classes), run.boxes.counts_N.tolist()) == (9, 3, [1] * 9)

@@ -11,6 +11,11 @@ from cam_repro.cli.app import command
 @command("eval")
 def main(cfg: DictConfig) -> None:
     """Score one network, or every trained one that has no result yet."""
+    from cam_repro.commands.baseline import is_baseline, run_baseline
+
+    if is_baseline(cfg):
+        run_baseline(cfg)
+        return
     from cam_repro.commands.evaluate import run_evaluation  # slow: imports torch
 
     run_evaluation(cfg, HydraConfig.get().overrides.task)

@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,11 +20,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from cam_repro.cli.messages import TRACEBACK_VARIABLE, fail, how_stopped, one_line, stop
+from cam_repro.engine.processes import place_of_this_process
 from cam_repro.errors import UserError
 from cam_repro.words import SWEEP, typed_words
-
-if TYPE_CHECKING:
-    from cam_repro.engine.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +97,7 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
     except KeyboardInterrupt as stopped:
         if in_turn:
             raise  # the whole sweep stops
-        if _place().is_main:  # exit without a result: SLURM may go on with the job
+        if place_of_this_process().is_main:  # exit without a result: SLURM may go on with the job
             stop(stopped)
         reason = how_stopped(stopped)
     except Exception as error:
@@ -110,17 +107,12 @@ def run_job(run: Callable[[DictConfig], None], cfg: DictConfig, flags: list[str]
         log.error("failed: %s", reason, exc_info=traceback)
     finally:
         sys.argv = before
-    if in_turn and _place().world > 1:  # the other processes of this job must end too
+    if (
+        in_turn and place_of_this_process().world > 1
+    ):  # the other processes of this job must end too
         fail(reason)
     # Not raised within "except": the first error's traceback would keep its network on the GPU.
     raise UserError(reason if in_turn else reason + _log_of_job())
-
-
-def _place() -> Processes:
-    """Find this process's place among those of the job."""
-    from cam_repro.engine.processes import place_of_this_process  # imports torch, which is slow
-
-    return place_of_this_process()
 
 
 def _log_of_job() -> str:

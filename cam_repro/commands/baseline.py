@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.build import build_rules
@@ -16,16 +17,18 @@ from cam_repro.boxes.center import Center
 from cam_repro.commands.common import (
     EVAL_LOG,
     alone_in,
+    announce,
     describe_data,
     log_file_of_pass,
     new_results,
+    open_data,
 )
+from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import UnreadableImage
-from cam_repro.data.loading import ErrorPolicy
-from cam_repro.engine.processes import Processes
+from cam_repro.data.images import ErrorPolicy, UnreadableImage
+from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
-from cam_repro.errors import UserError
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_about_boxes
@@ -36,19 +39,24 @@ from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import (
     SCORES,
     Predictions,
+    boxes_to_arrow,
     read_predictions,
-    to_arrow,
     write_predictions,
 )
 from cam_repro.runs.provenance import provenance
 from cam_repro.threads import thread_pool
-from cam_repro.types import NO_LABEL, Prediction, RuleGuesses
 
 log = logging.getLogger(__name__)
 
 
-def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
-    """Score boxes that do not depend on pixels, for the true class of every image.
+def is_baseline(cfg: DictConfig) -> bool:
+    """Tell whether ``cam-eval``'s settings name no network on purpose (``model=none``)."""
+    return bool(OmegaConf.select(cfg, "model.name") == NO_MODEL)
+
+
+@if_stopped("nothing of the new results is kept")
+def run_baseline(cfg: DictConfig) -> Path:
+    """Score boxes that do not depend on pixels, for the true class of every image, without torch.
 
     Without a network nothing is classified: predictions have a box for the true class but no
     guesses, and scores.json has the accuracy in percent at IoU 0.3, 0.5 and 0.7. With
@@ -57,6 +65,15 @@ def score_baseline(settings: EvalSettings, images: ImageSet, processes: Processe
     Returns the folder written. Raises UserError if a box rule needs maps, there are no true boxes,
     or no image can be read.
     """
+    settings = validate(cfg, EvalSettings)
+    with join_processes(settings.device) as processes:
+        images = open_data(settings.data, processes, settings.split, with_boxes=True)
+        announce(images)
+        return _score_in_folder(settings, images, processes)
+
+
+def _score_in_folder(settings: EvalSettings, images: ImageSet, processes: Processes) -> Path:
+    """Score the boxes of a data set, and give the folder with the results."""
     rules = build_rules(settings.box)
     _refuse_what_needs_a_network(settings, rules)
     if not images.has_boxes:
@@ -82,13 +99,10 @@ def _score(
     if not read_N.any():
         raise UserError(f"no image of {images.folder} could be read; nothing is written")
     images.warn_of_other_sizes(sizes_N2)
-    predictions = [
-        _prediction(images, index, sizes_N2[index].tolist(), rules)
-        for index in np.flatnonzero(read_N).tolist()
-    ]
-    manifest = _manifest(settings, rules, images, len(predictions), policy.skipped)
-    rows = to_arrow(predictions, list(rules))
-    write_predictions(folder, rows, manifest, images.classes)
+    truth = replace(images.select(np.flatnonzero(read_N).tolist()), sizes_N2=sizes_N2[read_N])
+    boxes = {name: _boxes(rule, sizes_N2[read_N]) for name, rule in rules.items()}
+    manifest = _manifest(settings, rules, images, len(truth), policy.skipped)
+    write_predictions(folder, boxes_to_arrow(truth, boxes), manifest, images.classes)
     table = read_predictions(folder, manifest)
     _write_scores(folder, table, sweep=any(isinstance(rule, Center) for rule in rules.values()))
     return manifest
@@ -189,26 +203,12 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
     return np.array(sizes, np.int64), read_N
 
 
-def _prediction(
-    images: ImageSet, index: int, size: list[int], rules: dict[str, BoxRule]
-) -> Prediction:
-    """Make the prediction of an image: a box for its true class. size: width and height."""
-    sample = images[index]
-    width, height = size
-    # The rules here need a class, but do not look at its map.
-    maps = RankedMaps([max(sample.label, 0)], np.zeros((1, 1, 1), np.float32), width, height)
-    boxes = {name: rule(maps)[0][1] for name, rule in rules.items()}
-    return Prediction(
-        id=sample.id,
-        width=width,
-        height=height,
-        label=sample.label,
-        true_boxes_M4=sample.boxes_M4,
-        classes=[],
-        probabilities=[],
-        rules={
-            name: RuleGuesses([], box if sample.label != NO_LABEL else None)
-            for name, box in boxes.items()
-        },
-        label_set=images.label_set(index),
-    )
+def _boxes(rule: BoxRule, sizes_N2: np.ndarray) -> np.ndarray:
+    """Give the box that a rule guesses in images of these sizes, int64 (N, 4).
+
+    The rules here look at the size alone, so each size is asked about once.
+    """
+    sizes_S2, size_of_N = np.unique(sizes_N2, axis=0, return_inverse=True)
+    no_map = np.zeros((1, 1, 1), np.float32)
+    boxes_S4 = [rule(RankedMaps([0], no_map, *size))[0][1] for size in sizes_S2.tolist()]
+    return np.array(boxes_S4)[size_of_N]

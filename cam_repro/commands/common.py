@@ -7,22 +7,23 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import open_image_set
-from cam_repro.engine.checkpoint import load_if_ours
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.files import says_if_full, write_text
 from cam_repro.locks import sole_writer
-from cam_repro.models.weights import Outputs
 from cam_repro.runs.manifest import Blacklist, ScoredData
 from cam_repro.runs.provenance import typed_command
 from cam_repro.runs.replacing import NEW, finish_replacing, new_run
+
+if TYPE_CHECKING:
+    from cam_repro.models.weights import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,10 @@ def outputs_to_take(model: Mapping[str, Any], images: ImageSet) -> Outputs | Non
     """
     if not model.get("take_classes"):
         return None
+    # Imported here because they import torch, which model=none does without.
+    from cam_repro.engine.checkpoint import load_if_ours
+    from cam_repro.models.weights import Outputs
+
     weights = model["weights"]
     if weights is None:
         raise UserError("model.take_classes=true: is for weights: add model.weights=")

@@ -14,6 +14,7 @@ from cam_repro.config import validate
 from cam_repro.data.check import FAULTS, NOTES, SplitReport, TreeReport, some_of
 from cam_repro.data.ilsvrc.unpack import unpack
 from cam_repro.data.image_set import SPLITS
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_source
 from cam_repro.errors import UserError, choose, if_stopped, one_of
@@ -95,12 +96,9 @@ def _unpack(settings: DataCommandSettings) -> None:
 
 def _pack(settings: DataCommandSettings) -> None:
     """Pack a data set into few large files."""
-    from cam_repro.data.loading import ErrorPolicy
+    # pyarrow takes a tenth of a second to import, and the other actions do not need it.
     from cam_repro.data.packed.read import load_packed_set
-    from cam_repro.data.packed.write import (  # imports torch, which other actions do not need
-        Stored,
-        pack,
-    )
+    from cam_repro.data.packed.write import Stored, pack
 
     if settings.output is None:
         raise UserError("cam-data pack: add output=DIR, the new folder")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from cam_repro.boxes.build import build_rules
 from cam_repro.boxes.cues import CueRule
 from cam_repro.classes import ilsvrc_classes
-from cam_repro.commands.baseline import score_baseline
+from cam_repro.commands.baseline import is_baseline, run_baseline
 from cam_repro.commands.common import (
     EVAL_LOG,
     alone_in,
@@ -53,9 +53,9 @@ from cam_repro.runs.examples import write_examples
 from cam_repro.runs.folders import (
     CUES,
     DEFAULT_VARIANT,
-    NO_MODEL,
     eval_folder,
     is_scored,
+    network_name,
     refuse_to_replace,
     run_name,
     train_folder,
@@ -75,6 +75,7 @@ from cam_repro.runs.predictions import (
     SCORES,
     Predictions,
     read_predictions,
+    to_arrow,
     write_predictions,
 )
 from cam_repro.runs.provenance import provenance
@@ -105,13 +106,13 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
     A checkpoint of ours contains the settings of its network. Those are used, and of ``cfg``'s
     settings of the network only the ones that the user gave (in ``overrides``) replace them.
     """
+    if is_baseline(cfg):
+        return [run_baseline(cfg)]
     settings = validate(cfg, EvalSettings)
     model_overrides = [word for word in overrides if word.lstrip("+").startswith("model.")]
     with join_processes(settings.device) as processes:
         images = open_data(settings.data, processes, settings.split, with_boxes=True)
         announce(images)
-        if settings.model is not None and settings.model["name"] == NO_MODEL:
-            return [score_baseline(settings, images, processes)]
         if not images.has_images:
             raise UserError(
                 f"{images.folder}: has no images for a network to see: name a data set with "
@@ -240,11 +241,11 @@ def _merge(
     ``model=NAME``, or one for other classes of images.
     """
     config = stored["model_config"]
-    if run_name(config) != name:
+    if network_name(config) != name:
         variant = config.get("variant", DEFAULT_VARIANT)
         more = "" if variant == DEFAULT_VARIANT else f" model.variant={variant}"
         raise UserError(
-            f"{path} holds the network {run_name(config)}, not {name}: use "
+            f"{path} holds the network {network_name(config)}, not {name}: use "
             f"model={config['name']}{more}"
         )
     check_stored_class(config, path, settings.model)
@@ -360,7 +361,7 @@ def _score(
     missing = sorted(set(images.ids).difference(found.predictions["id"].to_pylist()))
     write_predictions(folder, found.predictions, manifest, images.classes, missing)
     # The predictions are on disk, and scoring reads them from there: free them here.
-    found.predictions = found.predictions.schema.empty_table()
+    found.predictions = to_arrow([], list(this_pass.rules))
     _say_speed(model_config["row"], found, n_images)
     predictions = read_predictions(folder, manifest)
     _warn_of_other_sizes(images, predictions)

@@ -6,6 +6,7 @@ A data set reads all its pixels through its ``ImageStore``: a folder of files (b
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -24,6 +25,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from cam_repro.errors import UserError
 from cam_repro.threads import thread_pool
 
+log = logging.getLogger(__name__)
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -37,6 +40,26 @@ as many as Pillow thinks safe, 89. A file of some kilobytes may unpack to gigaby
 
 class UnreadableImage(UserError):
     """Report an image file that is missing, truncated, not an image, or too large."""
+
+
+class ErrorPolicy:
+    """Stop at the first unreadable image (``stop``), or leave them out and count (``skip``)."""
+
+    def __init__(self, on_error: str) -> None:
+        self.on_error = on_error
+        self.skipped: list[str] = []
+
+    def handle(self, unreadable: list[UnreadableImage]) -> None:
+        """Raise the first error if the policy is ``stop``; else log each file once."""
+        for error in unreadable:
+            if self.on_error == "stop":
+                raise UserError(
+                    f"{error}; mend the file, or go on without it: loader.on_error=skip"
+                )
+            message = str(error)
+            if message not in self.skipped:
+                self.skipped.append(message)
+                log.warning("skipped (%d so far): %s", len(self.skipped), message)
 
 
 def read_image(source: Path | BinaryIO, place: str | None = None) -> Image.Image:

@@ -6,7 +6,6 @@ and of GPUs does not matter, and a resumed run sees the same pixels as one that 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,11 +22,8 @@ from cam_repro.data.images import UnreadableImage, at_size
 from cam_repro.data.masks import UNKNOWN, TrainMasks, augmented
 from cam_repro.data.views import View
 from cam_repro.data.workers import loader_with_workers
-from cam_repro.errors import UserError
 from cam_repro.progress import Bar
 from cam_repro.threads import thread_pool
-
-log = logging.getLogger(__name__)
 
 PRELOAD_LIMIT_BYTES = 2 * 2**30
 """``preload=auto`` keeps the prepared images in memory if they take less than this."""
@@ -389,7 +385,7 @@ def view_loader(
     images: all of a split, or some. at_a_time: images in a batch. pin: use pinned memory.
     rank, world: number of this process, and number of all processes.
     """
-    every = list(range(len(images)))
+    every = range(len(images))
     batches = [every[start : start + at_a_time] for start in range(0, len(every), at_a_time)]
     return loader_with_workers(
         images,
@@ -398,23 +394,3 @@ def view_loader(
         batch_sampler=batches[rank::world],
         pin_memory=pin,
     )
-
-
-class ErrorPolicy:
-    """Stop at the first unreadable image (``stop``), or leave them out and count (``skip``)."""
-
-    def __init__(self, on_error: str) -> None:
-        self.on_error = on_error
-        self.skipped: list[str] = []
-
-    def handle(self, unreadable: list[UnreadableImage]) -> None:
-        """Raise the first error if the policy is ``stop``; else log each file once."""
-        for error in unreadable:
-            if self.on_error == "stop":
-                raise UserError(
-                    f"{error}; mend the file, or go on without it: loader.on_error=skip"
-                )
-            message = str(error)
-            if message not in self.skipped:
-                self.skipped.append(message)
-                log.warning("skipped (%d so far): %s", len(self.skipped), message)

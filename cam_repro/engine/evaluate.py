@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.boxes.cues import CueRule
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.loading import (
-    ErrorPolicy,
     LabelledBatch,
     SeenImage,
     ViewImages,

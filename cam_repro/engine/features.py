@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.loading import ErrorPolicy, ViewImages, view_loader
+from cam_repro.data.images import ErrorPolicy
+from cam_repro.data.loading import ViewImages, view_loader
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import View
 from cam_repro.data.workers import watched_workers

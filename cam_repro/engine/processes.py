@@ -1,4 +1,7 @@
-"""Find, connect and use the processes that share the work."""
+"""Find, connect and use the processes that share the work.
+
+torch is imported where several processes need it: one that works alone may do without.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
-
-from cam_repro.engine.hardware import pick_device
 from cam_repro.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 MEETING_TIME = timedelta(minutes=5)
 """How long processes wait for the others to start: imports from a slow disk take a while."""
@@ -44,6 +46,8 @@ class Processes:
         """Return all processes' values by rank in the main process, and an empty list elsewhere."""
         if self.world == 1:
             return [value]
+        import torch.distributed as dist
+
         gathered: list[Any] | None = [None] * self.world if self.is_main else None
         dist.gather_object(value, gathered)
         return gathered or []
@@ -52,6 +56,9 @@ class Processes:
         """Give the largest of the processes' numbers; all get the same answer. Uses no GPU."""
         if self.world == 1:
             return value
+        import torch
+        import torch.distributed as dist
+
         most = torch.tensor(value)
         dist.all_reduce(most, dist.ReduceOp.MAX)
         return int(most)
@@ -64,12 +71,16 @@ class Processes:
         """Add up the tensors of all processes; all get the sum."""
         total = tensor.clone()
         if self.world > 1:
+            import torch.distributed as dist
+
             dist.all_reduce(total)
         return total
 
     def wait(self) -> None:
         """Wait until all processes have called this."""
         if self.world > 1:
+            import torch.distributed as dist
+
             dist.barrier()
 
 
@@ -86,6 +97,11 @@ def join_processes(device: str) -> Iterator[Processes]:
     if processes.world == 1:
         yield processes
         return
+    import torch
+    import torch.distributed as dist
+
+    from cam_repro.engine.hardware import pick_device
+
     if not dist.is_initialized():  # once for all jobs of a sweep: a port cannot be opened twice
         _meet(processes, on_gpu=pick_device(device, processes.local_rank).type == "cuda")
     root = logging.getLogger()
@@ -102,6 +118,8 @@ def join_processes(device: str) -> Iterator[Processes]:
 
 def _meet(processes: Processes, on_gpu: bool) -> None:
     """Connect the processes by the variables that torch reads (MASTER_ADDR, MASTER_PORT)."""
+    import torch.distributed as dist
+
     try:
         rendezvous = dist.rendezvous(
             "env://", processes.rank, processes.world, timeout=MEETING_TIME
@@ -138,6 +156,8 @@ def place_of_this_process() -> Processes:
             _tell_torch_of_srun()
         else:
             return Processes()
+    import torch
+
     local_rank = int(env.get("LOCAL_RANK", "0"))
     if torch.cuda.device_count() == 1:  # srun --gpus-per-task shows each process one GPU only
         local_rank = 0

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from cam_repro.data.augment import build_augmentation
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.loading import (
     BatchTruth,
-    ErrorPolicy,
     LabelledBatch,
     TrainImages,
     TrainingOrder,

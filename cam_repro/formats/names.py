@@ -11,13 +11,15 @@ IMAGE_SUFFIXES = {
 }
 """Of the files that are taken for images, in small letters or capitals."""
 
+_ENDINGS = tuple(IMAGE_SUFFIXES)
+
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 """Folders of operating systems and programs, which hold no images of a data set."""
 
 
 def is_image(name: str) -> bool:
-    """Tell whether a file's name is that of an image."""
-    return not name.startswith(".") and _stem(name) != name
+    """Tell whether a file's name is that of an image; fast, as a million are asked."""
+    return name.lower().endswith(_ENDINGS) and not name.startswith(".")
 
 
 def is_xml(name: str) -> bool:
@@ -49,9 +51,15 @@ def image_id(path: str, nested: bool) -> str:
     return stem if nested else stem.rpartition("/")[2]
 
 
-def names_repeat(paths: Sequence[str]) -> bool:
-    """Tell whether two paths have the same name without folder, so that ids need the folder."""
-    return len({image_id(path, nested=False) for path in paths}) < len(paths)
+def image_ids(paths: Sequence[str]) -> tuple[list[str], bool]:
+    """Give the ids of many images, and whether they keep the class folder.
+
+    They do where two images have the same name without folder. Fast, as there may be a million.
+    """
+    names = [_stem(path).rpartition("/")[2] for path in paths]
+    if len(set(names)) == len(names):
+        return names, False
+    return [_stem(path) for path in paths], True
 
 
 def name_of(image_id: str) -> str:
@@ -61,6 +69,6 @@ def name_of(image_id: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """Give a name without the suffix of an image, if it has one; fast, as a million are asked."""
+    """Give a name without the suffix of an image, if it has one; fast, as ``is_image``."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name

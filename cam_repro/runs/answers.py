@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
+from cam_repro.runs.columns import column
 from cam_repro.runs.folders import answers_file
 from cam_repro.runs.manifest import check_unchanged
 
@@ -48,9 +49,9 @@ def write_answers(folder: Path | str, name: str, answers: Answers) -> None:
     values = answers.answers_NK.astype(np.float32)[order_N]
     table = pa.table(
         {
-            "id": [answers.ids[row] for row in order_N.tolist()],
-            "class": pa.array(answers.classes_N[order_N], pa.int32()),
-            "answers": pa.array(list(values), pa.list_(pa.float32())),
+            "id": column([answers.ids[row] for row in order_N.tolist()], pa.string()),
+            "class": column(answers.classes_N[order_N], pa.int32()),
+            "answers": column(list(values), pa.list_(pa.float32())),
         },
         metadata={_LABELS: json.dumps(answers.labels)},
     )

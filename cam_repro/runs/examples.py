@@ -33,6 +33,7 @@ from PIL import Image
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path
+from cam_repro.runs.columns import column
 from cam_repro.runs.manifest import check_unchanged
 
 EXAMPLES = "examples.parquet"
@@ -133,7 +134,7 @@ def write_examples(folder: Path | str, examples: Sequence[Example]) -> None:
     columns["map_width"] = [example.maps_Rhw.shape[2] for example in ordered]
     with atomic_path(Path(folder) / EXAMPLES) as path:
         pq.write_table(
-            pa.table(columns, _SCHEMA),
+            pa.table([column(columns[field.name], field.type) for field in _SCHEMA], _SCHEMA),
             path,
             compression="zstd",
             use_dictionary=False,

@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 
 from cam_repro.errors import UserError
 from cam_repro.files import atomic_path, says_if_full, write_json
+from cam_repro.runs.columns import column
 from cam_repro.runs.manifest import (
     MANIFEST,
     FeaturesManifest,
@@ -279,8 +280,8 @@ def complete(
     if len(rows) < len(ids):
         manifest = replace(manifest, skipped=_leave_out(part, rows, manifest.skipped))
     columns = {
-        "id": pa.array([ids[row] for row in rows], pa.string()),
-        "label": pa.array(np.asarray(labels_N)[rows], pa.int32()),
+        "id": column([ids[row] for row in rows], pa.string()),
+        "label": column(np.asarray(labels_N)[rows], pa.int32()),
     }
     _write_table(part, columns, in_parquet)
     write_manifest(part, manifest)
@@ -322,7 +323,7 @@ def _write_table(part: Path, columns: dict[str, pa.Array], in_parquet: bool) -> 
         for start in range(0, n_images, _ROWS if in_parquet else n_images):
             some = table.slice(start, _ROWS if in_parquet else n_images)
             if in_parquet:
-                flat = pa.array(np.ascontiguousarray(values_NK[start : start + _ROWS]).ravel())
+                flat = column(values_NK[start : start + _ROWS].ravel(), pa.float32())
                 lists = pa.FixedSizeListArray.from_arrays(flat, n_features)
                 some = some.append_column("features", lists)
             writer.write_table(some.cast(schema))

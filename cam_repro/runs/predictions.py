@@ -27,8 +27,9 @@ Needs no torch. A run folder holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,10 @@ from cam_repro.formats.submissions import (
     write_kaggle_submission,
     write_submission,
 )
+from cam_repro.runs.columns import column
 from cam_repro.runs.manifest import EvalManifest, check_unchanged, read_eval_manifest
 from cam_repro.truth import LabelSets, RaggedBoxes, Truth
-from cam_repro.types import MAX_GUESSES, PAD, Guess, Prediction
+from cam_repro.types import MAX_GUESSES, NO_LABEL, PAD, Guess, Prediction
 
 PARQUET = "predictions.parquet"
 SCORES = "scores.json"
@@ -95,33 +97,81 @@ def to_arrow(predictions: Sequence[Prediction], rules: Sequence[str]) -> pa.Tabl
     rules: names of box rules; every prediction must have exactly these.
     """
     _assert_sound(predictions, rules)
-
-    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, kind)
-
-    integer, integers = pa.int32(), pa.list_(pa.int32())
-    columns = {
-        "id": column([p.id for p in predictions], pa.string()),
-        "width": column([p.width for p in predictions], integer),
-        "height": column([p.height for p in predictions], integer),
-        "label": column([p.label for p in predictions], integer),
-        "gt_boxes": column(
-            [np.asarray(p.true_boxes_M4, np.int32).ravel() for p in predictions], integers
-        ),
-        "classes": column([p.classes for p in predictions], integers),
-        "probabilities": column([p.probabilities for p in predictions], pa.list_(pa.float32())),
+    columns: dict[str, Sequence[Any] | np.ndarray] = {
+        "id": [p.id for p in predictions],
+        "width": [p.width for p in predictions],
+        "height": [p.height for p in predictions],
+        "label": [p.label for p in predictions],
+        "gt_boxes": [np.asarray(p.true_boxes_M4, np.int32).ravel() for p in predictions],
+        "classes": [p.classes for p in predictions],
+        "probabilities": [p.probabilities for p in predictions],
+        "right_at": [p.right_at for p in predictions],
+        "map_crc32": [p.map_crc32 for p in predictions],
+        "label_set": [p.label_set for p in predictions],
     }
-    columns["right_at"] = column([p.right_at for p in predictions], pa.list_(pa.uint8()))
-    columns["map_crc32"] = column([p.map_crc32 for p in predictions], pa.uint32())
-    columns["label_set"] = column([p.label_set for p in predictions], integers)
     for name in rules:
         guesses = [p.rules[name] for p in predictions]
-        columns[f"{name}/classes"] = column([[c for c, _ in g.guesses] for g in guesses], integers)
-        columns[f"{name}/boxes"] = column(
-            [[v for _, box in g.guesses for v in box] for g in guesses], integers
-        )
-        columns[f"{name}/gt_known"] = column([g.gt_known for g in guesses], integers)
-    return pa.table(columns)
+        columns[f"{name}/classes"] = [[c for c, _ in g.guesses] for g in guesses]
+        columns[f"{name}/boxes"] = [[v for _, box in g.guesses for v in box] for g in guesses]
+        columns[f"{name}/gt_known"] = [g.gt_known for g in guesses]
+    return _table(columns, rules)
+
+
+def boxes_to_arrow(truth: Truth, boxes: Mapping[str, np.ndarray]) -> pa.Table:
+    """Make the rows of a pass that guesses no classes, as ``to_arrow`` does, all at once.
+
+    truth: of the images, with their sizes as read. boxes: by box rule, integers (N, 4), the box
+    for the true class of each image; an image of no known class gets none.
+    """
+    sizes_N2, labels_N, sets = truth.sizes_N2, np.asarray(truth.labels_N), truth.label_sets
+    assert sizes_N2 is not None, "a run has the sizes of its images"
+    nothing: list[Any] = [[]] * len(truth)
+    unknown: list[Any] = [None] * len(truth)
+    columns: dict[str, Sequence[Any] | np.ndarray] = {
+        "id": truth.ids,
+        "width": sizes_N2[:, 0],
+        "height": sizes_N2[:, 1],
+        "label": labels_N,
+        "gt_boxes": _parts(truth.boxes.values_T4.ravel(), 4 * truth.boxes.offsets),
+        "classes": nothing,
+        "probabilities": nothing,
+        "right_at": unknown,
+        "map_crc32": unknown,
+        "label_set": unknown if sets is None else _parts(sets.values_T, sets.offsets),
+    }
+    for name, boxes_N4 in boxes.items():
+        are_sound = RaggedBoxes.from_counts(boxes_N4, np.ones(len(truth), np.int64))
+        assert not are_sound.impossible(sizes_N2).any(), f"{name}: box outside the image"
+        of_label = zip(boxes_N4.tolist(), (labels_N == NO_LABEL).tolist(), strict=True)
+        columns[f"{name}/classes"] = columns[f"{name}/boxes"] = nothing
+        columns[f"{name}/gt_known"] = [None if is_unknown else box for box, is_unknown in of_label]
+    return _table(columns, list(boxes))
+
+
+def _parts(values_T: np.ndarray, offsets: np.ndarray) -> list[list[Any]]:
+    """Cut values into the list of each image."""
+    values = values_T.tolist()
+    return [values[start:end] for start, end in pairwise(offsets.tolist())]
+
+
+def _table(columns: Mapping[str, Sequence[Any] | np.ndarray], rules: Sequence[str]) -> pa.Table:
+    """Make the table of these columns. rules: those whose guesses they hold."""
+    integer, integers = pa.int32(), pa.list_(pa.int32())
+    kinds = {
+        "id": pa.string(),
+        "width": integer,
+        "height": integer,
+        "label": integer,
+        "gt_boxes": integers,
+        "classes": integers,
+        "probabilities": pa.list_(pa.float32()),
+        "right_at": pa.list_(pa.uint8()),
+        "map_crc32": pa.uint32(),
+        "label_set": integers,
+    }
+    for name in rules:
+        kinds |= {f"{name}/{what}": integers for what in ("classes", "boxes", "gt_known")}
+    return pa.table({name: column(columns[name], kind) for name, kind in kinds.items()})
 
 
 def write_predictions(

@@ -15,8 +15,9 @@ from typing import Any
 
 import check
 import groups
+import scale
 import torch
-from common import Bench, Mode, Network
+from common import INT8, Bench, Mode, Network
 from report import Report, about, default_path, say
 from tqdm import tqdm
 
@@ -37,6 +38,8 @@ OF_NETWORKS = {
     "methods": groups.methods,
 }
 GROUPS = (*OF_NETWORKS, "scoring")
+SCALE = "scale"
+"""A group of its own, not measured by default: it has another table, and takes long."""
 
 
 def arguments() -> argparse.Namespace:
@@ -52,12 +55,13 @@ def arguments() -> argparse.Namespace:
     add("--images", type=int, help="how many; a small set is repeated; default: 64, on a GPU 2048")
     add("--networks", nargs="+", help="default: resnet18 vgg_gap, on a GPU googlenet_gap too")
     add("--weights", help="of the network (one of --networks then); default: random")
-    add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="what to measure")
+    add("--groups", nargs="+", choices=(*GROUPS, SCALE), default=GROUPS, help="what to measure")
     add("--rounds", type=int, help="default: 3 (quick: 2)")
     add("--batch", type=int, help="images at a time; default: 16, on a GPU 64")
     add("--train-batch", type=int, help="default: 8, on a GPU 64")
     add("--workers", type=int, help="processes that load images; default: what cam-eval takes")
-    add("--precisions", nargs="+", choices=("fp32", "bf16"), help="default: both (quick: fp32)")
+    words = "default: fp32, bf16 (quick: fp32); int8 with --check alone"
+    add("--precisions", nargs="+", choices=("fp32", "bf16", INT8), help=words)
     add("--no-compile", action="store_true", help="leave out torch.compile")
     add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="cam-eval's: model.width=0.5")
     add("--device", default="auto", help="auto, cpu or cuda")
@@ -74,9 +78,12 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
     images = load_image_set(args.data, "val") if args.data else Demo().open("val")
     n_images = len(images) if args.check else 24 if quick else 2048 if on_gpu else 64
     precisions = args.precisions or (("fp32",) if quick else ("fp32", "bf16"))
+    if INT8 in precisions and (not args.check or on_gpu):
+        raise UserError("--precisions int8: only with --check, and on a CPU")
     modes = [Mode(precision, False) for precision in precisions]
     if not args.no_compile:
-        modes = [Mode(mode.precision, compile) for mode in modes for compile in (False, True)]
+        compiled = [Mode(p, True) for p in precisions if p != INT8]
+        modes = sorted([*modes, *compiled], key=lambda mode: precisions.index(mode.precision))
     automatic = Mode(pick_precision("auto", device), False)
     usual = automatic if automatic in modes else modes[0]
     return Bench(
@@ -106,6 +113,9 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
     if bench.on_gpu and not args.quick:
         networks.append("googlenet_gap")
     networks = args.networks or networks
+    if SCALE in args.groups:
+        _measure_scale(args, bench)
+        return
     if args.weights and len(networks) > 1:
         raise UserError("--weights are of one network: name it with --networks")
     built = [bench.network(name) for name in networks]  # first, so that a failure leaves no file
@@ -118,6 +128,18 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
         check.write(path, [row for network in built for row in check.compare(bench, network)])
     else:
         measure(args, bench, built, Report(path))
+    print(f"\n{path}")
+
+
+def _measure_scale(args: argparse.Namespace, bench: Bench) -> None:
+    """Measure how seconds and memory grow; write the results."""
+    if args.groups != [SCALE]:
+        raise UserError(f"--groups {SCALE}: is measured alone")
+    facts = about(bench, args)
+    path = args.output or default_path(facts, SCALE)
+    say(facts)
+    write_json(path.with_suffix(".json"), facts)
+    scale.measure(bench, path, args.quick)
     print(f"\n{path}")
 
 

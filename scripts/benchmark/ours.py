@@ -21,7 +21,7 @@ from measure import Variant
 from cam_repro.boxes.base import BoxRule, RankedMaps
 from cam_repro.config import choices, config_dir
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.packed.read import load_packed_set
 from cam_repro.data.packed.write import Stored, pack
 from cam_repro.data.settings import LoaderSettings

@@ -171,3 +171,23 @@ def test_a_full_disk_is_one_line_where_no_file_is_known():
     said = "the disk is full: free some space and run the command again"
     assert one_line(OSError(errno.ENOSPC, "No space left on device")) == said
     assert one_line(OSError(errno.EIO, "Input/output error")) is None
+
+
+@pytest.mark.parametrize(("more", "times"), [([], 1), (["hydra.mode=RUN"], 2)])
+def test_settings_are_composed_once(command, tmp_path, monkeypatch, more, times):
+    composed = []
+    load = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(
+        ConfigLoaderImpl,
+        "load_configuration",
+        lambda *args, **options: composed.append(args) or load(*args, **options),
+    )
+    done = command("tables", f"runs={tmp_path}", *more)
+    assert done.status == 1
+    assert f"no scored runs under {tmp_path}" in done.err
+    assert len(composed) == times
+
+
+def test_the_mode_of_a_sweep_may_be_a_setting(command, tmp_path):
+    done = command("tables", f"runs={tmp_path}", "hydra.mode=MULTIRUN")
+    assert "Launching 1 jobs locally" in done.err

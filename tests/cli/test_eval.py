@@ -327,3 +327,19 @@ def test_a_log_of_a_short_pass_has_lines_and_no_bar(place):
     assert "\r" not in text
     assert "%|" not in text
     assert "  classification error, whole image squashed, top-1/top-5: " in text
+
+
+def test_a_pass_imports_nothing_large_that_it_does_not_use(place, words):
+    code = (
+        "import atexit, sys\n"
+        "large = ('pandas', 'scipy', 'torchvision', 'torch._dynamo', 'timm', 'sklearn')\n"
+        "atexit.register(lambda: print([name for name in large if name in sys.modules]))\n"
+        "from cam_repro.cli.eval import main\n"
+        "main()"
+    )
+    own = ["model=alexnet_gap", "output=again", "examples=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *own, *words], cwd=place, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"

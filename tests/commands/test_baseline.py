@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cam_repro.boxes.whole_image import WholeImage
 from cam_repro.commands.evaluate import run_evaluation
 from cam_repro.errors import UserError
+from cam_repro.runs.predictions import read_predictions
 
 HEADER = "image,width,height,label,boxes\n"
 
@@ -259,3 +263,31 @@ def test_tables_are_made_of_runs_among_which_it_is(score, truth, make_run, comma
     assert str(folder.relative_to(tmp_path / "runs" / "truth")) in lines.loc["center", "run"]
     table = pd.read_csv(tables / "table1.csv").set_index("Networks")
     assert table.loc["VGGnet-GAP", "top-1 val. error"] == 25.0
+
+
+def test_neither_torch_nor_pandas_is_needed(truth, tmp_path):
+    code = (
+        "import atexit, sys\n"
+        "slow = ('torch', 'pandas', 'matplotlib', 'scipy')\n"
+        "atexit.register(lambda: print([name for name in slow if name in sys.modules]))\n"
+        "from cam_repro.cli.eval import main\n"
+        "main()"
+    )
+    words = ["model=none", "box=[whole_image,center]", *truth()]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
+
+
+def test_a_rule_is_asked_once_for_each_size(score, truth, monkeypatch):
+    asked = []
+    rule = WholeImage.__call__
+    monkeypatch.setattr(
+        WholeImage, "__call__", lambda self, maps: asked.append(maps.width) or rule(self, maps)
+    )
+    folder = score(*truth(), "box=whole_image")
+    assert sorted(asked) == [100, 200]
+    boxes = read_predictions(folder).rules["whole_image"].gt_known_N4
+    assert boxes.tolist() == [[0, 0, 99, 99], [0, 0, 99, 99], [0, 0, 199, 99], [0, 0, 99, 99]]

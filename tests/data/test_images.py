@@ -6,6 +6,7 @@ Sizes are those of the pixels as stored, also where the header alone is read.
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image, TiffImagePlugin
 
 from cam_repro.data.images import (
     MAX_MEGAPIXELS,
+    ErrorPolicy,
     UnreadableImage,
     read_image,
     read_size,
@@ -255,3 +257,25 @@ def test_the_limit_of_pixels_is_a_whole_number(tmp_path, monkeypatch):
     monkeypatch.setenv(MAX_MEGAPIXELS, "1e3")
     with pytest.raises(UserError, match=r"^CAM_REPRO_MAX_MEGAPIXELS=1e3: give a whole number"):
         read_image(tmp_path / "a.png")
+
+
+def test_stop_names_the_first_bad_file_and_the_way_on():
+    policy = ErrorPolicy("stop")
+    policy.handle([])
+    with pytest.raises(UserError) as caught:
+        policy.handle([UnreadableImage("a.JPEG: cut short"), UnreadableImage("b.JPEG: no image")])
+    assert str(caught.value).startswith("a.JPEG: cut short; ")
+    assert "loader.on_error=skip" in str(caught.value)
+
+
+def test_skip_counts_and_names_each_bad_file_once(caplog):
+    policy = ErrorPolicy("skip")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):  # two epochs
+            policy.handle([UnreadableImage("a.JPEG: cut short")])
+            policy.handle([UnreadableImage("b.JPEG: no image")])
+    assert policy.skipped == ["a.JPEG: cut short", "b.JPEG: no image"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "skipped (1 so far): a.JPEG: cut short",
+        "skipped (2 so far): b.JPEG: no image",
+    ]

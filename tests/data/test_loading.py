@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from cam_repro.data.augment import RandomResizedCrop, SquashCrop
 from cam_repro.data.ilsvrc.image_set import ImageSet, load_image_set
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.data.loading import (
-    ErrorPolicy,
     LabelledImage,
     TrainImages,
     TrainingOrder,
@@ -27,7 +25,6 @@ from cam_repro.data.loading import (
     view_loader,
 )
 from cam_repro.data.views import Center, Squash, Ten
-from cam_repro.errors import UserError
 
 
 @pytest.fixture
@@ -389,25 +386,3 @@ def test_view_loader_reports_an_unreadable_image(images):
     assert [len(batch.crops_NV3HW) for batch in (first, second)] == [4, 6]
     assert [str(e).partition(": ")[0] for e in first.unreadable] == [str(path), str(path_missing)]
     assert second.unreadable == []
-
-
-def test_stop_names_the_first_bad_file_and_the_way_on():
-    policy = ErrorPolicy("stop")
-    policy.handle([])
-    with pytest.raises(UserError) as caught:
-        policy.handle([UnreadableImage("a.JPEG: cut short"), UnreadableImage("b.JPEG: no image")])
-    assert str(caught.value).startswith("a.JPEG: cut short; ")
-    assert "loader.on_error=skip" in str(caught.value)
-
-
-def test_skip_counts_and_names_each_bad_file_once(caplog):
-    policy = ErrorPolicy("skip")
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):  # two epochs
-            policy.handle([UnreadableImage("a.JPEG: cut short")])
-            policy.handle([UnreadableImage("b.JPEG: no image")])
-    assert policy.skipped == ["a.JPEG: cut short", "b.JPEG: no image"]
-    assert [record.getMessage() for record in caplog.records] == [
-        "skipped (1 so far): a.JPEG: cut short",
-        "skipped (2 so far): b.JPEG: no image",
-    ]

@@ -17,7 +17,8 @@ from PIL import Image
 from cam_repro.boxes.base import BoxRule
 from cam_repro.boxes.heuristic import HeuristicBoxes
 from cam_repro.boxes.threshold import ThresholdBox, largest_component_box
-from cam_repro.data.loading import BatchTruth, ErrorPolicy, LabelledBatch
+from cam_repro.data.images import ErrorPolicy
+from cam_repro.data.loading import BatchTruth, LabelledBatch
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Compute

@@ -1,4 +1,4 @@
-from cam_repro.formats.names import image_id, is_image, is_xml, name_of, names_repeat
+from cam_repro.formats.names import image_id, image_ids, is_image, is_xml, name_of
 
 
 def test_names_of_images():
@@ -22,6 +22,6 @@ def test_a_name_has_neither_folder_nor_suffix():
     assert [name_of(name) for name in names] == ["a", "a.b", "a.b", "n1_2"]
 
 
-def test_names_repeat_where_folders_tell_them_apart():
-    assert names_repeat(["cat/1.jpg", "dog/1.jpg"])
-    assert not names_repeat(["cat/1.jpg", "dog/2.jpg"])
+def test_ids_keep_their_folders_where_names_repeat():
+    assert image_ids(["cat/1.jpg", "dog/1.jpg"]) == (["cat/1", "dog/1"], True)
+    assert image_ids(["cat/1.jpg", "dog/2.jpg"]) == (["1", "2"], False)

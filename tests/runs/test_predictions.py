@@ -10,7 +10,13 @@ from cam_repro.classes import NO_IDS, ClassTable
 from cam_repro.errors import UserError
 from cam_repro.runs import predictions as seam
 from cam_repro.runs.manifest import write_manifest
-from cam_repro.runs.predictions import read_predictions, to_arrow, write_predictions
+from cam_repro.runs.predictions import (
+    boxes_to_arrow,
+    read_predictions,
+    to_arrow,
+    write_predictions,
+)
+from cam_repro.truth import LabelSets, Names, RaggedBoxes, Truth
 from cam_repro.types import Prediction, RuleGuesses
 
 
@@ -288,3 +294,46 @@ def test_submissions_have_a_line_for_every_image_of_the_split(tmp_path):
 
     text = (tmp_path / "submission_threshold.txt").read_text()
     assert text.split("\n") == ["", "1 1 2 3 4", "", "1 1 2 3 4", ""]
+
+
+def test_boxes_without_classes_are_the_rows_of_such_predictions():
+    labels, boxes = [4, -1], [[(0, 0, 9, 9), (2, 2, 3, 3)], []]
+    known = {"whole_image": [(0, 0, 9, 7), (0, 0, 5, 5)], "center": [(1, 1, 8, 6), (1, 1, 4, 4)]}
+    sets = [[2, 4], [0]]
+    rows = [
+        Prediction(
+            id=f"image{i}",
+            width=(10, 6)[i],
+            height=(8, 6)[i],
+            label=labels[i],
+            true_boxes_M4=np.array(boxes[i], np.int32).reshape(-1, 4),
+            classes=[],
+            probabilities=[],
+            rules={
+                name: RuleGuesses([], found[i] if labels[i] >= 0 else None)
+                for name, found in known.items()
+            },
+            label_set=sets[i],
+        )
+        for i in range(2)
+    ]
+    truth = Truth(
+        ids=Names(["image0", "image1"]),
+        labels_N=np.array(labels, np.int32),
+        boxes=RaggedBoxes.from_lists(boxes),
+        sizes_N2=np.array([[10, 8], [6, 6]]),
+        label_sets=LabelSets.from_lists(sets),
+    )
+    found = boxes_to_arrow(truth, {name: np.array(of_rule) for name, of_rule in known.items()})
+    assert found.equals(to_arrow(rows, list(known)))
+
+
+def test_boxes_without_classes_lie_in_their_images():
+    truth = Truth(
+        ids=["a"],
+        labels_N=np.array([0]),
+        boxes=RaggedBoxes.none(1),
+        sizes_N2=np.array([[10, 8]]),
+    )
+    with pytest.raises(AssertionError, match="center: box outside the image"):
+        boxes_to_arrow(truth, {"center": np.array([[0, 0, 9, 8]])})

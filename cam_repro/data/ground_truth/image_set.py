@@ -8,7 +8,7 @@ import numpy as np
 
 from cam_repro.classes import ilsvrc_classes, unnamed_classes
 from cam_repro.data.image_set import ILSVRC_IMAGES, ImageSet
-from cam_repro.formats.names import image_id, names_repeat
+from cam_repro.formats.names import image_ids
 from cam_repro.truth import Names, Truth
 
 
@@ -20,7 +20,6 @@ def ground_truth_set(truth: Truth, source: Path, split: str, name: str | None = 
     classes, they are called ``class 0``, ``class 1`` and so on.
     """
     classes = truth.classes or unnamed_classes(int(truth.labels_N.max(initial=0)) + 1)
-    nested = names_repeat(truth.ids)
     is_ilsvrc = classes.wnids == ilsvrc_classes().wnids and len(truth) == ILSVRC_IMAGES[split]
     return ImageSet(
         name=name or ("ilsvrc" if is_ilsvrc else source.resolve().name.partition(".")[0]),
@@ -28,7 +27,7 @@ def ground_truth_set(truth: Truth, source: Path, split: str, name: str | None = 
         folder=source,
         classes=classes,
         store=None,
-        ids=Names(image_id(image, nested) for image in truth.ids),
+        ids=Names(image_ids(truth.ids)[0]),
         labels_N=truth.labels_N.astype(np.int32),
         boxes=truth.boxes,
         sizes_N2=truth.sizes_N2,

@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from cam_repro.data.check import (
     reading_bar,
     tree_report,
 )
-from cam_repro.data.ilsvrc.image_set import list_files, repeated_images
+from cam_repro.data.ilsvrc.image_set import list_files, repeated_images, sorted_by_id
 from cam_repro.data.ilsvrc.labels import (
     blacklisted,
     boxes_of_class,
@@ -42,12 +42,11 @@ from cam_repro.data.ilsvrc.labels import (
     wnids_of,
 )
 from cam_repro.data.ilsvrc.layouts import Layout
-from cam_repro.data.ilsvrc.listing import list_folder
+from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
-from cam_repro.formats.names import image_id, names_repeat
 from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
 
@@ -126,14 +125,13 @@ class _SplitCheck:
             report.problem = f"no folder of {split} images (data.{split}=DIR names one)"
             return report
         try:
-            listed = list_files(layout, split).files
+            listing = list_files(layout, split)
         except UserError as error:
             report.problem = str(error)
             return report
         folder = layout.images[split]
-        files = self.files = _compare_with_disk(folder, listed, found)
-        nested = names_repeat(files)
-        files.sort(key=lambda file: image_id(file, nested))
+        files, _, nested = sorted_by_id(_compare_with_disk(folder, listing, found))
+        self.files = files
         found["repeated"] = repeated_images(files, nested)
         report.images = report.images_without_boxes = len(files)
 
@@ -226,17 +224,20 @@ class _SplitCheck:
         self.report.images_by_class = dict(zip(classes.wnids, counts.tolist(), strict=True))
 
 
-def _compare_with_disk(folder: Path, listed: list[str], found: Found) -> list[str]:
+def _compare_with_disk(folder: Path, listing: Listing, found: Found) -> list[str]:
     """Give the files both listed and on disk; enter in ``found`` the other files of either kind."""
-    on_disk = list_folder(folder)
-    there, names = set(on_disk.files), set(listed)
+    on_disk = list_folder(folder) if listing.by_list else listing
     found["deeper"] = on_disk.deeper
     found["other_files"] = on_disk.others
     found["empty_folders"] = on_disk.empty
-    found["missing"] = sorted(names - there)
-    found["not_listed"] = sorted(there - names)
-    found["bad_names"] = [ascii(file) for file in sorted(names & there) if not _is_utf8(file)]
-    return [file for file in listed if file in there]
+    files = listing.files
+    if listing.by_list:
+        there, names = set(on_disk.files), set(files)
+        found["missing"] = sorted(names - there)
+        found["not_listed"] = sorted(there - names)
+        files = [file for file in files if file in there]
+    found["bad_names"] = [ascii(file) for file in sorted(filterfalse(_is_utf8, files))]
+    return files
 
 
 def _is_utf8(text: str) -> bool:

@@ -31,9 +31,11 @@ from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
 from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
+from cam_repro.data.likely import likely
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
-from cam_repro.formats.names import image_id, names_repeat
+from cam_repro.formats.names import image_id, image_ids
+from cam_repro.formats.text import lines_of_set
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
@@ -103,10 +105,9 @@ def _index_files(layout: Layout, split: str) -> tuple[list[str], list[str]]:
     listing = list_files(layout, split)
     if listing.left_out:
         log.info("%s: %s", layout.images[split], listing.left_out)
-    files = listing.files
-    nested = names_repeat(files)
-    files.sort(key=lambda file: image_id(file, nested))
-    ids = [image_id(file, nested) for file in files]
+    files, ids, nested = sorted_by_id(listing.files)
+    if not nested:
+        return files, ids
     if repeated := repeated_images(files, nested):
         log.info(
             "%d images of one name in several places count as images of their own (the first: %s)",
@@ -227,12 +228,9 @@ def list_files(layout: Layout, split: str) -> Listing:
         )
     list_file = layout.lists.get(split)
     if list_file and (split == "train" or not layout.class_folders(split)):
-        try:
-            lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"{list_file}: not UTF-8 text; restore the file") from None
-        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines if line.strip())
-        listing = Listing(list(names))
+        lines = filter(str.strip, lines_of_set(list_file))
+        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines)
+        listing = Listing(list(names), by_list=True)
     else:
         listing = list_folder(folder)
     if not listing.files:
@@ -242,10 +240,17 @@ def list_files(layout: Layout, split: str) -> Listing:
         elif listing.deeper:
             hint = (
                 f" in it or its sub-folders; deeper are {len(listing.deeper):,} "
-                f"({listing.deeper[0]}): move them up"
+                f"({listing.deeper[0]}): move them up{likely(layout.root, 'ilsvrc')}"
             )
         raise UserError(f"{folder}: holds no images for split={split}{hint}")
     return listing
+
+
+def sorted_by_id(files: list[str]) -> tuple[list[str], list[str], bool]:
+    """Give files and their ids, sorted by id, and whether ids keep the folder (``image_ids``)."""
+    ids, nested = image_ids(files)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [files[row] for row in order], [ids[row] for row in order], nested
 
 
 def repeated_images(files: list[str], nested: bool) -> list[str]:

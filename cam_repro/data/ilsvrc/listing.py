@@ -17,7 +17,8 @@ _WNID = re.compile(r"n\d{8}", re.ASCII)
 class Listing:
     """Hold what is in a folder and its sub-folders, as paths below the folder.
 
-    files: the images. Not taken are
+    files: the images. by_list: whether a list names them, of what may be in the folder. Not taken
+    are
     deeper: images in folders of sub-folders, which would belong to no class for certain;
     others: files that are no images by their names;
     empty: sub-folders without images, and those of programs.
@@ -28,6 +29,7 @@ class Listing:
     deeper: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    by_list: bool = False
 
     @property
     def left_out(self) -> str:

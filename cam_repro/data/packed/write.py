@@ -26,8 +26,7 @@ from PIL import Image, features
 
 from cam_repro.classes import ClassTable
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import ImageFiles, Size, UnreadableImage
-from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.images import ErrorPolicy, ImageFiles, Size, UnreadableImage
 from cam_repro.data.packed.read import (
     INDEX,
     MANIFEST,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cam_repro.data.ilsvrc.image_set import ImageSet
-from cam_repro.data.loading import ErrorPolicy
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.packed.write import Stored, pack
 
 VAL = "ILSVRC2012_val_0000000"

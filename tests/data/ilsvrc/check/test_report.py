@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 from check_helpers import ANNOTATIONS, A, B, C, findings, report_on
 from PIL import Image
 
 from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.data.check import SplitReport, some_of
+from cam_repro.data.ilsvrc import listing
 from cam_repro.data.ilsvrc.layouts import Places
 from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.formats.boxes import read_annotations
@@ -83,6 +85,22 @@ def test_numbers_from_1_in_each_class_folder_are_no_fault(tmp_path):
             "identical": ["dog/002.jpg, dog/002.png"],
         }
     }
+
+
+def test_a_folder_without_a_list_is_looked_through_once(tmp_path, monkeypatch):
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "1.png")
+    entered = []
+    enter = listing._enter_folder
+
+    def note(folder: Path, *more: object) -> None:
+        entered.append(folder.relative_to(tmp_path).as_posix())
+        enter(folder, *more)
+
+    monkeypatch.setattr(listing, "_enter_folder", note)
+    report_on(tmp_path)
+    assert sorted(entered) == ["train/cat", "train/dog", "val/cat", "val/dog"]
 
 
 # --- boxes elsewhere ------------------------------------------------------------------------------
