@@ -1,6 +1,7 @@
 """``cam-concept``, from two folders of images to a network whose class layer knows a concept."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -29,20 +30,27 @@ def draw(path, colour, place):
     Image.fromarray(pixels).save(path)
 
 
-@pytest.fixture
-def words(tmp_path):
-    """Words for ``cam-concept``: 15 red squares, 30 green and blue ones, a network of 3 classes."""
-    for place in range(15):
-        draw(tmp_path / "text" / f"{place}.png", (255, 0, 0), place)
-        draw(tmp_path / "scenes" / "a" / f"{place}.png", (0, 255, 0), place)
-        draw(tmp_path / "scenes" / "b" / f"{place}.png", (0, 0, 255), place)
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The file of a network of 3 classes."""
     sizes = {"width": 0.05, "input_size": 64, "resize_size": 72}
     config = {**compose_choice("model", "alexnet_gap"), **sizes}
     torch.manual_seed(0)
     state = {"optimizer": {}, "progress": {}, "identity": "", "model_config": config}
     state["model"] = build_network(config, 3).state_dict()
-    save_checkpoint(tmp_path / "net.pt", {**state, "classes": ["n1", "n2", "n3"]})
-    weights = f"model.weights={tmp_path}/net.pt"
+    path = tmp_path_factory.mktemp("network") / "net.pt"
+    save_checkpoint(path, {**state, "classes": ["n1", "n2", "n3"]})
+    return path
+
+
+@pytest.fixture
+def words(network, tmp_path):
+    """Words for ``cam-concept``: 15 red squares, 30 green and blue ones, a network of 3 classes."""
+    for place in range(15):
+        draw(tmp_path / "text" / f"{place}.png", (255, 0, 0), place)
+        draw(tmp_path / "scenes" / "a" / f"{place}.png", (0, 255, 0), place)
+        draw(tmp_path / "scenes" / "b" / f"{place}.png", (0, 0, 255), place)
+    weights = f"model.weights={shutil.copy(network, tmp_path)}"
     return ["positives=text", "negatives=scenes", "model=alexnet_gap", weights, *COMPUTING]
 
 
@@ -56,6 +64,12 @@ def learned(command, words, tmp_path):
         return json.loads((tmp_path / FOLDER / "scores.json").read_text()), done.err
 
     return run
+
+
+@pytest.fixture
+def text(once, learned, tmp_path):
+    """Has the concept learned before, as it is by default; once for all tests."""
+    once(tmp_path / FOLDER, learned, "text")
 
 
 def test_a_concept_is_learned_and_its_network_says_the_same(learned, tmp_path):
@@ -162,8 +176,8 @@ def test_two_folders_of_the_same_file_names_are_two_sets(command, words, tmp_pat
     assert scores["held_out"] == {"positives": 3, "negatives": 3}
 
 
-def test_cam_eval_scores_its_network_on_folders_of_these_names(learned, command, tmp_path):
-    learned()
+@pytest.mark.usefixtures("text")
+def test_cam_eval_scores_its_network_on_folders_of_these_names(command, tmp_path):
     (tmp_path / "both").mkdir()
     (tmp_path / "text").rename(tmp_path / "both" / "text")
     (tmp_path / "scenes").rename(tmp_path / "both" / "not text")
@@ -184,8 +198,8 @@ def test_cam_eval_scores_its_network_on_folders_of_these_names(learned, command,
     assert scores["cls"]["top1"] == pytest.approx(100 * wrong / 45)
 
 
-def test_a_concept_is_no_scored_run(learned, tmp_path):
-    learned()
+@pytest.mark.usefixtures("text")
+def test_a_concept_is_no_scored_run(tmp_path):
     assert not is_of_scored_run(tmp_path / FOLDER)
     with pytest.raises(UserError, match="is of a concept: give a folder that cam-eval wrote"):
         read_eval_manifest(tmp_path / FOLDER)

@@ -232,9 +232,8 @@ def test_two_tasks_train_as_one_process(console, command, words, tmp_path):
     assert "hydra" not in written
 
 
-def test_two_tasks_evaluate_as_one_process(console, command, words, tmp_path):
-    done = command("train", "model=alexnet_gap", "model.norm=none", *words, "output=net")
-    assert done.status == 0, done.err
+def test_two_tasks_evaluate_as_one_process(console, command, words, train_once, tmp_path):
+    train_once(tmp_path / "net", "model=alexnet_gap", "model.norm=none", *words)
     data = [word for word in words if word.startswith("data")]
     network = ["model=alexnet_gap", "model.weights=net/last.pt", *data, "device=cpu"]
     done = console("eval", *LOCAL, TWO, *network, "output=two")

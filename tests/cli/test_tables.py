@@ -7,6 +7,7 @@ from run_builder import edit_manifest, make_manifest
 
 
 def cam_tables(*arguments, cwd):
+    """The command in a process of its own."""
     command = [sys.executable, "-c", "from cam_repro.cli.tables import main; main()", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
@@ -29,29 +30,29 @@ def test_without_arguments_every_data_set_gets_its_tables(make_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
-def test_output_holds_one_data_set_or_a_folder_for_each(make_run, tmp_path):
+def test_output_holds_one_data_set_or_a_folder_for_each(command, make_run, tmp_path):
     make_run("nin")
     make_run("nin", data="other")
-    assert cam_tables("output=a", "data=other", cwd=tmp_path).returncode == 0
+    assert command("tables", "output=a", "data=other").status == 0
     assert (tmp_path / "a" / "table1.csv").is_file()
-    assert cam_tables("output=b", cwd=tmp_path).returncode == 0
+    assert command("tables", "output=b").status == 0
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["demo", "other"]
 
 
-def test_sources(make_run, tmp_path):
+def test_sources(command, make_run, tmp_path):
     make_run("nin", cls_right=4, loc_right=4)
     boxes = ["dt_box", "dt_box_heuristic"]
     folder = tmp_path / "runs" / "demo" / "tables"
 
     def files(*arguments):
-        done = cam_tables(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert max(map(len, done.stdout.splitlines())) <= 100
-        assert (folder / "tables.md").read_text() in done.stdout
+        done = command("tables", *arguments)
+        assert done.status == 0, done.err
+        assert max(map(len, done.out.splitlines())) <= 100
+        assert (folder / "tables.md").read_text() in done.out
         names = sorted(path.name for path in folder.iterdir())
         for path in folder.iterdir():
             path.unlink()
-        return names, done.stderr
+        return names, done.err
 
     paper = ["runs.csv", "table1.csv", "table2.csv", "table3.csv", "tables.md"]
     authors = ["table1_authors.csv", "table2_authors.csv", "table3_authors.csv"]
@@ -67,16 +68,16 @@ def test_sources(make_run, tmp_path):
     make_run("nin", view="ten", cls_right=4, loc_right=3, rules=boxes)
     assert files("source=authors")[1] == ""
     assert files("source=both") == (sorted([*paper, *authors, *sides]), "")
-    cam_tables("source=both", cwd=tmp_path)
+    command("tables", "source=both")
     line = (folder / "table2_sources.csv").read_text().splitlines()[11]
     assert line.startswith("NIN,top-1,65.47,0.00,25.00,+25.00,4,4,demo,val,val,,")
 
 
-def test_mistakes_are_one_line(make_run, tmp_path):
+def test_mistakes_are_one_line(command, make_run):
     def error(*arguments):
-        done = cam_tables(*arguments, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (1, "")
-        return done.stderr
+        done = command("tables", *arguments)
+        assert (done.status, done.out) == (1, "")
+        return done.err
 
     assert error() == "error: no scored runs under runs: run cam-reproduce or cam-eval first\n"
     path = make_run("nin")
@@ -90,9 +91,9 @@ def test_mistakes_are_one_line(make_run, tmp_path):
     )
     assert error() == f"{broken}error: no scored run under runs can be read\n"
     make_run("vgg_gap", data="other")
-    done = cam_tables(cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, broken)
-    assert done.stdout.startswith("data set: other (1 scored runs under runs)\n")
+    done = command("tables")
+    assert (done.status, done.err) == (0, broken)
+    assert done.out.startswith("data set: other (1 scored runs under runs)\n")
 
 
 def test_help_is_about_the_command(tmp_path):

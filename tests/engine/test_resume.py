@@ -68,6 +68,12 @@ LIVELY = ["model.norm=batch", "model.dropout=0.5", "optim.iterations=7", "optim.
 GAIN = ["train=gain", "train.masks=boxes"]
 
 
+@pytest.fixture
+def straight(train_once, tiny_run, tmp_path):
+    """A run that nothing stopped."""
+    return train_once(tmp_path / "straight", *tiny_run, *LIVELY)
+
+
 @pytest.mark.parametrize("words", [LIVELY, [*LIVELY, *GAIN]], ids=["classification", "gain"])
 def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch, words):
     straight = start("straight", *words)
@@ -89,8 +95,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(start, monkeypatch, words):
     assert (folder / "manifest.json").is_file()
 
 
-def test_how_often_is_validated_changes_no_weight_and_no_checkpoint(start, monkeypatch):
-    straight = start("straight", *LIVELY)
+def test_how_often_is_validated_changes_no_weight_and_no_checkpoint(start, straight, monkeypatch):
     seldom = start("seldom", *LIVELY, "validate_every=2")
     assert records(seldom)["iteration"].tolist() == [6, 7]
     assert records(straight)["iteration"].tolist() == [3, 6, 7]
@@ -133,8 +138,7 @@ def test_another_seed_is_another_run(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
-    straight = start("straight", *LIVELY)
+def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, straight, monkeypatch, number):
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     at_iteration(monkeypatch, 1, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Stopped) as stopped:
@@ -151,8 +155,9 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(start, monkeypatch, number):
     assert_same_run(straight, folder)
 
 
-def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(start, monkeypatch):
-    straight = start("straight", *LIVELY)
+def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(
+    start, straight, monkeypatch
+):
     folder = straight.parent / "stopped"
     validate = train_module.classification_errors
     batches_seen = []
@@ -179,9 +184,10 @@ def test_a_signal_in_validation_keeps_the_last_iteration_and_validates_again(sta
     assert_same_run(straight, folder)
 
 
-def test_a_signal_while_the_last_checkpoint_is_written_stops_what_comes_after(start, monkeypatch):
+def test_a_signal_while_the_last_checkpoint_is_written_stops_what_comes_after(
+    start, straight, monkeypatch
+):
     """Else the next training of an experiment would begin."""
-    straight = start("straight", *LIVELY)
     save = train_module.Training.save
 
     def signalled(training, name):
@@ -199,8 +205,7 @@ def test_a_signal_while_the_last_checkpoint_is_written_stops_what_comes_after(st
     assert_same_run(straight, folder)
 
 
-def test_a_signal_is_heard_while_the_loop_waits_for_a_batch(start, monkeypatch):
-    straight = start("straight", *LIVELY)
+def test_a_signal_is_heard_while_the_loop_waits_for_a_batch(start, straight, monkeypatch):
     give = TrainImages.__getitem__
 
     def stuck(images, key):
@@ -282,9 +287,10 @@ def test_a_start_that_overwrites_does_not_go_on_from_one_that_did_not(start, mon
 
 
 @pytest.mark.parametrize("killed_at", ["best.pt", "log.csv"])
-def test_files_that_a_kill_left_behind_the_checkpoint_are_made_right(start, monkeypatch, killed_at):
+def test_files_that_a_kill_left_behind_the_checkpoint_are_made_right(
+    start, straight, monkeypatch, killed_at
+):
     """Epochs end at 3, 6 and 7; the run is killed after last.pt of the second or the third."""
-    straight = start("straight", *LIVELY)
     errors = records(straight)["val_top1_error"].tolist()
     best = records(straight)["iteration"][errors.index(min(errors))]
     folder = straight.parent / "killed"
