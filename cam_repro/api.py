@@ -42,7 +42,7 @@ from cam_repro.models.build import build_network, check_sizes, check_stored_clas
 from cam_repro.models.layers import check_count
 from cam_repro.models.trial import check_promises
 from cam_repro.models.weights import load_weights
-from cam_repro.runs.folders import NO_MODEL, run_name
+from cam_repro.runs.folders import NO_MODEL, network_name, run_name
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import default_saliency, refuse_unfit, saliency_of
 from cam_repro.types import MAX_GUESSES, Box, Guess
@@ -322,10 +322,10 @@ def load_network(
     if given.get("take_classes"):
         raise UserError("model.take_classes is for the classes of a data set: leave it out")
     if stored is not None:
-        if choice and run_name(named) != run_name(config):
+        if choice and run_name(named) != network_name(config):
             raise UserError(
-                f"{weights} holds the network {run_name(config)}, not {run_name(named)}: leave out"
-                " model"
+                f"{weights} holds the network {network_name(config)}, not {run_name(named)}: leave "
+                "out model"
             )
         check_stored_class(stored["model_config"], str(weights), named if choice else None)
     config = complete(config)

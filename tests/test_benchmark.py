@@ -180,12 +180,14 @@ def test_lines_fit_a_terminal_and_facts_lie_beside_the_csv(measured):
 
 
 def test_check_compares_boxes_with_the_straightforward_path(tiny_tree, tmp_path):
-    rows, out = run(tmp_path, "--check", "--data", str(tiny_tree), "--precisions", "fp32")
-    assert list(rows) == [("", "straightforward"), ("", "cam_repro fp32")]
+    rows, out = run(tmp_path, "--check", "--data", str(tiny_tree), "--precisions", "fp32", "int8")
+    variants = ["straightforward", "cam_repro fp32", "cam_repro int8"]
+    assert list(rows) == [("", variant) for variant in variants]
     found = rows["", "cam_repro fp32"]
     assert (found["images"], found["identical_images"], found["boxes"]) == ("6", "6", "18")
     assert (found["mean_iou"], found["top1_points"]) == ("1.0000", "+0.00")
     assert "6 of 6" in out
+    assert float(rows["", "cam_repro int8"]["mean_iou"]) < 1  # other numbers, so other boxes
 
 
 def test_scale_measures_whole_processes(tiny_tree, tmp_path, monkeypatch):

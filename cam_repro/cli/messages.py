@@ -142,6 +142,7 @@ def _not_read(word: str, message: str, known: Known | None) -> str:
         form = f"{word}=VALUE" if word in keys else "KEY=VALUE"
         return f"the argument {word!r} has no '=': a setting is written {form}{near}"
     reason = next(iter(message.splitlines()), "").removeprefix(f"Error parsing override {word!r}")
+    word = re.sub("^classes=", "class=", word)  # as it was typed (words.py)
     key, _, value = word.partition("=")
     if value.count("[") != value.count("]") or value.count("{") != value.count("}"):
         remedy = "close its brackets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from cam_repro.commands.features import run_features
 from cam_repro.commands.generic import write_network
 from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import join_processes
-from cam_repro.engine.settings import PRECISIONS
-from cam_repro.errors import UserError, if_stopped, one_of
+from cam_repro.engine.settings import NetworkSettings
+from cam_repro.errors import UserError, if_stopped
 from cam_repro.figures.explained import draw_beside
 from cam_repro.figures.style import save
 from cam_repro.files import check_writable, write_json
@@ -32,11 +31,18 @@ from cam_repro.generic.concepts import CONCEPT, Detection, Mined, Mining, concep
 from cam_repro.generic.svm import LinearSvm
 from cam_repro.runs.examples import CONTACT_SHEET
 from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
-from cam_repro.runs.folders import NETWORK, concept_folder, is_complete, run_name
+from cam_repro.runs.folders import (
+    NETWORK,
+    concept_folder,
+    is_complete,
+    network_name,
+    run_name,
+)
 from cam_repro.runs.manifest import (
     MANIFEST,
     ConceptManifest,
     FeaturesManifest,
+    read_concept_manifest,
     read_features_manifest,
     write_manifest,
 )
@@ -51,16 +57,18 @@ OF_FEATURES = ("model", "view", "loader", "batch_size", "device", "precision", "
 """Settings that are those of ``cam-features``."""
 
 
+FEW = 20
+"""Of fewer images than this it is said that they are few: each is 5 points of a percentage."""
+
+
 @dataclass
-class ConceptSettings:
+class ConceptSettings(NetworkSettings):
     """Hold the settings of ``cam-concept``: configs/concept.yaml."""
 
     positives: str | None = None
     negatives: str | None = None
     name: str | None = None
-    model: dict[str, Any] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
     held_out: float = 0.2
     sample: int | None = None
     rounds: int = 5
@@ -68,20 +76,14 @@ class ConceptSettings:
     seed: int = 0
     pictures: int = 12
     batch_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
     channels_last: bool = True
     overwrite: bool = False
-    runs: str = "runs"
-    output: str | None = None
 
     def __post_init__(self) -> None:
         for key in ("positives", "negatives"):
             if getattr(self, key) is None:
                 raise UserError(f"{key} is not given: add {key}=DIR, a folder of images")
-        if "name" not in self.model:
-            raise UserError("model is not given: add model=NAME; --help lists them")
-        one_of("precision", self.precision, PRECISIONS)
+        super().__post_init__()
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out={self.held_out}: must be a share above 0 and under 1")
         least = {"sample": 1, "rounds": 0, "seed": 0, "pictures": 1, "batch_size": 1}
@@ -130,17 +132,16 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     _refuse_nested(settings)
     folder = settings.folder
     check_writable(folder)
-    if is_complete(folder) and not settings.overwrite:
-        raise UserError(
-            f"{folder}: holds a result: keep it with output=DIR for the new one, or add "
-            "overwrite=true"
-        )
     with join_processes(settings.device) as processes, alone_in(folder, processes):
         places = [_features(key, settings, overrides) for key in ("positives", "negatives")]
         if not processes.is_main:
             return folder
         positives, negatives = map(read_features, places)
         _refuse_unfit(positives, negatives)
+        manifest = _manifest(settings, positives, negatives)
+        if not settings.overwrite and _is_there(folder, manifest):
+            log.info("the concept is there already: %s", folder)
+            return folder
         images = _images_of(positives)
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
@@ -153,7 +154,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         seconds = time.perf_counter() - started
         with new_run(folder) as new:
             _write(new, settings, sides, found, images)
-            write_manifest(new, _manifest(settings, positives, negatives, seconds))
+            write_manifest(new, replace(manifest, seconds=round(seconds, 2)))
         log.info("  %s", folder)
     return folder
 
@@ -169,7 +170,7 @@ def _features(key: str, settings: ConceptSettings, overrides: Sequence[str]) -> 
     folder = Path(getattr(settings, key))
     if (folder / MANIFEST).is_file():
         manifest = read_features_manifest(folder)
-        model = manifest.model
+        model = network_name(manifest.config["model"])
         if model != run_name(settings.model):
             raise UserError(f"{key}={folder}: are features of model={model}: add model={model}")
         if differing := _differing(manifest, settings, overrides):
@@ -267,14 +268,25 @@ def _parted(key: str, features: Features, held_out: float, rng: np.random.Genera
 
 
 def _say_images(settings: ConceptSettings, positives: _Side, negatives: _Side) -> None:
-    """Log how many images there are."""
+    """Log how many images there are; warn where they are few."""
+    learned = [len(side.train) for side in (positives, negatives)]
+    held_out = [len(side.test) for side in (positives, negatives)]
     log.info(
         "%s: %d positive and %d negative images to learn from, %d and %d held out (seed=%d)",
-        settings.concept,
-        *(len(rows) for rows in (positives.train, negatives.train)),
-        *(len(rows) for rows in (positives.test, negatives.test)),
-        settings.seed,
+        *(settings.concept, *learned, *held_out, settings.seed),
     )
+    if min(held_out) < FEW:
+        log.warning(
+            "precision and recall are of %d positive and %d negative images, held out: of fewer "
+            "than %d they say little; give more images, or a larger held_out=",
+            *(*held_out, FEW),
+        )
+    if min(learned) < FEW:
+        log.warning(
+            "learned from %d positive and %d negative images: from fewer than %d an SVM learns "
+            "little; give more images",
+            *(*learned, FEW),
+        )
 
 
 # --- the SVM -------------------------------------------------------------------------------------
@@ -403,9 +415,9 @@ def _draw(
 
 
 def _manifest(
-    settings: ConceptSettings, positives: Features, negatives: Features, seconds: float
+    settings: ConceptSettings, positives: Features, negatives: Features
 ) -> ConceptManifest:
-    """Describe the result for its manifest."""
+    """Describe the result for its manifest, all but the seconds that it takes."""
     source = positives.manifest
     return ConceptManifest(
         model=source.model,
@@ -415,7 +427,39 @@ def _manifest(
         negatives=str(settings.negatives),
         fingerprints=[source.data.fingerprint, negatives.manifest.data.fingerprint],
         checkpoint=source.checkpoint,
-        seconds=round(seconds, 2),
+        seconds=0,
         config={**asdict(settings), **{key: source.config[key] for key in ("model", "view")}},
         provenance=provenance(),
     )
+
+
+def _is_there(folder: Path, new: ConceptManifest) -> bool:
+    """Tell whether the folder holds this very result.
+
+    Raises UserError where it holds another one, or something else that is complete.
+    """
+    if not is_complete(folder):
+        return False
+    before, after = (_decides(each) for each in (read_concept_manifest(folder), new))
+    differing = [what for what, value in after.items() if before[what] != value]
+    if differing:
+        raise UserError(
+            f"{folder}: holds a concept that this one would replace ({', '.join(differing)}): keep "
+            "it with output=DIR for the new one, or add overwrite=true"
+        )
+    return True
+
+
+def _decides(concept: ConceptManifest) -> dict[str, object]:
+    """Collect what decides a concept, each under what it is called where it differs."""
+    config = concept.config
+    folders = [Path(each).resolve() for each in (concept.positives, concept.negatives)]
+    keys = ("held_out", "sample", "rounds", "C", "seed", "pictures")
+    return {
+        "other images": (concept.fingerprints, folders),
+        "another name": concept.concept,
+        "another network": concept.model,
+        "other weights": concept.checkpoint.sha256 or concept.checkpoint.path,
+        "another view": config.get("view"),
+        **{f"other {key}": config.get(key) for key in keys},
+    }

@@ -55,6 +55,7 @@ from cam_repro.runs.folders import (
     DEFAULT_VARIANT,
     eval_folder,
     is_scored,
+    network_name,
     refuse_to_replace,
     run_name,
     train_folder,
@@ -240,11 +241,11 @@ def _merge(
     ``model=NAME``, or one for other classes of images.
     """
     config = stored["model_config"]
-    if run_name(config) != name:
+    if network_name(config) != name:
         variant = config.get("variant", DEFAULT_VARIANT)
         more = "" if variant == DEFAULT_VARIANT else f" model.variant={variant}"
         raise UserError(
-            f"{path} holds the network {run_name(config)}, not {name}: use "
+            f"{path} holds the network {network_name(config)}, not {name}: use "
             f"model={config['name']}{more}"
         )
     check_stored_class(config, path, settings.model)

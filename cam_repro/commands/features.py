@@ -207,7 +207,8 @@ def _cropped(settings: FeaturesSettings, images: ImageSet) -> tuple[ImageSet, Cr
             "cam-eval wrote"
         )
     run = read_predictions(folder)
-    if run.manifest.data.fingerprint != images.fingerprint:
+    of = run.manifest.data.fingerprint, run.manifest.split
+    if of != (images.fingerprint, images.split):  # files of one name in two splits are two images
         raise UserError(
             f"crop={settings.crop}: is a run over other images ({run.manifest.data.name}, split "
             f"{run.manifest.split}) than {images.name}, split {images.split}: run cam-eval on these"
@@ -222,11 +223,15 @@ def _cropped(settings: FeaturesSettings, images: ImageSet) -> tuple[ImageSet, Cr
     boxes_N4 = np.where(rows_N[:, None] >= 0, found_N4[rows_N], PAD)
     right, n_known = _share_right(images, boxes_N4)
     if right is not None:
-        log.info("boxes of %s, %s: %.2f %% of %d are right (IoU 0.5)", folder, rule, right, n_known)
+        log.info(
+            "boxes of %s (%s), %s: %.2f %% of %d are right (IoU 0.5)",
+            *(run.manifest.label, folder, rule, right, n_known),
+        )
     crops = Crops(
         boxes=str(folder), rule=rule, of_class=settings.crop_class, right=right, n=n_known
     )
-    return cropped(images, boxes_N4, str(folder)), crops
+    assert run.sizes_N2 is not None, "a run has the sizes of its images"
+    return cropped(images, boxes_N4, str(folder), run.sizes_N2[rows_N]), crops
 
 
 def _share_right(images: ImageSet, boxes_N4: np.ndarray) -> tuple[float | None, int]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from cam_repro.config import build, validate
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_writable, sha256, write_json
-from cam_repro.generic.partitions import Labelled, Partition
+from cam_repro.generic.partitions import Labelled, Partition, refuse_unlabelled
 from cam_repro.generic.svm import LinearSvm, train_svm
 from cam_repro.locks import sole_writer
 from cam_repro.metrics.intervals import Number
@@ -32,7 +32,6 @@ from cam_repro.runs.manifest import (
 from cam_repro.runs.predictions import SCORES
 from cam_repro.runs.provenance import provenance
 from cam_repro.runs.replacing import new_run
-from cam_repro.types import NO_LABEL
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +164,8 @@ def _parts(train: Features, test: Features | None, partition: Partition | None) 
     """Yield what each SVM is trained and tested on."""
     classes = train.manifest.classes
     if test is not None:
+        for features in (train, test):
+            refuse_unlabelled(features.ids, features.labels_N)
         yield _Part(train.values_NK, train.labels_N, test.values_NK, test.labels_N, classes)
         return
     assert partition is not None, "one of the two is given"
@@ -183,9 +184,6 @@ def _parts(train: Features, test: Features | None, partition: Partition | None) 
 
 def _tested(part: _Part, settings: GenericSettings) -> _Tested:
     """Train an SVM and test it. Raises UserError where a class has no image to train on."""
-    for labels, what in ((part.train_N, "training"), (part.test_M, "test")):
-        if (labels == NO_LABEL).any():
-            raise UserError(f"{int((labels == NO_LABEL).sum())} {what} images have no label")
     there = set(np.unique(part.train_N).tolist())
     if missing := [name for index, name in enumerate(part.classes) if index not in there]:
         raise UserError(
@@ -234,7 +232,7 @@ def _manifest(
     return SvmManifest(
         model=of_train.model,
         view=of_train.view,
-        data=of_train.data.name if partition is None else partition.name,
+        data=of_train.data.name,
         parted=(
             f"{of_train.split}/{of_test.split}"
             if partition is None
@@ -286,9 +284,10 @@ def _say(manifest: SvmManifest) -> None:
     if accuracy.std is not None:
         spread = f"standard deviation {accuracy.std:.2f} over {len(accuracy.each)} repeats"
     log.info(
-        "%s, %s: linear SVM, accuracy %.2f %% (%s; mean over classes %.2f %%)",
+        "%s, %s, %s: linear SVM, accuracy %.2f %% (%s; mean over classes %.2f %%)",
         manifest.row,
         manifest.data,
+        manifest.parted,
         accuracy.percent,
         spread,
         accuracy.class_mean,
@@ -334,7 +333,9 @@ def write_network(
     check_weights(features)
     loaded = load_network(features.config["model"], weights=features.checkpoint.path, device="cpu")
     own = loaded.network
-    config = {**loaded.settings, "weights": None, "class_layer_bias": True}
+    row = f"{loaded.settings['row'].removesuffix(' + SVM')} + SVM"  # the features may be of such
+    of_svm = {"row": row, "svm": True, "class_layer_bias": True}
+    config = {**loaded.settings, "weights": None, **of_svm}
     network = build_network(config, len(classes))
     layer = network.get_submodule(network.class_layer_name)
     of_layer = {f"{network.class_layer_name}.{name}" for name, _ in layer.named_parameters()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cam_repro.commands.thresholds import IMAGES, ThresholdSource
+from cam_repro.commands.thresholds import IMAGES, MAPS_OF, ThresholdSource, maps_of
 from cam_repro.config import TARGET, build, changed_of, validate
 from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.engine.saved_maps import check_scoremaps, score_maps, write_scoremaps
@@ -52,6 +52,9 @@ MAPS_OF_ANYBODY = (*OF_MAPS, Needs.CUES)
 """What ``maps=`` can give, besides a run with saved maps."""
 
 IN_PLACE_OF_KEEP = "give output=F.json in place of keep"
+
+LONGEST_LIST = 10
+"""How many values a list of the result has at most that is shown on a terminal."""
 
 OF_A_RUN = (Needs.RUN_MAPS, Needs.ANSWERS)
 """What a run alone can give, which is then scored against its own truth."""
@@ -156,14 +159,17 @@ def run_score(cfg: DictConfig) -> None:
     chosen = None if named is None else ThresholdSource.open(named)
     for each in submitted if settings.keep else ():
         if chosen is not None and each.run is not None:
-            chosen.refuse_unlike(each.run.manifest, each.name)
+            for protocol in (one for one in protocols if one.chooses):
+                chosen.refuse_unlike(protocol, each.run.manifest, each.name)
     if len(submitted) > 1:
         result = _score_several(settings, protocols, submitted, chosen)
     else:  # nothing submitted: maps alone
         result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
-    print(_as_text(_without_images(result) if sys.stdout.isatty() else result))
+    print(_as_text(_short(result) if sys.stdout.isatty() else result))
     if settings.json_file is not None:
         write_text(settings.json_file, _as_text(result) + "\n")
+    elif sys.stdout.isatty() and _has_curves(result):
+        log.info("curves are not shown here: output=F.json writes them")
 
 
 def _protocols(chosen: dict[str, Any]) -> list[Protocol]:
@@ -226,6 +232,8 @@ def _score_one(
         found[protocol.name] = scored.as_json()
         if protocol.chooses:
             found[protocol.name][IMAGES] = images_sha256(truth)
+            if run is not None:
+                found[protocol.name][MAPS_OF] = maps_of(run.manifest)
         if settings.keep and submitted is not None:
             write_scores(submitted.path, protocol.name, found[protocol.name])
     if settings.scoremaps is not None:
@@ -235,13 +243,27 @@ def _score_one(
     return found if len(protocols) > 1 else found[protocols[0].name]
 
 
-def _without_images(result: dict[str, Any]) -> dict[str, Any]:
-    """Leave out which images were scored, at any depth: thousands of numbers that nobody reads."""
-    return {
-        key: _without_images(value) if isinstance(value, dict) else value
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what nobody reads on a terminal, at any depth: curves, and the list of images."""
+    short = {
+        key: _short(value) if isinstance(value, dict) else value
         for key, value in result.items()
-        if key != IMAGES
+        if key != IMAGES and not _is_curve(value)
     }
+    return {key: value for key, value in short.items() if value != {} or result[key] == {}}
+
+
+def _is_curve(value: Any) -> bool:
+    """Tell whether a value of the result has a number for each of many thresholds or steps."""
+    return isinstance(value, list) and len(value) > LONGEST_LIST
+
+
+def _has_curves(result: dict[str, Any]) -> bool:
+    """Tell whether ``_short`` leaves out a curve."""
+    return any(
+        _has_curves(value) if isinstance(value, dict) else key != IMAGES and _is_curve(value)
+        for key, value in result.items()
+    )
 
 
 def _as_text(result: dict[str, Any]) -> str:

@@ -24,7 +24,33 @@ IMAGES = "images_sha256"
 It has the list that ``images_sha256`` gives.
 """
 
+MAPS_OF = "maps_of"
+"""The key of that JSON which says whose maps they are, where they are a run's (``maps_of``)."""
+
 NOT_KNOWN = "not known whether of other images"
+NOBODYS = "not known by whose maps"
+
+
+def maps_of(run: EvalManifest) -> dict[str, str]:
+    """Say whose maps those of a run are, for the JSON of a protocol."""
+    return {
+        "network": run.model,
+        "saliency": run.saliency,
+        "view": run.view,
+        "label": run.label,
+        "data": run.data.name,
+        "split": run.split,
+    }
+
+
+def _maps_of(numbers: dict[str, Any]) -> dict[str, str] | None:
+    """Find in the JSON of a protocol whose maps they are; None where it does not say."""
+    found = numbers.get(MAPS_OF)
+    return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else None
+
+
+_COMPARED = {"network": "network", "saliency": "saliency method", "view": "view"}
+"""What a message calls the keys of ``maps_of`` by which maps are compared."""
 
 
 @dataclass
@@ -45,30 +71,38 @@ class ThresholdSource:
         """Read the JSON, or the predictions of the run; raises UserError where it is neither."""
         folder = run_folder(Path(name))
         if folder is None:
+            if not Path(name).is_file():
+                raise UserError(
+                    f"threshold_from={name}: is neither a file nor the folder of a run: give the "
+                    "JSON that cam-score wrote of other images, or a run of cam-eval over these"
+                )
             return cls(name, json=read_json_object(Path(name)))
         from cam_repro.runs.predictions import read_predictions
 
         return cls(name, run=read_predictions(folder))
 
-    def refuse_unlike(self, run: EvalManifest, name: str) -> None:
-        """Raise UserError where thresholds of a run are of other maps than those of ``run``.
+    def refuse_unlike(self, protocol: Protocol, run: EvalManifest, name: str) -> None:
+        """Raise UserError where thresholds are of the maps of another run than ``run``.
 
         name: of ``run``, with which a result at these thresholds is to be kept.
         """
-        if self.run is None:
+        of = _maps_of(self._numbers(protocol)) if self.run is None else maps_of(self.run.manifest)
+        if of is None:
             return
-        pairs = {
-            "network": (self.run.manifest.model, run.model),
-            "saliency method": (self.run.manifest.saliency, run.saliency),
-            "view": (self.run.manifest.view, run.view),
-        }
-        for what, (of_source, scored) in pairs.items():
-            if of_source != scored:
+        wanted = maps_of(run)
+        for key, what in _COMPARED.items():
+            if of.get(key) != wanted[key]:
                 raise UserError(
-                    f"threshold_from={self.name}: is of another {what} ({of_source}) than {name} "
-                    f"({scored}), with which the result is to be kept: give a run of this one, or "
-                    "output=F.json in place of keep"
+                    f"threshold_from={self.name}: is of another {what} ({of.get(key)}) than {name} "
+                    f"({wanted[key]}), with which the result is to be kept: give a run of this "
+                    "one, or output=F.json in place of keep"
                 )
+
+    def _numbers(self, protocol: Protocol) -> dict[str, Any]:
+        """Find what the JSON says of a protocol, which is all that it says or by its name."""
+        assert self.json is not None
+        found = self.json if "thresholds_are" in self.json else self.json.get(protocol.name)
+        return found if isinstance(found, dict) else {}
 
     def give(self, protocol: Protocol, truth: Truth) -> None:
         """Give a protocol the thresholds that were best for it here.
@@ -80,21 +114,22 @@ class ThresholdSource:
             shared = set(images_of(self.run)).intersection(images_of(truth))
             if shared:
                 raise self._of_these(len(shared))
-            of = self.run.manifest
-            where = f"{of.data.name} {of.split} by maps of {of.label} ({self.name})"
+            where = self._where(maps_of(self.run.manifest))
             protocol.take_thresholds(self._of_run(protocol, self.run), where)
             return
-        assert self.json is not None
-        is_of_one = "thresholds_are" in self.json  # else it has those of several by name
-        numbers = self.json if is_of_one else self.json.get(protocol.name)
-        numbers = numbers if isinstance(numbers, dict) else {}
+        numbers = self._numbers(protocol)
         is_known = isinstance(numbers.get(IMAGES), list)
         images = map(str, numbers[IMAGES]) if is_known else ()
         shared = set(images).intersection(images_sha256(truth))
         if shared:
             raise self._of_these(len(shared))
-        where = self.name if is_known else f"{self.name} ({NOT_KNOWN})"
-        protocol.take_thresholds(numbers, where)
+        of = _maps_of(numbers)
+        where = f"{self.name}, {NOBODYS}" if of is None else self._where(of)
+        protocol.take_thresholds(numbers, where if is_known else f"{where}, {NOT_KNOWN}")
+
+    def _where(self, of: dict[str, str]) -> str:
+        """Say on which images thresholds were chosen, and by whose maps."""
+        return f"{of.get('data')} {of.get('split')} by maps of {of.get('label')} ({self.name})"
 
     def _of_run(self, protocol: Protocol, run: Predictions) -> dict[str, Any]:
         """Score the run, once for each protocol."""

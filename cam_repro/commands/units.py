@@ -18,10 +18,9 @@ from cam_repro.commands.common import announce
 from cam_repro.commands.networks import load_named
 from cam_repro.config import validate
 from cam_repro.data.image_set import SPLITS, ImageSet
-from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_image_set
 from cam_repro.data.views import Squash, resampling_of
-from cam_repro.engine.settings import PRECISIONS
+from cam_repro.engine.settings import NetworkSettings
 from cam_repro.engine.units import (
     Activation,
     Region,
@@ -38,34 +37,26 @@ from cam_repro.resample import resize
 
 log = logging.getLogger(__name__)
 
-MOST_CLASSES = 20
-"""Of a network with more classes, some have to be named."""
+MOST_CLASSES = 12
+"""Of a network with more classes, some have to be named: so many fit on a page."""
 
 
 @dataclass
-class UnitsSettings:
+class UnitsSettings(NetworkSettings):
     """Hold the settings of ``cam-units``: configs/units.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     classes: Any = None
     units: int = 3
     count: int = 8
     threshold: float = 0.5
     checkpoint: str = "last"
-    device: str = "auto"
-    precision: str = "auto"
-    runs: str = "runs"
-    output: str | None = None
 
     def __post_init__(self) -> None:
-        if "name" not in self.model:
-            raise UserError("model is not given: add model=NAME; --help lists them")
+        super().__post_init__()
         one_of("split", self.split, SPLITS)
         one_of("checkpoint", self.checkpoint, ("last", "best"))
-        one_of("precision", self.precision, PRECISIONS)
         check_threshold("threshold", self.threshold)
         for key in ("units", "count"):
             if getattr(self, key) < 1:
@@ -121,13 +112,15 @@ def run_units(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         )
         for index, units in units_of.items()
     ]
-    title = f"{loaded.settings['row']}: class-specific units, those of the largest weights"
-    note = (
+    title = f"{loaded.settings['row']}: the units of each class, and where they are most active"
+    notes = [
+        "a row is a unit, a map of the last convolutional layer: its number, and below this its "
+        f"weight for the class, of which the {settings.units} largest are shown",
         f"of the {n_images:,} images of {images.name}, {images.split}, those in which the unit is "
         "most active, the most active first; light is the region around the maximum of its map in "
-        f"which this is above {100 * settings.threshold:.3g} % of the maximum"
-    )
-    save(draw_units(shown, title, [note]), path)
+        f"which this is above {100 * settings.threshold:.3g} % of the maximum",
+    ]
+    save(draw_units(shown, title, notes), path)
     table = path.with_suffix(".csv")
     write_columns(table, _table(loaded.names, units_of, places))
     log.info("drawn: %s, and as a table: %s", path, table)
@@ -148,7 +141,8 @@ def _units_of(loaded: LoadedNetwork, settings: UnitsSettings) -> dict[int, Units
     given = settings.classes
     if given is None and len(loaded.names) > MOST_CLASSES:
         raise UserError(
-            f"the network has {len(loaded.names):,} classes: name those to show, as class=[A,B]"
+            f"the network has {len(loaded.names):,} classes, and all are shown of up to "
+            f"{MOST_CLASSES} alone: name those to show, as class=[A,B]"
         )
     wanted = range(len(loaded.names)) if given is None else given
     wanted = wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]

@@ -22,12 +22,15 @@ class CroppedImages(ImageStore):
     """Read the crops of another store's images; an image without a box counts as unreadable.
 
     boxes_N4: the box of each image, in pixels of its original, int; ``PAD`` where it has none. What
-    of a box lies outside its image is cut. whose: where boxes come from, for messages.
+    of a box lies outside its image is cut. whose: where boxes come from, for messages. sizes_N2:
+    width and height of each image that the boxes are of; one that has another size now counts as
+    unreadable. None: they are of these images.
     """
 
     store: ImageStore
     boxes_N4: np.ndarray
     whose: str
+    sizes_N2: np.ndarray | None = None
 
     def path(self, index: int) -> Path:
         return self.store.path(index)
@@ -46,6 +49,12 @@ class CroppedImages(ImageStore):
         x0, y0, x1, y1 = self.boxes_N4[index].tolist()
         if (self.boxes_N4[index] == PAD).all() or x0 > x1 or y0 > y1:
             raise UnreadableImage(f"{self.path(index)}: has no box to crop it to ({self.whose})")
+        stated = size if self.sizes_N2 is None else tuple(self.sizes_N2[index].tolist())
+        if stated != size:
+            raise UnreadableImage(
+                f"{self.path(index)}: is {size[0]}x{size[1]} pixels, and its box is of an image of "
+                f"{stated[0]}x{stated[1]} ({self.whose})"
+            )
         return np.array([clip((x0, y0, x1, y1), *size)])
 
 
@@ -54,13 +63,15 @@ def _size(box_14: np.ndarray) -> Size:
     return x1 - x0 + 1, y1 - y0 + 1
 
 
-def cropped(images: ImageSet, boxes_N4: np.ndarray, whose: str) -> ImageSet:
+def cropped(
+    images: ImageSet, boxes_N4: np.ndarray, whose: str, sizes_N2: np.ndarray | None = None
+) -> ImageSet:
     """Crop each image to a box; the set has no boxes then. Arguments as of ``CroppedImages``."""
     assert images.store is not None, "only pixels can be cropped"
     digest = hashlib.sha256(np.ascontiguousarray(boxes_N4, np.int64).tobytes()).hexdigest()
     return replace(
         images,
-        store=CroppedImages(images.store, boxes_N4, whose),
+        store=CroppedImages(images.store, boxes_N4, whose, sizes_N2),
         boxes=RaggedBoxes.none(len(images)),
         sizes_N2=None,
         masks=None,

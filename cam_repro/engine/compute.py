@@ -42,7 +42,9 @@ class Compute:
         device = pick_device(settings.device, processes.local_rank)
         return cls(
             device,
-            pick_precision(settings.precision, device),
+            pick_precision(
+                settings.precision, device, training=isinstance(settings, TrainSettings)
+            ),
             torch.channels_last if settings.channels_last else torch.contiguous_format,
             settings.compile,
             processes,

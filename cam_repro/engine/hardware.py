@@ -33,15 +33,17 @@ def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
     return device
 
 
-def pick_precision(wanted: str, device: torch.device) -> str:
-    """Give the precision: ``wanted``, or for ``auto`` the faster of ``fp32`` and ``bf16``.
+def pick_precision(wanted: str, device: torch.device, *, training: bool = False) -> str:
+    """Give the precision: ``wanted``, or for ``auto`` one that fits.
 
-    bf16 is faster on a CUDA GPU and on a CPU with AMX. A CPU without AMX may take five times as
-    long for bf16 as for fp32. Raises UserError for another word.
+    ``auto`` is fp32, as bf16 moves errors by up to half a point (docs/speed.md). A training is
+    another one anyway with another seed or batch, so there it is bf16 where that is faster: on a
+    CUDA GPU and on a CPU with AMX. A CPU without AMX may take five times as long for bf16 as for
+    fp32. Raises UserError for another word.
     """
     one_of("precision", wanted, PRECISIONS)
     if wanted == "auto":
-        return "bf16" if device.type == "cuda" or has_amx() else "fp32"
+        return "bf16" if training and (device.type == "cuda" or has_amx()) else "fp32"
     return wanted
 
 

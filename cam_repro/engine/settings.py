@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imports torch, which settings do without
     from cam_repro.objectives.base import Objective
 
 PRECISIONS = ("auto", "fp32", "bf16")
-"""What ``precision=`` takes; ``auto``: bf16 where the hardware is fast with it."""
+"""What ``precision=`` takes; ``engine.hardware.pick_precision`` says what ``auto`` is."""
 
 
 def _require(ok: bool, message: str) -> None:
@@ -139,18 +139,32 @@ class EvalSettings:
         _require(self.examples >= 0, "examples: must be 0 or more images")
 
 
+@dataclass
+class NetworkSettings:
+    """Hold what the commands share that run one network over images, as their settings."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    device: str = "auto"
+    precision: str = "auto"
+    runs: str = "runs"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
+        one_of("precision", self.precision, PRECISIONS)
+
+
 CROPS = ("none", "truth")
 """What ``crop=`` of ``cam-features`` takes, besides a run."""
 
 
 @dataclass
-class FeaturesSettings:
+class FeaturesSettings(NetworkSettings):
     """Hold the settings of ``cam-features``: configs/features.yaml."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
     split: str = "val"
     crop: str = "none"
     crop_class: str = "guess"
@@ -158,20 +172,15 @@ class FeaturesSettings:
     format: str = "npy"
     checkpoint: str = "last"
     batch_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
     channels_last: bool = True
     overwrite: bool = False
-    runs: str = "runs"
-    output: str | None = None
 
     def __post_init__(self) -> None:
-        _require("name" in self.model, "model is not given: add model=NAME; --help lists them")
+        super().__post_init__()
         one_of("split", self.split, ("train", "val", "test"))
         one_of("checkpoint", self.checkpoint, ("last", "best"))
         one_of("crop_class", self.crop_class, ("guess", "truth"))
         one_of("format", self.format, FORMATS)
-        one_of("precision", self.precision, PRECISIONS)
         _require(self.batch_size is None or self.batch_size > 0, "batch_size: must be over 0")
         is_of_run = self.crop not in CROPS
         _require(

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cam_repro.figures.grid import Grid
+from cam_repro.figures import style
+from cam_repro.figures.grid import EDGE, GAP, HEADING, Grid
 from cam_repro.types import Box
 
 OUTSIDE = 0.35
@@ -18,8 +20,14 @@ OUTSIDE = 0.35
 MARGIN = 0.25
 """How much of the image is shown on each side of a region, as a share of its longer side."""
 
-CELL = 0.9, 0.9
-"""Width and height of a picture, inches."""
+PAGE = 7.5, 10.0
+"""Width and height of a figure, inches, that fits on a page."""
+
+TEXTS = 1.0
+"""Inches of that height for title and notes."""
+
+CELL, SMALLEST = 0.9, 0.3
+"""Width and height of a picture, inches: at most, and so that something can be seen of it."""
 
 MAX_SIDE = 400
 """Pixels of the longer side that a cut-out has at most: a cell shows no more."""
@@ -72,20 +80,52 @@ def _around(first: int, last: int, side: int, length: int) -> slice:
 
 
 def draw_units(classes: Sequence[ShownClass], title: str, notes: Sequence[str]) -> Figure:
-    """Draw a row for each unit, with its patches side by side, below the name of its class.
+    """Draw a row for each unit, its patches side by side, below the name of its class.
 
-    notes: below all, each a paragraph.
+    Classes stand in as many columns as make pictures the largest with which the figure fits on a
+    page; where these would be tiny, it is larger than a page. Before the patches of a unit stand
+    its number and its weight. notes: below all, each a paragraph.
     """
-    rows = [unit for of_class in classes for unit in of_class.units]
-    firsts = np.cumsum([0, *(len(of_class.units) for of_class in classes)]).tolist()
-    headings = {first: each.name for first, each in zip(firsts[:-1], classes, strict=True)}
-    columns = max(1, *(len(unit.patches) for unit in rows))
-    grid = Grid(len(rows), columns, title, headings=headings, notes=notes, cell=CELL)
-    for row, unit in enumerate(rows):
-        nowhere = "" if unit.patches else ": nowhere active"
-        said = f"unit {unit.unit}, weight {unit.weight:.3g}{nowhere}"
-        grid.caption(row, 0, [said], span=max(columns, 3))  # the figure is as wide in any case
-        for column, patch_HW3 in enumerate(unit.patches):
-            grid.axes(row, column).imshow(patch_HW3)
+    n_units = max(len(of_class.units) for of_class in classes)
+    n_patches = max(1, *(len(unit.patches) for each in classes for unit in each.units))
+    cells = {n: _cell(len(classes), n_units, n_patches, n) for n in range(1, len(classes) + 1)}
+    columns = max(cells, key=lambda n: (round(cells[n], 1), n))  # of like ones the lowest figure
+    cell = max(SMALLEST, cells[columns])
+    places = {
+        (number // columns * n_units, number % columns * (1 + n_patches)): of_class
+        for number, of_class in enumerate(classes)
+    }
+    grid = Grid(
+        *(-(-len(classes) // columns) * n_units, columns * (1 + n_patches), title),
+        above=0,
+        headings={place: of_class.name for place, of_class in places.items()},
+        notes=notes,
+        cell=(cell, cell),
+    )
+    for (first, column), of_class in places.items():
+        for row, unit in enumerate(of_class.units, start=first):
+            _say(grid.axes(row, column), unit)
+            for rank, patch_HW3 in enumerate(unit.patches, start=1):
+                grid.axes(row, column + rank).imshow(patch_HW3)
+            if not unit.patches:
+                axes = grid.axes(row, column + 1)
+                axes.text(0, 0.5, "nowhere active", va="center", size=style.SMALL_SIZE)
     grid.legend([])
     return grid.figure
+
+
+def _cell(n_classes: int, n_units: int, n_patches: int, columns: int) -> float:
+    """Give the width and height of a picture, inches, with which the figure fits on a page.
+
+    columns: of classes, which have ``n_units`` of ``n_patches`` each.
+    """
+    blocks = -(-n_classes // columns)
+    width, height = PAGE[0] - 2 * EDGE + GAP, PAGE[1] - 2 * EDGE - TEXTS - blocks * HEADING
+    return min(CELL, width / (columns * (1 + n_patches)) - GAP, height / (blocks * n_units) - GAP)
+
+
+def _say(axes: Axes, unit: ShownUnit) -> None:
+    """Write a unit's number and weight before its patches."""
+    number, weight = str(unit.unit), f"{unit.weight:.3g}"
+    axes.text(1, 0.5, number, ha="right", va="bottom", size=style.TEXT_SIZE, color=style.INK)
+    axes.text(1, 0.5, weight, ha="right", va="top", size=style.SMALL_SIZE, color=style.MUTED)

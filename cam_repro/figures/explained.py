@@ -120,7 +120,7 @@ def draw_sheet(
     rows_of = [-(-len(one.classes) // max(1, columns - 1)) for one in explained]
     firsts = np.cumsum([0, *rows_of[:-1]]).tolist()
     names = [f"{one.network}, {one.saliency}" for one in explained]
-    headings = dict(zip(firsts, names, strict=True))
+    headings = {(first, 0): name for first, name in zip(firsts, names, strict=True)}
     notes = ["above each map: its class and the probability of it"]
     grid = Grid(sum(rows_of), columns, "", above=2, headings=headings, notes=notes, cell=cell)
     look = Look(colours, 1.3, _shown_size((width, height), cell))

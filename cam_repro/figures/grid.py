@@ -21,7 +21,7 @@ Line = str | tuple[str, str]
 Place = tuple[float, float, float, float]
 """Matplotlib's rectangle: left, bottom, width and height as shares of the figure."""
 
-_EDGE, _GAP, _LINE, _HEADING = 0.1, 0.08, 0.135, 0.19
+EDGE, GAP, LINE, HEADING = 0.1, 0.08, 0.135, 0.19
 """Inches: around the figure, between cells, for a line of text, for a heading."""
 
 _NARROWEST = 3.3
@@ -65,61 +65,64 @@ class Grid:
     """Make a figure of equal cells, each for a picture with lines of text above it.
 
     rows, columns: how many. title: above all, on as many lines as it takes. above: how many lines
-    of text stand above each picture. headings: lines above rows, by the number of the row;
-    over_columns: a heading above each column, or none. notes: below the legend, each a paragraph.
-    cell: width and height of a picture, inches; a picture of another shape is centred in it.
+    of text stand above each picture. headings: lines above rows, by the row and the column where
+    they begin; over_columns: a heading above each column, or none. notes: below the legend, each a
+    paragraph. cell: width and height of a picture, inches; a picture of another shape is centred in
+    it.
     """
 
     rows: int
     columns: int
     title: str
     above: int = 1
-    headings: Mapping[int, str] = field(default_factory=dict)
+    headings: Mapping[tuple[int, int], str] = field(default_factory=dict)
     over_columns: Sequence[str] = ()
     notes: Sequence[str] = ()
     cell: tuple[float, float] = (1.32, 1.0)
     figure: Figure = field(init=False)
 
     def __post_init__(self) -> None:
-        self._width = 2 * _EDGE + max(self.columns * self._step_x - _GAP, _NARROWEST)
+        self._width = 2 * EDGE + max(self.columns * self._step_x - GAP, _NARROWEST)
         self._note_lines = [
             line for note in self.notes for line in wrapped(note, self._inner, style.SMALL_SIZE)
         ]
         title = wrapped(self.title, self._inner, style.TITLE_SIZE)
         over = [wrapped(h, self.cell[0], style.TEXT_SIZE, "bold") for h in self.over_columns]
-        under_title = _EDGE + len(title) * _HEADING + 0.05
-        top = under_title + (max(map(len, over)) * _LINE + 0.04 if over else 0)
+        under_title = EDGE + len(title) * HEADING + 0.05
+        top = under_title + (max(map(len, over)) * LINE + 0.04 if over else 0)
+        headed = {row for row, _ in self.headings}
         self._tops = []  # of the lines above each row
         for row in range(self.rows):
-            top += _HEADING if row in self.headings else 0
+            top += HEADING if row in headed else 0
             self._tops.append(top)
-            top += self.above * _LINE + self.cell[1] + _GAP
+            top += self.above * LINE + self.cell[1] + GAP
         self._legend_top = top + 0.02
-        self._height = self._legend_top + (1 + len(self._note_lines)) * _LINE + _EDGE
+        self._height = self._legend_top + (1 + len(self._note_lines)) * LINE + EDGE
         self.figure = Figure(figsize=(self._width, self._height))
-        self._lines(_EDGE, _EDGE, title, _HEADING, style.TITLE_SIZE)
+        self._lines(EDGE, EDGE, title, HEADING, style.TITLE_SIZE)
         for column, lines in enumerate(over):
-            x = _EDGE + column * self._step_x
-            self._lines(x, under_title, lines, _LINE, style.TEXT_SIZE, weight="bold")
-        for row, heading in self.headings.items():
-            line = fitted(heading, self._inner, style.TEXT_SIZE)
-            self._lines(
-                *(_EDGE, self._tops[row] - _HEADING, [line], _LINE, style.TEXT_SIZE), weight="bold"
-            )
+            x = EDGE + column * self._step_x
+            self._lines(x, under_title, lines, LINE, style.TEXT_SIZE, weight="bold")
+        for (row, column), heading in self.headings.items():
+            others = [other for of_row, other in self.headings if of_row == row and other > column]
+            x, ends = column * self._step_x, [other * self._step_x - GAP for other in others]
+            line = fitted(heading, min(ends, default=self._inner) - x, style.TEXT_SIZE)
+            y = self._tops[row] - HEADING
+            self._lines(EDGE + x, y, [line], LINE, style.TEXT_SIZE, weight="bold")
 
     @property
     def _step_x(self) -> float:
         """The distance from one column to the next, inches."""
-        return self.cell[0] + _GAP
+        return self.cell[0] + GAP
 
     @property
     def _inner(self) -> float:
         """The figure's width without its edges, inches."""
-        return self._width - 2 * _EDGE
+        return self._width - 2 * EDGE
 
     def axes(self, row: int, column: int) -> Axes:
         """Make the axes of a cell."""
-        x, y = _EDGE + column * self._step_x, self._tops[row] + self.above * _LINE
+        x, y = EDGE + column * self._step_x, self._tops[row] + self.above * LINE
         axes = self.figure.add_axes(self._place(x, y, *self.cell))
         axes.axis("off")
         return axes
@@ -129,17 +132,17 @@ class Grid:
 
         span: over how many cells they go.
         """
-        x = _EDGE + column * self._step_x
-        y = self._tops[row] + (self.above - len(lines)) * _LINE
-        width = span * self._step_x - _GAP
+        x = EDGE + column * self._step_x
+        y = self._tops[row] + (self.above - len(lines)) * LINE
+        width = span * self._step_x - GAP
         first = fitted(lines[0], width, style.TEXT_SIZE)
         others = [fitted(line, width, style.SMALL_SIZE) for line in lines[1:]]
-        self._lines(x, y, [first], _LINE, style.TEXT_SIZE)
-        self._lines(x, y + _LINE, others, _LINE, style.SMALL_SIZE, color=style.MUTED)
+        self._lines(x, y, [first], LINE, style.TEXT_SIZE)
+        self._lines(x, y + LINE, others, LINE, style.SMALL_SIZE, color=style.MUTED)
 
     def legend(self, lines: Sequence[Line2D], colours: str | None = None) -> None:
         """Explain lines, and the colours of maps if they are given, and write the notes below."""
-        x, y, size = _EDGE, self._legend_top, style.SMALL_SIZE
+        x, y, size = EDGE, self._legend_top, style.SMALL_SIZE
         for line in lines:
             axes = self.figure.add_axes(self._place(x, y, 0.3, 0.11))
             axes.axis("off")
@@ -148,16 +151,16 @@ class Grid:
             sample.update_from(line)
             axes.add_line(sample)
             label = str(line.get_label())
-            self._lines(x + 0.35, y, [label], _LINE, size)
+            self._lines(x + 0.35, y, [label], LINE, size)
             x += 0.35 + text_width(label, size) + 0.16
         if colours is not None:
-            self._lines(x, y, ["map: 0"], _LINE, size)
+            self._lines(x, y, ["map: 0"], LINE, size)
             x += text_width("map: 0", size) + 0.06
             axes = self.figure.add_axes(self._place(x, y + 0.01, 0.6, 0.09))
             axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=colours)
             axes.axis("off")
-            self._lines(x + 0.65, y, ["its maximum"], _LINE, size)
-        self._lines(_EDGE, y + _LINE, self._note_lines, _LINE, size, color=style.MUTED)
+            self._lines(x + 0.65, y, ["its maximum"], LINE, size)
+        self._lines(EDGE, y + LINE, self._note_lines, LINE, size, color=style.MUTED)
 
     def _lines(
         self, x: float, y: float, lines: Sequence[str], step: float, size: float, **more: Any

@@ -33,7 +33,7 @@ class Localization(RunFigure):
         columns = min(self.columns, len(images[0]))
         rows = -(-len(images[0]) // columns)
         data = runs[0].manifest.data.name
-        headings = {number * rows: label for number, label in enumerate(labels_of_runs(runs))}
+        headings = {(number * rows, 0): label for number, label in enumerate(labels_of_runs(runs))}
         rules = ", ".join(dict.fromkeys(run.rule for run in runs))
         grid = Grid(
             *(rows * len(runs), columns, f"Localization on {data}, {runs[0].manifest.split}"),

@@ -41,15 +41,17 @@ def read_text(path: Path, what: str) -> str:
     return _read(path, what, lambda file: file.read().decode("utf-8-sig"))
 
 
-def lines_of_set(path: Path) -> list[str]:
-    """Read the lines of a text file that a data set is distributed with.
+def lines_of_set(path: Path, remedy: str = "restore it from the set's archive") -> list[str]:
+    """Read the lines of a text file that a data set is distributed with; the last may be empty.
 
-    Raises UserError where it is missing, or cannot be read as text.
+    Line breaks alone part them; ``str.splitlines`` would part the name of an image at others too.
+    remedy: what the message advises where the file is missing. Raises UserError for that, and where
+    it cannot be read as text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; restore it from the set's archive") from None
+        raise UserError(f"{path}: missing; {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from None
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from cam_repro.classes import are_indices, ilsvrc_classes
 from cam_repro.errors import UserError
+from cam_repro.formats.text import lines_of_set
 from cam_repro.truth import IGNORED, RaggedBoxes, Truth
 from cam_repro.types import NO_LABEL
 
@@ -46,7 +47,7 @@ def is_metadata_folder(path: Path | str) -> bool:
 
 def names_masks(folder: Path) -> bool:
     """Tell whether ``localization.txt`` names masks, by its first line; if not, it has boxes."""
-    lines = _lines(_read_text(folder / LOCALIZATION))
+    lines = _lines(folder / LOCALIZATION)
     return bool(lines) and lines[0][1].count(",") == 2
 
 
@@ -166,7 +167,7 @@ def _read_masks(
         raise UserError(f"{path}: has class {highest}; with masks a class is 0 to {IGNORED - 2}")
     objects: list[list[str]] = [[] for _ in index]
     ignored = [""] * len(index)
-    for number, line in _lines(_read_text(path)):
+    for number, line in _lines(path):
         image_id, *files = line.split(",")
         if len(files) != 2 or not files[0]:
             raise UserError(
@@ -193,7 +194,7 @@ def _read_ids(path: Path) -> tuple[list[str], dict[str, int]]:
     """Read the ids in order, and the position of each id."""
     ids: list[str] = []
     index: dict[str, int] = {}
-    for number, image_id in _lines(_read_text(path)):
+    for number, image_id in _lines(path):
         if image_id in index:
             raise UserError(f"{path}, line {number}: {image_id} comes a second time; remove one")
         index[image_id] = len(ids)
@@ -212,7 +213,7 @@ def _read_table(
     is_good: gives a mask of the rows of numbers that are allowed. Raises UserError at the first
     bad line.
     """
-    lines = _lines(_read_text(path))
+    lines = _lines(path)
     rows = [line.split(",") for _, line in lines]
     n_words = len(form.split()[0].split(","))
 
@@ -249,16 +250,7 @@ def _read_table(
     return places_X[known_X], numbers_Xn[known_X]
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    """Give the lines that are not empty, stripped, with their numbers from 1."""
-    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in lines if line]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; the folder of metadata needs it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Read the lines that are not empty, stripped, with their numbers from 1."""
+    lines = enumerate(lines_of_set(path, "the folder of metadata needs it"), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]

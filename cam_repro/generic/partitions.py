@@ -48,7 +48,7 @@ class Parted:
 class Partition(ABC):
     """Part images, ``repeats`` times, each time otherwise.
 
-    name: of the set, by which tables find its numbers.
+    name: the NAME of ``partition=NAME``, by which Table 5 finds the numbers of a set.
     """
 
     name: str
@@ -87,6 +87,7 @@ class RandomPartition(Partition):
             )
 
     def part(self, images: Labelled, repeat: int) -> Parted:
+        refuse_unlabelled(images.ids, images.labels_N)
         images = _without(images, self.without)
         rng = np.random.default_rng((self.seed, repeat))
         train, test = [], []
@@ -101,6 +102,17 @@ class RandomPartition(Partition):
             train.append(rows[: self.train])
             test.append(rows[self.train :][: self.test])
         return Parted(images, np.sort(np.concatenate(train)), np.sort(np.concatenate(test)))
+
+
+def refuse_unlabelled(ids: Sequence[str], labels_N: np.ndarray) -> None:
+    """Raise UserError where images have no label, which says how labels are had."""
+    unlabelled = np.flatnonzero(labels_N == NO_LABEL)
+    if len(unlabelled):
+        raise UserError(
+            f"{ids[int(unlabelled[0])]}: has no label ({len(unlabelled)} of {len(ids)} images have "
+            "none), and an SVM needs labels: give features of a data set that has them, as of "
+            "data=folder with a folder for each class below data.root="
+        )
 
 
 def _without(images: Labelled, left_out: Sequence[str]) -> Labelled:
@@ -154,12 +166,8 @@ class ListedPartition(Partition):
         files = [folder / name.format(repeat + 1) for name in (self.train, self.test)]
         train, test = (_rows(file, _lines(file), images.ids) for file in files)
         _refuse_both(images.ids, train, test)
-        unlabelled = [row for row in (*train, *test) if images.labels_N[row] == NO_LABEL]
-        if unlabelled:
-            raise UserError(
-                f"{images.ids[unlabelled[0]]}: has no label; the features need to be of a folder "
-                "with a folder for each class"
-            )
+        rows = [*train, *test]
+        refuse_unlabelled([images.ids[row] for row in rows], images.labels_N[rows])
         return Parted(images, train, test)
 
 

@@ -27,8 +27,12 @@ from cam_repro.words import composed_from
 ABOUT = (
     *("name", "row", "plain", "input_size", "resize_size", "interpolation"),
     *("weights", "take_classes", "pretrained", "pixel_mean", "pixel_std", "class_layer_bias"),
+    "svm",
 )
-"""Keys of a network's YAML that are not passed to its class; commands and tables use them."""
+"""Keys that are not passed to the class of a network; commands and tables use them.
+
+All but one are of its YAML: ``svm`` is noted in a checkpoint whose class layer is an SVM.
+"""
 
 
 def complete(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:

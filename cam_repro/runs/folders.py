@@ -90,7 +90,17 @@ def answers_file(folder: Path | str, name: str) -> Path:
 
 
 def run_name(model_config: Mapping[str, Any]) -> str:
-    """Give what folders and manifests call a network: its name, and its variant unless the default.
+    """Give what folders, manifests and tables call a network: as ``network_name``.
+
+    With an SVM for its class layer (cam-generic's ``network.pt``) it is another network than the
+    one that made the features: ``vgg_gap_svm``.
+    """
+    name = network_name(model_config)
+    return f"{name}_svm" if model_config.get("svm") else name
+
+
+def network_name(model_config: Mapping[str, Any]) -> str:
+    """Name a network of configs/model: its name, and its variant unless the default.
 
     ``vgg_gap`` as torchvision builds it, ``vgg_gap_caffe`` as Caffe does: two networks, whose
     weights do not fit each other. ``timm-resnet50.a1_in1k``: the network of timm's with that name.

@@ -415,7 +415,8 @@ class Accuracy:
 class SvmManifest:
     """Hold the manifest of a linear SVM trained and tested on features.
 
-    data: name of the set; parted: how it was parted, as ``train/val`` or ``partition=scene15``.
+    data: name of the data set; parted: how it was parted, as ``train/val`` or
+    ``partition=scene15``. In SVMs of older versions ``data`` too is the name of the partition.
     train, test: the folders of features; test is None where one folder was parted.
     train_crops, crops: what the training and the test images were cropped to. checkpoint: of the
     network that made the features.
@@ -588,9 +589,7 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
     Raises UserError where it is missing, broken, of another kind or schema, and where a key is
     missing or of a wrong type.
     """
-    keys = _Keys.of_file(
-        Path(folder) / MANIFEST, "score the run again with cam-eval overwrite=true"
-    )
+    keys = _Keys.of_folder(folder, "cam-eval", "score the run again with cam-eval overwrite=true")
     others = {
         "iterations": "a training run",
         "features": "features",
@@ -608,7 +607,7 @@ def read_eval_manifest(folder: Path | str) -> EvalManifest:
 
 def read_train_manifest(folder: Path | str) -> TrainManifest:
     """Read the manifest of a training run; raises UserError as ``read_eval_manifest`` does."""
-    keys = _Keys.of_file(Path(folder) / MANIFEST, "train it again with cam-train overwrite=true")
+    keys = _Keys.of_folder(folder, "cam-train", "train it again with cam-train overwrite=true")
     if "saliency" in keys:
         raise keys.error("is of a scored run: give a folder that cam-train wrote", remedy=False)
     # A folder of packed data has a manifest too, without "schema" and without "iterations".
@@ -619,7 +618,7 @@ def read_train_manifest(folder: Path | str) -> TrainManifest:
 def read_features_manifest(folder: Path | str) -> FeaturesManifest:
     """Read the manifest of features; raises UserError as ``read_eval_manifest`` does."""
     remedy = "run cam-features again, with overwrite=true"
-    keys = _Keys.of_file(Path(folder) / MANIFEST, remedy)
+    keys = _Keys.of_folder(folder, "cam-features", remedy)
     if "features" not in keys:
         raise keys.error("is not of features: give a folder that cam-features wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
@@ -628,11 +627,22 @@ def read_features_manifest(folder: Path | str) -> FeaturesManifest:
 
 def read_svm_manifest(folder: Path | str) -> SvmManifest:
     """Read the manifest of an SVM; raises UserError as ``read_eval_manifest`` does."""
-    keys = _Keys.of_file(Path(folder) / MANIFEST, "run cam-generic again, with overwrite=true")
+    remedy = "run cam-generic again, with overwrite=true"
+    keys = _Keys.of_folder(folder, "cam-generic", remedy)
     if "svm" not in keys:
         raise keys.error("is not of an SVM: give a folder that cam-generic wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
     return _svm_manifest(keys)
+
+
+def read_concept_manifest(folder: Path | str) -> ConceptManifest:
+    """Read the manifest of a concept; raises UserError as ``read_eval_manifest`` does."""
+    remedy = "run cam-concept again, with overwrite=true"
+    keys = _Keys.of_folder(folder, "cam-concept", remedy)
+    if "concept" not in keys:
+        raise keys.error("is not of a concept: give a folder that cam-concept wrote", remedy=False)
+    keys.expect_schema(keys.values.get("schema"))
+    return _concept_manifest(keys)
 
 
 # --- from JSON to records ------------------------------------------------------------------------
@@ -674,12 +684,19 @@ class _Keys:
     prefix: str = ""
 
     @classmethod
-    def of_file(cls, path: Path, remedy: str) -> _Keys:
-        """Read the outermost object from a file; raises UserError where there is none."""
+    def of_folder(cls, folder: Path | str, command: str, remedy: str) -> _Keys:
+        """Read the outermost object of the manifest in a folder.
+
+        command: the one that writes such folders. Raises UserError where there is none.
+        """
+        path = Path(folder) / MANIFEST
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing, so the run is not finished: {remedy}") from None
+            raise UserError(
+                f"{folder}: has no {MANIFEST}, so {command} did not write it, or did not end: give "
+                f"a folder that {command} wrote, or run the same command again"
+            ) from None
         except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
         if not isinstance(values, dict):
@@ -852,6 +869,21 @@ def _svm_manifest(keys: _Keys) -> SvmManifest:
         crops=crops,
         accuracy=_accuracy(keys.within("accuracy")),
         svm=keys.get("svm", dict),
+        checkpoint=_checkpoint(keys.within("checkpoint")),
+        seconds=keys.get("seconds", float),
+        config=_model_config(keys.within("config")),
+        provenance=_provenance(keys),
+    )
+
+
+def _concept_manifest(keys: _Keys) -> ConceptManifest:
+    return ConceptManifest(
+        model=keys.get("model", str),
+        view=keys.get("view", str),
+        concept=keys.get("concept", str),
+        positives=keys.get("positives", str),
+        negatives=keys.get("negatives", str),
+        fingerprints=keys.list_of("fingerprints", str),
         checkpoint=_checkpoint(keys.within("checkpoint")),
         seconds=keys.get("seconds", float),
         config=_model_config(keys.within("config")),

@@ -34,6 +34,11 @@ class Svm:
         return str((self.manifest.config.get("model") or {}).get("name", self.manifest.model))
 
     @property
+    def parted(self) -> str:
+        """How its images were parted: the NAME of ``partition=NAME``, or ``train/val``."""
+        return self.manifest.parted.removeprefix("partition=")
+
+    @property
     def seen(self) -> str:
         """What the network saw of an image: of training and of test images, where they differ."""
         train, test = _seen(self.manifest.train_crops), _seen(self.manifest.crops)
@@ -56,7 +61,7 @@ class Svm:
         words += [] if manifest.view == DEFAULT_VIEW else [f"view={manifest.view}"]
         partition = dict(manifest.svm.get("partition") or {})
         partition.pop("lists", None)  # where they lie decides nothing
-        return words + changed_of("partition", manifest.data, partition, "partition")
+        return words + changed_of("partition", self.parted, partition, "partition")
 
     @property
     def accuracy(self) -> str:
@@ -96,7 +101,7 @@ def _seen(crops: Crops | None) -> str:
 def find_generic(names: list[str], data: str | None = None) -> list[Svm]:
     """Find what cam-generic wrote; one that cannot be read is left out with a warning.
 
-    names: as of ``runs.folders.find_svms``. data: one data set or partition; None: all.
+    names: as of ``runs.folders.find_svms``. data: of one data set or partition; None: of all.
     """
     found = []
     for name, folder in find_svms(names).items():
@@ -105,7 +110,7 @@ def find_generic(names: list[str], data: str | None = None) -> list[Svm]:
         except UserError as error:
             log.warning("left out: %s", error)
             continue
-        if data in (None, svm.manifest.data):
+        if data in (None, svm.manifest.data, svm.parted):
             found.append(svm)
     return found
 
@@ -115,11 +120,9 @@ def generic_sheets(svms: Sequence[Svm]) -> list[Sheet]:
     return [_table4(svms), _table5(svms), _all(svms)]
 
 
-def _newest(svms: Sequence[Svm], model: str, data: str, seen: str) -> Svm | None:
-    """Give the newest SVM of a network and a data set; None where there is none."""
-    fitting = [
-        svm for svm in svms if (svm.model, svm.manifest.data, svm.seen) == (model, data, seen)
-    ]
+def _newest(svms: Sequence[Svm], model: str, seen: str) -> Svm | None:
+    """Give the newest SVM of a network that saw this of images; None where there is none."""
+    fitting = [svm for svm in svms if (svm.model, svm.seen) == (model, seen)]
     return max(fitting, key=lambda svm: svm.manifest.provenance.created, default=None)
 
 
@@ -168,7 +171,7 @@ _HEADER4 = (
 
 def _table4(svms: Sequence[Svm]) -> Sheet:
     fitting = [svm for svm in svms if svm.is_of_table_4]
-    ours = [_newest(fitting, GAP, CUB, row.seen) if row.seen else None for row in TABLE4]
+    ours = [_newest(fitting, GAP, row.seen) if row.seen else None for row in TABLE4]
     rows, body, notes = [], [], Footnotes()
     for row, svm in zip(TABLE4, ours, strict=True):
         right = "" if svm is None else _right(svm)
@@ -239,7 +242,7 @@ def _table5(svms: Sequence[Svm]) -> Sheet:
     for (name, model), papers in TABLE5.items():
         line = [name]
         for data, paper in zip(SETS, papers, strict=True):
-            svm = _newest(svms, model, data, FULL)
+            svm = _newest([svm for svm in svms if svm.parted == data], model, FULL)
             found_any = found_any or svm is not None
             line += _of_set(svm, f"{paper:.2f}")
             ours = "" if svm is None else f"{svm.accuracy} {svm.spread}"
@@ -294,8 +297,8 @@ def _all(svms: Sequence[Svm]) -> Sheet:
                 *(f"{manifest.seconds:.1f}", svm.name),
             ]
         )
-        where = manifest.parted.replace(f"partition={manifest.data}", "")
-        named = " ".join([manifest.data, where]).strip() + notes.mark(svm.settings)
+        where = "" if svm.parted == manifest.data else f" {svm.parted}"
+        named = manifest.data + where + notes.mark(svm.settings)
         body.append([named, manifest.row, svm.seen, svm.accuracy, svm.spread, str(counts[2])])
     caption = (
         "**Linear SVMs on features (accuracy, %)**: all that were trained here, with the split or "

@@ -17,7 +17,7 @@ import check
 import groups
 import scale
 import torch
-from common import Bench, Mode, Network
+from common import INT8, Bench, Mode, Network
 from report import Report, about, default_path, say
 from tqdm import tqdm
 
@@ -60,7 +60,8 @@ def arguments() -> argparse.Namespace:
     add("--batch", type=int, help="images at a time; default: 16, on a GPU 64")
     add("--train-batch", type=int, help="default: 8, on a GPU 64")
     add("--workers", type=int, help="processes that load images; default: what cam-eval takes")
-    add("--precisions", nargs="+", choices=("fp32", "bf16"), help="default: both (quick: fp32)")
+    words = "default: fp32, bf16 (quick: fp32); int8 with --check alone"
+    add("--precisions", nargs="+", choices=("fp32", "bf16", INT8), help=words)
     add("--no-compile", action="store_true", help="leave out torch.compile")
     add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="cam-eval's: model.width=0.5")
     add("--device", default="auto", help="auto, cpu or cuda")
@@ -77,9 +78,12 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
     images = load_image_set(args.data, "val") if args.data else Demo().open("val")
     n_images = len(images) if args.check else 24 if quick else 2048 if on_gpu else 64
     precisions = args.precisions or (("fp32",) if quick else ("fp32", "bf16"))
+    if INT8 in precisions and (not args.check or on_gpu):
+        raise UserError("--precisions int8: only with --check, and on a CPU")
     modes = [Mode(precision, False) for precision in precisions]
     if not args.no_compile:
-        modes = [Mode(mode.precision, compile) for mode in modes for compile in (False, True)]
+        compiled = [Mode(p, True) for p in precisions if p != INT8]
+        modes = sorted([*modes, *compiled], key=lambda mode: precisions.index(mode.precision))
     automatic = Mode(pick_precision("auto", device), False)
     usual = automatic if automatic in modes else modes[0]
     return Bench(

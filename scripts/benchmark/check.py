@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import statistics
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import floors
+import int8
 import numpy as np
 import ours
 import scipy.ndimage
 import torch
-from common import Bench, Found, Network, best_iou
+from common import INT8, Bench, Found, Mode, Network, best_iou
 from PIL import Image
 from report import write_csv
 
@@ -32,14 +38,18 @@ COLUMNS = (
     "top5_error",
     "top1_points",
     "top5_points",
+    "forward_ms",
 )
 """Columns of the CSV; each row is compared with the straightforward program.
 
 identical_images: images with the same five classes and the same boxes. same_classes: images with
 the same classes in the same order. boxes: boxes of classes that both name for an image;
 identical_boxes: how many of these are equal; mean_iou: their mean IoU. top1_error, top5_error:
-localization errors, percent; top1_points, top5_points: their differences.
+localization errors, percent; top1_points, top5_points: their differences. forward_ms: milliseconds
+an image of the bare forward pass, the median of ``FORWARDS`` batches.
 """
+
+FORWARDS = 9
 
 
 def straightforward(bench: Bench, network: Network) -> Found:
@@ -98,11 +108,28 @@ def compare(bench: Bench, network: Network) -> list[dict[str, object]]:
     errors = _errors(bench, reference)
     rows = [_row(bench, network, "straightforward", reference, reference, errors)]
     for mode in bench.modes:
-        variant = ours.evaluation(bench, network, str(mode), mode, bench.images)
+        is_int8 = mode.precision == INT8
+        tried = int8.quantised(bench, network) if is_int8 else network
+        run_as = Mode("fp32", False) if is_int8 else mode
+        variant = ours.evaluation(bench, tried, str(mode), run_as, bench.images)
         variant.work()
-        found = ours.found_by(variant)
-        rows.append(_row(bench, network, variant.name, found, reference, errors))
+        row = _row(bench, network, variant.name, ours.found_by(variant), reference, errors)
+        rows.append(row | {"forward_ms": f"{_forward_ms(bench, tried, run_as):.2f}"})
     return rows
+
+
+def _forward_ms(bench: Bench, network: Network, mode: Mode) -> float:
+    """Measure the bare forward pass, milliseconds an image."""
+    with contextlib.ExitStack() as compiled_until:
+        one_batch = replace(bench, n_images=bench.batch)
+        bare = floors.forward(one_batch, network, mode, torch.channels_last, compiled_until)
+        bare.work()  # the first one is slower
+        seconds = []
+        for _ in range(FORWARDS):
+            started = time.perf_counter()
+            bare.work()
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds) * 1000 / bench.batch
 
 
 def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
@@ -164,4 +191,5 @@ def _row(
         "top5_error": f"{top5:.2f}",
         "top1_points": f"{top1 - reference_errors[0]:+.2f}",
         "top5_points": f"{top5 - reference_errors[1]:+.2f}",
+        "forward_ms": "",
     }

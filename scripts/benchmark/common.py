@@ -24,6 +24,9 @@ from cam_repro.models.weights import load_weights
 from cam_repro.types import MAX_GUESSES, Box, Guess, Sample
 from cam_repro.words import compose
 
+INT8 = "int8"
+"""A precision that only ``--check`` knows: see ``int8.py``."""
+
 
 @dataclass(frozen=True)
 class Mode:

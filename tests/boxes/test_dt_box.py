@@ -208,6 +208,16 @@ def test_the_first_box_alone_is_the_first_of_all(size, blocks):
         assert first == next(iter(dt_boxes(heatmap_HW, thresholds)), None)
 
 
+def test_the_first_box_may_be_that_of_a_higher_threshold():
+    heatmap_HW = block(20, 20, 220, 220, 260, 260)  # a frame, three pixels thick
+    heatmap_HW[23:237, 23:237] = 0
+    heatmap_HW[80:180, 80:180] = 50
+    # Above 20 the frame is too thin beside the block: 2/50 of the largest distance, 10.2 of 255.
+    program = Program(heatmap_HW)
+    assert program.first([20]) == (82, 82, 96, 96)
+    assert program.first([20, 100]) == (20, 20, 220, 220)
+
+
 def test_distances_are_exact_in_a_large_image():
     mask_HW = np.ones((1500, 1300), bool)
     mask_HW[700, 20] = mask_HW[3, 1200] = mask_HW[1490, 700] = False

@@ -71,6 +71,9 @@ def test_a_concept_is_learned_and_its_network_says_the_same(learned, tmp_path):
     counts = [each["negatives"] for each in others]
     assert counts == [4 + sum(found[: n + 1]) for n in range(len(counts))]
     assert "text: 12 positive and 24 negative images to learn from, 3 and 6 held out" in said
+    few = "precision and recall are of 3 positive and 6 negative images, held out: of fewer than 20"
+    assert few in said
+    assert "learned from 12 positive and 24 negative images: from fewer than 20" in said
     assert f"trained on 4 negatives: of the 20 others {found[0]} are taken for it" in said
 
     loaded = load_network(weights=tmp_path / FOLDER / "network.pt", device="cpu", precision="fp32")
@@ -88,6 +91,12 @@ def test_a_concept_is_learned_and_its_network_says_the_same(learned, tmp_path):
     assert scores["precision"] == 100 * right / (right + wrong)
     with Image.open(tmp_path / FOLDER / "contact_sheet.png") as sheet:
         assert sheet.width > sheet.height
+
+
+def test_enough_images_are_no_warning(learned, words, monkeypatch):
+    monkeypatch.setattr(concept, "FEW", 3)
+    _, said = learned()
+    assert "fewer than" not in said
 
 
 def test_held_out_images_are_not_learned_from(learned, tmp_path):
@@ -214,10 +223,19 @@ def test_images_among_the_others_are_refused_in_features_too(learned, command, w
     assert "positives= and negatives= share 15 images" in error
 
 
-def test_a_result_is_not_replaced_unasked(learned, command, words):
+def test_a_result_that_is_there_is_left_and_another_one_refused(learned, command, words, tmp_path):
     learned()
-    (error,) = command("concept", *words).errors
-    assert f"{FOLDER}: holds a result" in error
+    written = (tmp_path / FOLDER / "manifest.json").read_bytes()
+    _, said = learned()
+    assert f"the concept is there already: {FOLDER}" in said
+    for more, what in (
+        (["C=2", "seed=1"], "other C, other seed"),
+        (["negatives=scenes/a"], "data, folder of images"),
+        (["name=red", f"output={FOLDER}"], "another name"),
+    ):
+        (error,) = command("concept", *words, *more).errors
+        assert f"({what}): keep" in error
+    assert (tmp_path / FOLDER / "manifest.json").read_bytes() == written
 
 
 def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from cam_repro.api import load_network
+from cam_repro.data.ilsvrc.source import Ilsvrc
 from cam_repro.engine import features as engine
 from cam_repro.runs import features as runs
 from cam_repro.runs.features import PART, read_features, rows_done
@@ -211,6 +212,30 @@ def test_crops_of_a_run_are_its_boxes_and_how_many_are_right_is_said(
     assert "is a run over other images (tiny, split val) than tiny, split train" in others.errors[0]
     named = command("features", f"model={MODEL}", *data, *COMPUTING, f"crop={run}", "crop_rule=a")
     assert "crop_rule=a: choose one of whole_image, threshold" in named.errors[0]
+
+
+def test_boxes_of_images_of_the_same_names_are_of_other_images(
+    command, network, make_run, tmp_path
+):
+    """Of another split, or of another folder, whose fingerprint is the same."""
+    for place, side in (("one/val/a", 20), ("one/train/a", 20), ("two/val/a", 24)):
+        (tmp_path / place).mkdir(parents=True)
+        for name in "01":
+            Image.new("RGB", (side, 20), "red").save(tmp_path / place / f"{name}.png")
+    prints = {
+        Ilsvrc(root=str(tmp_path / name)).open(split).fingerprint
+        for name, split in (("one", "val"), ("one", "train"), ("two", "val"))
+    }
+    run = make_run("nin", n=2, ids="{}", data="one", fingerprint=prints.pop(), loc_right=2)
+    assert prints == set()
+    words = [f"model={MODEL}", f"model.weights={network}", *COMPUTING, f"crop={run}"]
+    words += ["data=ilsvrc", "data.cache=null"]
+    done = command("features", *words, f"data.root={tmp_path}/one")
+    assert done.status == 0, done.err
+    (error,) = command("features", *words, f"data.root={tmp_path}/one", "split=train").errors
+    assert "is a run over other images (one, split val) than one, split train" in error
+    (error,) = command("features", *words, f"data.root={tmp_path}/two").errors
+    assert f"0.png: is 24x20 pixels, and its box is of an image of 20x20 ({run})" in error
 
 
 def test_unreadable_images_stop_it_or_are_left_out_and_counted(command, network, tmp_path):

@@ -1,5 +1,6 @@
 """cam-generic on features of a small network, and cam-eval with the SVM as its class layer."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from PIL import Image
 
 from cam_repro.api import load_network
 from cam_repro.runs.features import read_features
-from cam_repro.runs.manifest import read_svm_manifest, write_manifest
+from cam_repro.runs.manifest import read_eval_manifest, read_svm_manifest, write_manifest
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 MODEL = "alexnet_gap"
@@ -47,6 +48,11 @@ def svm(command, features, tmp_path):
     return run
 
 
+def _csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_path):
     manifest, said = svm(*BOTH)
     folder = tmp_path / f"runs/tiny/{MODEL}/generic/val"
@@ -69,8 +75,29 @@ def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_pat
     labels_N = read_features(tmp_path / f"{FEATURES}/val").labels_N
     right = (logits_NC.argmax(1).numpy() == labels_N).mean()
     assert 100 * right == pytest.approx(accuracy.percent)
+    done = command("eval", f"model={MODEL}", *data, *COMPUTING, f"model.weights={network}")
+    assert done.status == 0, done.err
+    assert (tmp_path / f"runs/tiny/{MODEL}_svm/eval/val-cam/predictions.parquet").is_file()
     shown = command("show", "image=a.png", f"model={MODEL}", f"model.weights={network}")
     assert "a.png" in shown.errors[0]  # there is no such image; the network is read
+
+
+def test_no_table_takes_the_network_of_an_svm_for_the_plain_one(svm, command, data, tmp_path):
+    svm(*BOTH)
+    network = tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt"
+    words = ["eval", f"model={MODEL}", *data, *COMPUTING, "examples=0"]
+    # The newest that fits fills a row.
+    for more in ([], [f"model.weights={network}", "output=runs/with_svm"]):
+        done = command(*words, *more)
+        assert done.status == 0, done.err
+    manifest = read_eval_manifest(tmp_path / "runs/with_svm")
+    assert (manifest.model, manifest.row) == (f"{MODEL}_svm", "AlexNet-GAP + SVM")
+    assert command("tables").status == 0
+    table1, runs = (_csv(tmp_path / f"runs/tiny/tables/{name}.csv") for name in ("table1", "runs"))
+    (row,) = (row for row in table1 if row["Networks"] == "AlexNet-GAP")
+    assert row["run"] == f"tiny/{MODEL}/eval/val-cam"
+    named = {row["run"]: row["network"] for row in runs}
+    assert named == {"with_svm": f"{MODEL}_svm", f"tiny/{MODEL}/eval/val-cam": MODEL}
 
 
 def test_the_map_of_a_class_is_the_maps_weighed_by_its_svm(svm, tmp_path):
@@ -94,7 +121,9 @@ def test_one_folder_is_parted_at_random_several_times(svm, tmp_path):
     assert len(manifest.accuracy.each) == 3
     assert manifest.accuracy.percent == pytest.approx(np.mean(manifest.accuracy.each))
     assert manifest.accuracy.std == pytest.approx(np.std(manifest.accuracy.each, ddof=1))
-    assert (manifest.accuracy.low, manifest.data) == (None, "random")
+    assert (manifest.accuracy.low, manifest.data) == (None, "tiny")
+    assert manifest.parted == "partition=random"
+    assert "AlexNet-GAP, tiny, partition=random: linear SVM" in said
     assert "over 3 repeats" in said
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic/random/network.pt").exists()
     again, _ = svm(*words, "partition.repeats=3", "network=false")
@@ -108,7 +137,7 @@ def test_lists_part_a_folder(svm, command, tmp_path):
     (tmp_path / "lists/TestImages.txt").write_text("".join(f"{i}.jpg\n" for i in ids[1::2]))
     words = [f"features={FEATURES}/train", "partition=indoor67", "partition.lists=lists"]
     manifest, _ = svm(*words)
-    assert (manifest.data, manifest.parted) == ("indoor67", "partition=indoor67")
+    assert (manifest.data, manifest.parted) == ("tiny", "partition=indoor67")
     assert (manifest.accuracy.n_train, manifest.accuracy.n_test) == (6, 6)
 
 
@@ -150,6 +179,7 @@ def test_what_decides_an_svm_is_compared_where_hashes_do_not_tell(svm, command, 
         ([], "features is not given"),
         ([f"features={FEATURES}/train"], "give one of test=DIR"),
         ([f"features={FEATURES}/train", "test=nowhere"], "nowhere: no such folder"),
+        ([f"features={FEATURES}", "partition=random"], "has no manifest.json, so cam-features did"),
         ([f"features={FEATURES}/train", f"test={FEATURES}/train"], "of the same images"),
         ([*BOTH, "C=0"], "C=0.0: must be over 0"),
         ([f"features={FEATURES}/train", f"test=runs/tiny/{MODEL}/train"], "is not of features"),
@@ -161,6 +191,13 @@ def test_mistakes_are_said_in_a_line(command, features, words, message, tmp_path
     assert done.status == 1
     assert message in done.errors[0]
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic").exists()
+
+
+def test_test_images_need_labels(command, features, data):
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, "split=test")
+    assert done.status == 0, done.err
+    (error,) = command("generic", f"features={FEATURES}/train", f"test={FEATURES}/test").errors
+    assert "has no label (2 of 2 images have none), and an SVM needs labels" in error
 
 
 def test_crops_of_the_training_images_are_no_test_images(command, features, data, tmp_path):

@@ -124,6 +124,7 @@ def test_a_runs_maps_are_named_by_the_truth(score, run_with_maps, tmp_path):
     first, _ = score("protocol=max_box_acc", f"submission={folder}", "scoremaps=theirs")
     assert sorted(p.name for p in (tmp_path / "theirs").iterdir())[0] == "image00000.npy"
     again, _ = score("protocol=max_box_acc", "maps=theirs", f"ground_truth={folder}")
+    assert first.pop("maps_of")["network"] == "nin"  # of maps alone nobody knows
     assert again == first
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".theirs")] == []
 
@@ -231,7 +232,7 @@ def test_errors_at_the_threshold_that_is_best_elsewhere(score, run_with_maps, fo
     others = run_with_maps("nin", OTHERS, ids="other{}", data="others")
     source, where = others, f"others val by maps of nin, cam ({others})"
     if form == "json":
-        source = where = "others.json"
+        source, where = "others.json", "others val by maps of nin, cam (others.json)"
         score("protocol=threshold_curve", f"submission={others}", f"output={source}")
     found, said = score(
         "protocol=threshold_curve", f"submission={test}", f"threshold_from={source}"
@@ -301,18 +302,21 @@ def test_the_oracle_is_never_called_chosen(command, score, run_with_maps, make_r
     ],
 )
 def test_thresholds_of_other_maps_are_not_kept(command, score, run_with_maps, changes, said):
-    """But given, and then it is said whose they are."""
+    """But given, and then it is said whose they are; in a JSON too."""
     test = run_with_maps("nin", TEST)
     others = run_with_maps(at=OTHERS, ids="other{}", data="others", **changes)
-    words = ("protocol=max_box_acc", f"submission={test}", f"threshold_from={others}")
-    assert command("score", *words, "keep=true").errors == [
-        f"error: threshold_from={others}: is of another {said.format(run=test)}, with which the "
-        "result is to be kept: give a run of this one, or output=F.json in place of keep"
-    ]
-    assert read_scores(test) == {}
-    found, _ = score(*words)
-    of = read_eval_manifest(others).label
-    assert found["thresholds_are"]["chosen"] == f"chosen on others val by maps of {of} ({others})"
+    choosing = "protocol=[threshold_curve,max_box_acc]"
+    score(choosing, f"submission={others}", "output=others.json")
+    for source in (others, "others.json"):
+        words = (f"submission={test}", f"threshold_from={source}")
+        assert command("score", choosing, *words, "keep=true").errors == [
+            f"error: threshold_from={source}: is of another {said.format(run=test)}, with which "
+            "the result is to be kept: give a run of this one, or output=F.json in place of keep"
+        ]
+        assert read_scores(test) == {}
+        found, _ = score("protocol=max_box_acc", *words)
+        word = f"chosen on others val by maps of {read_eval_manifest(others).label} ({source})"
+        assert found["thresholds_are"]["chosen"] == word
 
 
 def test_a_terminal_does_not_show_the_list_of_images(
@@ -325,6 +329,18 @@ def test_a_terminal_does_not_show_the_list_of_images(
     assert json.loads(command("score", *words, "output=kept.json").out) == found
     kept = json.loads((tmp_path / "kept.json").read_text())
     assert len(kept["max_box_acc"]["images_sha256"]) == 4
+
+
+def test_a_terminal_does_not_show_curves(command, score, run_with_maps, monkeypatch):
+    words = ("protocol=threshold_curve", f"submission={run_with_maps('nin', TEST)}")
+    found, _ = score(*words)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    done = command("score", *words)
+    shown = json.loads(done.out)
+    assert found.keys() - shown.keys() == {"thresholds", "errors", "images_sha256"}
+    assert shown["best"]["gt_known"] == {"threshold": 0.45, "error": 0}
+    assert done.err.endswith("curves are not shown here: output=F.json writes them\n")
+    assert "curves are not" not in command("score", *words, "output=c.json").err
 
 
 def test_thresholds_of_like_maps_are_kept(score, run_with_maps):
@@ -341,7 +357,7 @@ def test_what_is_not_known_of_a_threshold_is_said(score, run_with_maps, tmp_path
     (tmp_path / "old.json").write_text(json.dumps({"best_threshold": best, "thresholds_are": {}}))
     words = ("protocol=max_box_acc", f"submission={test}", "threshold_from=old.json")
     found, said = score(*words)
-    word = "chosen on old.json (not known whether of other images)"
+    word = "chosen on old.json, not known by whose maps, not known whether of other images"
     assert found["thresholds_are"]["chosen"] == word
     assert f"thresholds {word}:" in said
 
@@ -370,8 +386,10 @@ def test_mistakes_are_one_line(command, run_with_maps, tmp_path):
          "threshold_from has no thresholds for top1, top5, gt_known: give the JSON that "
          "the same protocol wrote, or a run"),
         ([*curve, "threshold_from=no.json"], "no.json: is no JSON: write it again with cam-score"),
-        ([*curve, "threshold_from=gone.json"],
-         "gone.json: cannot be read (No such file or directory)"),
+        *(([*curve, f"threshold_from={name}"],
+           f"threshold_from={name}: is neither a file nor the folder of a run: give the JSON that "
+           "cam-score wrote of other images, or a run of cam-eval over these")
+          for name in ("gone.json", "there")),
         (["protocol=gt_known", f"submission={test}", "threshold_from=odd.json"],
          "threshold_from is not used by protocol=gt_known: leave it out"),
         (["protocol=gt_known", f"submission={test}", "scoremaps=x"],

@@ -68,14 +68,17 @@ def test_one_class_by_its_name(command, words, tmp_path):
     text = (tmp_path / "one.svg").read_text()
     assert ">class 1<" in text
     assert ">class 0<" not in text
-    assert "AlexNet-GAP: class-specific units" in text
+    assert "AlexNet-GAP: the units of each class, and where they are most active" in text
     assert "of the 6 images of tiny, val" in text
 
 
 def test_of_a_network_of_many_classes_some_are_named(command, words, monkeypatch):
     monkeypatch.setattr(units, "MOST_CLASSES", 2)
     (error,) = command("units", *words).errors
-    assert error == "error: the network has 3 classes: name those to show, as class=[A,B]"
+    assert error == (
+        "error: the network has 3 classes, and all are shown of up to 2 alone: name those to show, "
+        "as class=[A,B]"
+    )
     assert command("units", *words, "class=[0,2]").status == 0
 
 
@@ -90,6 +93,7 @@ def test_of_a_network_of_many_classes_some_are_named(command, words, monkeypatch
         (["split=wall"], "split=wall"),
         (["model.weights=x.pt"], "there is no such file"),
         (["class=[]"], "no class is left to show"),
+        (["class=[dog"], "the argument 'class=[dog' cannot be read"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(command, words, tmp_path, more, message):

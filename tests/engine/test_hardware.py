@@ -20,11 +20,12 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
         ("", GPU, "bf16"),
     ],
 )
-def test_auto_is_bf16_where_the_hardware_has_matrix_units_for_it(
+def test_auto_trains_in_bf16_where_the_hardware_has_matrix_units_for_it(
     flags, device, precision, monkeypatch
 ):
     monkeypatch.setattr(hardware, "_of_processor", lambda key: flags)
-    assert pick_precision("auto", device) == precision
+    assert pick_precision("auto", device, training=True) == precision
+    assert pick_precision("auto", device) == "fp32"  # bf16 would move errors
     assert pick_precision("fp32", device) == "fp32"
     assert pick_precision("bf16", device) == "bf16"
 

@@ -1,6 +1,7 @@
 """The figure of class-specific units: what is cut out of an image, and what stands where."""
 
 import numpy as np
+import pytest
 
 from cam_repro.figures.class_units import MAX_SIDE, ShownClass, ShownUnit, cut_out, draw_units
 
@@ -48,13 +49,26 @@ def test_classes_units_and_weights_stand_in_their_order():
         ShownClass("crane", [ShownUnit(9, 0.125, [])]),  # ILSVRC has two classes of this name
     ]
     figure = draw_units(classes, "Net: units", ["of 5 images"])
-    assert len(figure.axes) == 3
-    assert figure.axes[1].images[0].get_array()[0, 0].tolist() == [20, 20, 20]
-    texts = [text.get_text() for text in figure.texts]
-    assert texts == [
-        "Net: units",
-        *("crane", "crane"),
-        *("unit 7, weight 0.5", "unit 3, weight 0.25"),
-        "unit 9, weight 0.125: nowhere active",
-        "of 5 images",
+    assert [text.get_text() for text in figure.texts] == [
+        *("Net: units", "crane", "crane", "of 5 images")
     ]
+    # Before the patches of each unit stand its number and weight.
+    said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    first, second = ["7", "0.5"], ["3", "0.25"]
+    assert said == [first, [], [], second, [], ["9", "0.125"], ["nowhere active"]]
+    assert figure.axes[2].images[0].get_array()[0, 0].tolist() == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "cell", "columns"),
+    [(1, 0.74, 1), (3, 0.74, 1), (4, 0.59, 1), (6, 0.33, 2), (12, 0.33, 2)],
+)
+def test_it_fits_on_a_page_and_its_pictures_are_as_large_as_can_be(n_classes, cell, columns):
+    unit = ShownUnit(7, 0.5, [np.zeros((4, 4, 3), np.uint8)] * 8)
+    figure = draw_units([ShownClass("a", [unit] * 3)] * n_classes, "T", ["a note of a line"] * 3)
+    width, height = figure.get_size_inches()
+    assert width <= 7.5 + 1e-9
+    assert height <= 10
+    assert figure.axes[1].get_position().width * width == pytest.approx(cell)
+    left = {round(text.get_position()[0], 4) for text in figure.texts if text.get_text() == "a"}
+    assert len(left) == columns

@@ -35,7 +35,7 @@ def test_notes_are_broken_into_lines():
 
 
 def test_cells_have_one_size_and_do_not_overlap():
-    grid = Grid(2, 3, "A title", above=2, headings={1: "below"}, notes=["a note"])
+    grid = Grid(2, 3, "A title", above=2, headings={(1, 0): "below"}, notes=["a note"])
     places = [grid.axes(row, column).get_position() for row in (0, 1) for column in (0, 1, 2)]
     width, height = grid.figure.get_size_inches()
     for place in places:

@@ -12,6 +12,7 @@ from cam_repro.formats.text import (
     CsvTable,
     Words,
     has_columns,
+    lines_of_set,
     one_line_each,
     read_header,
     read_text,
@@ -122,3 +123,13 @@ def test_a_packed_file_that_fills_the_memory_is_refused(tmp_path):
         read_text(path, "ground truth")
     path.write_bytes(gzip.compress(b"0" * 2**23))  # small enough whatever the share
     assert len(read_text(path, "ground truth")) == 2**23
+
+
+def test_lines_of_a_set_are_parted_by_line_breaks_alone(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes("\ufeffa\u2028b\r\n\nc\x0cd\n".encode())
+    assert lines_of_set(path) == ["a\u2028b", "", "c\x0cd", ""]
+    with pytest.raises(UserError, match=r"gone.txt: missing; restore it from the set's archive"):
+        lines_of_set(tmp_path / "gone.txt")
+    with pytest.raises(UserError, match=r"gone.txt: missing; name another"):
+        lines_of_set(tmp_path / "gone.txt", "name another")

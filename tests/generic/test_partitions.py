@@ -98,6 +98,19 @@ def test_a_class_of_too_few_images_is_refused():
         RandomPartition("a", train=5, test=0)
 
 
+def test_images_without_labels_are_no_class_of_few_images(lists):
+    images = replace(IMAGES, labels_N=np.full(15, -1, np.int32))
+    none = r"cat/\d: has no label \({} images have none\).* data=folder with a folder for each"
+    with pytest.raises(UserError, match=none.format("15 of 15")):
+        RandomPartition("a", train=3).part(images, 0)
+    folder = lists(a=["cat/1.jpg"], b=["dog/1.jpg", "dog/2.jpg"])
+    with pytest.raises(UserError, match=none.format("3 of 3")):
+        ListedPartition("a", "a.txt", "b.txt", folder).part(images, 0)
+    images.labels_N[:14] = 0
+    with pytest.raises(UserError, match=r"junk/4: has no label \(1 of 15"):
+        RandomPartition("a", train=3).part(images, 0)
+
+
 @pytest.fixture
 def lists(tmp_path):
     def write(**texts):

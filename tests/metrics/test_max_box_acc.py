@@ -12,6 +12,7 @@ from cam_repro.errors import UserError
 from cam_repro.formats.wsol_metadata import read_metadata
 from cam_repro.metrics import max_box_acc
 from cam_repro.metrics.max_box_acc import (
+    BestThreshold,
     MaxBoxAcc,
     MaxBoxAccAccumulator,
     boxes_over_levels,
@@ -277,6 +278,26 @@ def test_of_equally_good_thresholds_the_lowest_is_reported():
         "best_threshold": {"0.3": 0.25, "0.5": 0.0, "0.7": 0.75},
     }
     json.dumps(result.as_json())
+
+
+def test_at_a_threshold_between_two_the_lower_one_counts():
+    curve = {iou: np.array([1.0, 5, 4, 2]) + 10 * iou for iou in (0.3, 0.5, 0.7)}
+    at = MaxBoxAcc(curve, thresholds(4), 10).at({"0.3": 0.25, "0.5": 0.74, "0.7": 0})
+    assert at == {"0.3": 8, "0.5": 9, "0.7": 8}
+
+
+@pytest.mark.parametrize(
+    ("multi_contour", "are_of"),
+    [(True, "the largest contour, not of all"), (False, "all contours, not of the largest")],
+)
+def test_thresholds_of_other_contours_are_refused(multi_contour, are_of):
+    best = {"best_threshold": {"0.3": 0.1, "0.5": 0.2, "0.7": 0.3}}
+    protocol = BestThreshold(multi_contour)
+    with pytest.raises(UserError, match=f"of boxes of {are_of}: give the JSON of"):
+        protocol.take_thresholds(best | {"multi_contour": not multi_contour}, "f.json")
+    for numbers in (best, best | {"multi_contour": multi_contour}):
+        protocol.take_thresholds(numbers, "f.json")
+        assert protocol.chosen.thresholds == best["best_threshold"]
 
 
 def test_no_image_is_refused():

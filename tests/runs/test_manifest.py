@@ -22,6 +22,8 @@ from cam_repro.runs.manifest import (
     TrainManifest,
     is_of_scored_run,
     read_eval_manifest,
+    read_features_manifest,
+    read_svm_manifest,
     read_train_manifest,
     write_manifest,
 )
@@ -479,7 +481,16 @@ def test_what_is_no_manifest_is_one_line(tmp_path, content, said):
     assert is_of_scored_run(tmp_path), "whoever reads it says what is wrong"
 
 
-def test_a_run_without_a_manifest_is_not_finished(tmp_path):
-    for read in (read_eval_manifest, read_train_manifest):
-        with pytest.raises(UserError, match=r"manifest\.json is missing, so the run is not"):
-            read(tmp_path)
+@pytest.mark.parametrize(
+    ("read", "command"),
+    [
+        (read_eval_manifest, "cam-eval"),
+        (read_train_manifest, "cam-train"),
+        (read_features_manifest, "cam-features"),
+        (read_svm_manifest, "cam-generic"),
+    ],
+)
+def test_a_folder_without_a_manifest_is_another_one_or_not_finished(tmp_path, read, command):
+    said = f"has no manifest.json, so {command} did not write it, or did not end: give a folder"
+    with pytest.raises(UserError, match=f"{tmp_path}: {said} that {command} wrote"):
+        read(tmp_path)

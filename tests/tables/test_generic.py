@@ -138,9 +138,10 @@ def test_table_4_takes_no_svm_of_other_crops_or_images(write, tmp_path, changes,
 
 
 def test_table_5_literal(write, tmp_path):
-    write("scenes", data="scene15", parted="partition=scene15", accuracy=REPEATED)
+    write("scenes", data="scenes", parted="partition=scene15", accuracy=REPEATED)
     alexnet = {"model": {"name": "alexnet", "row": "AlexNet"}}
-    write("indoor", data="indoor67", model="alexnet", config=alexnet)
+    indoor = {"data": "indoor67", "parted": "partition=indoor67"}  # as older versions have it
+    write("indoor", **indoor, model="alexnet", config=alexnet)
     _, table5, every = generic_sheets(find_generic([str(tmp_path / "runs")]))
     rows = rows_of(table5)
     assert [row["features"] for row in rows] == [
@@ -170,12 +171,22 @@ def test_settings_of_a_partition_are_said(write, compose_config, tmp_path):
     ):
         config = compose_config("generic", f"partition={name}", *words)
         partition = OmegaConf.to_container(config.partition)
-        write(name, data=name, svm={"C": 0.5, "partition": partition})
+        parted = f"partition={name}"
+        write(name, data="set", parted=parted, svm={"C": 0.5, "partition": partition})
     row = rows_of(generic_sheets(find_generic([str(tmp_path / "runs")]))[1])[2]
     assert row["Caltech101 settings"] == (
         "C=0.5 partition.train=3 partition.test=2 partition.repeats=2"
     )
     assert row["MIT Indoor67 settings"] == "C=0.5"
+
+
+def test_sets_that_are_parted_alike_are_told_apart(write, tmp_path):
+    for data in ("birds", "flowers"):
+        write(data, data=data, parted="partition=random", accuracy=REPEATED)
+    every = generic_sheets(find_generic([str(tmp_path / "runs")]))[2]
+    assert [row["data"] for row in rows_of(every)] == ["birds", "flowers"]
+    assert "| birds random   | GoogLeNet-GAP | full image |" in every.text
+    assert len(find_generic([str(tmp_path / "runs")], "birds")) == 1
 
 
 def test_cam_tables_writes_them_beside_the_data_sets(write, make_run, command, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.cub.image_set import FILES, SPLIT, load_image_set
 from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError, one_of
 
@@ -34,7 +35,10 @@ class Cub(DataSource):
         for place in (root, root / "CUB_200_2011"):
             if (place / FILES).is_file():
                 return place
-        raise UserError(f"data.root={self.root}: has no {FILES}: give the folder CUB_200_2011")
+        raise UserError(
+            f"data.root={self.root}: has no {FILES}: give the folder CUB_200_2011"
+            f"{likely(root, 'cub')}"
+        )
 
     def masks_folder(self) -> Path | None:
         """Find the folder of masks, which has an archive of its own; None where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import numpy as np
 from cam_repro.classes import classes_of, ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
+from cam_repro.data.likely import likely_set
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
 from cam_repro.formats.names import files_below, image_id, is_image
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
+
+log = logging.getLogger(__name__)
+# As information, not as a warning, because every process opens the set.
 
 SPLIT = "val"
 """The one split."""
@@ -42,6 +47,11 @@ class Folder(DataSource):
         files = sorted(files_below(root, is_image))
         if not files:
             raise UserError(f"data.root={self.root}: holds no images")
+        if other := likely_set(root):
+            log.info(
+                "%s: all its images are taken as one split; data=%s data.root=%s seems to fit",
+                *(root, other, root),
+            )
         ids = [image_id(file, nested=True) for file in files]
         _refuse_repeated(root, ids, files)
         of_class = [str(Path(file).parent) for file in files]

@@ -31,9 +31,11 @@ from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
 from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
+from cam_repro.data.likely import likely
 from cam_repro.errors import UserError, one_of
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, image_ids
+from cam_repro.formats.text import lines_of_set
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
@@ -226,11 +228,8 @@ def list_files(layout: Layout, split: str) -> Listing:
         )
     list_file = layout.lists.get(split)
     if list_file and (split == "train" or not layout.class_folders(split)):
-        try:
-            lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"{list_file}: not UTF-8 text; restore the file") from None
-        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines if line.strip())
+        lines = filter(str.strip, lines_of_set(list_file))
+        names = dict.fromkeys(f"{line.split()[0]}.JPEG" for line in lines)
         listing = Listing(list(names), by_list=True)
     else:
         listing = list_folder(folder)
@@ -241,7 +240,7 @@ def list_files(layout: Layout, split: str) -> Listing:
         elif listing.deeper:
             hint = (
                 f" in it or its sub-folders; deeper are {len(listing.deeper):,} "
-                f"({listing.deeper[0]}): move them up"
+                f"({listing.deeper[0]}): move them up{likely(layout.root, 'ilsvrc')}"
             )
         raise UserError(f"{folder}: holds no images for split={split}{hint}")
     return listing

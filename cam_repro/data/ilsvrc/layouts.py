@@ -24,6 +24,7 @@ from pathlib import Path
 
 from cam_repro.data.ilsvrc.listing import class_folders
 from cam_repro.data.image_set import SPLITS
+from cam_repro.data.likely import likely
 from cam_repro.errors import UserError
 from cam_repro.formats.names import is_xml
 
@@ -168,7 +169,7 @@ def find_layout(root: Path, places: Places | None = None) -> Layout:
         raise UserError(
             f"data.root={root}: holds no images; looked for [ILSVRC/]Data/CLS-LOC/<split>, "
             "<split>, ILSVRC2012_img_<split> and images/<split> with train, val, test as split; "
-            "name the folders with data.train=, data.val=, data.test="
+            f"name the folders with data.train=, data.val=, data.test={likely(root, 'ilsvrc')}"
         )
     kits = [kit for top in tops for kit in _kits(top)]
     if places.devkit is not None:

@@ -17,6 +17,7 @@ import numpy as np
 from cam_repro.classes import ClassTable, classes_of, ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
+from cam_repro.data.likely import likely
 from cam_repro.errors import UserError
 from cam_repro.formats.names import image_id, is_image
 from cam_repro.formats.text import lines_of_set, whole_number
@@ -45,6 +46,7 @@ def load_image_set(root: Path, name: str, split: str, of_ilsvrc: bool = False) -
     Raises UserError where a file is missing, or contradicts itself or the images on disk.
     """
     classes = _classes(root)
+    _refuse_other_form(root, split, classes)
     read = {"train": _train, "val": _val, "test": _test}[split]
     rows = sorted(read(root / split, classes), key=lambda row: image_id(row.file, nested=False))
     if not rows:
@@ -80,6 +82,16 @@ def _classes(root: Path) -> ClassTable:
         wanted = set(wnids)
         names = {w: text.partition(",")[0].strip() for w, _, text in pairs if w in wanted}
     return classes_of(wnids, names)
+
+
+def _refuse_other_form(root: Path, split: str, classes: ClassTable) -> None:
+    """Raise UserError where the lists are gone and the images were moved, as is often done."""
+    first = classes.wnids[0] if classes.wnids else ""
+    lists = {"train": f"train/{first}/{first}_boxes.txt", "val": f"val/{VAL_LABELS}"}
+    if split in lists and not (root / lists[split]).is_file():
+        other = likely(root, "tiny_imagenet")
+        if other:
+            raise UserError(f"{root / lists[split]}: missing; restore it{other}")
 
 
 def _as_ilsvrc(path: Path, own: ClassTable) -> ClassTable:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.data.tiny_imagenet.image_set import WNIDS, load_image_set
 from cam_repro.errors import UserError, one_of
@@ -33,7 +34,10 @@ class TinyImageNet(DataSource):
         for place in (root, root / "tiny-imagenet-200"):
             if (place / WNIDS).is_file():
                 return place
-        raise UserError(f"data.root={self.root}: has no {WNIDS}: give the folder tiny-imagenet-200")
+        raise UserError(
+            f"data.root={self.root}: has no {WNIDS}: give the folder tiny-imagenet-200"
+            f"{likely(root, 'tiny_imagenet')}"
+        )
 
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
         one_of("split", split, SPLITS)

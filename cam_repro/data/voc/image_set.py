@@ -26,6 +26,7 @@ from cam_repro.data.images import ImageFiles
 from cam_repro.data.mask_files import MaskFiles
 from cam_repro.errors import UserError
 from cam_repro.formats.boxes import Annotations, read_annotations
+from cam_repro.formats.text import lines_of_set
 from cam_repro.truth import LabelSets, Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
@@ -133,14 +134,7 @@ def _classes() -> ClassTable:
 
 def _read_list(file: Path) -> list[str]:
     """Read the names of a list, one a line; UserError for any other file."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UserError(
-            f"{file}: there is no such list: name another by data.{{train,val,test}}="
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as text ({error})") from None
+    lines = lines_of_set(file, "name another list by data.{train,val,test}=")
     rows = [line.split() for line in lines if line.strip()]
     if not rows:
         raise UserError(f"{file}: names no image")

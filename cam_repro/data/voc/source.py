@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.image_set import SPLITS, ImageSet
+from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.data.voc.image_set import IMAGES, VocList, load_image_set
 from cam_repro.errors import UserError, one_of
@@ -51,7 +52,7 @@ class Voc(DataSource):
         if not (root / IMAGES).is_dir():
             raise UserError(
                 f"data.root={self.root}: has no {wanted}/{IMAGES}: give the folder VOCdevkit, and "
-                "the year by data.year="
+                f"the year by data.year={likely(root, 'voc')}"
             )
         if own_year and own_year[1] != str(self.year):
             raise UserError(

@@ -288,7 +288,7 @@ def test_the_ground_truth_of_a_run_travels_along(make_run):
 def test_an_unfinished_run_is_refused(make_run):
     folder = make_run("nin")
     (folder / "manifest.json").unlink()
-    with pytest.raises(UserError, match="the run is not finished"):
+    with pytest.raises(UserError, match=r"has no manifest\.json, so cam-eval did not"):
         read_truth(folder)
 
 

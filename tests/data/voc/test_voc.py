@@ -146,7 +146,7 @@ def test_what_is_wrong_is_said(make_voc, tmp_path):
     for changes, message in (
         ({"images": "layout"}, "data.images=layout: choose one of main, segmentation"),
         ({"pairs": "yes"}, "data.pairs=yes: must be true or false"),
-        ({"train": "trainaug"}, "trainaug.txt: there is no such list: name another by data."),
+        ({"train": "trainaug"}, "trainaug.txt: missing; name another list by data."),
         ({"root": None}, r"data.root is not given: add data.root=DIR \(or set CAM_REPRO_VOC\)"),
     ):
         with pytest.raises(UserError, match=message):
@@ -169,7 +169,7 @@ def test_check_finds_masks_that_cannot_be(make_voc):
     report = source.check(decode=True)
     assert [report.splits[split].faults for split in ("train", "val")] == [{}, {}]
     assert (report.can_train, report.can_eval) == (None, None)
-    assert "Segmentation/test.txt: there is no such list" in report.splits["test"].problem
+    assert "Segmentation/test.txt: missing; name another list" in report.splits["test"].problem
     folder = root / "VOC2012" / "SegmentationClass"
     Image.new("L", (60, 40), 21).save(folder / "2008_000001.png")
     Image.new("L", (40, 60), 1).save(folder / "2008_000004.png")

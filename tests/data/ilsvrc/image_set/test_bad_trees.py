@@ -160,7 +160,7 @@ def _no_annotations(root: Path) -> None:
             ["Annotations/CLS-LOC/val", f"class of {VAL}4.JPEG: it has no object there"],
         ),
         (_no_annotations, "val", ["split=val: no labels", "data.devkit= or data.boxes="]),
-        (_list_not_utf8, "val", ["{root}/ILSVRC/ImageSets/CLS-LOC/val.txt: not UTF-8 text"]),
+        (_list_not_utf8, "val", ["{root}/ILSVRC/ImageSets/CLS-LOC/val.txt: cannot be read"]),
         (_name_not_utf8, "test", ["CLS-LOC/test: rename 'caf\\udce9.JPEG', not UTF-8"]),
         (lambda root: None, "valid", ["split=valid", "train, val, test"]),
     ],
