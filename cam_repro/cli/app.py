@@ -77,9 +77,10 @@ def _quick_help() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _composed_once() -> Iterator[None]:
-    """Keep Hydra from composing the settings twice within a ``with`` block: a tenth of a second.
+    """Keep Hydra from composing the settings twice within a ``with`` block.
 
-    The first time it only looks for ``hydra.mode``, of which our files say nothing.
+    That takes a tenth of a second where there are groups of choices, as in ``cam-eval``. The first
+    time it only looks for ``hydra.mode``, of which our files say nothing.
     """
     before = Hydra.get_mode
     Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """Make the columns of Arrow tables without pandas.
 
-``pa.array`` imports pandas, to find out whether it was given something of pandas: a third of a
-second, and 60 MB, of each command that writes a table. From its buffers an array is made without.
+``pa.array`` imports pandas, to find out whether it was given something of pandas: some tenths of a
+second, and 45 MiB, of each command that writes a table. From its buffers an array is made without.
 """
 
 from __future__ import annotations

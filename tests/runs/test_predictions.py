@@ -241,7 +241,7 @@ def test_what_cannot_be_trusted_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(error.value)
         assert "cam-eval" in str(error.value)
 
-    refused("manifest.json is missing")
+    refused("has no manifest.json")
     write(tmp_path, [prediction()], manifest(1))
     edit_manifest(tmp_path, counts={"images": 2, "skipped": 0})
     refused("has 1 images, its manifest says 2")
