@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -87,12 +88,6 @@ def test_no_reader_fails_on_a_damaged_file(disturbed):
     assert {outcome for _, outcome in found} == {"read or refused"}
 
 
-def test_a_campaign_that_does_not_exist(tmp_path):
-    done = run(tmp_path, "floods")
-    assert done.returncode == 2
-    assert "floods: choose from kills, signals, full_disk, flips, pairs, fuzz" in done.stderr
-
-
 # --- the parts -----------------------------------------------------------------------------------
 
 
@@ -102,6 +97,16 @@ def trial(monkeypatch):
     import trial
 
     return trial
+
+
+@pytest.mark.usefixtures("trial")
+def test_a_campaign_that_does_not_exist(monkeypatch, capsys):
+    program = runpy.run_path(str(SCRIPTS / "__main__.py"))
+    monkeypatch.setattr(sys, "argv", ["faults", "floods"])
+    with pytest.raises(SystemExit, match="2"):
+        program["main"]()
+    said = capsys.readouterr().err
+    assert "floods: choose from kills, signals, full_disk, flips, pairs, fuzz" in said
 
 
 def test_differences_are_named(trial):

@@ -44,7 +44,7 @@ Value = TypeVar("Value")
 OUT = "out"
 """The folder that every job writes, in the folder where it is started."""
 
-CHANGING = {"seconds", "images_per_second", "provenance", "created", "pid", "started"}
+CHANGING = {"seconds", "images_per_second", "provenance", "git", "created", "pid", "started"}
 """Keys of JSON files whose values differ from one start to the next."""
 
 NETWORK = "model.width=0.05 model.input_size=64 model.resize_size=72"
