@@ -162,7 +162,8 @@ def _core(mask_HW: np.ndarray) -> np.ndarray:
         return (_distances(inside_HW) > math.sqrt(square - 0.5)).view(np.uint8)
     # A pixel is that far from any 0 where a disc around it holds none. A disc is made of
     # rectangles, one for each width; to erode by each takes less time than by a wide disc.
-    core_HW, wider = inside_HW, None
+    core_HW: np.ndarray = inside_HW
+    wider = None
     for y in range(math.isqrt(square - 1), -1, -1):
         x = math.isqrt(square - 1 - y**2)
         if x != wider:
