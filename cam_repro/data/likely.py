@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
 from pathlib import Path
 
 from cam_repro.data.image_set import SPLITS
@@ -57,11 +56,16 @@ def _splits(root: Path) -> list[str]:
 
 
 def _holds_images(folder: Path) -> bool:
-    """Tell whether a folder holds an image, or one of its first sub-folders does."""
-    if not folder.is_dir():
+    """Tell whether a folder holds an image, or one of its first sub-folders does.
+
+    One that cannot be read tells nothing: False.
+    """
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+        inner = [Path(each) for each in entries if each.is_dir() and not is_junk(each.name)]
+        names = [entry.name for entry in entries]
+        names += [path.name for place in inner[:_FOLDERS_TRIED] for path in place.iterdir()]
+        return any(map(is_image, names))
+    except OSError:
         return False
-    with os.scandir(folder) as listed:
-        entries = list(listed)
-    inner = (Path(entry.path) for entry in entries if entry.is_dir() and not is_junk(entry.name))
-    files = (path for place in islice(inner, _FOLDERS_TRIED) for path in place.iterdir())
-    return any(is_image(entry.name) for entry in entries) or any(is_image(p.name) for p in files)

@@ -9,6 +9,7 @@ from PIL import Image
 from cam_repro.data.cub.source import Cub
 from cam_repro.data.folder.source import Folder
 from cam_repro.data.ilsvrc.source import Ilsvrc
+from cam_repro.data.likely import likely
 from cam_repro.data.tiny_imagenet.source import TinyImageNet
 from cam_repro.data.voc.source import Voc
 from cam_repro.errors import UserError
@@ -87,3 +88,15 @@ def test_a_message_names_the_setting_that_fits(source, root, split, other):
     name, place = (word.partition("=")[2] for word in said.split()[-5:-3])
     fitting = {"folder": Folder, "ilsvrc": Ilsvrc}.get(name)
     assert fitting is None or len(fitting(root=place).open("val"))
+
+
+def test_a_folder_that_cannot_be_read_tells_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+    assert likely(tmp_path, "voc") == f"; data=folder data.root={tmp_path} seems to fit"
+
+    def refuse(place):
+        raise PermissionError(place)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert likely(tmp_path, "voc") == ""
