@@ -165,6 +165,22 @@ class _LogFile(logging.FileHandler):
         raise  # the error that is being handled where this is called
 
 
+def refuse_another(
+    folder: Path, what: str, there: Mapping[str, object], wanted: Mapping[str, object]
+) -> None:
+    """Raise UserError where what lies in a folder differs from what is to be put there.
+
+    what: it is, for the message: ``an SVM``. there, wanted: what decides each, under the names that
+    the message gives to what differs.
+    """
+    differing = [name for name, value in wanted.items() if there[name] != value]
+    if differing:
+        raise UserError(
+            f"{folder}: holds {what} that this one would replace ({', '.join(differing)}): keep it "
+            "with output=DIR for the new one, or add overwrite=true"
+        )
+
+
 @contextlib.contextmanager
 def log_file(path: Path, processes: Processes, images: ImageSet) -> Iterator[None]:
     """Copy the log of the main process to a file of the run, within a ``with`` block.

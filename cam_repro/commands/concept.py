@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from cam_repro.api import load_network
 from cam_repro.classes import in_class_order
-from cam_repro.commands.common import alone_in
+from cam_repro.commands.common import alone_in, refuse_another
 from cam_repro.commands.evaluate import describe_weights
 from cam_repro.commands.features import run_features
 from cam_repro.commands.generic import write_network
@@ -441,12 +441,7 @@ def _is_there(folder: Path, new: ConceptManifest) -> bool:
     if not is_complete(folder):
         return False
     before, after = (_decides(each) for each in (read_concept_manifest(folder), new))
-    differing = [what for what, value in after.items() if before[what] != value]
-    if differing:
-        raise UserError(
-            f"{folder}: holds a concept that this one would replace ({', '.join(differing)}): keep "
-            "it with output=DIR for the new one, or add overwrite=true"
-        )
+    refuse_another(folder, "a concept", before, after)
     return True
 
 

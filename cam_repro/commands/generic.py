@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from cam_repro.commands.common import refuse_another
 from cam_repro.config import build, validate
 from cam_repro.errors import UserError, if_stopped
 from cam_repro.files import check_writable, sha256, write_json
@@ -257,12 +258,7 @@ def _refuse_to_replace(folder: Path, new: SvmManifest, overwrite: bool) -> None:
     if overwrite or not is_complete(folder):
         return
     before, after = (_decides(each) for each in (read_svm_manifest(folder), new))
-    lost = [what for what, value in after.items() if before[what] != value]
-    if lost:
-        raise UserError(
-            f"{folder}: holds an SVM that this one would replace ({', '.join(lost)}): keep it with "
-            "output=DIR for the new one, or add overwrite=true"
-        )
+    refuse_another(folder, "an SVM", before, after)
 
 
 def _decides(svm: SvmManifest) -> dict[str, object]:

@@ -617,32 +617,29 @@ def read_train_manifest(folder: Path | str) -> TrainManifest:
 
 def read_features_manifest(folder: Path | str) -> FeaturesManifest:
     """Read the manifest of features; raises UserError as ``read_eval_manifest`` does."""
-    remedy = "run cam-features again, with overwrite=true"
-    keys = _Keys.of_folder(folder, "cam-features", remedy)
-    if "features" not in keys:
-        raise keys.error("is not of features: give a folder that cam-features wrote", remedy=False)
-    keys.expect_schema(keys.values.get("schema"))
-    return _features_manifest(keys)
+    return _features_manifest(_keys_of_kind(folder, "cam-features", "features", "features"))
 
 
 def read_svm_manifest(folder: Path | str) -> SvmManifest:
     """Read the manifest of an SVM; raises UserError as ``read_eval_manifest`` does."""
-    remedy = "run cam-generic again, with overwrite=true"
-    keys = _Keys.of_folder(folder, "cam-generic", remedy)
-    if "svm" not in keys:
-        raise keys.error("is not of an SVM: give a folder that cam-generic wrote", remedy=False)
-    keys.expect_schema(keys.values.get("schema"))
-    return _svm_manifest(keys)
+    return _svm_manifest(_keys_of_kind(folder, "cam-generic", "svm", "an SVM"))
 
 
 def read_concept_manifest(folder: Path | str) -> ConceptManifest:
     """Read the manifest of a concept; raises UserError as ``read_eval_manifest`` does."""
-    remedy = "run cam-concept again, with overwrite=true"
-    keys = _Keys.of_folder(folder, "cam-concept", remedy)
-    if "concept" not in keys:
-        raise keys.error("is not of a concept: give a folder that cam-concept wrote", remedy=False)
+    return _concept_manifest(_keys_of_kind(folder, "cam-concept", "concept", "a concept"))
+
+
+def _keys_of_kind(folder: Path | str, command: str, key: str, what: str) -> _Keys:
+    """Read a manifest that must have ``key``, as only those of ``command`` have.
+
+    what: the folder then holds, for the message of the UserError that is raised where it does not.
+    """
+    keys = _Keys.of_folder(folder, command, f"run {command} again, with overwrite=true")
+    if key not in keys:
+        raise keys.error(f"is not of {what}: give a folder that {command} wrote", remedy=False)
     keys.expect_schema(keys.values.get("schema"))
-    return _concept_manifest(keys)
+    return keys
 
 
 # --- from JSON to records ------------------------------------------------------------------------
