@@ -106,18 +106,21 @@ def check_shared_memory(*loaders: DataLoader, processes: int = 1) -> None:
 
 
 @contextlib.contextmanager
-def watched_workers() -> Iterator[None]:
+def watched_workers(
+    work: str = "reads images", fewer: str = f"have fewer of them (loader.workers=N), {NO_WORKERS}"
+) -> Iterator[None]:
     """Watch over the worker processes that are started within a ``with`` block.
 
     None of them outlives the block. Raises UserError if one was killed, or found no room for a
     batch in shared memory.
+    work: what they do, for messages. fewer: what helps if memory does not suffice for all of them.
     """
     before = multiprocessing.active_children()
     try:
         yield
     except (RuntimeError, UserError) as error:
         # If torch finds out while it waits for a batch, the signal is in the cause.
-        message = _about_worker(f"{error.__cause__ or error}")
+        message = _about_worker(f"{error.__cause__ or error}", work, fewer)
         if message is None:
             raise
         raise UserError(message) from None
@@ -125,7 +128,7 @@ def watched_workers() -> Iterator[None]:
         _kill([child for child in multiprocessing.active_children() if child not in before])
 
 
-def _about_worker(message: str) -> str | None:
+def _about_worker(message: str, work: str, fewer: str) -> str | None:
     """Say in one line what went wrong in a worker, by torch's message; None if it says nothing."""
     if "DataLoader worker" not in message:
         return None
@@ -138,9 +141,8 @@ def _about_worker(message: str) -> str | None:
     if killed:
         by = f" ({killed[1]})" if killed[1] else ""
         return (
-            f"a worker process that reads images was killed{by}, most often because the machine "
-            f"has no memory left: give the job more, have fewer of them (loader.workers=N), "
-            f"{NO_WORKERS}"
+            f"a worker process that {work} was killed{by}, most often because the machine has no "
+            f"memory left: give the job more, or {fewer}"
         )
     if message.startswith("Caught UserError in DataLoader worker"):
         return " ".join(message.rpartition("UserError: ")[2].split())

@@ -1,22 +1,33 @@
-"""Let a protocol score the maps that a run, or anybody, saved. Needs no torch."""
+"""Let a protocol score the maps that a run, or anybody, saved. Few maps need no torch."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cam_repro.engine.memory import freed_memory_kept
+from cam_repro.engine.processes import cpus
 from cam_repro.errors import UserError
 from cam_repro.files import check_writable, path_within, says_if_full
 from cam_repro.formats.maps import open_maps
-from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored, known_sizes
+from cam_repro.metrics.protocol import (
+    Maps,
+    Needs,
+    Protocol,
+    Result,
+    RunMaps,
+    Scored,
+    known_sizes,
+)
 from cam_repro.progress import Bar
 from cam_repro.runs.manifest import MANIFEST
 from cam_repro.truth import Truth
@@ -25,6 +36,12 @@ if TYPE_CHECKING:  # imports pyarrow, which maps of others do without
     from cam_repro.runs.predictions import Predictions
 
 log = logging.getLogger(__name__)
+
+MANY = 2000
+"""From how many maps on several processes measure them: these take seconds to start."""
+
+AT_A_TIME = 32
+"""How many maps a process measures before it hands the results over."""
 
 
 def score_maps(
@@ -38,35 +55,114 @@ def score_maps(
     resized them, those of others bilinearly.
     Raises UserError as ``open_maps`` and the protocol do.
     """
-    maps = open_maps(path, truth.ids, _checksums(path, run))
-    rows = Bar(len(truth), protocol.name, iterable=range(len(truth)), leave=False)
-    odd: list[str] = []  # ids of images
-
-    def checked() -> Iterator[np.ndarray]:
-        for row in rows:
-            map_hw = maps[row]
-            if not np.isfinite(map_hw).all():
-                odd.append(truth.ids[row])
-            yield map_hw
-
-    given: Iterator[np.ndarray] | RunMaps = checked()
-    if protocol.needs is Needs.IMAGE_MAPS:
-        given = _at_image_size(checked(), known_sizes(truth, protocol.name), run)
-    elif protocol.needs is Needs.RUN_MAPS:
+    at_size = protocol.needs is Needs.IMAGE_MAPS
+    maps = SavedMaps(
+        open_maps(path, truth.ids, _checksums(path, run)),
+        len(truth),
+        protocol.name,
+        known_sizes(truth, protocol.name) if at_size else None,
+        "linear" if run is None else run.manifest.interpolation,
+    )
+    given: SavedMaps | RunMaps = maps
+    if protocol.needs is Needs.RUN_MAPS:
         assert run is not None, "only a run has what this protocol needs"
-        given = RunMaps(run, checked())
+        given = RunMaps(run, maps)
     with freed_memory_kept():
         scored = protocol.score(truth, given)
-    if odd:
+    if maps.odd:
         log.warning(
             "%d of %d maps have values that are NaN or infinite (the first: %s): %s",
-            len(odd),
+            len(maps.odd),
             len(truth),
-            odd[0],
+            truth.ids[maps.odd[0]],
             protocol.odd_maps,
         )
-        scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(odd)})
+        scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(maps.odd)})
     return scored
+
+
+@dataclass
+class SavedMaps(Maps):
+    """Read the maps of a truth's images one after another, with a progress bar.
+
+    maps: item i is the map of image i. n: how many. what: the bar's name. sizes_N2: width and
+    height of each image, if each map is to be resized to its image by ``interpolation``; else None.
+    odd: numbers of the images, of those read, whose maps have values that are NaN or infinite.
+    """
+
+    maps: Any
+    n: int
+    what: str
+    sizes_N2: np.ndarray | None
+    interpolation: str
+    odd: list[int] = field(default_factory=list)
+
+    def measured(self, measure: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
+        """Yield ``measure(row, map)`` of each map, in order.
+
+        Of ``MANY`` maps or more by a process for each processor.
+        """
+        workers = cpus() if self.n >= MANY else 0
+        if workers > 1 and sys.platform == "linux":  # where processes are forked
+            found = _by_processes(self, measure, workers)
+        else:
+            found = (self.measure(row, measure) for row in range(self.n))
+        bar = Bar(self.n, self.what, iterable=found, leave=False)
+        for row, (result, is_odd) in enumerate(bar):
+            if is_odd:
+                self.odd.append(row)
+            yield result
+
+    def measure(
+        self, row: int, measure: Callable[[int, np.ndarray], Result]
+    ) -> tuple[Result, bool]:
+        """Read a map and measure it; also tell whether it has a value that is no finite number."""
+        map_hw = self.maps[row]
+        is_odd = not np.isfinite(map_hw).all()
+        if self.sizes_N2 is not None:
+            from cam_repro.resample import resize  # cv2, which scoring of guesses does without
+
+            width, height = self.sizes_N2[row].tolist()
+            map_hw = resize(map_hw, width, height, self.interpolation)
+        return measure(row, map_hw), is_odd
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Hold what a DataLoader asks for the measure of each map."""
+
+    maps: SavedMaps
+    measure: Callable[[int, np.ndarray], Any]
+
+    def __len__(self) -> int:
+        return self.maps.n
+
+    def __getitem__(self, row: int) -> tuple[Any, bool]:
+        return self.maps.measure(row, self.measure)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Hold measures of several maps."""
+
+    found: list[tuple[Any, bool]]
+
+
+def _by_processes(
+    maps: SavedMaps, measure: Callable[[int, np.ndarray], Result], workers: int
+) -> Iterator[tuple[Result, bool]]:
+    """Measure maps in several processes; yield as ``SavedMaps.measure`` gives, in order."""
+    from cam_repro.data.workers import loader_with_workers, watched_workers  # torch
+
+    with watched_workers("measures maps", "let it use fewer processors (taskset -c 0 ...)"):
+        for batch in loader_with_workers(
+            _Measuring(maps, measure),
+            workers=workers,
+            collate_fn=_Batch,
+            batch_size=AT_A_TIME,
+            multiprocessing_context="fork",  # what measures need not be pickled
+        ):
+            yield from batch.found
 
 
 def check_scoremaps(folder: Path) -> None:
@@ -103,17 +199,6 @@ def write_scoremaps(folder: Path, truth: Truth, path: Path, run: Predictions | N
                 np.save(file, np.zeros((SIZE, SIZE)) if map_HW is None else map_HW)
         new.rename(folder)
     return n_flat
-
-
-def _at_image_size(
-    maps: Iterator[np.ndarray], sizes_N2: np.ndarray, run: Predictions | None
-) -> Iterator[np.ndarray]:
-    """Yield each map resized to its image, float32 (H, W)."""
-    from cam_repro.resample import resize  # cv2, which scoring of guesses does without
-
-    interpolation = "linear" if run is None else run.manifest.interpolation
-    for map_hw, (width, height) in zip(maps, sizes_N2.tolist(), strict=True):
-        yield resize(map_hw, width, height, interpolation)
 
 
 def _checksums(path: Path, run: Predictions | None) -> dict[str, int] | None:

@@ -16,7 +16,7 @@ from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
 from cam_repro.metrics.intervals import Mean
 from cam_repro.metrics.official import need_boxes, warn_about_boxes
-from cam_repro.metrics.protocol import Needs, Protocol, Scored, known_sizes
+from cam_repro.metrics.protocol import Needs, Protocol, Scored, known_sizes, measured
 from cam_repro.truth import Truth
 
 
@@ -44,18 +44,17 @@ class EnergyInBox(Protocol):
         need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
-        shares, covered, n_empty = [], [], 0
-        for i, map_HW in enumerate(given):
-            width, height = sizes_N2[i].tolist()
-            inside_HW = inside_boxes(truth.boxes.of(i), width, height)
-            share = energy_share(map_HW, inside_HW)
-            n_empty += share is None
-            shares.append(share or 0.0)
-            covered.append(inside_HW.mean())
-        if not shares:
+
+        def share_and_cover(row: int, map_HW: np.ndarray) -> tuple[float | None, float]:
+            inside_HW = inside_boxes(truth.boxes.of(row), *sizes_N2[row].tolist())
+            return energy_share(map_HW, inside_HW), float(inside_HW.mean())
+
+        found = list(measured(given, share_and_cover))
+        if not found:
             raise UserError("no image to score: no map was given")
-        energy = Mean.of(100 * np.array(shares))
-        cover = 100 * float(np.mean(covered))
+        n_empty = sum(share is None for share, _ in found)
+        energy = Mean.of(100 * np.array([share or 0.0 for share, _ in found]))
+        cover = 100 * float(np.mean([covered for _, covered in found]))
         numbers = {
             "n_images": len(truth),
             "n_without_energy": n_empty,

@@ -11,7 +11,7 @@ import numpy as np
 from cam_repro.boxes.threshold import check_threshold, largest_component_box
 from cam_repro.metrics.gt_known import IOU_THRESHOLDS, GtKnown
 from cam_repro.metrics.official import need_boxes
-from cam_repro.metrics.protocol import FIXED, Needs, Scored
+from cam_repro.metrics.protocol import FIXED, Needs, Scored, measured
 from cam_repro.truth import Truth
 
 
@@ -34,7 +34,9 @@ class Localization(GtKnown):
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class."""
         need_boxes(truth, self.name)
-        boxes = [largest_component_box(map_HW, self.threshold) for map_HW in given]
+        boxes = list(
+            measured(given, lambda _, map_HW: largest_component_box(map_HW, self.threshold))
+        )
         scored = super().score(truth, np.array(boxes, np.int64).reshape(-1, 4))
         return dataclasses.replace(
             scored,

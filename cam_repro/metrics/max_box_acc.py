@@ -57,6 +57,7 @@ from cam_repro.metrics.protocol import (
     Scored,
     accuracy_intervals,
     known_sizes,
+    measured,
     row_of_ious,
     rows_of_intervals,
 )
@@ -281,22 +282,28 @@ class MaxBoxAccAccumulator:
         self.n_images = 0
         self._right_IL = np.zeros((len(iou_thresholds), N_LEVELS), np.int64)
 
-    def add(self, map_hw: np.ndarray, true_boxes_M4: np.ndarray, width: int, height: int) -> None:
-        """Count one image.
+    def right_at(
+        self, map_hw: np.ndarray, true_boxes_M4: np.ndarray, width: int, height: int
+    ) -> np.ndarray:
+        """Tell at which IoU thresholds and grey levels an image is right, bool (I, L).
 
         map_hw: the map of its true class, any size and range (see ``boxes_over_levels`` for
         constant maps and NaN). true_boxes_M4: true boxes, pixels of the original image of ``width``
         and ``height``. An image without a true box is wrong at every threshold; the authors'
         program stops at one.
         """
-        self.n_images += 1
         true_boxes_M4 = resized_boxes(true_boxes_M4, width, height, self.size)
         if not len(true_boxes_M4):
-            return
+            return np.zeros(self._right_IL.shape, bool)
         boxes = boxes_over_levels(map_hw, self.size, self.multi_contour)
         iou_M = iou(boxes.boxes_M4, true_boxes_M4).max(axis=1)
-        iou_L = np.maximum.reduceat(iou_M, boxes.offsets_L1[:-1])
-        self._right_IL += iou_L >= np.array(self.iou_thresholds)[:, None]
+        iou_L: np.ndarray = np.maximum.reduceat(iou_M, boxes.offsets_L1[:-1])
+        return iou_L >= np.array(self.iou_thresholds)[:, None]
+
+    def add(self, right_IL: np.ndarray) -> None:
+        """Count an image by what ``right_at`` tells of it."""
+        self.n_images += 1
+        self._right_IL += right_IL
 
     def result(self) -> MaxBoxAcc:
         """Compute the accuracy over the images so far. Raises UserError where there are none."""
@@ -362,8 +369,12 @@ class BestThreshold(Protocol):
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
         accumulator = MaxBoxAccAccumulator(self.multi_contour)
-        for i, map_hw in enumerate(given):
-            accumulator.add(map_hw, truth.boxes.of(i), *sizes_N2[i].tolist())
+
+        def right_at(row: int, map_hw: np.ndarray) -> np.ndarray:
+            return accumulator.right_at(map_hw, truth.boxes.of(row), *sizes_N2[row].tolist())
+
+        for right_IL in measured(given, right_at):
+            accumulator.add(right_IL)
         found = accumulator.result()
         numbers = found.as_json()
         intervals = accuracy_intervals(numbers["max_box_acc"], found.n_images)

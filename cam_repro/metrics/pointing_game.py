@@ -20,7 +20,14 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import Number
 from cam_repro.metrics.official import need_boxes, percent, warn_about_boxes
-from cam_repro.metrics.protocol import FIXED, Needs, Protocol, Scored, known_sizes
+from cam_repro.metrics.protocol import (
+    FIXED,
+    Needs,
+    Protocol,
+    Scored,
+    known_sizes,
+    measured,
+)
 from cam_repro.truth import Truth
 
 TOLERANCE = 15
@@ -99,7 +106,7 @@ class PointingGame(Protocol):
         need_boxes(truth, self.name)
         sizes_N2 = known_sizes(truth, self.name)
         warn_about_boxes(truth)
-        points = [peak(map_HW) for map_HW in given]
+        points = list(measured(given, lambda _, map_HW: peak(map_HW)))
         if not points:
             raise UserError("no image to score: no map was given")
         middles = [(x, y) for x, y in ((sizes_N2 - 1) // 2).tolist()]

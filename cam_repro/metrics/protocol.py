@@ -7,10 +7,10 @@ Each protocol is a class in a file of its own, with a YAML in ``configs/protocol
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # pyarrow, which submissions of text do without
     from cam_repro.runs.predictions import Predictions
+
+
+Result = TypeVar("Result")
 
 
 class Needs(Enum):
@@ -42,6 +45,30 @@ class Needs(Enum):
     RUN_MAPS = "maps of a run"
     CUES = "cues"
     ANSWERS = "answers of a run's network"
+
+
+class Maps(ABC):
+    """Give the map of each image's true class, in the order of the truth."""
+
+    @abstractmethod
+    def measured(self, measure: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
+        """Yield ``measure(row, map)`` of each map, in order; several processes may compute it."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield each map."""
+        return self.measured(lambda _, map_hw: map_hw)
+
+
+def measured(
+    given: Iterable[np.ndarray], measure: Callable[[int, np.ndarray], Result]
+) -> Iterator[Result]:
+    """Yield ``measure(row, map)`` of each map, in order: by several processes if ``given`` can.
+
+    So ``measure`` must give something that can be pickled, and change nothing.
+    """
+    if isinstance(given, Maps):
+        return given.measured(measure)
+    return (measure(row, map_hw) for row, map_hw in enumerate(given))
 
 
 @dataclass(frozen=True)

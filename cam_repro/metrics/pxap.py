@@ -27,7 +27,7 @@ import numpy as np
 from cam_repro.errors import UserError
 from cam_repro.metrics.intervals import resampled_means
 from cam_repro.metrics.max_box_acc import N_THRESHOLDS, SIZE, normalised, thresholds
-from cam_repro.metrics.protocol import Needs, Protocol, Scored
+from cam_repro.metrics.protocol import Needs, Protocol, Scored, measured
 from cam_repro.truth import IGNORED, Truth
 
 EDGES_B = np.append(thresholds(), 1.0)
@@ -53,6 +53,27 @@ def steps(normal_HW: np.ndarray) -> np.ndarray:
     return step_HW
 
 
+def counts_at_steps(
+    map_hw: np.ndarray, mask_HW: np.ndarray | None, label: int
+) -> np.ndarray | None:
+    """Count the pixels of all else and of the object at each step of a map, int64 (B, 2).
+
+    map_hw: the map of the class ``label``, any size and range; one that is constant or not
+    finite is 0 everywhere, as in the authors' program (an infinite value stops that).
+    mask_HW: as of ``truth.Masks``; the pixels of other classes count as background. None where
+    there is no mask.
+    """
+    if mask_HW is None:
+        return None
+    if mask_HW.shape != (SIZE, SIZE):
+        mask_HW = cv2.resize(mask_HW, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
+    is_object_HW, counts_HW = mask_HW == label + 1, mask_HW != IGNORED
+    normal_HW = normalised(map_hw, SIZE)
+    step_HW = np.zeros(mask_HW.shape, np.int64) if normal_HW is None else steps(normal_HW)
+    place_X = (2 * step_HW + is_object_HW)[counts_HW]
+    return np.bincount(place_X, minlength=2 * len(EDGES_B)).reshape(-1, 2)
+
+
 class PxapAccumulator:
     """Count the pixels of objects and of all else at each step, in memory that does not grow.
 
@@ -68,26 +89,14 @@ class PxapAccumulator:
         # The last axis: pixels of all else, then of objects.
         self._counts_GB2 = np.zeros((GROUPS, len(EDGES_B), 2), np.int64)
 
-    def add(self, map_hw: np.ndarray, mask_HW: np.ndarray | None, label: int) -> None:
-        """Count one image, unless it has no mask.
-
-        map_hw: the map of the class ``label``, any size and range; one that is constant or not
-        finite is 0 everywhere, as in the authors' program (an infinite value stops that).
-        mask_HW: as of ``truth.Masks``. The pixels of other classes count as background.
-        """
-        if mask_HW is None:
+    def add(self, counts_B2: np.ndarray | None) -> None:
+        """Add what ``counts_at_steps`` counted in one image; None: it has no mask."""
+        if counts_B2 is None:
             self.n_without_mask += 1
             return
-        if mask_HW.shape != (SIZE, SIZE):
-            mask_HW = cv2.resize(mask_HW, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
-        is_object_HW, counts_HW = mask_HW == label + 1, mask_HW != IGNORED
-        normal_HW = normalised(map_hw, SIZE)
-        step_HW = np.zeros(mask_HW.shape, np.int64) if normal_HW is None else steps(normal_HW)
-        place_X = (2 * step_HW + is_object_HW)[counts_HW]
-        counts_B2 = np.bincount(place_X, minlength=2 * len(EDGES_B)).reshape(-1, 2)
         self._counts_GB2[self.n_images % GROUPS] += counts_B2
         self.n_images += 1
-        self.n_without_object += not is_object_HW.any()
+        self.n_without_object += not counts_B2[:, 1].any()
 
     def result(self) -> tuple[float, float]:
         """Give PxAP and the share of pixels that are of objects, in percent, over all images.
@@ -148,9 +157,14 @@ class Pxap(Protocol):
                 "the ground truth does not say which pixels are of the object, which pxap needs: "
                 "give masks=DIR with the metadata of OpenImages30k, or data= with masks"
             )
+        masks = truth.masks
+
+        def counts(row: int, map_hw: np.ndarray) -> np.ndarray | None:
+            return counts_at_steps(map_hw, masks.of(row), int(truth.labels_N[row]))
+
         accumulator = PxapAccumulator()
-        for i, map_hw in enumerate(given):
-            accumulator.add(map_hw, truth.masks.of(i), int(truth.labels_N[i]))
+        for counts_B2 in measured(given, counts):
+            accumulator.add(counts_B2)
         pxap, cover = accumulator.result()
         low, high = accumulator.interval()
         numbers = {

@@ -41,6 +41,7 @@ from cam_repro.metrics.protocol import (
     Protocol,
     RunMaps,
     Scored,
+    measured,
 )
 from cam_repro.resample import resize
 from cam_repro.truth import Truth
@@ -303,7 +304,8 @@ class EveryThreshold(Protocol):
     def score(self, truth: Truth, given: RunMaps) -> Scored:
         """Score the maps of a run; warn where its boxes did not come from these maps."""
         run, own = given.run, given.run.manifest.threshold
-        assert truth.sizes_N2 is not None, "a run knows the size of its images"
+        sizes_N2 = truth.sizes_N2
+        assert sizes_N2 is not None, "a run knows the size of its images"
         need_boxes(truth, self.name)
         warn_about_boxes(truth)
         thresholds_T = np.arange(self.n_thresholds) / self.n_thresholds
@@ -312,10 +314,13 @@ class EveryThreshold(Protocol):
             thresholds_T = np.union1d(thresholds_T, list(self.chosen.thresholds.values()))
         accumulator = ThresholdCurveAccumulator(thresholds_T)
         differ = []  # ids of images
-        for i, map_hw in enumerate(given.maps):
-            width, height = truth.sizes_N2[i].tolist()
+
+        def boxes_of(row: int, map_hw: np.ndarray) -> np.ndarray:
+            width, height = sizes_N2[row].tolist()
             map_HW = resize(map_hw, width, height, run.manifest.interpolation)
-            boxes_T4 = boxes_over_thresholds(map_HW, thresholds_T)
+            return boxes_over_thresholds(map_HW, thresholds_T)
+
+        for i, boxes_T4 in enumerate(measured(given.maps, boxes_of)):
             places = np.flatnonzero(run.classes_N5[i] == truth.labels_N[i]).tolist()
             place = places[0] if places else None
             is_blacklisted = truth.blacklisted_N is not None and bool(truth.blacklisted_N[i])

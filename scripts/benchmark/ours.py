@@ -32,7 +32,7 @@ from cam_repro.engine.settings import OptimSettings, TrainSettings
 from cam_repro.engine.train import TrainingData, train
 from cam_repro.geometry import inside_boxes
 from cam_repro.metrics.max_box_acc import SIZE, MaxBoxAccAccumulator, resized_boxes
-from cam_repro.metrics.pxap import PxapAccumulator
+from cam_repro.metrics.pxap import PxapAccumulator, counts_at_steps
 from cam_repro.models.base import CamNetwork
 from cam_repro.saliency.base import Saliency
 from cam_repro.saliency.build import build_saliency
@@ -239,7 +239,7 @@ def max_box_acc(
     def run() -> None:
         accumulator = MaxBoxAccAccumulator(multi_contour, n_thresholds=n_thresholds)
         for one in maps:
-            accumulator.add(one.maps_Rhw[0], one.sample.boxes_M4, *one.size)
+            accumulator.add(accumulator.right_at(one.maps_Rhw[0], one.sample.boxes_M4, *one.size))
 
     return Variant("MaxBoxAccV2" if multi_contour else "MaxBoxAcc", run, len(maps))
 
@@ -258,7 +258,7 @@ def pxap(maps: Sequence[ImageMaps], masks: Sequence[np.ndarray]) -> Variant:
     def run() -> None:
         accumulator = PxapAccumulator()
         for one, mask_HW in zip(maps, masks, strict=True):
-            accumulator.add(one.maps_Rhw[0], mask_HW, 0)
+            accumulator.add(counts_at_steps(one.maps_Rhw[0], mask_HW, 0))
         accumulator.result()
 
     return Variant("PxAP", run, len(maps))

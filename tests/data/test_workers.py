@@ -67,7 +67,7 @@ def test_a_killed_worker_is_said_in_one_line():
         load(send(signal.SIGKILL))
     assert str(caught.value) == (
         "a worker process that reads images was killed (Killed), most often because the machine "
-        "has no memory left: give the job more, have fewer of them (loader.workers=N), or read "
+        "has no memory left: give the job more, or have fewer of them (loader.workers=N), or read "
         "images without worker processes: loader.workers=0"
     )
 

@@ -1,11 +1,14 @@
+import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cam_repro.engine import saved_maps
 from cam_repro.engine.saved_maps import score_maps
 from cam_repro.errors import UserError
-from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored
+from cam_repro.metrics.protocol import Needs, Protocol, RunMaps, Scored, measured
 from cam_repro.resample import resize
 
 
@@ -34,7 +37,10 @@ class OfARun(Sums):
     needs = Needs.RUN_MAPS
 
 
-@pytest.mark.parametrize(("protocol", "run"), [(Sums(), None), (OfARun(), "a run")])
+RUN = SimpleNamespace(manifest=SimpleNamespace(interpolation="cubic"))
+
+
+@pytest.mark.parametrize(("protocol", "run"), [(Sums(), None), (OfARun(), RUN)])
 def test_each_map_is_given_in_the_order_of_the_truth(tmp_path, protocol, run):
     for number, name in enumerate(Ids.ids):
         np.save(tmp_path / f"{name}.npy", np.full((2, 3), number, np.float32))
@@ -97,3 +103,91 @@ def test_maps_of_numbers_are_not_counted(tmp_path, caplog):
     np.save(tmp_path / "maps.npy", np.zeros((3, 2, 2), np.float32))
     assert "odd_maps" not in score_maps(Odd(), Ids(), tmp_path / "maps.npy").numbers
     assert caplog.messages == []
+
+
+class Measured(Protocol):
+    """Gives each map's row, sum and the process that summed it up."""
+
+    name = "measured"
+    needs = Needs.MAPS
+    odd_maps = "each has an odd sum"
+
+    def __init__(self, act=lambda: None):
+        self.act = act
+
+    def score(self, truth, given):
+        def measure(row, map_hw):
+            if row == 5:
+                self.act()
+            return row, float(map_hw.sum()), os.getpid()
+
+        rows, sums, processes = zip(*measured(given, measure), strict=True)
+        return Scored({"rows": rows, "sums": sums, "processes": set(processes)}, [], {})
+
+
+class MeasuredAtSize(Measured):
+    needs = Needs.IMAGE_MAPS
+
+
+class Nine(Ids):
+    ids = tuple("abcdefghi")
+    sizes_N2 = np.array([[3, 2]] * 9)
+
+
+@pytest.fixture
+def nine_maps(tmp_path):
+    """A file with nine maps, the fourth with a NaN."""
+    maps = np.random.default_rng(0).random((9, 4, 5), np.float32)
+    maps[3, 0, 0] = np.nan
+    np.save(tmp_path / "maps.npy", maps)
+    return tmp_path / "maps.npy"
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Lets two processes measure, two maps at a time, however few maps there are."""
+    monkeypatch.setattr(saved_maps, "MANY", 1)
+    monkeypatch.setattr(saved_maps, "AT_A_TIME", 2)
+    monkeypatch.setattr(saved_maps, "cpus", lambda: 2)
+
+
+@pytest.mark.parametrize("protocol", [Measured, MeasuredAtSize])
+def test_several_processes_measure_what_one_does(nine_maps, protocol, two_processes, caplog):
+    by_two = score_maps(protocol(), Nine(), nine_maps).numbers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved_maps, "MANY", 10)
+        by_one = score_maps(protocol(), Nine(), nine_maps).numbers
+    assert by_one.pop("processes") == {os.getpid()}
+    assert len(by_two.pop("processes") - {os.getpid()}) == 2
+    assert by_two["rows"] == tuple(range(9))
+    np.testing.assert_array_equal(by_two["sums"], by_one["sums"])  # NaN equals NaN here
+    assert by_two["odd_maps"] == by_one["odd_maps"] == 1
+    assert (
+        caplog.messages
+        == ["1 of 9 maps have values that are NaN or infinite (the first: d): each has an odd sum"]
+        * 2
+    )
+
+
+def test_an_error_in_another_process_is_said_as_in_this_one(nine_maps, two_processes):
+    def refuse():
+        raise UserError("map of f: odd")
+
+    with pytest.raises(UserError) as caught:
+        score_maps(Measured(refuse), Nine(), nine_maps)
+    assert str(caught.value) == "map of f: odd"
+
+
+def test_a_killed_process_is_said_in_one_line(nine_maps, two_processes):
+    with pytest.raises(UserError) as caught:
+        score_maps(Measured(lambda: os.kill(os.getpid(), signal.SIGKILL)), Nine(), nine_maps)
+    assert str(caught.value) == (
+        "a worker process that measures maps was killed (Killed), most often because the machine "
+        "has no memory left: give the job more, or let it use fewer processors (taskset -c 0 ...)"
+    )
+
+
+def test_a_list_of_maps_is_measured_here():
+    maps = [np.ones((1, 2)), np.ones((2, 2))]
+    found = list(measured(maps, lambda row, map_hw: (row, map_hw.sum())))
+    assert found == [(0, 2), (1, 4)]

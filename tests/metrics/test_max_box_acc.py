@@ -72,7 +72,7 @@ def test_equals_the_authors_program_on_150_maps(cams, mode):
     expected = json.loads((FIXTURE / "expected.json").read_text())[mode]
     accumulator = MaxBoxAccAccumulator(multi_contour=mode == "multi_contour")
     for i, cam in enumerate(cams):
-        accumulator.add(cam, metadata.boxes.of(i), *metadata.sizes_N2[i])
+        accumulator.add(accumulator.right_at(cam, metadata.boxes.of(i), *metadata.sizes_N2[i]))
     result = accumulator.result()
     got = result.as_json()
     assert got["max_box_acc"] == pytest.approx(expected["max_box_acc"], abs=1e-9)
@@ -235,17 +235,19 @@ def block(rows, columns):
 
 def test_accuracy_by_hand():
     accumulator = MaxBoxAccAccumulator(n_thresholds=4, size=8)
+
+    def add(*image):
+        accumulator.add(accumulator.right_at(*image))
+
     box = np.array([[0, 0, 3, 3]])  # 4 x 4 pixels of an 8 x 8 image
-    accumulator.add(block(slice(0, 3), slice(0, 3)), box, 8, 8)  # box 0 0 3 3: IoU 1
+    add(block(slice(0, 3), slice(0, 3)), box, 8, 8)  # box 0 0 3 3: IoU 1
     graded = block(slice(0, 7), slice(0, 7)) * 0.6  # box 0 0 7 7, IoU 16 / 64, below level 153
     graded[0:3, 0:3] = 1  # then IoU 1: at threshold 0.75, level 191
-    accumulator.add(graded, box, 8, 8)
-    accumulator.add(block(slice(0, 1), slice(0, 3)), box, 8, 8)  # box 0 0 3 1: IoU 8 / 16 = 0.5
+    add(graded, box, 8, 8)
+    add(block(slice(0, 1), slice(0, 3)), box, 8, 8)  # box 0 0 3 1: IoU 8 / 16 = 0.5
     # A box of the original is scaled: 0 0 31 31 of 64 x 64 is 0 0 3 3 of 8 x 8.
-    accumulator.add(
-        block(slice(0, 3), slice(0, 3)), np.array([[40, 40, 63, 63], [0, 0, 31, 31]]), 64, 64
-    )
-    accumulator.add(block(slice(0, 3), slice(0, 3)), np.zeros((0, 4)), 8, 8)  # no box: wrong
+    add(block(slice(0, 3), slice(0, 3)), np.array([[40, 40, 63, 63], [0, 0, 31, 31]]), 64, 64)
+    add(block(slice(0, 3), slice(0, 3)), np.zeros((0, 4)), 8, 8)  # no box: wrong
     result = accumulator.result()
     assert result.n_images == 5
     assert result.thresholds_T.tolist() == [0, 0.25, 0.5, 0.75]
@@ -260,7 +262,7 @@ def test_a_box_of_any_contour_counts_in_the_multi_contour_mode_only():
     map_HW = block(slice(0, 2), slice(0, 2)) + block(slice(4, 8), slice(4, 8))
     for multi_contour, accuracy in ((False, 0), (True, 100)):
         accumulator = MaxBoxAccAccumulator(multi_contour, n_thresholds=2, size=8)
-        accumulator.add(map_HW, np.array([[0, 0, 2, 2]]), 8, 8)
+        accumulator.add(accumulator.right_at(map_HW, np.array([[0, 0, 2, 2]]), 8, 8))
         assert accumulator.result().best == dict.fromkeys((0.3, 0.5, 0.7), accuracy)
 
 

@@ -13,6 +13,7 @@ from cam_repro.metrics.pxap import (
     Pxap,
     PxapAccumulator,
     average_precision,
+    counts_at_steps,
     steps,
 )
 from cam_repro.truth import IGNORED, Masks, RaggedBoxes, Truth
@@ -159,7 +160,7 @@ def test_memory_does_not_grow_with_the_images():
     accumulator = PxapAccumulator()
     size = accumulator._counts_GB2.nbytes
     for _ in range(150):
-        accumulator.add(np.eye(3), np.eye(3, dtype=np.uint8), 0)
+        accumulator.add(counts_at_steps(np.eye(3), np.eye(3, dtype=np.uint8), 0))
     assert accumulator._counts_GB2.nbytes == size < 2e6
     low, high = accumulator.interval()
     assert low == pytest.approx(accumulator.result()[0]) == pytest.approx(high)
