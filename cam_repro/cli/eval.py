@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cam_repro.cli.app import command
+from cam_repro.threads import sleep_while_waiting
 
 
 @command("eval")
@@ -16,6 +17,7 @@ def main(cfg: DictConfig) -> None:
     if is_baseline(cfg):
         run_baseline(cfg)
         return
+    sleep_while_waiting()
     from cam_repro.commands.evaluate import run_evaluation  # slow: imports torch
 
     run_evaluation(cfg, HydraConfig.get().overrides.task)

@@ -187,6 +187,7 @@ def about(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
             "cores": cpus(),
             "threads": torch.get_num_threads(),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"),
             "gpu": torch.cuda.get_device_name(bench.device) if bench.on_gpu else None,
         },
         "data": {
