@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import tempfile
 import threading
@@ -59,6 +60,9 @@ BATCH_SIZE = {False: 16, True: 64}
 
 BATCHES_WAITING = 3
 """How many batches of maps may wait for a free thread to search boxes; this limits memory."""
+
+TABLES_AT_A_TIME = 200
+"""How many small tables of rows are put together at once; this limits memory."""
 
 
 @dataclass(frozen=True)
@@ -208,11 +212,18 @@ class RowsOnDisk:
             self._writer.write_table(rows)
 
     def table(self) -> pa.Table:
-        """Read all rows, in the order in which they were added; afterwards none can be added."""
+        """Read all rows, in the order in which they were added; afterwards none can be added.
+
+        The tables that were added take several times as much memory as one of all their rows, so
+        they are put together some at a time.
+        """
         with says_if_full(tempfile.gettempdir()):
             self._writer.close()
             self._file.seek(0)
-        return pa.ipc.open_stream(self._file).read_all().combine_chunks()
+        tables, batches = [self.none], iter(pa.ipc.open_stream(self._file))
+        while some := list(itertools.islice(batches, TABLES_AT_A_TIME)):
+            tables.append(pa.Table.from_batches(some).combine_chunks())
+        return pa.concat_tables(tables).combine_chunks()
 
 
 class Explained(NamedTuple):

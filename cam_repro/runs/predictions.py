@@ -203,8 +203,11 @@ def write_predictions(
         if name in predictions.column_names and not _all_known(predictions[name]):
             predictions = predictions.drop_columns(name)
 
+    memory = pa.default_memory_pool()  # it keeps what is freed: some times the size of the rows
+    memory.release_unused()
     with atomic_path(folder / PARQUET) as path:
         pq.write_table(predictions, path)
+    memory.release_unused()
     if manifest.classifies:
         every = sorted([*ids, *missing])
         for name in manifest.rules:

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from colour_net import BLUE, GREEN, RED, ColourNet, blocks
@@ -22,7 +23,13 @@ from cam_repro.data.loading import BatchTruth, LabelledBatch
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.views import Squash, Ten
 from cam_repro.engine.compute import Compute
-from cam_repro.engine.evaluate import Pass, classification_errors, evaluate
+from cam_repro.engine.evaluate import (
+    TABLES_AT_A_TIME,
+    Pass,
+    RowsOnDisk,
+    classification_errors,
+    evaluate,
+)
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.geometry import iou
@@ -495,3 +502,14 @@ def test_what_is_no_number_ends_the_pass_by_the_images_name(image_set, what):
         run(images, saliency=NotANumber(what))
     assert str(error.value).startswith(f"b: the network's {what} of this image are NaN or inf")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("n", [0, 1, TABLES_AT_A_TIME, 2 * TABLES_AT_A_TIME + 1])
+def test_rows_on_disk_come_back_as_one_table_in_order(n):
+    rows = RowsOnDisk(pa.table({"id": pa.array([], pa.int32())}))
+    for number in range(n):
+        rows.add(pa.table({"id": pa.array([number, -number], pa.int32())}))
+    found = rows.table()
+    assert found["id"].to_pylist() == [sign * number for number in range(n) for sign in (1, -1)]
+    assert found.schema == rows.none.schema
+    assert found["id"].num_chunks <= 1
