@@ -170,14 +170,14 @@ def refuse_another(
 ) -> None:
     """Raise UserError where what lies in a folder differs from what is to be put there.
 
-    what: it is, for the message: ``an SVM``. there, wanted: what decides each, under the names that
-    the message gives to what differs.
+    what: it is, for the message: ``an SVM``, ``features``. there, wanted: what decides each, under
+    the names that the message gives to what differs.
     """
     differing = [name for name, value in wanted.items() if there[name] != value]
     if differing:
         raise UserError(
-            f"{folder}: holds {what} that this one would replace ({', '.join(differing)}): keep it "
-            "with output=DIR for the new one, or add overwrite=true"
+            f"{folder}: holds {what} that would be replaced ({', '.join(differing)}): name another "
+            "folder with output=DIR, or add overwrite=true"
         )
 
 

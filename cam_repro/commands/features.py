@@ -20,6 +20,7 @@ from cam_repro.commands.common import (
     describe_data,
     log_file,
     open_data,
+    refuse_another,
 )
 from cam_repro.commands.networks import load_named
 from cam_repro.config import validate
@@ -290,12 +291,7 @@ def _is_there(folder: Path, started: Mapping[str, Any], overwrite: bool) -> bool
     there = read_features_manifest(folder)
     images = there.data.fingerprint, there.folder
     before = _decides(there.config, images, there.checkpoint, there.hardware.precision)
-    differing = [key for key, value in started.items() if before[key] != value]
-    if differing:
-        raise UserError(
-            f"{folder}: holds features by other settings ({', '.join(differing)}): keep them with "
-            "output=DIR for the new ones, or add overwrite=true"
-        )
+    refuse_another(folder, "features", before, started)
     if there.counts.skipped:
         log.warning(
             "%s: lacks %d images that could not be read; overwrite=true computes all anew",

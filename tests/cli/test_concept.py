@@ -248,7 +248,7 @@ def test_a_result_that_is_there_is_left_and_another_one_refused(learned, command
         (["name=red", f"output={FOLDER}"], "another name"),
     ):
         (error,) = command("concept", *words, *more).errors
-        assert f"({what}): keep" in error
+        assert f"({what}): name another folder" in error
     assert (tmp_path / FOLDER / "manifest.json").read_bytes() == written
 
 

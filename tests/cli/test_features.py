@@ -94,7 +94,7 @@ def test_features_that_are_there_are_not_computed_again(extract, command, data, 
     again = command("features", f"model={MODEL}", *data, *COMPUTING)
     assert "the features are there already" in again.err
     other = command("features", f"model={MODEL}", *data, *COMPUTING, "format=parquet")
-    assert "holds features by other settings (format)" in other.errors[0]
+    assert "holds features that would be replaced (format)" in other.errors[0]
     assert extract("format=parquet", "overwrite=true")[0].manifest.config["format"] == "parquet"
 
 
@@ -110,7 +110,7 @@ def test_folders_of_the_same_file_names_are_not_taken_for_one_another(
     again = command("features", *words, f"data.root={tmp_path}/d1/imgs")
     assert "the features are there already" in again.err
     other = command("features", *words, "data.root=d2/imgs")
-    assert "holds features by other settings (folder of images)" in other.errors[0]
+    assert "holds features that would be replaced (folder of images)" in other.errors[0]
     put = engine.FeatureFile.put
 
     def stop_after_one(self, rows, values_NK):
@@ -156,7 +156,7 @@ def test_what_was_complete_at_a_kill_is_not_computed_again(
         assert command("features", *words).status == 130
     assert not (place / "manifest.json").exists()
     other = command("features", *words, "view=center")
-    assert "holds features by other settings (view)" in other.errors[0]
+    assert "holds features that would be replaced (view)" in other.errors[0]
     done = command("features", *words)
     assert "the features are there already" in done.err
     assert len(read_features(place)) == 6

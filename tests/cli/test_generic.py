@@ -148,7 +148,7 @@ def test_what_lies_there_is_not_replaced_by_other_settings(svm, command, tmp_pat
     svm(*BOTH)
     same, _ = svm(*BOTH)
     refused = command("generic", *BOTH, "C=0.1")
-    assert "would replace (other settings)" in refused.errors[0]
+    assert "would be replaced (other settings)" in refused.errors[0]
     assert svm(*BOTH, "C=0.1", "overwrite=true", "network=false")[0].svm["C"] == 0.1
     assert not (tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt").exists()
     assert same.svm["C"] == 1.0
@@ -160,7 +160,7 @@ def test_an_svm_of_another_view_is_not_replaced_unasked(svm, command, data):
     words = ["partition=random", "partition.train=2", "network=false"]
     svm(f"features={FEATURES}/train", *words)
     (error,) = command("generic", f"features={FEATURES}/train-center", *words).errors
-    assert "would replace (other features, another view)" in error
+    assert "would be replaced (other features, another view)" in error
 
 
 @pytest.mark.parametrize("key", ["train", "checkpoint"])
