@@ -12,10 +12,13 @@ NAMED = re.findall(r"`(cam_repro/\S+\.py)` \| `([\w.]+)` \|$", TEXT, re.M)
 RECORDS = re.findall(r"^\| ((?:`\w+`,? ?)+) \(`(cam_repro/\S+)`\)", TEXT, re.M)
 
 
-def names_in(file):
-    """Functions and classes of a module, methods as ``Class.method``."""
+def names_in(place):
+    """Functions and classes of a module or of a folder's, methods as ``Class.method``."""
+    path = ROOT / place
+    if path.is_dir():
+        return set().union(*(names_in(each) for each in path.glob("*.py")))
     found = set()
-    for node in ast.parse((ROOT / file).read_text("utf-8")).body:
+    for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):

@@ -1,0 +1,74 @@
+"""Write a run's manifest, and tell by it whether a file, or a folder, is what it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cam_repro.errors import UserError
+from cam_repro.files import sha256, with_checksum, write_json
+from cam_repro.runs.manifest.record import MANIFEST, Manifest
+
+CHECKED = ("*.parquet", "*.npy", "scores.json", "submission_*", "*.pt", "log.csv")
+"""Names, as patterns, of a run's files that numbers come from."""
+
+_OTHERS = {"iterations", "splits", "features", "svm", "concept"}
+"""Keys that only manifests of training runs, packed data, features, SVMs and concepts have."""
+
+
+def write_manifest(folder: Path | str, manifest: Manifest) -> None:
+    """Write ``manifest.json``, whole or not at all: the run in ``folder`` is complete with it.
+
+    It holds the SHA-256 of the files there that numbers come from, as ``files``.
+    """
+    named = sorted({path for pattern in CHECKED for path in Path(folder).glob(pattern)})
+    kept = [path for path in named if path.is_file() and not path.name.startswith(".")]
+    sums = {path.name: sha256(path) for path in kept}
+    values = {**manifest.as_json(), **({"files": sums} if sums else {})}
+    write_json(Path(folder) / MANIFEST, with_checksum(values))
+
+
+def check_unchanged(path: Path, remedy: str) -> None:
+    """Raise UserError where a file is not as the manifest beside it says; remedy: what to do then.
+
+    Files that no manifest names, as in runs of older versions, are not compared.
+    """
+    try:
+        stated = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
+        sums = stated["files"] if "files" in stated else _sums_before_files(stated["checkpoint"])
+        expected = sums.get(path.name)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # no manifest of ours; who reads it says what is wrong
+    if expected is not None and path.is_file() and sha256(path) != expected:
+        raise UserError(
+            f"{path} is not as it was written: its SHA-256 is not the one in {MANIFEST}: {remedy}"
+        )
+
+
+def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
+    """Give what the manifest of a training run of an older version says: of one checkpoint."""
+    return {checkpoint["path"]: checkpoint["sha256"]}
+
+
+def is_of_scored_run(folder: Path | str) -> bool:
+    """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
+
+    False where it is of a training run, of features, of an SVM, of a concept or of packed data.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return True  # whoever reads it says what is wrong
+    return not isinstance(values, dict) or not _OTHERS & values.keys()
+
+
+def is_of_svm(folder: Path | str) -> bool:
+    """Tell whether a folder has the manifest of an SVM."""
+    try:
+        values = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "svm" in values
