@@ -35,8 +35,9 @@ _NAMES: dict[type, str] = {
 class Record:
     """Hold an object of a manifest: a dataclass, whose fields are the keys, in their order.
 
-    Fields are texts, numbers, true or false, lists or objects of these, settings, and records; all
-    but those with a default, and those that may be None, must be there.
+    Fields are texts, numbers, true or false, lists or objects of these, settings, and records. All
+    keys must be there, but for fields that may be None or have a default value; a
+    ``default_factory`` is for those who make a record, and its key must be there.
     beside: its keys stand among those of the record that it is a field of.
     left_out: keys that are not written where they are None.
     """

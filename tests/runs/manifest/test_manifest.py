@@ -28,7 +28,7 @@ from cam_repro.runs.manifest import (
     write_manifest,
 )
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 
 ORIGIN = {
     "command": "cam-reproduce experiment=demo",
