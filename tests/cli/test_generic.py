@@ -255,5 +255,6 @@ def test_an_interval_that_begins_at_0_is_said(caplog):
         percent=0, low=0.0, high=32.5, std=None, each=[0], class_mean=0, n_train=2, n_test=2,
         n_classes=2,
     )  # fmt: skip
-    generic._say(SimpleNamespace(row="A", data="d", parted="train/val", accuracy=accuracy))
+    manifest = {"row": "A", "data": "d", "parted": "train/val", "svm": {"C": 1}, "seconds": 1}
+    generic._say(SimpleNamespace(**manifest, accuracy=accuracy))
     assert "accuracy 0.00 % (95 % interval 0.00 to 32.50; mean over classes" in caplog.messages[0]
