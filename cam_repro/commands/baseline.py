@@ -80,7 +80,7 @@ def _score_in_folder(settings: EvalSettings, images: ImageSet, processes: Proces
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
-    refuse = partial(refuse_to_replace, folder, asdict(settings), images.fingerprint)
+    refuse = partial(refuse_to_replace, folder, asdict(settings), images.which)
     with alone_in(folder, processes), new_results(folder, processes, refuse) as new:
         if processes.is_main:
             with log_file_of_pass(new / EVAL_LOG, processes, images):
