@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.files import atomic_path
+from cam_repro.files import atomic_path, refuse_special
 from cam_repro.formats.names import files_below, image_id, is_image, is_junk, is_xml
 from cam_repro.formats.submissions import KAGGLE_HEADER
 from cam_repro.formats.text import CsvTable, number, whole_number
@@ -266,6 +266,7 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
 def _read_xml(folder: Path, name: str) -> Record:
     """Read one annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
     try:
+        refuse_special(folder / name)
         root = _parse((folder / name).read_bytes())
         size = root.find("size")
         width, height = (

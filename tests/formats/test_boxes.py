@@ -197,6 +197,16 @@ def test_a_broken_file_is_named_with_its_fault(folder, kind):
     assert "\n" not in message
 
 
+def test_a_pipe_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "pipe.xml")
+    with pytest.raises(UserError) as caught:
+        read_annotations(folder)
+    assert str(caught.value) == (
+        f"{folder / 'pipe.xml'}: not a readable annotation (a pipe, a socket or a device, not a "
+        "file); restore the file"
+    )
+
+
 def test_all_broken_files_are_named_where_they_are_asked_for(folder, tmp_path):
     for name, (content, _) in zip("bdefghijklmnopqrstuvwxyz", BROKEN.values(), strict=False):
         (folder / f"{name}.xml").write_bytes(content)
