@@ -388,6 +388,8 @@ def _read_solution(path: Path, broken: list[str] | None) -> Iterator[Record]:
     seen: set[str] = set()
     for row, (image, text) in enumerate(zip(*table.cells, strict=True)):
         try:
+            if not image:
+                raise ValueError("the image has no name")
             if image in seen:
                 raise ValueError(f"image {image} comes a second time")
             objects = _objects(text.split())

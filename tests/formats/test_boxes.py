@@ -252,6 +252,7 @@ def test_a_solution_file_literally(tmp_path, folder):
         (f"a,{DOG} 1 2 99999999999 4", "'99999999999' is not a whole number below 2^31"),
         (f"a,{DOG} 1 2 3.5 4", "'3.5' is not a whole number below 2^31"),
         (f"b,{DOG} 1 2 3 4", "image b comes a second time"),
+        (f",{DOG} 1 2 3 4", "the image has no name"),
     ],
 )
 def test_a_wrong_line_of_a_solution_is_named(tmp_path, line, words):
