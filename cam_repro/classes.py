@@ -67,7 +67,9 @@ class ClassTable:
     is_named: bool = True
 
     def __post_init__(self) -> None:
-        assert list(self.wnids) == in_class_order(set(self.wnids)), "sorted and distinct"
+        # Sets that older versions packed have a/10 before a/2.
+        orders = (in_class_order(set(self.wnids)), sorted(set(self.wnids)))
+        assert list(self.wnids) in orders, "sorted and distinct"
         assert len(self.names) == len(self.wnids)
         if self.devkit_ids_C is not None:
             assert self.devkit_ids_C.shape == (len(self.wnids),)
@@ -149,12 +151,31 @@ def are_numbers(names: Iterable[str]) -> bool:
 def in_class_order(names: Iterable[str]) -> list[str]:
     """Sort the names of classes into the order of their indices.
 
-    Whole numbers alone are sorted as numbers (2 before 10), all other names as text.
+    Whole numbers alone are sorted as numbers (2 before 10), all other names as text. So are names
+    of folders in folders of which each ends in a number (``val/2`` before ``val/10``).
     """
     names = list(names)
-    return (
-        sorted(names, key=lambda name: (int(name), name)) if are_numbers(names) else sorted(names)
-    )
+    if not are_numbers(map(_last_part, names)):
+        return sorted(names)
+    return sorted(names, key=lambda name: (name.rpartition("/")[0], int(_last_part(name)), name))
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def reading_of_numbers(index_of: Mapping[str, int]) -> str:
+    """Say how class folders were turned into class indices if their names are, or end in, numbers.
+
+    index_of: class index by name. The words follow "class folders"; "" where there are no numbers.
+    """
+    number_of = {name: _last_part(name) for name in in_class_order(index_of)}
+    if not index_of or not are_numbers(number_of.values()):
+        return ""
+    other = next((n for n, number in number_of.items() if index_of[n] != int(number)), None)
+    if other is None:
+        return ", whose numbers are the class indices"
+    return f", in the order of their numbers: {other} is class index {index_of[other]}"
 
 
 def are_indices(names: Iterable[str]) -> bool:

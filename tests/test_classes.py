@@ -215,6 +215,10 @@ def test_no_classes_at_all_are_refused():
 def test_numbers_are_in_numeric_order_and_other_names_in_that_of_text():
     assert in_class_order(["10", "2", "0", "007"]) == ["0", "2", "007", "10"]
     assert in_class_order(["10", "2", "x"]) == ["10", "2", "x"]
+    assert in_class_order(["b/2", "a/10", "a/9"]) == ["a/9", "a/10", "b/2"]
+    assert in_class_order(["a/10", "a/9", "a/x"]) == ["a/10", "a/9", "a/x"]
+    packed_before = ClassTable(("a/10", "a/2"), ("a/10", "a/2"), None, "")
+    assert packed_before.find("a/2") == 1
     table = classes_of(["10", "2", "0"], names={"2": "two"})
     assert (table.wnids, table.names) == (("0", "2", "10"), ("0", "two", "10"))
     assert table.find("10") == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.classes import classes_of, ilsvrc_classes
+from cam_repro.classes import classes_of, ilsvrc_classes, reading_of_numbers
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.data.likely import likely_set
@@ -65,7 +65,8 @@ class Folder(DataSource):
                 )
             classes = classes_of(of_class)
             labels_N = np.array([classes.index_of(name) for name in of_class], np.int32)
-            described = "a plain folder, labels from its folders"
+            index_of = {name: index for index, name in enumerate(classes.wnids)}
+            described = f"a plain folder, labels from its folders{reading_of_numbers(index_of)}"
         return ImageSet(
             name=self.name or root.resolve().name,
             split=split,

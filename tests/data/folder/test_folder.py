@@ -31,6 +31,21 @@ def test_folders_at_any_depth_are_classes(write):
     assert images.read(0)[1] == (6, 4)
 
 
+def test_folders_that_are_numbers_are_sorted_as_numbers_at_any_depth(write):
+    images = write("val/10/a.jpg", "val/0/a.jpg", "val/2/a.jpg").open("val")
+    assert images.classes.wnids == ("val/0", "val/2", "val/10")
+    assert dict(zip(images.ids, images.labels_N.tolist(), strict=True)) == {
+        "val/0/a": 0,
+        "val/2/a": 1,
+        "val/10/a": 2,
+    }
+    assert images.described == (
+        "a plain folder, labels from its folders, in the order of their numbers: val/2 is class "
+        "index 1"
+    )
+    assert write("val/1/a.jpg").open("val").labels_N.tolist() == [0, 1, 3, 2]
+
+
 def test_images_side_by_side_have_no_labels(write):
     images = write("2.jpg", "1.jpg").open("val")
     assert list(images.ids) == ["1", "2"]
