@@ -44,7 +44,15 @@ MOST_CLASSES = 1_000_000
 NO_IDS = "none, as these are not ILSVRC's 1,000 classes"
 
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-_BETWEEN = re.compile(r"[\s,;]+")
+_WNID = re.compile(r"n\d{8}", re.ASCII)
+_BETWEEN = re.compile(r"[\s,;|]+")
+_HEADERS = {
+    *("category", "class", "class_id", "class_name", "classes", "code", "folder", "id", "ids"),
+    *("imagenet_id", "label", "labels", "name", "synset", "synset_id", "synsets", "wnid", "wnids"),
+    *("wordnet", "wordnet_id"),
+}
+"""What the first column of a list of classes may be called, in small letters."""
+
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 
 
@@ -296,8 +304,9 @@ def find_class(
 def read_synset_mapping(path: Path | str) -> ClassTable:
     """Read the classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
 
-    A comma, a semicolon or a tab may stand in place of the first blank, and quotes do not count.
-    Raises UserError for a file that is missing, empty, or not in the order of ``in_class_order``.
+    A comma, a semicolon, a tab or a bar may stand in place of the first blank, and quotes do not
+    count. Raises UserError for a file that is missing, empty, or not in the order of
+    ``in_class_order``, and for one whose first line is a header.
     """
     path = Path(path)
     if not path.is_file():
@@ -310,9 +319,25 @@ def read_synset_mapping(path: Path | str) -> ClassTable:
             names[wnid] = _first_synonym("".join(words)) or wnid
     if not wnids:
         raise UserError(f"{path}: empty; expected one 'WordNet-id name' a line")
+    if _is_header(wnids, names):
+        header = " ".join(dict.fromkeys([wnids[0], names[wnids[0]]]))
+        raise UserError(f"{path}: its first line, {header}, is a header, not a class: remove it")
     if wnids != in_class_order(set(wnids)):
         raise UserError(f"{path}: WordNet ids must be sorted and distinct; class indices follow it")
     return classes_of(wnids, names)
+
+
+def _is_header(wnids: list[str], names: Mapping[str, str]) -> bool:
+    """Tell whether the first line of a list of classes names its columns.
+
+    It does if all other lines have numbers, and it has none; or if its first word is one of
+    ``_HEADERS``, and more than that word tells: a second one, or WordNet ids in all other lines.
+    """
+    first, others = wnids[0], wnids[1:]
+    if others and are_numbers(others) and not are_numbers([first]):
+        return True
+    tells = names[first] != first or (others and all(map(_WNID.fullmatch, others)))
+    return first.lower() in _HEADERS and bool(tells)
 
 
 def read_meta(path: Path | str) -> ClassTable:
