@@ -33,7 +33,7 @@ from cam_repro.types import Box
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Version of the cached table; tables of other versions are not used."""
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
@@ -272,6 +272,8 @@ def _read_xml(folder: Path, name: str) -> Record:
         width, height = (
             (_number(size, "width"), _number(size, "height")) if size is not None else (0, 0)
         )
+        if min(width, height) < 0:
+            raise ValueError(f"<width> {width:g} and <height> {height:g} are no size")
         objects: list[tuple[str, Box]] = []
         difficult: list[bool] = []
         rounded = False
@@ -312,9 +314,8 @@ def _parse(content: bytes) -> ET.Element:
         if declared is None:
             raise
         root = ET.fromstring(content.decode(declared[1].decode()))
-    if root.tag != "annotation" or root.find("object") is None:
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2].lower()
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2].lower()
     if root.tag != "annotation":
         raise ValueError(f"it is of <{root.tag}>, not of <annotation>")
     return root

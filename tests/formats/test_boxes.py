@@ -175,6 +175,10 @@ BROKEN = {
     "empty name": (GOOD.replace(DOG, " ").encode(), "no <name> in <object>"),
     "no corner": (_without("ymin", GOOD), "no <ymin> in <bndbox>"),
     "no width": (_without("width", GOOD), "no <width> in <size>"),
+    "negative size": (
+        re.sub("<width>[^<]*<", "<width>-5<", GOOD).encode(),
+        "<width> -5 and <height> ",
+    ),
     "a word": (_coordinate("wide", GOOD), "<ymin> 'wide' is not a number"),
     "an empty corner": (_coordinate("", GOOD), "no <ymin> in <bndbox>"),
     "infinite": (_coordinate("inf", GOOD), "<ymin> 'inf' is not a number"),
@@ -601,6 +605,13 @@ def test_namespaces_and_capitals_do_not_matter(tmp_path, text):
     table = read_annotations(tmp_path)
     assert as_dict(table) == {"a": [(DOG, (0, 1, 2, 3))]}
     assert table.sizes_N2.tolist() == [[40, 30]]
+
+
+def test_objects_in_small_letters_and_in_capitals_are_all_read(tmp_path):
+    text = xml_text([(DOG, (0, 1, 2, 3)), (DOG, (4, 5, 6, 7))])
+    head, tail = text.rsplit("<object>", 1)
+    (tmp_path / "a.xml").write_text(head + "<Object>" + tail.replace("</object>", "</Object>"))
+    assert read_annotations(tmp_path).boxes.values_T4.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize("encoding", ["gb2312", "big5", "shift_jis", "euc-kr", "GBK"])
