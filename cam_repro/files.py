@@ -143,9 +143,9 @@ def path_within(folder: Path | str, *names: str) -> Path:
 
 
 def refuse_special(path: Path) -> None:
-    """Raise OSError for a named pipe, a socket or a device: reading one may wait for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "a pipe, a socket or a device, not a file")
+    """Raise ValueError for a named pipe, a socket or a device: reading one may wait for ever."""
+    if not (path.is_file() or path.is_dir()) and path.exists():  # one look for most
+        raise ValueError("a pipe, a socket or a device, not a file")
 
 
 def check_writable(folder: Path | str) -> None:

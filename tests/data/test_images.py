@@ -156,7 +156,7 @@ def _missing(path: Path) -> None:
                 (_text, "not a readable image"),
                 (_empty, "not a readable image"),
                 (Path.mkdir, "not a readable image"),
-                (os.mkfifo, "not a readable image ([Errno 22] a pipe, a socket or a device, not"),
+                (os.mkfifo, "not a readable image (a pipe, a socket or a device, not a file)"),
                 (_missing, "listed but missing"),
             )
         ],

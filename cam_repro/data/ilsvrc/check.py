@@ -279,6 +279,8 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
             return str(error).removeprefix(f"{folder}/"), b""
         except OSError as error:
             return f"{file}: {error.strerror}", b""
+        except ValueError as error:
+            return f"{file}: {error}", b""
 
     sizes_N2 = np.zeros((len(files), 2), np.int32)
     by_bytes: dict[bytes, str] = {}
