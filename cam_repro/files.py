@@ -142,6 +142,12 @@ def path_within(folder: Path | str, *names: str) -> Path:
     return Path(folder, *names)
 
 
+def refuse_special(path: Path) -> None:
+    """Raise ValueError for a named pipe, a socket or a device: reading one may wait for ever."""
+    if not (path.is_file() or path.is_dir()) and path.exists():  # one look for most
+        raise ValueError("a pipe, a socket or a device, not a file")
+
+
 def check_writable(folder: Path | str) -> None:
     """Raise UserError where files cannot be written to ``folder``, which need not exist yet."""
     place = Path(folder).absolute()

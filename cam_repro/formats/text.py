@@ -165,6 +165,22 @@ class CsvTable:
         """Name the file and the line in which a row ends; rows count from 0."""
         return f"{self.path}, line {self.lines[row]}"
 
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise UserError for the first row of which the name is empty, or came before.
+
+        names: of the images, a column of ``cells``.
+        """
+        distinct = set(names)
+        if len(distinct) == len(names) and "" not in distinct:
+            return
+        seen: set[str] = set()
+        for row, name in enumerate(names):
+            if not name:
+                raise UserError(f"{self.place(row)}: the image has no name; give it one")
+            if name in seen:
+                raise UserError(f"{self.place(row)}: image {name} comes a second time; remove one")
+            seen.add(name)
+
     @cached_property
     def lines(self) -> list[int]:
         """Find the number of the line, from 1, in which each row ends."""
