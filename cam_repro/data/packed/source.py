@@ -15,6 +15,7 @@ from cam_repro.data.packed.read import (
 )
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 
 
 class Packed(DataSource):
@@ -31,7 +32,7 @@ class Packed(DataSource):
         """Give the root; UserError where none is named."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR, what cam-data pack wrote")
-        return Path(self.root).expanduser()
+        return at_home(self.root)
 
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
         return load_packed_set(self.folder(), split, name=self.name, with_boxes=with_boxes)
