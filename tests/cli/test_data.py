@@ -365,7 +365,9 @@ def test_every_command_says_which_boxes_cannot_be(command, make_tree, tmp_path):
     scored = command("eval", *none, "data=ilsvrc", "data.root=tree")
     assert IMPOSSIBLE in said(scored)
     assert OTHER_SIZE in said(scored)
-    assert IMPOSSIBLE in said(command("eval", *none[:2], "data=packed", "data.root=packed"))
+    scored = command("eval", *none[:2], "data=packed", "data.root=packed")
+    assert IMPOSSIBLE in said(scored)
+    assert "; 1 of another size than annotated)" in said(scored)[0]
     run = "submission=runs/tree/none/eval/val"
     assert IMPOSSIBLE in said(command("score", run, "protocol=gt_known"))
 

@@ -306,7 +306,7 @@ class SplitWriter:
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
                 crc32_N[index] = zlib.crc32(content)
-        images.warn_of_other_sizes(sizes_N2)
+        n_other = images.warn_of_other_sizes(sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),
@@ -346,7 +346,8 @@ class SplitWriter:
             "blacklisted": None if blacklisted_N is None else int(blacklisted_N.sum()),
             "is_ilsvrc": images.is_ilsvrc,
             "altered": self.stored.altered,
-            "described": f"{self.stored.words}; {images.described}",
+            "described": f"{self.stored.words}; {images.described}"
+            + (f"; {n_other} of another size than annotated" if n_other else ""),
             "source": _source(images),
         }
 
