@@ -421,7 +421,8 @@ def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path)
     place = shard.relative_to(tmp_path)
     assert unreadable == (
         f"       FAULT unreadable images (2): {place}: image {name}1: is not as it was packed "
-        "(CRC-32); copy it again, or pack it again with cam-data pack; " + at_packing
+        "(CRC-32); copy it again, or pack it again with cam-data pack, into a new folder; "
+        + at_packing
     )
     assert changed.startswith(f"       FAULT files that are not as they were packed (1): {place}")
     done = command("data", *CHECK_PACKED, "decode=false")
