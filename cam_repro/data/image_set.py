@@ -85,13 +85,13 @@ class ImageSet(Truth):
         """Decode one image at the size of its original, which boxes refer to."""
         return at_size(*self.read(index))
 
-    def warn_of_other_sizes(self, sizes_N2: np.ndarray) -> int:
-        """Warn of images that have another size than their annotation states, and count them.
+    def warn_of_other_sizes(self, sizes_N2: np.ndarray) -> None:
+        """Warn of images that have another size than their annotation states.
 
         sizes_N2: as read, 0 where an image was not read.
         """
         if self.sizes_N2 is None:
-            return 0
+            return
         rows = np.flatnonzero(sizes_differ(self.sizes_N2, sizes_N2))
         if len(rows):
             log.warning(
@@ -103,7 +103,6 @@ class ImageSet(Truth):
                 *sizes_N2[rows[0]],
                 *self.sizes_N2[rows[0]],
             )
-        return len(rows)
 
     @property
     def has_images(self) -> bool:

@@ -361,6 +361,8 @@ def test_every_command_says_which_boxes_cannot_be(command, make_tree, tmp_path):
     assert OTHER_SIZE in said(packed)
     checked = command("data", *CHECK_PACKED)
     assert f"{fault}ILSVRC2012_val_00000001{box}" in checked.err
+    note = "note: annotations with another size than their image's (1): ILSVRC2012_val_00000002 is "
+    assert f"{note}32x24, not 320x24" in checked.err
     none = ["model=none", "box=[whole_image]", "data.cache=null"]
     scored = command("eval", *none, "data=ilsvrc", "data.root=tree")
     assert IMPOSSIBLE in said(scored)

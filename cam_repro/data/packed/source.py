@@ -50,6 +50,8 @@ class Packed(DataSource):
             changed = [] if split.problem else changed_shards(root, split.split)
             if changed:
                 split.faults["changed"] = changed
+            if not split.problem and (others := packed[split.split].get("other_size")):
+                split.notes["other_size"] = others
             if not split.problem and SHARD_SUMS not in packed[split.split]:
                 split.notes["without_checksums"] = [str(root / split.split)]
         conclude(report)

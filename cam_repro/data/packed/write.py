@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from PIL import Image, features
 
 from cam_repro.classes import ClassTable
+from cam_repro.data.check import other_sizes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ErrorPolicy, ImageFiles, Size, UnreadableImage
 from cam_repro.data.packed.read import (
@@ -306,7 +307,9 @@ class SplitWriter:
                 shard_N[index], offset_N[index], length_N[index] = *place, len(content)
                 sizes_N2[index] = size
                 crc32_N[index] = zlib.crc32(content)
-        n_other = images.warn_of_other_sizes(sizes_N2)
+        images.warn_of_other_sizes(sizes_N2)
+        stated_N2 = sizes_N2 if images.sizes_N2 is None else images.sizes_N2
+        others = other_sizes(images.ids, stated_N2, sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),
@@ -347,7 +350,8 @@ class SplitWriter:
             "is_ilsvrc": images.is_ilsvrc,
             "altered": self.stored.altered,
             "described": f"{self.stored.words}; {images.described}"
-            + (f"; {n_other} of another size than annotated" if n_other else ""),
+            + (f"; {len(others)} of another size than annotated" if others else ""),
+            "other_size": others,
             "source": _source(images),
         }
 
