@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -91,8 +92,8 @@ class ConceptSettings(NetworkSettings):
             value = getattr(self, key)
             if value is not None and value < lowest:
                 raise UserError(f"{key}={value}: must be {lowest} or more")
-        if not self.C > 0:
-            raise UserError(f"C={self.C}: must be over 0")
+        if not 0 < self.C < math.inf:
+            raise UserError(f"C={self.C}: must be a number over 0")
 
     @property
     def concept(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -59,8 +60,8 @@ class GenericSettings:
                 "give one of test=DIR (features of test images) and partition=NAME (how the images "
                 "of features= are parted)"
             )
-        if not self.C > 0:
-            raise UserError(f"C={self.C}: must be over 0")
+        if not 0 < self.C < math.inf:
+            raise UserError(f"C={self.C}: must be a number over 0")
         if self.seed < 0:
             raise UserError(f"seed={self.seed}: must be 0 or more")
 
@@ -276,8 +277,9 @@ def _decides(svm: SvmManifest) -> dict[str, object]:
 def _say(manifest: SvmManifest) -> None:
     """Log the accuracy."""
     accuracy = manifest.accuracy
-    spread = f"95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}" if accuracy.low else ""
-    if accuracy.std is not None:
+    if accuracy.std is None:
+        spread = f"95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}"
+    else:
         spread = f"standard deviation {accuracy.std:.2f} over {len(accuracy.each)} repeats"
     log.info(
         "%s, %s, %s: linear SVM, accuracy %.2f %% (%s; mean over classes %.2f %%)",

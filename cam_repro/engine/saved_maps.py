@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 MANY = 2000
 """From how many maps on several processes measure them: these take seconds to start."""
 
+ODD, FLAT = "odd", "flat"
+"""Of a map: it has values that are NaN or infinite; it is constant."""
+
 AT_A_TIME = 32
 """How many maps a process measures before it hands the results over."""
 
@@ -49,7 +52,8 @@ def score_maps(
 ) -> Scored:
     """Score the map of each image's true class, with a progress bar.
 
-    Maps with values that are NaN or infinite are counted, in a warning and in the JSON.
+    Maps with values that are NaN or infinite are counted, in a warning and in the JSON, and
+    constant maps by protocols for which these are a case of their own.
     path: of the maps, as for ``open_maps``. run: whose maps these are; None for those of others.
     For a protocol that needs maps at the size of their images, they are resized as the run's view
     resized them, those of others bilinearly.
@@ -69,15 +73,14 @@ def score_maps(
         given = RunMaps(run, maps)
     with freed_memory_kept():
         scored = protocol.score(truth, given)
-    if maps.odd:
-        log.warning(
-            "%d of %d maps have values that are NaN or infinite (the first: %s): %s",
-            len(maps.odd),
-            len(truth),
-            truth.ids[maps.odd[0]],
-            protocol.odd_maps,
-        )
-        scored = dataclasses.replace(scored, numbers={**scored.numbers, "odd_maps": len(maps.odd)})
+    for key, rows, what, then in (
+        ("odd_maps", maps.odd, "have values that are NaN or infinite", protocol.odd_maps),
+        ("flat_maps", maps.flat, "are constant", protocol.flat_maps),
+    ):
+        if rows and then is not None:
+            n, first = len(rows), truth.ids[rows[0]]
+            log.warning("%d of %d maps %s (the first: %s): %s", n, len(truth), what, first, then)
+            scored = dataclasses.replace(scored, numbers={**scored.numbers, key: n})
     return scored
 
 
@@ -87,7 +90,8 @@ class SavedMaps(Maps):
 
     maps: item i is the map of image i. n: how many. what: the bar's name. sizes_N2: width and
     height of each image, if each map is to be resized to its image by ``interpolation``; else None.
-    odd: numbers of the images, of those read, whose maps have values that are NaN or infinite.
+    odd, flat: numbers of the images, of those read, whose maps have values that are NaN or
+    infinite, or are constant.
     """
 
     maps: Any
@@ -96,6 +100,7 @@ class SavedMaps(Maps):
     sizes_N2: np.ndarray | None
     interpolation: str
     odd: list[int] = field(default_factory=list)
+    flat: list[int] = field(default_factory=list)
 
     def measured(self, measure: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
         """Yield ``measure(row, map)`` of each map, in order.
@@ -108,23 +113,26 @@ class SavedMaps(Maps):
         else:
             found = (self.measure(row, measure) for row in range(self.n))
         bar = Bar(self.n, self.what, iterable=found, leave=False)
-        for row, (result, is_odd) in enumerate(bar):
-            if is_odd:
-                self.odd.append(row)
+        for row, (result, kind) in enumerate(bar):
+            if kind is not None:
+                {ODD: self.odd, FLAT: self.flat}[kind].append(row)
             yield result
 
     def measure(
         self, row: int, measure: Callable[[int, np.ndarray], Result]
-    ) -> tuple[Result, bool]:
-        """Read a map and measure it; also tell whether it has a value that is no finite number."""
+    ) -> tuple[Result, str | None]:
+        """Read a map and measure it; also tell whether it is ``ODD``, ``FLAT`` or neither."""
         map_hw = self.maps[row]
-        is_odd = not np.isfinite(map_hw).all()
+        kind = FLAT if map_hw.min() == map_hw.max() else None
         if self.sizes_N2 is not None:
             from cam_repro.resample import resize  # cv2, which scoring of guesses does without
 
             width, height = self.sizes_N2[row].tolist()
-            map_hw = resize(map_hw, width, height, self.interpolation)
-        return measure(row, map_hw), is_odd
+            with np.errstate(over="ignore"):  # beyond single precision is infinite
+                map_hw = resize(map_hw, width, height, self.interpolation)
+        if not np.isfinite(map_hw).all():
+            kind = ODD
+        return measure(row, map_hw), kind
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ class _Measuring:
     def __len__(self) -> int:
         return self.maps.n
 
-    def __getitem__(self, row: int) -> tuple[Any, bool]:
+    def __getitem__(self, row: int) -> tuple[Any, str | None]:
         return self.maps.measure(row, self.measure)
 
 
@@ -145,12 +153,12 @@ class _Measuring:
 class _Batch:
     """Hold measures of several maps."""
 
-    found: list[tuple[Any, bool]]
+    found: list[tuple[Any, str | None]]
 
 
 def _by_processes(
     maps: SavedMaps, measure: Callable[[int, np.ndarray], Result], workers: int
-) -> Iterator[tuple[Result, bool]]:
+) -> Iterator[tuple[Result, str | None]]:
     """Measure maps in several processes; yield as ``SavedMaps.measure`` gives, in order."""
     from cam_repro.data.workers import loader_with_workers, watched_workers  # torch
 

@@ -26,6 +26,7 @@ class Localization(GtKnown):
     name: ClassVar[str] = "localization"
     needs: ClassVar[Needs] = Needs.IMAGE_MAPS
     odd_maps: ClassVar[str] = "where the maximum is not a number, the box is the whole image"
+    flat_maps: ClassVar[str | None] = "the box of each is the whole image"
 
     def __init__(self, threshold: float = 0.2, ious: Sequence[float] = IOU_THRESHOLDS) -> None:
         super().__init__(ious)

@@ -340,6 +340,7 @@ class BestThreshold(Protocol):
     needs: ClassVar[Needs] = Needs.MAPS
     chooses: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "each has one box, the first pixel, as in the program of Choe et al."
+    flat_maps: ClassVar[str | None] = odd_maps
 
     def __init__(self, multi_contour: bool = False) -> None:
         if not isinstance(multi_contour, bool):

@@ -93,6 +93,7 @@ class PointingGame(Protocol):
     name: ClassVar[str] = "pointing_game"
     needs: ClassVar[Needs] = Needs.IMAGE_MAPS
     odd_maps: ClassVar[str] = "where the maximum is one of these, the map misses"
+    flat_maps: ClassVar[str | None] = "each misses"
 
     def __init__(self, tolerance: int = TOLERANCE) -> None:
         if isinstance(tolerance, bool) or not isinstance(tolerance, int) or tolerance < 0:

@@ -211,6 +211,7 @@ class Protocol(ABC):
     chooses: whether it finds the best threshold; then ``take_thresholds`` gives it others.
     draws: whether it gives curves, which are drawn beside the JSON.
     odd_maps: what it does with maps that have values that are NaN or infinite, for a message.
+    flat_maps: what it does with constant maps, which point nowhere; None: what with all others.
     """
 
     name: ClassVar[str]
@@ -220,6 +221,7 @@ class Protocol(ABC):
     chooses: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     odd_maps: ClassVar[str] = "what becomes of them is up to the protocol"
+    flat_maps: ClassVar[str | None] = None
 
     @abstractmethod
     def score(self, truth: Truth, given: Any) -> Scored:

@@ -149,6 +149,7 @@ class Pxap(Protocol):
     needs: ClassVar[Needs] = Needs.MAPS
     takes_masks: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "each is 0 everywhere, as in the program of Choe et al."
+    flat_maps: ClassVar[str | None] = odd_maps
 
     def score(self, truth: Truth, given: Iterable[np.ndarray]) -> Scored:
         """Score the map of each image's true class. Raises UserError where there are no masks."""

@@ -285,6 +285,7 @@ class EveryThreshold(Protocol):
     chooses: ClassVar[bool] = True
     draws: ClassVar[bool] = True
     odd_maps: ClassVar[str] = "where the maximum is not a number, the box is the whole image"
+    flat_maps: ClassVar[str | None] = "the box of each is the whole image"
 
     def __init__(self, thresholds: int = 100) -> None:
         check_thresholds("protocol.thresholds", thresholds)

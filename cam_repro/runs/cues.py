@@ -74,7 +74,7 @@ def open_cues(
 ) -> Iterator[Cues]:
     """Yield the cues of these images, one after another, with a progress bar.
 
-    Raises UserError where a file is missing, damaged, or does not hold what it should.
+    Raises UserError where a file is missing, damaged, or does not hold what it should, as numbers.
     """
     if not folder.is_dir():
         raise UserError(f"maps={folder}: no such folder; give one with a file ID.npz of each image")
@@ -94,6 +94,8 @@ def open_cues(
                 f"{path}: needs classes (R,), maps (R, h, w) and cues (H, W), uint8; it has "
                 f"{cues.values_R.shape}, {cues.maps_Rhw.shape} and {cues.cues_HW.shape}"
             )
+        if not np.isfinite(cues.maps_Rhw).all():
+            raise UserError(f"{path}: its maps have values that are NaN or infinite")
         yield cues
 
 

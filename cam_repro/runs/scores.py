@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cam_repro.errors import UserError
-from cam_repro.files import check_writable, write_json
+from cam_repro.files import (
+    CHECKSUM,
+    check_writable,
+    checksum_holds,
+    with_checksum,
+    write_json,
+)
 from cam_repro.locks import sole_writer
 
 log = logging.getLogger(__name__)
@@ -25,7 +31,7 @@ def write_scores(folder: Path | str, protocol: str, scores: dict[str, Any]) -> N
     """Write the JSON of a protocol to a run folder, whole or not at all."""
     check_writable(folder)
     with sole_writer(Path(folder)):
-        write_json(scores_file(folder, protocol), scores)
+        write_json(scores_file(folder, protocol), with_checksum(scores))
 
 
 def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:
@@ -40,7 +46,10 @@ def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises UserError, naming the file, where it holds no such thing."""
+    """Read a JSON object, without its checksum.
+
+    Raises UserError, naming the file, where it holds no such thing, or was changed since.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -49,4 +58,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is no JSON: write it again with cam-score") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no scores: give the JSON that cam-score wrote")
-    return values
+    if not checksum_holds(values):
+        raise UserError(f"{path}: is not as it was written, by its checksum: write it again")
+    return {key: value for key, value in values.items() if key != CHECKSUM}

@@ -275,7 +275,8 @@ def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tm
         (["negatives=."], "positives=text and negatives=. share images"),
         (["held_out=1"], "held_out=1.0: must be a share above 0 and under 1"),
         (["rounds=-1"], "rounds=-1: must be 0 or more"),
-        (["C=0"], "C=0.0: must be over 0"),
+        (["C=0"], "C=0.0: must be a number over 0"),
+        (["C=inf"], "C=inf: must be a number over 0"),
         (["name=a/../../b"], "is no name of a file or folder"),
     ],
 )

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,14 @@ import torch
 from PIL import Image
 
 from cam_repro.api import load_network
+from cam_repro.commands import generic
 from cam_repro.runs.features import read_features
-from cam_repro.runs.manifest import read_eval_manifest, read_svm_manifest, write_manifest
+from cam_repro.runs.manifest import (
+    Accuracy,
+    read_eval_manifest,
+    read_svm_manifest,
+    write_manifest,
+)
 
 COMPUTING = ["loader.workers=0", "device=cpu", "precision=fp32"]
 MODEL = "alexnet_gap"
@@ -184,7 +191,8 @@ def test_what_decides_an_svm_is_compared_where_hashes_do_not_tell(svm, command, 
         ([f"features={FEATURES}/train", "test=nowhere"], "nowhere: no such folder"),
         ([f"features={FEATURES}", "partition=random"], "has no manifest.json, so cam-features did"),
         ([f"features={FEATURES}/train", f"test={FEATURES}/train"], "of the same images"),
-        ([*BOTH, "C=0"], "C=0.0: must be over 0"),
+        ([*BOTH, "C=0"], "C=0.0: must be a number over 0"),
+        ([*BOTH, "C=inf"], "C=inf: must be a number over 0"),
         ([f"features={FEATURES}/train", f"test=runs/tiny/{MODEL}/train"], "is not of features"),
         ([f"features={FEATURES}/train", "partition=sun397"], "partition.lists is not given"),
     ],
@@ -239,3 +247,14 @@ def test_an_svm_alone_needs_no_torch(svm, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_interval_that_begins_at_0_is_said(caplog):
+    caplog.set_level("INFO")
+    accuracy = Accuracy(
+        percent=0, low=0.0, high=32.5, std=None, each=[0], class_mean=0, n_train=2, n_test=2,
+        n_classes=2,
+    )  # fmt: skip
+    manifest = {"row": "A", "data": "d", "parted": "train/val", "svm": {"C": 1}, "seconds": 1}
+    generic._say(SimpleNamespace(**manifest, accuracy=accuracy))
+    assert "accuracy 0.00 % (95 % interval 0.00 to 32.50; mean over classes" in caplog.messages[0]

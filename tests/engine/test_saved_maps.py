@@ -99,6 +99,30 @@ def test_maps_that_are_no_numbers_are_counted(tmp_path, value, caplog):
     ]
 
 
+def test_maps_beyond_single_precision_are_no_numbers_at_the_images_size(tmp_path, caplog):
+    np.save(tmp_path / "maps.npy", np.arange(12.0).reshape(3, 2, 2) * 1e300)
+    truth = Ids()
+    truth.sizes_N2 = np.array([[3, 2]] * 3)
+    assert score_maps(AtSize(), truth, tmp_path / "maps.npy").numbers["odd_maps"] == 3
+    assert "odd_maps" not in score_maps(Odd(), Ids(), tmp_path / "maps.npy").numbers
+    assert len(caplog.messages) == 1  # and no warning of NumPy's
+
+
+class Flat(Sums):
+    flat_maps = "each is level"
+
+
+def test_constant_maps_are_counted_where_they_are_a_case_of_their_own(tmp_path, caplog):
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[0] = np.arange(4).reshape(2, 2)
+    maps[2] = np.inf  # not constant: no numbers
+    np.save(tmp_path / "maps.npy", maps)
+    numbers = score_maps(Flat(), Ids(), tmp_path / "maps.npy").numbers
+    assert (numbers["flat_maps"], numbers["odd_maps"]) == (1, 1)
+    assert caplog.messages[1] == "1 of 3 maps are constant (the first: b): each is level"
+    assert "flat_maps" not in score_maps(Sums(), Ids(), tmp_path / "maps.npy").numbers
+
+
 def test_maps_of_numbers_are_not_counted(tmp_path, caplog):
     np.save(tmp_path / "maps.npy", np.zeros((3, 2, 2), np.float32))
     assert "odd_maps" not in score_maps(Odd(), Ids(), tmp_path / "maps.npy").numbers

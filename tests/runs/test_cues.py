@@ -53,6 +53,9 @@ def test_damage_is_named(tmp_path):
     np.savez(tmp_path / "a.npz", classes=[1], maps=np.zeros((2, 2, 2)), cues=np.zeros((1, 1), "u1"))
     with pytest.raises(UserError, match=r"needs classes \(R,\), maps \(R, h, w\) and cues"):
         list(open_cues(tmp_path, ["a"]))
+    np.savez(tmp_path / "a.npz", classes=[1], maps=[[[np.nan]]], cues=np.zeros((1, 1), "u1"))
+    with pytest.raises(UserError, match=r"a.npz: its maps have values that are NaN or infinite"):
+        list(open_cues(tmp_path, ["a"]))
     with pytest.raises(UserError, match=r"b.npz: there is no such file, so b has no cues"):
         list(open_cues(tmp_path, ["b"]))
     with pytest.raises(UserError, match=r"no such folder; give one with a file ID.npz"):

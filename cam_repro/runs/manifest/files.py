@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256, with_checksum, write_json
 from cam_repro.runs.manifest.record import MANIFEST, Manifest
+
+log = logging.getLogger(__name__)
 
 _LOG = "log.csv"
 """The file that training runs alone have (``runs.training_log``, which imports this package)."""
@@ -40,8 +43,15 @@ def check_unchanged(path: Path, remedy: str) -> None:
         stated = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
         sums = stated["files"] if "files" in stated else _sums_before_files(stated["checkpoint"])
         expected = sums.get(path.name)
+    except FileNotFoundError:
+        return  # of a run that is under way
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return  # no manifest of ours; who reads it says what is wrong
+        log.warning(
+            "%s is damaged, so it is not known whether %s is as it was written",
+            path.parent / MANIFEST,
+            path.name,
+        )
+        return
     if expected is not None and path.is_file() and sha256(path) != expected:
         raise UserError(
             f"{path} is not as it was written: its SHA-256 is not the one in {MANIFEST}: {remedy}"
