@@ -34,6 +34,15 @@ def is_figure(path: Path | str | None) -> bool:
     return path is not None and Path(path).suffix.lower() in FIGURES
 
 
+def at_home(path: Path | str) -> Path:
+    """Give a path with the home folder in place of ``~``, alone or in ``~/x``.
+
+    Any other name that begins with ``~`` is that of a file or folder, not of a user.
+    """
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` on success, else delete it.

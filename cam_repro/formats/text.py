@@ -134,9 +134,14 @@ class CsvTable:
         """
         self.path = path
         self._text = read_text(path, what)
-        header, self._mark = _header(_first_line(io.StringIO(self._text, newline="")))
+        first = _first_line(io.StringIO(self._text, newline=""))
+        header, self._mark = _header(first)
         missing = [name for name in columns if name.lower() not in header]
         if missing:
+            if first.lower().startswith("sep="):
+                raise UserError(
+                    f"{path}: its first line {first.strip()!r} is for Excel alone: delete it"
+                )
             raise UserError(
                 f"{path}: no column {', '.join(missing)}; the first line must be "
                 f"{expected or ','.join(columns)}"

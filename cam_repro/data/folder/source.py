@@ -16,6 +16,7 @@ from cam_repro.data.images import ImageFiles
 from cam_repro.data.likely import likely_set
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.formats.names import image_id
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
@@ -97,7 +98,7 @@ class Folder(DataSource):
     def _folder(self) -> Path:
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR")
-        root = Path(self.root).expanduser()
+        root = at_home(self.root)
         if not root.is_dir():
             raise UserError(f"data.root={self.root}: no such folder")
         return root

@@ -21,6 +21,7 @@ from cam_repro.classes import (
 from cam_repro.data.ilsvrc.layouts import Layout
 from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.devkit import read_blacklist, read_val_labels
 from cam_repro.formats.names import image_id
@@ -55,7 +56,7 @@ def find_classes(
     if wanted == "ilsvrc":
         return ilsvrc_classes()
     meta = read_meta(layout.meta) if layout.meta else None
-    mapping = Path(wanted).expanduser() if wanted else layout.synset_mapping
+    mapping = at_home(wanted) if wanted else layout.synset_mapping
     if mapping is not None:
         table = read_synset_mapping(mapping)
         if meta is None:
