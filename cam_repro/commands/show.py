@@ -23,7 +23,7 @@ from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
-from cam_repro.files import FIGURES, check_writable, is_figure
+from cam_repro.files import FIGURES, check_writable, is_figure, path_within
 from cam_repro.formats.names import IMAGE_SUFFIXES, is_image, is_junk
 from cam_repro.runs.folders import places
 
@@ -171,12 +171,13 @@ def _places(files: Sequence[Path], settings: ShowSettings) -> Iterator[Path]:
         if is_figure(settings.output):
             yield Path(settings.output)
             continue
-        name, number = file.stem, 1
+        stem = file.stem if file.stem.strip(".") else file.name  # "..", of "...jpg", leads away
+        name, number = stem, 1
         while name in taken:
             number += 1
-            name = f"{file.stem}-{number}"
+            name = f"{stem}-{number}"
         taken.add(name)
-        yield Path(settings.output) / name
+        yield path_within(settings.output, name)
 
 
 def _draw(
