@@ -54,7 +54,11 @@ MANIFEST = FeaturesManifest(
     seconds=1.0,
     images_per_second=4.0,
     hardware=Hardware(device="cpu", precision="fp32", processes=1),
-    config={"model": {"row": "AlexNet-GAP"}},
+    config={
+        "model": {"name": "alexnet_gap", "row": "AlexNet-GAP"},
+        "view": {"name": "squash"},
+        "data": {"_target_": "cam_repro.data.demo.source.Demo"},
+    },
     provenance=Provenance(command="cam-features", git=None, versions={}, created="2026"),
 )
 
@@ -225,6 +229,22 @@ def test_images_of_sets_of_one_name_are_the_same_where_their_ids_are():
     assert shared_images(at_d, at_e) == 4
     renamed = replace(MANIFEST, folder="/e", data=replace(MANIFEST.data, name="other"))
     assert shared_images(at_d, Features(IDS, LABELS, VALUES, renamed)) == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"data": None}, "config.data is not an object"),
+        ({"data": {}}, "config.data._target_ is missing"),
+        ({"model": None}, "config.model is not an object"),
+        ({"model": {"name": 3}}, "config.model.name is not text"),
+        ({"view": "squash"}, "config.view is not an object"),
+    ],
+)
+def test_settings_of_another_kind_are_named(config, said, tmp_path):
+    write_manifest(tmp_path, replace(MANIFEST, config={**MANIFEST.config, **config}))
+    with pytest.raises(UserError, match=f"{said}: run cam-features again"):
+        read_features_manifest(tmp_path)
 
 
 def test_a_scored_run_is_not_read_as_features(make_run, tmp_path):
