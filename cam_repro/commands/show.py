@@ -26,6 +26,7 @@ from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
 from cam_repro.files import FIGURES, check_writable, is_figure, path_within
 from cam_repro.formats.names import IMAGE_SUFFIXES, is_image, is_junk
 from cam_repro.runs.folders import places
+from cam_repro.runs.manifest import refuse_to_overwrite
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def run_show(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
                 f"output={settings.output} is one file, and there are {len(files)} images: name a "
                 "folder"
             )
+        refuse_to_overwrite("output", settings.output, files)
     else:
         check_writable(Path(settings.output))
     networks = {

@@ -106,6 +106,7 @@ def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photograp
         (["nowhere.jpg"], "image=nowhere.jpg: there is no such file or folder"),
         (["{folder}", "output=x.png"], "there are 2 images"),
         (["{folder}/turned.JPG", "output=x.gif"], ".png, .pdf or .svg"),
+        (["{folder}/a, b.png", "output={folder}/a, b.png"], "b.png: is read by this command"),
         (["{folder}/notes.txt"], "notes.txt: not a readable image"),
         (["{folder}/turned.JPG", "class=nn"], "class nn: the network has no class of this name"),
         (["{folder}/turned.JPG", "format=bmp"], "format=bmp"),
