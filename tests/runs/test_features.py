@@ -232,6 +232,23 @@ def test_images_of_sets_of_one_name_are_the_same_where_their_ids_are():
 
 
 @pytest.mark.parametrize(
+    ("source", "change", "shared"),
+    [
+        ("ilsvrc.source.Ilsvrc", {}, 0),
+        ("ilsvrc.source.Ilsvrc", {"folder": "/d/train"}, 4),  # lists of one folder
+        ("ilsvrc.source.Ilsvrc", {"split": "train"}, 4),  # a copy of the set
+        ("packed.source.Packed", {}, 4),
+    ],
+)
+def test_files_of_one_name_in_two_splits_are_two_images(source, change, shared):
+    config = {**MANIFEST.config, "data": {"_target_": f"cam_repro.data.{source}", "root": "d"}}
+    train = replace(MANIFEST, split="train", folder="/d/train", config=config)
+    val = replace(train, **{"split": "val", "folder": "/d/val", **change})
+    at_train, at_val = (Features(IDS, LABELS, VALUES, each) for each in (train, val))
+    assert shared_images(at_train, at_val) == shared
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         ({"data": None}, "config.data is not an object"),
