@@ -95,6 +95,9 @@ def read_features(folder: Path | str) -> Features:
         values_NK = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
         with pq.ParquetFile(folder / TABLE) as file:
             table = file.read(["id", "label"])
+        for name, kind in (("id", pa.string()), ("label", pa.int32())):
+            if table[name].type != kind or table[name].null_count:
+                raise ValueError(f"the column {name} is not of {kind} without gaps")
         labels_N = np.from_dlpack(table["label"].combine_chunks())
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{folder}: its features are damaged ({error}): {again}") from None
@@ -104,7 +107,22 @@ def read_features(folder: Path | str) -> Features:
             f"{folder}: has features {values_NK.shape} of {len(labels_N)} images, its manifest says"
             f" {expected}: {again}"
         )
+    if not _are_numbers(values_NK):
+        raise UserError(f"{folder / FEATURES}: not all are finite float32 numbers: {again}")
+    if len(labels_N) and not (labels_N.min() >= -1 and labels_N.max() < len(manifest.classes)):
+        raise UserError(
+            f"{folder / TABLE}: has labels that are no index of its manifest's "
+            f"{len(manifest.classes)} classes, nor -1: {again}"
+        )
     return Features(table["id"].to_pylist(), labels_N, values_NK, manifest)
+
+
+def _are_numbers(values_NK: np.ndarray) -> bool:
+    """Tell whether all values are float32 and finite, reading some rows at a time."""
+    return values_NK.dtype == np.float32 and all(
+        bool(np.isfinite(values_NK[start : start + _ROWS]).all())
+        for start in range(0, len(values_NK), _ROWS)
+    )
 
 
 def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -196,6 +197,29 @@ def test_what_is_damaged_or_of_another_kind_is_refused(tmp_path):
         read_features(tmp_path)
     (tmp_path / TABLE).unlink()
     with pytest.raises(UserError, match=r"features.parquet is missing"):
+        read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "said"),
+    [
+        (np.where(VALUES == 7, np.nan, VALUES), LABELS, "features.npy: not all are finite float32"),
+        (np.where(VALUES == 7, np.inf, VALUES), LABELS, "features.npy: not all are finite float32"),
+        (VALUES.astype("U3"), LABELS, "features.npy: not all are finite float32 numbers"),
+        (VALUES.astype(np.complex64), LABELS, "features.npy: not all are finite float32 numbers"),
+        (VALUES, [1, 0, -5, -1], "features.parquet: has labels that are no index of its manifest"),
+        (VALUES, [1, 0, 2, -1], "no index of its manifest's 2 classes, nor -1: run cam-features"),
+        (VALUES, [1.0, 0, 1, -1], "the column label is not of int32"),
+        (VALUES, [1, 0, None, -1], "the column label is not of int32 without gaps"),
+    ],
+)
+def test_what_no_svm_can_learn_is_refused(values, labels, said, tmp_path):
+    np.save(tmp_path / FEATURES, values.astype(np.float32) if values.dtype == float else values)
+    is_whole = all(isinstance(each, int | np.integer | None) for each in labels)
+    kind = pa.int32() if is_whole else pa.float64()
+    pq.write_table(pa.table({"id": IDS, "label": pa.array(labels, kind)}), tmp_path / TABLE)
+    write_manifest(tmp_path, MANIFEST)
+    with pytest.raises(UserError, match=said):
         read_features(tmp_path)
 
 
