@@ -21,7 +21,7 @@ from cam_repro.commands.features import run_features
 from cam_repro.commands.generic import write_network
 from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.sources import open_image_set
+from cam_repro.data.sources import check_stored_source, open_image_set
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.settings import NetworkSettings
 from cam_repro.errors import UserError, if_stopped
@@ -143,7 +143,7 @@ def run_concept(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         if not settings.overwrite and _is_there(folder, manifest):
             log.info("the concept is there already: %s", folder)
             return folder
-        images = _images_of(positives)
+        images = _images_of(positives, places[0])
         started = time.perf_counter()
         rng = np.random.default_rng(settings.seed)
         sides = tuple(
@@ -240,12 +240,13 @@ def _refuse_unfit(positives: Features, negatives: Features) -> None:
         raise UserError("positives= and negatives= are features of crops: give those of images")
 
 
-def _images_of(features: Features) -> ImageSet:
-    """Open the images of features, of which some are drawn at the end.
+def _images_of(features: Features, place: Path) -> ImageSet:
+    """Open the images of the features in a folder, of which some are drawn at the end.
 
     Raises UserError where they are gone, or others than the features are of.
     """
     manifest = features.manifest
+    check_stored_source(manifest.config["data"], place / MANIFEST)
     images = open_image_set(manifest.config["data"], manifest.split, with_boxes=True)
     if images.fingerprint != manifest.data.fingerprint:
         raise UserError(

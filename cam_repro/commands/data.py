@@ -20,6 +20,7 @@ from cam_repro.data.sources import open_source
 from cam_repro.errors import UserError, choose, if_stopped, one_of
 from cam_repro.files import at_home, check_file_writable, write_json
 from cam_repro.metrics.official import warn_about_boxes
+from cam_repro.runs.manifest import refuse_to_overwrite
 from cam_repro.runs.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ def _check(settings: DataCommandSettings) -> int:
     """Check a data set, log the report, and return the exit status."""
     if settings.output is not None:
         check_file_writable(settings.output)
+        refuse_to_overwrite("output", settings.output, settings.data.values())
     report = open_source(settings.data).check(settings.decode)
     log.info("%s: layout %s", report.root, report.layout)
     if report.problem:

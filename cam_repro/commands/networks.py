@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from cam_repro.api import LoadedNetwork, load_network
-from cam_repro.commands.evaluate import TRAIN_AGAIN, describe_weights
+from cam_repro.commands.evaluate import describe_weights
 from cam_repro.errors import UserError
 from cam_repro.runs.folders import run_name, train_folder
-from cam_repro.runs.manifest import Checkpoint, check_unchanged
+from cam_repro.runs.manifest import Checkpoint
 
 
 class NamesNetwork(Protocol):
@@ -39,8 +38,6 @@ def load_named(
     trained = train_folder(settings.runs, data, run_name(model)) / f"{settings.checkpoint}.pt"
     if weights is None and trained.is_file():
         weights = str(trained)
-    if weights is not None:
-        check_unchanged(Path(weights), TRAIN_AGAIN)
     before = describe_weights(weights)
     loaded = load_network(
         model["name"],

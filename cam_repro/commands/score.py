@@ -35,6 +35,7 @@ from cam_repro.runs.guesses import (
     RunGuesses,
     read_guesses,
 )
+from cam_repro.runs.manifest import refuse_to_overwrite
 from cam_repro.runs.same_images import images_sha256, is_same_truth
 from cam_repro.runs.scores import write_scores
 from cam_repro.truth import Truth
@@ -149,6 +150,7 @@ def run_score(cfg: DictConfig) -> None:
         check_file_writable(settings.output)
     if settings.per_image is not None:
         check_columns_file("per_image", settings.per_image)
+    _refuse_to_overwrite(settings)
     if settings.scoremaps is not None:
         check_scoremaps(Path(settings.scoremaps))
     submitted = _submitted(settings)
@@ -170,6 +172,24 @@ def run_score(cfg: DictConfig) -> None:
         write_text(settings.json_file, _as_text(result) + "\n")
     elif sys.stdout.isatty() and _has_curves(result):
         log.info("curves are not shown here: output=F.json writes them")
+
+
+def _refuse_to_overwrite(settings: ScoreSettings) -> None:
+    """Raise UserError where a file that is asked for is an input, or a run's own."""
+    submitted = settings.submission
+    inputs = [
+        *(submitted if isinstance(submitted, list) else [submitted]),
+        *(settings.ground_truth, settings.blacklist, settings.threshold_from),
+        *(settings.data or {}).values(),
+    ]
+    outputs = (
+        ("output", settings.json_file),
+        ("output", settings.figure_file),
+        ("per_image", settings.per_image),
+    )
+    for key, path in outputs:
+        if path is not None:
+            refuse_to_overwrite(key, path, inputs)
 
 
 def _protocols(chosen: dict[str, Any]) -> list[Protocol]:

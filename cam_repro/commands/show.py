@@ -23,9 +23,10 @@ from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
-from cam_repro.files import FIGURES, at_home, check_writable, is_figure
+from cam_repro.files import FIGURES, at_home, check_writable, is_figure, path_within
 from cam_repro.formats.names import IMAGE_SUFFIXES, is_image, is_junk
 from cam_repro.runs.folders import places
+from cam_repro.runs.manifest import refuse_to_overwrite
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def run_show(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
                 f"output={settings.output} is one file, and there are {len(files)} images: name a "
                 "folder"
             )
+        refuse_to_overwrite("output", settings.output, files)
     else:
         check_writable(Path(settings.output))
     networks = {
@@ -171,12 +173,13 @@ def _places(files: Sequence[Path], settings: ShowSettings) -> Iterator[Path]:
         if is_figure(settings.output):
             yield Path(settings.output)
             continue
-        name, number = file.stem, 1
+        stem = file.stem if file.stem.strip(".") else file.name  # "..", of "...jpg", leads away
+        name, number = stem, 1
         while name in taken:
             number += 1
-            name = f"{file.stem}-{number}"
+            name = f"{stem}-{number}"
         taken.add(name)
-        yield Path(settings.output) / name
+        yield path_within(settings.output, name)
 
 
 def _draw(

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cam_repro.config import build
+from cam_repro.config import TARGET, build, choices, compose_choice
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.errors import UserError
+from cam_repro.words import composed_from
 
 
 class DataSource(ABC):
@@ -64,6 +65,19 @@ def open_source(data: Mapping[str, Any]) -> DataSource:
     Raises UserError where ``_target_`` is not a ``DataSource`` or its constructor raises one.
     """
     return build(DataSource, "data", data)  # type: ignore[type-abstract]
+
+
+def check_stored_source(data: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse settings of a data set in a file at ``path`` whose class no ``data=NAME`` has.
+
+    A file does not say which code is run: only the YAML files of this package and the user's do.
+    """
+    known = {compose_choice("data", name).get(TARGET) for name in choices("data", composed_from())}
+    if data.get(TARGET) not in known:
+        raise UserError(
+            f"{path}: its data set is of the class {data.get(TARGET)}, which no data=NAME has: it "
+            "is not loaded; name the folder of a YAML of your own by --config-dir"
+        )
 
 
 def open_image_set(data: Mapping[str, Any], split: str, with_boxes: bool) -> ImageSet:

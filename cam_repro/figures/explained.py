@@ -85,11 +85,11 @@ def draw_overlay(
     """
     width, height = one.image.size
     scale = float(np.clip(1.0, SMALLEST / max(width, height), LARGEST / max(width, height)))
-    inches = scale * width / style.DPI, scale * height / style.DPI
-    figure = Figure(figsize=inches)
+    inches = [max(1.0, scale * side) / style.DPI for side in (width, height)]  # a pixel at least
+    figure = Figure(figsize=(inches[0], inches[1]))
     axes = figure.add_axes((0, 0, 1, 1))
     letters = max(6.0, 72 * 0.035 * min(inches))  # points: a share of the shorter side
-    size = one.image.size if scale >= 1 else (round(scale * width), round(scale * height))
+    size = _scaled(one.image.size, min(1.0, scale))
     _draw(axes, one, rank, rule, Look(colours, letters / 6, size))
     axes.text(
         *(0.015, 0.985, f"{one.names[rank]} {one.scores[rank]:.0%}"),
@@ -196,8 +196,12 @@ def _shown_size(size: tuple[int, int], cell: tuple[float, float]) -> tuple[int, 
     A large photograph is shrunk first: a cell shows no more of it.
     size: of the image. cell: width and height, inches.
     """
-    shrink = min(1.0, 2 * style.DPI * max(cell) / max(size))
-    return max(1, round(shrink * size[0])), max(1, round(shrink * size[1]))
+    return _scaled(size, min(1.0, 2 * style.DPI * max(cell) / max(size)))
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Scale a width and a height, pixels; of a thin image a side is one pixel at least."""
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
 def _lines(explained: Sequence[Explained], rule: str | None) -> list[Line2D]:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ from cam_repro.models.caffe import SUFFIX, caffe_state
 from cam_repro.models.layers import BLOCK_EPS
 from cam_repro.models.modes import evaluation_mode
 from cam_repro.models.weight_files import State, find_weights
+from cam_repro.runs.manifest import check_unchanged
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,9 @@ OF_ILSVRC = (
     " data.classes=ilsvrc all 1,000"
 )
 """What to do where the weights are of ILSVRC and the data set is a part of it."""
+
+WRITE_AGAIN = "restore it, or run the command that wrote it again, with overwrite=true"
+"""What to do where a run's weights have changed since."""
 
 NAMED = 3
 """How many names of each kind an error message lists at most."""
@@ -112,9 +117,9 @@ def load_weights(
     have a place in the network. False, for fine-tuning: the layers that fit are taken.
     input_size: side of the network's input, pixels; what is said of a file then names the maps'.
     outputs: which of the file's class layer are the network's; None: all.
-    Errors: ``UserError``, and the network is unchanged, if the file cannot be read or has values
-    that are no numbers; with ``strict`` if file and network differ; without it if no layer fits at
-    all.
+    Errors: ``UserError``, and the network is unchanged, if the file cannot be read, has values
+    that are no numbers or is not as the manifest beside it says; with ``strict`` if file and
+    network differ; without it if no layer fits at all.
     """
     if weights is None:
         return LoadReport(left=list(_layers(network.state_dict())))
@@ -127,6 +132,7 @@ def load_weights(
     elif weights.endswith(SUFFIX):
         state, report.names = caffe_state(network, weights, name)
     else:
+        check_unchanged(Path(weights), WRITE_AGAIN)
         found = find_weights(weights, len(_tensors(network)), partial(_count_fitting, network))
         state, report.part = dict(network.renamed(found.state)), found.words
     if outputs is not None:

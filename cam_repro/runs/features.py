@@ -95,6 +95,9 @@ def read_features(folder: Path | str) -> Features:
         values_NK = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
         with pq.ParquetFile(folder / TABLE) as file:
             table = file.read(["id", "label"])
+        for name, kind in (("id", pa.string()), ("label", pa.int32())):
+            if table[name].type != kind or table[name].null_count:
+                raise ValueError(f"the column {name} is not of {kind} without gaps")
         labels_N = np.from_dlpack(table["label"].combine_chunks())
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{folder}: its features are damaged ({error}): {again}") from None
@@ -104,7 +107,22 @@ def read_features(folder: Path | str) -> Features:
             f"{folder}: has features {values_NK.shape} of {len(labels_N)} images, its manifest says"
             f" {expected}: {again}"
         )
+    if not _are_numbers(values_NK):
+        raise UserError(f"{folder / FEATURES}: not all are finite float32 numbers: {again}")
+    if len(labels_N) and not (labels_N.min() >= -1 and labels_N.max() < len(manifest.classes)):
+        raise UserError(
+            f"{folder / TABLE}: has labels that are no index of its manifest's "
+            f"{len(manifest.classes)} classes, nor -1: {again}"
+        )
     return Features(table["id"].to_pylist(), labels_N, values_NK, manifest)
+
+
+def _are_numbers(values_NK: np.ndarray) -> bool:
+    """Tell whether all values are float32 and finite, reading some rows at a time."""
+    return values_NK.dtype == np.float32 and all(
+        bool(np.isfinite(values_NK[start : start + _ROWS]).all())
+        for start in range(0, len(values_NK), _ROWS)
+    )
 
 
 def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) -> None:
@@ -130,24 +148,33 @@ def shared_images(one: Features, other: Features) -> int:
     """Count the images that two folders of features share, cropped or not.
 
     Images are the same where they are one file, by the folder of the images and the id; and where
-    they have one id in sets of one name, unless both are plain folders: the same file names in two
-    folders are two images.
+    they have one id in sets of one name, unless their folders tell them apart: the same file names
+    in two plain folders, or in the folders of two splits of one set, are two images.
     """
     at_one, at_other = (
         {f"{each.manifest.folder}/{image_id}" for image_id in each.ids} for each in (one, other)
     )
     shared = len(at_one & at_other)
     names = {each.manifest.data.name for each in (one, other)}
-    if shared or len(names) > 1 or all(map(_is_plain, (one, other))):
+    if shared or len(names) > 1 or _folders_tell(one.manifest, other.manifest):
         return shared
     return len(set(one.ids) & set(other.ids))
 
 
-def _is_plain(features: Features) -> bool:
-    """Tell whether features are of a plain folder, which any name may be given, and which."""
-    manifest = features.manifest
-    target = str((manifest.config.get("data") or {}).get("_target_"))
-    return manifest.folder is not None and target.endswith(".folder.source.Folder")
+def _folders_tell(one: FeaturesManifest, other: FeaturesManifest) -> bool:
+    """Tell whether images in other folders are other images: of plain folders, or of two splits.
+
+    A plain folder may be given any name, and be any. Splits that were packed lie in a folder each
+    even where they share images; and a set may lie in two places.
+    """
+    if one.folder is None or other.folder is None:
+        return False
+    data = [each.config.get("data") or {} for each in (one, other)]
+    targets = [str(each.get("_target_")) for each in data]
+    if all(target.endswith(".folder.source.Folder") for target in targets):
+        return True
+    is_packed = targets[0].endswith(".packed.source.Packed")
+    return one.split != other.split and data[0] == data[1] and not is_packed
 
 
 # --- under way -----------------------------------------------------------------------------------

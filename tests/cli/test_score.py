@@ -50,6 +50,24 @@ def clsloc(result):
     return [(row["cls_error"], row["clsloc_error"]) for row in result["guesses"]]
 
 
+def test_no_input_is_overwritten(command, tmp_path):
+    for name in ("submission.txt", "ground_truth.csv", "blacklist.txt"):
+        (tmp_path / name).write_bytes((FIXTURE / name).read_bytes())
+    (tmp_path / "k.csv").write_text("ImageId,PredictionString\n")
+    words = ["submission=submission.txt", "ground_truth=ground_truth.csv"]
+    for more in (
+        ["output=submission.txt"],
+        ["output=ground_truth.csv"],
+        ["blacklist=blacklist.txt", "output=blacklist.txt"],
+        ["submission=k.csv", "per_image=k.csv"],
+    ):
+        done = command("score", *words, *more)
+        assert done.status == 1
+        assert done.errors == [f"error: {more[-1]}: is read by this command: name another file"]
+    kept = (tmp_path / "submission.txt").read_bytes()
+    assert kept == (FIXTURE / "submission.txt").read_bytes()
+
+
 # --- the official metric
 
 

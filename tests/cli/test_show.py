@@ -73,6 +73,20 @@ def test_a_broken_file_of_a_folder_is_left_out_by_name(command, trained, photogr
     assert {path.name for path in (photographs.parent / "shown").iterdir()} == {"a, b", "turned"}
 
 
+def test_names_of_dots_stay_below_the_output(command, trained, photographs):
+    folder = photographs.parent / "dots"
+    folder.mkdir()
+    for name in ("...jpg", "..jpg"):  # their stems are .. and .
+        (folder / name).write_bytes((photographs / "turned.JPG").read_bytes())
+    shown = command("show", str(folder / "*"), *trained, "class=0", "output=out/o")
+    assert shown.status == 0, shown.err
+    out = photographs.parent / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("sheet.png")) == [
+        "o/...jpg/sheet.png",
+        "o/..jpg/sheet.png",
+    ]
+
+
 def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photographs):
     one = str(photographs / "a, b.png")
     assert command("show", one, *trained, "class=0", "output=one.png").status == 0
@@ -92,6 +106,7 @@ def test_one_file_holds_the_class_alone_or_the_sheet(command, trained, photograp
         (["nowhere.jpg"], "image=nowhere.jpg: there is no such file or folder"),
         (["{folder}", "output=x.png"], "there are 2 images"),
         (["{folder}/turned.JPG", "output=x.gif"], ".png, .pdf or .svg"),
+        (["{folder}/a, b.png", "output={folder}/a, b.png"], "b.png: is read by this command"),
         (["{folder}/notes.txt"], "notes.txt: not a readable image"),
         (["{folder}/turned.JPG", "class=nn"], "class nn: the network has no class of this name"),
         (["{folder}/turned.JPG", "format=bmp"], "format=bmp"),

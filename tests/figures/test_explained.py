@@ -65,6 +65,16 @@ def test_a_large_photograph_is_shrunk_with_its_map_and_box(monkeypatch):
     np.testing.assert_array_equal(pixels_of(draw_overlay(large)), pixels_of(draw_overlay(small)))
 
 
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [((4000, 1), (3000, 1)), ((1, 30000), (1, 3000)), ((40000, 10), (3000, 1))],
+)
+def test_a_thin_photograph_keeps_a_pixel(size, drawn):
+    thin = explained(*size, box=(0, 0, 0, 0))
+    assert pixels_of(draw_overlay(thin)).shape[1::-1] == drawn
+    assert f"{size[0]} x {size[1]} pixels" in svg_of(draw_sheet([thin]))
+
+
 def test_an_overlay_names_class_and_probability():
     assert "kind 1 25%" in svg_of(draw_overlay(explained(), rank=1))
 

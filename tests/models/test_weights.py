@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import pickle
 from pathlib import Path
@@ -449,6 +450,22 @@ def test_weights_that_are_no_numbers_are_named(key, value, said, strict, tmp_pat
     with pytest.raises(UserError, match=said):
         load_weights(network, str(tmp_path / "w.pt"), strict=strict)
     assert _same(before, network.state_dict())
+
+
+@pytest.mark.parametrize("name", ["last.pt", "network.pt"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_runs_file_that_changed_since_is_refused(name, strict, tmp_path):
+    network = build("alexnet_gap")
+    weights = _save(build("alexnet_gap"), tmp_path / name)
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {name: "0" * 64}}))
+    before = _initial(network)
+    with pytest.raises(UserError) as refused:
+        load_weights(network, weights, strict=strict)
+    assert str(refused.value) == (
+        f"{weights} is not as it was written: its SHA-256 is not the one in manifest.json: restore"
+        " it, or run the command that wrote it again, with overwrite=true"
+    )
+    assert _same(network.state_dict(), before)
 
 
 def test_what_is_not_taken_may_be_no_number(tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -54,7 +55,11 @@ MANIFEST = FeaturesManifest(
     seconds=1.0,
     images_per_second=4.0,
     hardware=Hardware(device="cpu", precision="fp32", processes=1),
-    config={"model": {"row": "AlexNet-GAP"}},
+    config={
+        "model": {"name": "alexnet_gap", "row": "AlexNet-GAP"},
+        "view": {"name": "squash"},
+        "data": {"_target_": "cam_repro.data.demo.source.Demo"},
+    },
     provenance=Provenance(command="cam-features", git=None, versions={}, created="2026"),
 )
 
@@ -196,6 +201,29 @@ def test_what_is_damaged_or_of_another_kind_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("values", "labels", "said"),
+    [
+        (np.where(VALUES == 7, np.nan, VALUES), LABELS, "features.npy: not all are finite float32"),
+        (np.where(VALUES == 7, np.inf, VALUES), LABELS, "features.npy: not all are finite float32"),
+        (VALUES.astype("U3"), LABELS, "features.npy: not all are finite float32 numbers"),
+        (VALUES.astype(np.complex64), LABELS, "features.npy: not all are finite float32 numbers"),
+        (VALUES, [1, 0, -5, -1], "features.parquet: has labels that are no index of its manifest"),
+        (VALUES, [1, 0, 2, -1], "no index of its manifest's 2 classes, nor -1: run cam-features"),
+        (VALUES, [1.0, 0, 1, -1], "the column label is not of int32"),
+        (VALUES, [1, 0, None, -1], "the column label is not of int32 without gaps"),
+    ],
+)
+def test_what_no_svm_can_learn_is_refused(values, labels, said, tmp_path):
+    np.save(tmp_path / FEATURES, values.astype(np.float32) if values.dtype == float else values)
+    is_whole = all(isinstance(each, int | np.integer | None) for each in labels)
+    kind = pa.int32() if is_whole else pa.float64()
+    pq.write_table(pa.table({"id": IDS, "label": pa.array(labels, kind)}), tmp_path / TABLE)
+    write_manifest(tmp_path, MANIFEST)
+    with pytest.raises(UserError, match=said):
+        read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("name", "folder", "ids", "shared"),
     [
         ("s", "/d/s", ["a/1", "b/3"], 1),
@@ -225,6 +253,39 @@ def test_images_of_sets_of_one_name_are_the_same_where_their_ids_are():
     assert shared_images(at_d, at_e) == 4
     renamed = replace(MANIFEST, folder="/e", data=replace(MANIFEST.data, name="other"))
     assert shared_images(at_d, Features(IDS, LABELS, VALUES, renamed)) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "shared"),
+    [
+        ("ilsvrc.source.Ilsvrc", {}, 0),
+        ("ilsvrc.source.Ilsvrc", {"folder": "/d/train"}, 4),  # lists of one folder
+        ("ilsvrc.source.Ilsvrc", {"split": "train"}, 4),  # a copy of the set
+        ("packed.source.Packed", {}, 4),
+    ],
+)
+def test_files_of_one_name_in_two_splits_are_two_images(source, change, shared):
+    config = {**MANIFEST.config, "data": {"_target_": f"cam_repro.data.{source}", "root": "d"}}
+    train = replace(MANIFEST, split="train", folder="/d/train", config=config)
+    val = replace(train, **{"split": "val", "folder": "/d/val", **change})
+    at_train, at_val = (Features(IDS, LABELS, VALUES, each) for each in (train, val))
+    assert shared_images(at_train, at_val) == shared
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"data": None}, "config.data is not an object"),
+        ({"data": {}}, "config.data._target_ is missing"),
+        ({"model": None}, "config.model is not an object"),
+        ({"model": {"name": 3}}, "config.model.name is not text"),
+        ({"view": "squash"}, "config.view is not an object"),
+    ],
+)
+def test_settings_of_another_kind_are_named(config, said, tmp_path):
+    write_manifest(tmp_path, replace(MANIFEST, config={**MANIFEST.config, **config}))
+    with pytest.raises(UserError, match=f"{said}: run cam-features again"):
+        read_features_manifest(tmp_path)
 
 
 def test_a_scored_run_is_not_read_as_features(make_run, tmp_path):

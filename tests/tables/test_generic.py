@@ -210,3 +210,17 @@ def test_a_broken_manifest_is_left_out(write, tmp_path, caplog):
     (folder / "manifest.json").write_text(text.replace("61.25", "99.0"))
     assert find_generic([str(tmp_path / "runs")]) == []
     assert "left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("svm", "said"),
+    [
+        ({"C": None}, "svm.C is not a number"),
+        ({"C": "1"}, "svm.C is not a number"),
+        ({"C": 1.0, "partition": "random"}, "svm.partition is not an object"),
+    ],
+)
+def test_settings_of_another_kind_are_left_out_by_name(write, tmp_path, caplog, svm, said):
+    write("damaged", svm=svm)
+    assert find_generic([str(tmp_path / "runs")]) == []
+    assert said in caplog.text

@@ -17,6 +17,7 @@ from cam_repro.runs.manifest.files import (
     check_unchanged,
     is_of_scored_run,
     is_of_svm,
+    refuse_to_overwrite,
     write_manifest,
 )
 from cam_repro.runs.manifest.parts import (
@@ -65,5 +66,6 @@ __all__ = [
     "read_features_manifest",
     "read_svm_manifest",
     "read_train_manifest",
+    "refuse_to_overwrite",
     "write_manifest",
 ]

@@ -48,4 +48,8 @@ def read_features_manifest(folder: Path | str) -> FeaturesManifest:
     """Read the manifest of features; raises UserError as ``read_eval_manifest`` does."""
     keys = Keys.of_kind(folder, "cam-features", "features", "features")
     keys.check_model()
+    config = keys.within("config")
+    config.within("model").get("name", str)
+    config.get("view", dict)
+    config.within("data").get("_target_", str)
     return keys.record(FeaturesManifest)

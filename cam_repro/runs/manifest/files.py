@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from cam_repro.errors import UserError
 from cam_repro.files import sha256, with_checksum, write_json
@@ -56,6 +58,36 @@ def check_unchanged(path: Path, remedy: str) -> None:
         raise UserError(
             f"{path} is not as it was written: its SHA-256 is not the one in {MANIFEST}: {remedy}"
         )
+
+
+def refuse_to_overwrite(key: str, path: Path | str, inputs: Iterable[Any] = ()) -> None:
+    """Raise UserError, naming the setting, where a file to be written is read, or is a run's own.
+
+    inputs: values of the settings that may name files which the command reads.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    for each in inputs:
+        if isinstance(each, str | Path) and Path(each).is_file() and path.samefile(each):
+            raise UserError(f"{key}={path}: is read by this command: name another file")
+    if path.name in _own_files(path.parent):
+        raise UserError(f"{key}={path}: is a file of the run in {path.parent}: name another file")
+
+
+def _own_files(folder: Path) -> set[str]:
+    """List the names of a run's manifest and of the files that it names; of other folders none."""
+    try:
+        stated = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, RecursionError):
+        stated = None
+    files = stated.get("files") if isinstance(stated, dict) else None
+    if isinstance(files, dict):
+        return {MANIFEST, *files}
+    # Of an older version, or damaged.
+    return {MANIFEST, *(path.name for pattern in CHECKED for path in folder.glob(pattern))}
 
 
 def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:

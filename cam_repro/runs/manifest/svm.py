@@ -67,4 +67,6 @@ def read_svm_manifest(folder: Path | str) -> SvmManifest:
     """Read the manifest of an SVM; raises UserError as ``read_eval_manifest`` does."""
     keys = Keys.of_kind(folder, "cam-generic", "svm", "an SVM")
     keys.check_model()
+    keys.within("svm").get("C", float)
+    keys.within("svm").find("partition", dict)
     return keys.record(SvmManifest)
