@@ -44,7 +44,15 @@ MOST_CLASSES = 1_000_000
 NO_IDS = "none, as these are not ILSVRC's 1,000 classes"
 
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-_BETWEEN = re.compile(r"[\s,;]+")
+_WNID = re.compile(r"n\d{8}", re.ASCII)
+_BETWEEN = re.compile(r"[\s,;|]+")
+_HEADERS = {
+    *("category", "class", "class_id", "class_name", "classes", "code", "folder", "id", "ids"),
+    *("imagenet_id", "label", "labels", "name", "synset", "synset_id", "synsets", "wnid", "wnids"),
+    *("wordnet", "wordnet_id"),
+}
+"""What the first column of a list of classes may be called, in small letters."""
+
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(clsloc_)?ID", re.IGNORECASE)
 
 
@@ -67,7 +75,9 @@ class ClassTable:
     is_named: bool = True
 
     def __post_init__(self) -> None:
-        assert list(self.wnids) == in_class_order(set(self.wnids)), "sorted and distinct"
+        # Sets that older versions packed have a/10 before a/2.
+        orders = (in_class_order(set(self.wnids)), sorted(set(self.wnids)))
+        assert list(self.wnids) in orders, "sorted and distinct"
         assert len(self.names) == len(self.wnids)
         if self.devkit_ids_C is not None:
             assert self.devkit_ids_C.shape == (len(self.wnids),)
@@ -149,12 +159,31 @@ def are_numbers(names: Iterable[str]) -> bool:
 def in_class_order(names: Iterable[str]) -> list[str]:
     """Sort the names of classes into the order of their indices.
 
-    Whole numbers alone are sorted as numbers (2 before 10), all other names as text.
+    Whole numbers alone are sorted as numbers (2 before 10), all other names as text. So are names
+    of folders in folders of which each ends in a number (``val/2`` before ``val/10``).
     """
     names = list(names)
-    return (
-        sorted(names, key=lambda name: (int(name), name)) if are_numbers(names) else sorted(names)
-    )
+    if not are_numbers(map(_last_part, names)):
+        return sorted(names)
+    return sorted(names, key=lambda name: (name.rpartition("/")[0], int(_last_part(name)), name))
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def reading_of_numbers(index_of: Mapping[str, int]) -> str:
+    """Say how class folders were turned into class indices if their names are, or end in, numbers.
+
+    index_of: class index by name. The words follow "class folders"; "" where there are no numbers.
+    """
+    number_of = {name: _last_part(name) for name in in_class_order(index_of)}
+    if not index_of or not are_numbers(number_of.values()):
+        return ""
+    other = next((n for n, number in number_of.items() if index_of[n] != int(number)), None)
+    if other is None:
+        return ", whose numbers are the class indices"
+    return f", in the order of their numbers: {other} is class index {index_of[other]}"
 
 
 def are_indices(names: Iterable[str]) -> bool:
@@ -275,8 +304,9 @@ def find_class(
 def read_synset_mapping(path: Path | str) -> ClassTable:
     """Read the classes that ``LOC_synset_mapping.txt`` lists (``n01440764 tench, Tinca tinca``).
 
-    A comma, a semicolon or a tab may stand in place of the first blank, and quotes do not count.
-    Raises UserError for a file that is missing, empty, or not in the order of ``in_class_order``.
+    A comma, a semicolon, a tab or a bar may stand in place of the first blank, and quotes do not
+    count. Raises UserError for a file that is missing, empty, or not in the order of
+    ``in_class_order``, and for one whose first line is a header.
     """
     path = Path(path)
     if not path.is_file():
@@ -289,9 +319,25 @@ def read_synset_mapping(path: Path | str) -> ClassTable:
             names[wnid] = _first_synonym("".join(words)) or wnid
     if not wnids:
         raise UserError(f"{path}: empty; expected one 'WordNet-id name' a line")
+    if _is_header(wnids, names):
+        header = " ".join(dict.fromkeys([wnids[0], names[wnids[0]]]))
+        raise UserError(f"{path}: its first line, {header}, is a header, not a class: remove it")
     if wnids != in_class_order(set(wnids)):
         raise UserError(f"{path}: WordNet ids must be sorted and distinct; class indices follow it")
     return classes_of(wnids, names)
+
+
+def _is_header(wnids: list[str], names: Mapping[str, str]) -> bool:
+    """Tell whether the first line of a list of classes names its columns.
+
+    It does if all other lines have numbers, and it has none; or if its first word is one of
+    ``_HEADERS``, and more than that word tells: a second one, or WordNet ids in all other lines.
+    """
+    first, others = wnids[0], wnids[1:]
+    if others and are_numbers(others) and not are_numbers([first]):
+        return True
+    tells = names[first] != first or (others and all(map(_WNID.fullmatch, others)))
+    return first.lower() in _HEADERS and bool(tells)
 
 
 def read_meta(path: Path | str) -> ClassTable:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from cam_repro.errors import UserError, did_you_mean
+from cam_repro.files import at_home
 
 Schema = TypeVar("Schema")
 Built = TypeVar("Built")
@@ -76,8 +77,8 @@ def _at_home(value: Any) -> Any:
         return {key: _at_home(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_at_home(each) for each in value]
-    at_home = isinstance(value, str) and re.match("~(/|$)", value)
-    return str(Path(value).expanduser()) if at_home else value
+    is_home = isinstance(value, str) and re.match("~(/|$)", value)
+    return str(at_home(value)) if is_home else value
 
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "ListConfig": "a list, as [a,b]"}

@@ -34,6 +34,15 @@ def is_figure(path: Path | str | None) -> bool:
     return path is not None and Path(path).suffix.lower() in FIGURES
 
 
+def at_home(path: Path | str) -> Path:
+    """Give a path with the home folder in place of ``~``, alone or in ``~/x``.
+
+    Any other name that begins with ``~`` is that of a file or folder, not of a user.
+    """
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` on success, else delete it.
@@ -140,6 +149,12 @@ def path_within(folder: Path | str, *names: str) -> Path:
                 "there: give it another name"
             )
     return Path(folder, *names)
+
+
+def refuse_special(path: Path) -> None:
+    """Raise ValueError for a named pipe, a socket or a device: reading one may wait for ever."""
+    if not (path.is_file() or path.is_dir()) and path.exists():  # one look for most
+        raise ValueError("a pipe, a socket or a device, not a file")
 
 
 def check_writable(folder: Path | str) -> None:

@@ -58,10 +58,13 @@ SWEEP = {"-m", "--multirun"}
 TEXTS = re.compile(
     r"runs|output|submission|ground_truth|maps|masks|threshold_from|scoremaps|blacklist|per_image|tars|images"
     r"|features|test|crop|positives|negatives|name|partition\.(lists|name)"
-    r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file)"
+    r"|data\.(root|train|val|test|boxes|devkit|blacklist|classes|cache|name|file|metadata|masks)"
     r"|(model|experiment)\.([\w-]+\.)?(weights|timm|name)"
 )
 """Settings whose values are paths or names, which Hydra must not read as anything else."""
+
+LISTS = ("runs", "submission", "images", "data")
+"""Those of them that take several texts, in brackets."""
 
 PLAIN = re.compile(r"(\.{0,2}/)?(?!(?:true|false|null|nan|inf)$)[a-z_][\w./*-]*", re.ASCII | re.I)
 """A text that Hydra reads as it stands."""
@@ -125,11 +128,11 @@ def _as_text(command: str, word: str, swept: bool) -> str:
     key, _, value = word.partition("=")
     name = key.lstrip("+")
     is_text = TEXTS.fullmatch(name) or (name == "data" and command in ("tables", "report"))
-    if not is_text or value in ("", "null") or "${" in value or _is_quoted(value):
+    if not is_text or value in ("", "null") or "${" in value or _is_quoted(name, value):
         return word
     if name == "images" and not value.startswith("["):
         value = f"[{value}]"  # one id is a list of one
-    if value.startswith("[") and value.endswith("]"):
+    if _is_list(name, value):
         items = [item.strip() for item in value[1:-1].split(",")]
         return f"{key}=[{','.join(_text(item) for item in items if item)}]"
     if swept and re.match(r"(choice|glob|range|interval)\(", value):
@@ -137,9 +140,14 @@ def _as_text(command: str, word: str, swept: bool) -> str:
     return f"{key}={','.join(map(_text, value.split(',') if swept else [value]))}"
 
 
-def _is_quoted(value: str) -> bool:
-    """Tell whether the user has quoted a value, or items of a list."""
-    if value.startswith("[") and value.endswith("]"):
+def _is_list(name: str, value: str) -> bool:
+    """Tell whether a setting's value is a list, not a text that has brackets in it."""
+    return name in LISTS and value.startswith("[") and value.endswith("]")
+
+
+def _is_quoted(name: str, value: str) -> bool:
+    """Tell whether the user has quoted the value of a setting, or items of a list."""
+    if _is_list(name, value):
         return re.search(r"[\[,]\s*['\"]", value) is not None
     return value[0] == value[-1] and value[0] in "'\""
 

@@ -215,6 +215,10 @@ def test_no_classes_at_all_are_refused():
 def test_numbers_are_in_numeric_order_and_other_names_in_that_of_text():
     assert in_class_order(["10", "2", "0", "007"]) == ["0", "2", "007", "10"]
     assert in_class_order(["10", "2", "x"]) == ["10", "2", "x"]
+    assert in_class_order(["b/2", "a/10", "a/9"]) == ["a/9", "a/10", "b/2"]
+    assert in_class_order(["a/10", "a/9", "a/x"]) == ["a/10", "a/9", "a/x"]
+    packed_before = ClassTable(("a/10", "a/2"), ("a/10", "a/2"), None, "")
+    assert packed_before.find("a/2") == 1
     table = classes_of(["10", "2", "0"], names={"2": "two"})
     assert (table.wnids, table.names) == (("0", "2", "10"), ("0", "two", "10"))
     assert table.find("10") == 2
@@ -270,12 +274,46 @@ def test_synset_mapping(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["n1,tench\nn2,a b\n", '"n1";"tench"\n"n2";"a b"\n', "n1\ttench, x\r\nn2\ta b, y\r\n"]
+    "text",
+    [
+        "n1,tench\nn2,a b\n",
+        '"n1";"tench"\n"n2";"a b"\n',
+        "n1\ttench, x\r\nn2\ta b, y\r\n",
+        "n1|tench\nn2|a b\n",
+        "n1 | tench\nn2 | a b\n",
+    ],
 )
 def test_a_list_of_classes_as_a_spreadsheet_writes_it(tmp_path, text):
     (tmp_path / "m.csv").write_text(text, newline="")
     table = read_synset_mapping(tmp_path / "m.csv")
     assert (table.wnids, table.names) == (("n1", "n2"), ("tench", "a b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        ("class,description\nn01440764,tench\nn01443537,goldfish\n", "class description"),
+        ("number|what\n0|tench\n1|goldfish\n", "number what"),
+        ("wnid;name\nyak;a yak\nzebu;a zebu\n", "wnid name"),
+        ("Synsets\nn01440764\n", "Synsets"),
+    ],
+)
+def test_a_header_is_no_class(tmp_path, text, header):
+    path = tmp_path / "h.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_synset_mapping(path)
+    assert one_line(error) == (
+        f"{path}: its first line, {header}, is a header, not a class: remove it"
+    )
+
+
+def test_a_class_may_be_called_as_a_header(tmp_path):
+    path = tmp_path / "order.txt"
+    path.write_text("class\nfish\nlabel\n")
+    assert read_synset_mapping(path).wnids == ("class", "fish", "label")
+    path.write_text("bird a bird\nn01440764 tench\n")
+    assert read_synset_mapping(path).wnids == ("bird", "n01440764")
 
 
 def test_a_list_of_numbers_is_in_numeric_order(tmp_path):

@@ -14,6 +14,7 @@ from cam_repro import files
 from cam_repro.engine.checkpoint import save_checkpoint
 from cam_repro.errors import UserError
 from cam_repro.files import (
+    at_home,
     atomic_path,
     check_writable,
     path_within,
@@ -135,3 +136,11 @@ def test_a_link_to_a_disk_that_is_not_there(tmp_path):
     said = r"runs is a link to /scratch/not-mounted, which is not there\); choose another output="
     with pytest.raises(UserError, match=said):
         check_writable(tmp_path / "runs" / "tiny" / "train")
+
+
+@pytest.mark.parametrize("name", ["~x", "~$a.jpg", "~root", "a/~", "[~]", "~x/~"])
+def test_a_name_that_begins_with_a_tilde_is_no_user(name, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert at_home(name) == Path(name)
+    assert at_home(f"~/{name}") == Path("/home/me", name)
+    assert at_home("~") == Path("/home/me")

@@ -90,19 +90,42 @@ def _composed_once() -> Iterator[None]:
         Hydra.get_mode = before  # type: ignore[method-assign]
 
 
-@contextlib.contextmanager
-def _no_callbacks() -> Iterator[None]:
-    """Refuse callbacks of Hydra's within a ``with`` block.
+UNSET: dict[str, Any] = {
+    "callbacks": {},
+    "job_logging.root": None,
+    "hydra_logging.root": None,
+    "job.env_set": {},
+    "output_subdir": None,
+    "run.dir": ".",
+}
+"""Settings of Hydra's by which it would call what they name, or write files, and what they are."""
 
-    Hydra calls what they name before a command begins, whatever that is, and a file of a
-    ``--config-dir`` may set them for a harmless looking ``model=NAME``.
+PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+"""Where Hydra's own launchers and sweepers are, and those of packages."""
+
+
+@contextlib.contextmanager
+def _nothing_called() -> Iterator[None]:
+    """Refuse settings of Hydra's that call something, within a ``with`` block.
+
+    Hydra calls what callbacks, loggers and launchers name before a command begins, whatever that
+    is, and a file of a ``--config-dir`` may set them for a harmless looking ``model=NAME``.
     """
     before = ConfigLoaderImpl.load_configuration
 
     def load(*args: Any, **kwargs: Any) -> DictConfig:
         cfg: DictConfig = before(*args, **kwargs)
-        if OmegaConf.select(cfg, "hydra.callbacks"):
-            raise UserError("hydra.callbacks is set, and what it names would be called: remove it")
+        if not kwargs.get("from_shell", True):
+            return cfg  # composed by a command, for its settings alone
+        for key, unset in UNSET.items():
+            if OmegaConf.select(cfg, f"hydra.{key}", default=unset) != unset:
+                raise UserError(
+                    f"hydra.{key} is set, by which code could be called or files written: remove it"
+                )
+        for key in ("launcher", "sweeper"):
+            target = str(OmegaConf.select(cfg, f"hydra.{key}._target_", default=PLUGINS[0]))
+            if not target.startswith(PLUGINS):
+                raise UserError(f"hydra.{key}={target}: is none of Hydra's: remove it")
         return cfg
 
     ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
@@ -327,7 +350,7 @@ def _run_hydra(
     try:
         with (
             _quick_help(),
-            _no_callbacks(),
+            _nothing_called(),
             _composed_once() if plain else contextlib.nullcontext(),
         ):
             hydra_main()

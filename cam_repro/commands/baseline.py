@@ -22,10 +22,11 @@ from cam_repro.commands.common import (
     log_file_of_pass,
     new_results,
     open_data,
+    read_sizes,
 )
 from cam_repro.config import validate
 from cam_repro.data.image_set import ImageSet
-from cam_repro.data.images import ErrorPolicy, UnreadableImage
+from cam_repro.data.images import ErrorPolicy
 from cam_repro.engine.processes import Processes, join_processes
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
@@ -33,7 +34,6 @@ from cam_repro.files import check_writable, write_json
 from cam_repro.metrics.gt_known import centred_box_sweep, gt_known_accuracy
 from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.metrics.protocol import FIXED, ORACLE
-from cam_repro.progress import Bar
 from cam_repro.runs.folders import NO_MODEL, baseline_folder, refuse_to_replace
 from cam_repro.runs.manifest import Counts, EvalManifest, write_manifest
 from cam_repro.runs.predictions import (
@@ -44,7 +44,6 @@ from cam_repro.runs.predictions import (
     write_predictions,
 )
 from cam_repro.runs.provenance import provenance
-from cam_repro.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def _score_in_folder(settings: EvalSettings, images: ImageSet, processes: Proces
         raise UserError(f"{images.folder}: no true boxes, so nothing to score ({images.described})")
     folder = Path(settings.output or baseline_folder(settings.runs, images.name, settings.split))
     check_writable(folder)
-    refuse = partial(refuse_to_replace, folder, asdict(settings), images.fingerprint)
+    refuse = partial(refuse_to_replace, folder, asdict(settings), images.which)
     with alone_in(folder, processes), new_results(folder, processes, refuse) as new:
         if processes.is_main:
             with log_file_of_pass(new / EVAL_LOG, processes, images):
@@ -188,19 +187,9 @@ def _sizes(images: ImageSet, policy: ErrorPolicy) -> tuple[np.ndarray, np.ndarra
             )
         return images.sizes_N2.astype(np.int64), np.ones(len(images), bool)
 
-    def size(index: int) -> tuple[int, int] | UnreadableImage:
-        try:
-            return images.size(index)
-        except UnreadableImage as error:
-            return error
-
-    with thread_pool() as pool:
-        every = pool.map(size, range(len(images)))
-        found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
-    policy.handle([size for size in found if isinstance(size, UnreadableImage)])
-    read_N = np.array([not isinstance(size, UnreadableImage) for size in found])
-    sizes = [(0, 0) if isinstance(size, UnreadableImage) else size for size in found]
-    return np.array(sizes, np.int64), read_N
+    sizes_N2, unreadable = read_sizes(images)
+    policy.handle(unreadable)
+    return sizes_N2, np.any(sizes_N2 > 0, axis=1)
 
 
 def _boxes(rule: BoxRule, sizes_N2: np.ndarray) -> np.ndarray:

@@ -13,14 +13,17 @@ import numpy as np
 
 from cam_repro.classes import ilsvrc_classes
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import Size, UnreadableImage
 from cam_repro.data.sources import open_image_set
 from cam_repro.engine.processes import Processes
 from cam_repro.errors import UserError
 from cam_repro.files import says_if_full, write_text
 from cam_repro.locks import sole_writer
+from cam_repro.progress import Bar
 from cam_repro.runs.manifest import Blacklist, ScoredData
 from cam_repro.runs.provenance import typed_command
 from cam_repro.runs.replacing import NEW, finish_replacing, new_run
+from cam_repro.threads import thread_pool
 
 if TYPE_CHECKING:
     from cam_repro.models.weights import Outputs
@@ -43,6 +46,26 @@ def open_data(data: dict[str, Any], processes: Processes, split: str, with_boxes
     if processes.is_main:
         processes.wait()
     return images
+
+
+def read_sizes(images: ImageSet) -> tuple[np.ndarray, list[UnreadableImage]]:
+    """Read the size of every image: width and height, int64 (N, 2), and the errors.
+
+    The size is 0 where an image cannot be read.
+    """
+
+    def size(index: int) -> Size | UnreadableImage:
+        try:
+            return images.size(index)
+        except UnreadableImage as error:
+            return error
+
+    with thread_pool() as pool:
+        every = pool.map(size, range(len(images)))
+        found = list(Bar(len(images), f"{images.split}, sizes", iterable=every, leave=False))
+    sizes = [(0, 0) if isinstance(size, UnreadableImage) else size for size in found]
+    unreadable = [size for size in found if isinstance(size, UnreadableImage)]
+    return np.array(sizes, np.int64), unreadable
 
 
 def announce(images: ImageSet, level: int = logging.INFO) -> None:
@@ -99,7 +122,8 @@ def describe_data(images: ImageSet) -> ScoredData:
         name=images.name,
         is_ilsvrc=images.is_ilsvrc,
         n_classes=len(images.classes),
-        fingerprint=images.fingerprint,
+        fingerprint=images.which.fingerprint,
+        file_sizes=images.which.file_sizes,
         has_labels=images.has_labels,
         has_boxes=images.has_boxes,
         layout=images.described,

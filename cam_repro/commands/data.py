@@ -18,7 +18,7 @@ from cam_repro.data.images import ErrorPolicy
 from cam_repro.data.settings import LoaderSettings
 from cam_repro.data.sources import open_source
 from cam_repro.errors import UserError, choose, if_stopped, one_of
-from cam_repro.files import check_file_writable, write_json
+from cam_repro.files import at_home, check_file_writable, write_json
 from cam_repro.metrics.official import warn_about_boxes
 from cam_repro.runs.manifest import refuse_to_overwrite
 from cam_repro.runs.provenance import provenance
@@ -103,7 +103,7 @@ def _pack(settings: DataCommandSettings) -> None:
 
     if settings.output is None:
         raise UserError("cam-data pack: add output=DIR, the new folder")
-    output = Path(settings.output).expanduser()
+    output = at_home(settings.output)
     stored = Stored(
         settings.size, settings.format, settings.jpg_quality, settings.shard_bytes, settings.decode
     )

@@ -132,7 +132,7 @@ def run_evaluation(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]
             folder = _result_folder(settings, images, run_name(model_config), this_pass.saliency)
             check_writable(folder)
             found_by = {**asdict(settings), "model": model_config}
-            refuse = partial(refuse_to_replace, folder, found_by, images.fingerprint, weights)
+            refuse = partial(refuse_to_replace, folder, found_by, images.which, weights)
             with (
                 alone_in(folder, processes),
                 new_results(folder, processes, refuse, _folders(settings)) as new,
@@ -174,7 +174,7 @@ def _what_to_score(
             method = saliency or default_saliency(probe)
             folder = _result_folder(settings, images, name, method)
             if method.refusal(probe) is None and not is_scored(
-                folder, Path(config["weights"]), asdict(settings), images.fingerprint
+                folder, Path(config["weights"]), asdict(settings), images.which
             ):
                 nothing_left = False
                 yield config, method

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cam_repro.commands.common import (
     describe_data,
     log_file,
     open_data,
+    read_sizes,
     refuse_another,
 )
 from cam_repro.commands.networks import load_named
@@ -34,6 +35,7 @@ from cam_repro.engine.settings import FeaturesSettings
 from cam_repro.errors import UserError, if_stopped, one_of
 from cam_repro.files import check_writable
 from cam_repro.geometry import iou
+from cam_repro.metrics.official import warn_of_impossible_boxes
 from cam_repro.models.class_layer import class_layer_of
 from cam_repro.models.trial import class_weights_of
 from cam_repro.runs.features import PART, FeatureFile, begin, complete, finish_completing, rows_done
@@ -109,7 +111,10 @@ def run_features(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         announce(images)
         if not images.has_images:
             raise UserError(f"{images.folder}: has no images for a network to see")
-        images, crops = _cropped(settings, images)
+        whole = images
+        images, crops = _cropped(settings, whole)
+        if settings.crop == "truth":
+            by_main(processes, lambda: _warn_of_true_boxes(whole))
         loaded, weights = load_named(settings, images.name, overrides)
         features_of = FeaturePass(
             loaded.network,
@@ -233,6 +238,15 @@ def _cropped(settings: FeaturesSettings, images: ImageSet) -> tuple[ImageSet, Cr
     )
     assert run.sizes_N2 is not None, "a run has the sizes of its images"
     return cropped(images, boxes_N4, str(folder), run.sizes_N2[rows_N]), crops
+
+
+def _warn_of_true_boxes(images: ImageSet) -> None:
+    """Warn of true boxes that cannot be, and of images of another size than is stated."""
+    sizes_N2, _ = read_sizes(images)
+    images.warn_of_other_sizes(sizes_N2)
+    warn_of_impossible_boxes(
+        replace(images, sizes_N2=sizes_N2), "crops take what of them is in the image"
+    )
 
 
 def _share_right(images: ImageSet, boxes_N4: np.ndarray) -> tuple[float | None, int]:

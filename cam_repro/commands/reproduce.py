@@ -44,6 +44,7 @@ from cam_repro.runs.folders import (
 )
 from cam_repro.runs.manifest import read_eval_manifest, read_train_manifest
 from cam_repro.runs.replacing import finish_killed
+from cam_repro.runs.same_images import WhichImages
 from cam_repro.tables.paper import runs_of_the_tables
 from cam_repro.tables.sources import PAPER, SOURCES
 from cam_repro.words import compose, renamed
@@ -167,13 +168,13 @@ def run_reproduce(cfg: DictConfig, name: str) -> None:
         steps = list(list_steps(settings, plans, runs, images.name))
         for step in steps:  # what is misspelt in the last shall not be found after hours
             validate(step.config, SETTINGS[step.command])
-        done = _done(steps, images.fingerprint)
-        _refuse_to_replace(steps, done, images.fingerprint)
+        done = _done(steps, images.which)
+        _refuse_to_replace(steps, done, images.which)
         _say_plan(name, settings.experiment, steps, done)
         for number, step in enumerate(steps, start=1):
             log.info("\n[%d/%d] %s", number, len(steps), step)
             began = time.perf_counter()
-            _run(step, images.fingerprint, processes)
+            _run(step, images.which, processes)
             if step not in done:
                 step.seconds = time.perf_counter() - began
                 done.append(step)
@@ -208,12 +209,12 @@ def _check_weights(experiment: Experiment, plans: dict[str, NetworkPlan]) -> Non
         )
 
 
-def _run(step: Step, fingerprint: str, processes: Processes) -> None:
-    """Run a command, unless its results exist. fingerprint: that of the images to score."""
+def _run(step: Step, images: WhichImages, processes: Processes) -> None:
+    """Run a command, unless its results exist. images: those to score."""
     if step.command == "train":  # skips a finished run, refuses one with other settings
         run_training(step.config, step.arguments)
         return
-    if _is_scored(step, fingerprint):
+    if _is_scored(step, images):
         log.info("scored already: %s", step.folder)
         by_main(processes, lambda: finish_killed(step.folder))
         return
@@ -235,12 +236,12 @@ def _wanted(step: Step) -> dict[str, Any]:
     return {**{key: config.get(key) for key in (*SCORING, *KEPT)}, "model": model}
 
 
-def _is_scored(step: Step, fingerprint: str) -> bool:
-    """Tell whether a ``cam-eval`` has its results. fingerprint: of the images to score."""
-    return is_scored(step.folder, step.checkpoint, _wanted(step), fingerprint)
+def _is_scored(step: Step, images: WhichImages) -> bool:
+    """Tell whether a ``cam-eval`` has its results. images: those to score."""
+    return is_scored(step.folder, step.checkpoint, _wanted(step), images)
 
 
-def _done(steps: list[Step], fingerprint: str) -> list[Step]:
+def _done(steps: list[Step], images: WhichImages) -> list[Step]:
     """List the steps that need not be run, and note how long each of them took."""
     done: list[Step] = []
     to_train = set()  # what is trained now has to be scored afterwards
@@ -251,7 +252,7 @@ def _done(steps: list[Step], fingerprint: str) -> list[Step]:
                 done.append(step)
             else:
                 to_train.add(step.model)
-        elif step.model not in to_train and _is_scored(step, fingerprint):
+        elif step.model not in to_train and _is_scored(step, images):
             step.seconds = read_eval_manifest(step.folder).seconds
             done.append(step)
     return done
@@ -261,10 +262,10 @@ _REMEDY = "move them away, or choose another output="
 """What to do with results that a step would replace."""
 
 
-def _refuse_to_replace(steps: list[Step], done: list[Step], fingerprint: str) -> None:
+def _refuse_to_replace(steps: list[Step], done: list[Step], images: WhichImages) -> None:
     """Raise UserError, before any work, where a step would replace other results that lie there.
 
-    fingerprint: of the images to score.
+    images: those to score.
     """
     left = [step for step in steps if step not in done]
     to_train = {step.model for step in left if step.command == "train"}
@@ -277,7 +278,7 @@ def _refuse_to_replace(steps: list[Step], done: list[Step], fingerprint: str) ->
             )
         weights = None if step.checkpoint is None else describe_weights(str(step.checkpoint))
         wanted = _wanted(step)
-        refuse_to_replace(step.folder, wanted, fingerprint, weights, _REMEDY)
+        refuse_to_replace(step.folder, wanted, images, weights, _REMEDY)
 
 
 def _say_plan(name: str, experiment: Experiment, steps: list[Step], done: list[Step]) -> None:

@@ -23,7 +23,7 @@ from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
 from cam_repro.figures.pictures import check_colours
 from cam_repro.figures.style import check_figure_path, save
 from cam_repro.figures.terminal import PROTOCOLS, inline, protocol_of
-from cam_repro.files import FIGURES, check_writable, is_figure, path_within
+from cam_repro.files import FIGURES, at_home, check_writable, is_figure, path_within
 from cam_repro.formats.names import IMAGE_SUFFIXES, is_image, is_junk
 from cam_repro.runs.folders import places
 from cam_repro.runs.manifest import refuse_to_overwrite
@@ -127,7 +127,7 @@ def find_images(wanted: Any) -> Iterator[Path]:
     Raises UserError where there is nothing of that name, or no image.
     """
     for one in [wanted] if isinstance(wanted, str) else wanted:
-        path = Path(str(one)).expanduser()
+        path = at_home(str(one))
         if path.is_dir():
             there = sorted(file for file in path.iterdir() if not is_junk(file.name))
             found = [file for file in there if is_image(file.name)]

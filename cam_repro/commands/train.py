@@ -36,10 +36,11 @@ from cam_repro.runs.manifest import (
     Hardware,
     TrainedData,
     TrainManifest,
+    read_train_manifest,
     write_manifest,
 )
 from cam_repro.runs.provenance import provenance
-from cam_repro.runs.training_log import TrainingLog
+from cam_repro.runs.training_log import TrainingLog, read_log
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         with alone_in(folder, processes):
             earlier = find_earlier(settings, train_set, folder)
             if earlier is not None and is_complete(folder):
+                read_train_manifest(folder)
+                read_log(folder)  # a run that is damaged is said to be, not taken for trained
                 log.info("%s is trained already: %s", name, folder)
             else:
                 _train(settings, name, data, Compute.of(settings, processes), folder, earlier)

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from cam_repro.classes import ClassTable
-from cam_repro.data.images import ImageStore, Size, at_size
+from cam_repro.data.images import ImageFiles, ImageStore, Size, at_size
+from cam_repro.runs.same_images import WhichImages
 from cam_repro.truth import Truth
 from cam_repro.types import Sample
 
@@ -22,6 +23,18 @@ SPLITS = ("train", "val", "test")
 
 ILSVRC_IMAGES = {"train": 1_281_167, "val": 50_000, "test": 100_000}
 """How many images the complete splits of ILSVRC have."""
+
+
+FILES_COMPARED = 1_000
+"""Of how many files the sizes are looked at, evenly over a split, to tell other images."""
+
+
+def _size_on_disk(path: Path) -> int:
+    """Give the size of a file in bytes, -1 where it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def sizes_differ(stated_N2: np.ndarray, found_N2: np.ndarray) -> np.ndarray:
@@ -108,6 +121,15 @@ class ImageSet(Truth):
     def has_images(self) -> bool:
         """Tell whether the data set has pixels."""
         return self.store is not None
+
+    @cached_property
+    def which(self) -> WhichImages:
+        """Tell these images from others, also from those of the same names, labels and boxes."""
+        if not isinstance(self.store, ImageFiles):
+            return WhichImages(self.fingerprint)
+        rows = np.linspace(0, len(self) - 1, min(len(self), FILES_COMPARED)).astype(int)
+        sizes = [_size_on_disk(self.store.path(row)) for row in rows.tolist()]
+        return WhichImages(self.fingerprint, hashlib.sha256(repr(sizes).encode()).hexdigest())
 
     @cached_property
     def fingerprint(self) -> str:

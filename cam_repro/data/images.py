@@ -23,6 +23,7 @@ from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
 from cam_repro.errors import UserError
+from cam_repro.files import refuse_special
 from cam_repro.threads import thread_pool
 
 log = logging.getLogger(__name__)
@@ -166,6 +167,8 @@ def _open(
 ) -> Result:
     _allow_pixels()
     try:
+        if isinstance(source, Path):
+            refuse_special(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
             with Image.open(source) as image:

@@ -21,6 +21,11 @@ from cam_repro.runs.manifest import MANIFEST
 LAST, BEST = "last.pt", "best.pt"
 """A run's checkpoints: the newest, and the one with the lowest validation error."""
 
+REMEDY = (
+    f"restore {LAST}, choose another folder with output=DIR, or train again with overwrite=true"
+)
+"""What to do where a run cannot go on from its last checkpoint."""
+
 NOT_PART_OF_A_RUN = (
     "loader",
     "device",
@@ -84,17 +89,16 @@ def find_earlier(
         kept = [name for name in (MANIFEST, BEST) if (folder / name).is_file()]
         if kept:
             raise UserError(
-                f"{folder} holds a run without its {LAST}, but with {' and '.join(kept)}: restore "
-                f"{LAST}, choose another folder with output=DIR, or train again with overwrite=true"
+                f"{folder} holds a run without its {LAST}, but with {' and '.join(kept)}: {REMEDY}"
             )
     if not path.is_file() or (settings.overwrite and is_complete(folder)):
         return None
     try:
         checkpoint = load_checkpoint(path)
-    except UserError:
+    except UserError as error:
         if settings.overwrite:
             return None
-        raise
+        raise UserError(f"{error}; {REMEDY}") from error
     # Earlier versions had one objective, and did not say which.
     old = {"train": CLASSIFICATION, **json.loads(checkpoint.get("identity", "{}"))}
     new = json.loads(json.dumps(run_identity(settings, train_set)))

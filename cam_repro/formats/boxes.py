@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cam_repro.errors import UserError
-from cam_repro.files import atomic_path
+from cam_repro.files import atomic_path, refuse_special
 from cam_repro.formats.names import files_below, image_id, is_image, is_junk, is_xml
 from cam_repro.formats.submissions import KAGGLE_HEADER
 from cam_repro.formats.text import CsvTable, number, whole_number
@@ -33,7 +33,7 @@ from cam_repro.types import Box
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Version of the cached table; tables of other versions are not used."""
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""", re.ASCII)
@@ -266,11 +266,14 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
 def _read_xml(folder: Path, name: str) -> Record:
     """Read one annotation file in PASCAL VOC form; ``name`` is its path below ``folder``."""
     try:
+        refuse_special(folder / name)
         root = _parse((folder / name).read_bytes())
         size = root.find("size")
         width, height = (
             (_number(size, "width"), _number(size, "height")) if size is not None else (0, 0)
         )
+        if min(width, height) < 0:
+            raise ValueError(f"<width> {width:g} and <height> {height:g} are no size")
         objects: list[tuple[str, Box]] = []
         difficult: list[bool] = []
         rounded = False
@@ -311,9 +314,8 @@ def _parse(content: bytes) -> ET.Element:
         if declared is None:
             raise
         root = ET.fromstring(content.decode(declared[1].decode()))
-    if root.tag != "annotation" or root.find("object") is None:
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2].lower()
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2].lower()
     if root.tag != "annotation":
         raise ValueError(f"it is of <{root.tag}>, not of <annotation>")
     return root
@@ -387,6 +389,8 @@ def _read_solution(path: Path, broken: list[str] | None) -> Iterator[Record]:
     seen: set[str] = set()
     for row, (image, text) in enumerate(zip(*table.cells, strict=True)):
         try:
+            if not image:
+                raise ValueError("the image has no name")
             if image in seen:
                 raise ValueError(f"image {image} comes a second time")
             objects = _objects(text.split())

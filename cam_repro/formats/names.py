@@ -33,13 +33,28 @@ def is_junk(name: str) -> bool:
 
 
 def files_below(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
-    """List the files, at any depth in a folder, whose names are wanted: paths below the folder."""
+    """List the files, at any depth in a folder, whose names are wanted: paths below the folder.
+
+    Links to folders are followed, but for those that lead back to where they lie.
+    """
     found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_junk(name))
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if not is_junk(name) and not _leads_back(folder, place, name)
+        )
         wanted = sorted(filter(is_wanted, names))
         found += [str((Path(place) / name).relative_to(folder)) for name in wanted]
     return found
+
+
+def _leads_back(top: Path, place: str, name: str) -> bool:
+    """Tell whether ``name`` in ``place`` is a link to a folder by which it was reached."""
+    link = Path(place, name)
+    if not link.is_symlink():
+        return False
+    target = link.resolve()
+    passed = [link.parent, *link.parent.parents][: len(link.relative_to(top).parts)]
+    return any(folder.resolve().is_relative_to(target) for folder in passed)
 
 
 def image_id(path: str, nested: bool) -> str:

@@ -162,16 +162,11 @@ def read_kaggle_submission(path: Path | str) -> tuple[list[str], np.ndarray, np.
     Also counts the guesses after the fifth of an image, which are left out.
 
     Labels are text as the file has it, usually WordNet ids, and "" where there is no guess. Raises
-    UserError with file and line, also for an image that comes twice.
+    UserError with file and line, also for an image that comes twice or has no name.
     """
     table = CsvTable(Path(path), "submission", KAGGLE_HEADER)
     ids, cells = table.cells
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        for row, image_id in enumerate(ids):
-            if image_id in seen:
-                raise UserError(f"{table.place(row)}: image {image_id} comes a second time")
-            seen.add(image_id)
+    table.check_names(ids)
     words = Words(one_line_each(cells))
     _check_fives(words, table.place)
     is_label_W = np.arange(len(words)) % 5 == 0

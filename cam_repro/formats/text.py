@@ -134,9 +134,14 @@ class CsvTable:
         """
         self.path = path
         self._text = read_text(path, what)
-        header, self._mark = _header(_first_line(io.StringIO(self._text, newline="")))
+        first = _first_line(io.StringIO(self._text, newline=""))
+        header, self._mark = _header(first)
         missing = [name for name in columns if name.lower() not in header]
         if missing:
+            if first.lower().startswith("sep="):
+                raise UserError(
+                    f"{path}: its first line {first.strip()!r} is for Excel alone: delete it"
+                )
             raise UserError(
                 f"{path}: no column {', '.join(missing)}; the first line must be "
                 f"{expected or ','.join(columns)}"
@@ -164,6 +169,22 @@ class CsvTable:
     def place(self, row: int) -> str:
         """Name the file and the line in which a row ends; rows count from 0."""
         return f"{self.path}, line {self.lines[row]}"
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise UserError for the first row of which the name is empty, or came before.
+
+        names: of the images, a column of ``cells``.
+        """
+        distinct = set(names)
+        if len(distinct) == len(names) and "" not in distinct:
+            return
+        seen: set[str] = set()
+        for row, name in enumerate(names):
+            if not name:
+                raise UserError(f"{self.place(row)}: the image has no name; give it one")
+            if name in seen:
+                raise UserError(f"{self.place(row)}: image {name} comes a second time; remove one")
+            seen.add(name)
 
     @cached_property
     def lines(self) -> list[int]:

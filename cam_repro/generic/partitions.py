@@ -17,6 +17,7 @@ import numpy as np
 
 from cam_repro.classes import in_class_order
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.formats.names import image_id
 from cam_repro.formats.text import lines_of_set
 from cam_repro.types import NO_LABEL
@@ -223,7 +224,7 @@ def _check_names(train: object, test: object) -> None:
 def _folder(lists: str | None) -> Path:
     if lists is None:
         raise UserError("partition.lists is not given: name the folder of the set's lists")
-    folder = Path(lists).expanduser()
+    folder = at_home(lists)
     if not folder.is_dir():
         raise UserError(f"partition.lists={lists}: no such folder")
     return folder

@@ -89,15 +89,20 @@ def warn_about_boxes(truth: Truth) -> None:
             np.count_nonzero(counts_N == 0),
             len(counts_N),
         )
+    warn_of_impossible_boxes(truth, "errors count them as they are")
+
+
+def warn_of_impossible_boxes(truth: Truth, use: str) -> None:
+    """Warn of true boxes that are empty or reach beyond their image. use: what becomes of them."""
     impossible = np.flatnonzero(truth.boxes.impossible(truth.sizes_N2))
     if len(impossible):
         log.warning(
-            "%d of %d true boxes are empty or reach beyond their image (the first: %s of %s): "
-            "errors count them as they are",
+            "%d of %d true boxes are empty or reach beyond their image (the first: %s of %s): %s",
             len(impossible),
             len(truth.boxes.values_T4),
             truth.boxes.values_T4[impossible[0]].tolist(),
             truth.ids[int(truth.boxes.image_of_box()[impossible[0]])],
+            use,
         )
 
 

@@ -200,7 +200,8 @@ class CamNetwork(nn.Module, ABC):
         """Set the normalisation of the input as the settings state it; None: left as it is.
 
         colours: ``pixel_mean`` and ``pixel_std``, for colours in [0, 1].
-        Errors: ``UserError`` for what is not three numbers, or a ``pixel_std`` of 0 or less.
+        Errors: ``UserError`` for what is not three numbers, for numbers above 1, which are of
+        colours of 0 to 255, or a ``pixel_std`` of 0 or less.
         """
         stated = {key: value for key, value in colours.items() if value is not None}
         for key, value in stated.items():

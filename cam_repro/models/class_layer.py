@@ -24,7 +24,8 @@ def class_layer_of(network: CamNetwork, name: str, input_size: int) -> nn.Module
 
     ``trial.class_weights_of`` gives its weights w_CK. name: of the network, for messages.
     input_size: side of its input, pixels.
-    Raises UserError where the class scores are not w F plus a bias, for one vector F an image.
+    Raises UserError where the class scores are not w F plus a bias, for one vector F an image, or
+    are no numbers.
     """
     layers = dict(network.named_modules())
     layer = layers.get(network.class_layer_name) if network.class_layer_name else None
@@ -35,6 +36,11 @@ def class_layer_of(network: CamNetwork, name: str, input_size: int) -> nn.Module
             logits_NC = network(x_NCHW)
             with without_class_layer(network):
                 F_NK = network(x_NCHW)
+            if not bool(F_NK.isfinite().all()):
+                raise UserError(
+                    f"model={name}: the network's features of a random image are NaN or infinite: "
+                    "its weights are broken"
+                )
             w_CK = class_weights_of(layer)
             if w_CK is not None and F_NK.shape == (1, w_CK.shape[1]):
                 scores_NC = F_NK @ w_CK.T + (0 if layer.bias is None else layer.bias)

@@ -51,7 +51,10 @@ def check_choice(key: str, value: object, choices: Collection[str]) -> str:
 
 
 def check_colours(key: str, value: object) -> torch.Tensor:
-    """Make a tensor (3,1,1) of a number for each colour; ``UserError`` if these are not three."""
+    """Make a tensor (3,1,1) of a number for each colour, of colours in [0, 1].
+
+    Raises ``UserError`` if these are not three, or can only be of colours of 0 to 255.
+    """
     try:
         colours_311 = torch.tensor([float(each) for each in value], dtype=torch.float32)  # type: ignore[attr-defined]
         colours_311 = colours_311.view(3, 1, 1)
@@ -60,6 +63,11 @@ def check_colours(key: str, value: object) -> torch.Tensor:
     if not bool(colours_311.isfinite().all()) or (key == "pixel_std" and colours_311.min() <= 0):
         raise UserError(
             f"model.{key}={value}: must be numbers" + (" above 0" if key == "pixel_std" else "")
+        )
+    if colours_311.max() > 1:
+        raise UserError(
+            f"model.{key}={value}: is of colours of 0 to 255, and here they are in [0, 1]: divide "
+            "pixel_mean and pixel_std by 255"
         )
     return colours_311
 

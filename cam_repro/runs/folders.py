@@ -25,6 +25,7 @@ from cam_repro.runs.manifest import (
     is_of_svm,
     read_eval_manifest,
 )
+from cam_repro.runs.same_images import WhichImages
 from cam_repro.runs.training_log import LOG
 
 DEFAULT_VARIANT = "torchvision"
@@ -250,7 +251,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def is_scored(
-    folder: Path, checkpoint: Path | None, config: Mapping[str, Any], fingerprint: str
+    folder: Path, checkpoint: Path | None, config: Mapping[str, Any], images: WhichImages
 ) -> bool:
     """Tell whether ``folder`` has the results of this checkpoint by these settings.
 
@@ -258,12 +259,14 @@ def is_scored(
     trained here: weights are not compared then.
     config: settings of the pass. If it saves maps, results without maps do not count; nor do those
         without its cues and the answers of its measures.
-    fingerprint: of the images to be scored.
+    images: those to be scored.
     """
     if not is_complete(folder):
         return False
     there = read_eval_manifest(folder)
-    if other_settings(there, config) or there.data.fingerprint != fingerprint:
+    if other_settings(there, config) or _other_data(there, images):
+        return False
+    if _other_precision(there, config):
         return False
     if _other_network(there, config.get("model") or {}):
         return False
@@ -303,7 +306,7 @@ def other_settings(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
 def refuse_to_replace(
     folder: Path,
     config: Mapping[str, Any],
-    fingerprint: str,
+    images: WhichImages,
     weights: Checkpoint | None = None,
     remedy: str = "keep them with output=DIR for the new ones, or add overwrite=true",
 ) -> None:
@@ -313,16 +316,17 @@ def refuse_to_replace(
     network, saliency or view, boxes of rules, cues and answers of measures that the pass does not
     use or uses with other settings, and saved maps. ``overwrite=true`` permits all of it.
 
-    config: settings of the pass. fingerprint: of the images. weights: of its network; None without.
+    config: settings of the pass. images: its images. weights: of its network; None without.
     remedy: what the message advises.
     """
     if config.get("overwrite") or not is_complete(folder):
         return
     there = read_eval_manifest(folder)
     lost = [
-        *_other_data(there, fingerprint),
+        *_other_data(there, images),
         *_other_network(there, config.get("model") or {}),
         *_other_weights(there.checkpoint, weights),
+        *_other_precision(there, config),
     ]
     wanted = config.get("box") or {}
     lost += [
@@ -348,12 +352,24 @@ def refuse_to_replace(
         )
 
 
-def _other_data(there: EvalManifest, fingerprint: str) -> list[str]:
+def _other_data(there: EvalManifest, images: WhichImages) -> list[str]:
     """Say that a run is of other images, labels or boxes, if it is."""
-    before = there.data.fingerprint
-    if before == fingerprint:
+    before = there.data
+    if before.fingerprint != images.fingerprint:
+        prints = f"{before.fingerprint[:12]} there, {images.fingerprint[:12]} now"
+        return [f"other data: fingerprint {prints}"]
+    are_known = None not in (before.file_sizes, images.file_sizes)
+    if are_known and before.file_sizes != images.file_sizes:
+        return ["other images of the same names: their files have other sizes"]
+    return []
+
+
+def _other_precision(there: EvalManifest, config: Mapping[str, Any]) -> list[str]:
+    """Say that a run was computed in another precision, if it was: results differ by it."""
+    wanted = {"auto": "fp32"}.get(config.get("precision", ""), config.get("precision"))
+    if there.hardware is None or wanted is None or there.hardware.precision == wanted:
         return []
-    return [f"other data: fingerprint {before[:12]} there, {fingerprint[:12]} now"]
+    return [f"other precision: {there.hardware.precision} there, {wanted} now"]
 
 
 def _other_weights(there: Checkpoint | None, weights: Checkpoint | None) -> list[str]:

@@ -219,28 +219,52 @@ def _labels_of_words(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Give the class indices of what Kaggle's CSV calls the classes, int64 (N, 5), and the numbers.
 
-    Those are class names; or labels as of a text file, if all are numbers and no class is called by
-    one. The numbers are None where they are names. Raises UserError where none is of a class.
+    Those are class names; or, in all rows alike, labels as of a text file (``_are_labels``). The
+    numbers are None where not all are numbers. Raises UserError where none is of a class.
     """
     is_guess_N5 = words_N5 != ""
     words = words_N5[is_guess_N5].tolist()
-    has_numbers = classes is not None and are_numbers(words) and not are_numbers(classes.wnids)
-    if form.labels is not None and not has_numbers:
-        raise UserError(f"labels={form.labels}: {path} has WordNet ids; leave labels out")
+    if form.labels is not None and not are_numbers(words):
+        raise UserError(f"labels={form.labels}: {path} has names of classes; leave labels out")
     if classes is None:
         raise UserError(_no_wnids(path))
     labels_N5, given_N5 = np.full(words_N5.shape, PAD, np.int64), None
-    if has_numbers:
+    if are_numbers(words):
         given_N5 = labels_N5.copy()
         given_N5[is_guess_N5] = [min(int(word), 2**31) for word in words]
+    if given_N5 is not None and _are_labels(path, words, classes, form):
         labels_N5 = _numbering(path, classes, form).indices(given_N5, classes).astype(np.int64)
     else:
-        index_of = {str(label): index for index, label in enumerate(classes.submission_labels_C)}
-        index_of |= {wnid: index for index, wnid in enumerate(classes.wnids)}
+        index_of = {wnid: index for index, wnid in enumerate(classes.wnids)}
+        if not are_numbers(classes.wnids):
+            labels = map(str, classes.submission_labels_C)
+            index_of |= {label: index for index, label in enumerate(labels)}
         labels_N5[is_guess_N5] = [index_of.get(word, NO_LABEL) for word in words]
     if words and not (labels_N5[is_guess_N5] != NO_LABEL).any():
         raise UserError(_no_wnids(path))
     return labels_N5, given_N5
+
+
+def _are_labels(path: Path, words: Sequence[str], classes: ClassTable, form: Form) -> bool:
+    """Tell whether numbers in Kaggle's CSV are labels, not the names of classes; log a choice.
+
+    Where classes are called by numbers, numbers are their names if all of them are, or if not all
+    are labels either.
+    """
+    if form.labels is not None or not are_numbers(classes.wnids):
+        return True
+    labels = dict(zip(map(str, classes.submission_labels_C), classes.wnids, strict=True))
+    if all(labels.get(word) == word for word in words):
+        return False  # as names and as labels they are the same
+    no_name = next((word for word in words if classes.get(word) is None), None)
+    if no_name is not None and labels.keys() >= set(words):
+        log.info(
+            "labels of %s are read as %s, as no class is called %s",
+            *(path, classes.labels_are, no_name),
+        )
+        return True
+    log.info("labels of %s are read as names of classes (labels=index+1: as class index + 1)", path)
+    return False
 
 
 def _numbering(path: Path, classes: ClassTable, form: Form) -> Numbering:

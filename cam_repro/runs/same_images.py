@@ -7,11 +7,23 @@ pixels, the same images have another.
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 
 from cam_repro.formats.names import name_of
 from cam_repro.truth import Truth
+
+
+class WhichImages(NamedTuple):
+    """Tell the images of a split from others.
+
+    fingerprint: of ids, labels and boxes (``ImageSet.fingerprint``). file_sizes: a hash of the
+    sizes of some of the files; None where the images are no files of their own.
+    """
+
+    fingerprint: str
+    file_sizes: str | None = None
 
 
 def images_of(truth: Truth) -> list[str]:

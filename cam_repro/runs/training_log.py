@@ -60,7 +60,7 @@ def last_finite(values: Iterable[float]) -> float | None:
 def read_log(folder: Path | str) -> TrainingLog:
     """Read the log of a training run; raises UserError where it is missing, damaged or empty."""
     path = Path(folder) / LOG
-    again = "train the network again"
+    again = "train the network again with cam-train overwrite=true"
     check_unchanged(path, again)
     try:
         with path.open(newline="", encoding="utf-8") as file:

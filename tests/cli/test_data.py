@@ -361,11 +361,15 @@ def test_every_command_says_which_boxes_cannot_be(command, make_tree, tmp_path):
     assert OTHER_SIZE in said(packed)
     checked = command("data", *CHECK_PACKED)
     assert f"{fault}ILSVRC2012_val_00000001{box}" in checked.err
+    note = "note: annotations with another size than their image's (1): ILSVRC2012_val_00000002 is "
+    assert f"{note}32x24, not 320x24" in checked.err
     none = ["model=none", "box=[whole_image]", "data.cache=null"]
     scored = command("eval", *none, "data=ilsvrc", "data.root=tree")
     assert IMPOSSIBLE in said(scored)
     assert OTHER_SIZE in said(scored)
-    assert IMPOSSIBLE in said(command("eval", *none[:2], "data=packed", "data.root=packed"))
+    scored = command("eval", *none[:2], "data=packed", "data.root=packed")
+    assert IMPOSSIBLE in said(scored)
+    assert "; 1 of another size than annotated)" in said(scored)[0]
     run = "submission=runs/tree/none/eval/val"
     assert IMPOSSIBLE in said(command("score", run, "protocol=gt_known"))
 
@@ -419,7 +423,8 @@ def test_check_finds_what_is_broken_in_packed_data(command, make_tree, tmp_path)
     place = shard.relative_to(tmp_path)
     assert unreadable == (
         f"       FAULT unreadable images (2): {place}: image {name}1: is not as it was packed "
-        "(CRC-32); copy it again, or pack it again with cam-data pack; " + at_packing
+        "(CRC-32); copy it again, or pack it again with cam-data pack, into a new folder; "
+        + at_packing
     )
     assert changed.startswith(f"       FAULT files that are not as they were packed (1): {place}")
     done = command("data", *CHECK_PACKED, "decode=false")

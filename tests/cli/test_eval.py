@@ -17,8 +17,8 @@ from PIL import Image
 from cam_repro.commands.train import run_training
 
 DATA_KEYS = {
-    *("name", "is_ilsvrc", "n_classes", "fingerprint", "has_labels", "has_boxes", "layout"),
-    "class_names",
+    *("name", "is_ilsvrc", "n_classes", "fingerprint", "file_sizes", "has_labels", "has_boxes"),
+    *("layout", "class_names"),
 }
 MANIFEST_KEYS = {
     *("schema", "config", "git", "checkpoint", "versions", "device", "precision", "counts"),

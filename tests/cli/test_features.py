@@ -1,6 +1,7 @@
 """cam-features end to end: a small network on a small tree, and crops of it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -188,6 +189,24 @@ def test_a_crop_is_seen_as_an_image_of_its_own(extract, command, network, tiny_t
     assert done.status == 0, done.err
     np.testing.assert_array_equal(read_features(tmp_path / "of_cuts").values_NK, found.values_NK)
     assert found.manifest.crops.boxes == "truth"
+
+
+def test_true_boxes_that_cannot_be_are_said_before_crops_of_them(extract, tiny_tree):
+    annotations = tiny_tree / "ILSVRC/Annotations/CLS-LOC/val"
+    first, second = sorted(annotations.iterdir())[:2]
+    first.write_text(re.sub("<xmax>.*?</xmax>", "<xmax>300</xmax>", first.read_text()))
+    second.write_text(re.sub("<width>.*?</width>", "<width>320</width>", second.read_text()))
+    said = extract("crop=truth")[1]
+    assert re.search(
+        r"^1 of 6 true boxes are empty or reach beyond their image \(the first: \[.*\] of "
+        rf"{first.stem}\): crops take what of them is in the image$",
+        said,
+        re.M,
+    )
+    assert re.search(
+        rf"^1 of 6 images have another size than .* \(the first: {second.stem} is", said, re.M
+    )
+    assert "errors" not in said
 
 
 def test_crops_of_a_run_are_its_boxes_and_how_many_are_right_is_said(

@@ -91,25 +91,37 @@ def test_what_is_no_box_rule(settings, said):
         build_rules(settings)
 
 
-CALLED = """# @package _global_
+NETWORK = """# @package _global_
 model:
   _target_: cam_repro.models.nin.Nin
   name: nin
 hydra:
-  callbacks:
-    one:
-      _target_: pathlib.Path.mkdir
-      self: {_target_: pathlib.Path, _args_: [made]}
+  {}
 """
+MAKE = "{_target_: pathlib.Path.mkdir, self: {_target_: pathlib.Path, _args_: [made]}}"
+LOG = "{version: 1, handlers: {h: {(): pathlib.Path.mkdir, self: made}}, root: {handlers: [h]}}"
 
 
-def test_a_network_of_somebodys_cannot_make_hydra_call_a_function(command, tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (f"callbacks: {{one: {MAKE}}}", "hydra.callbacks is set, by which code could be called"),
+        (f"job_logging: {LOG}", "hydra.job_logging.root is set, by which code could be called"),
+        (f"hydra_logging: {LOG}", "hydra.hydra_logging.root is set, by which code"),
+        ("job: {env_set: {PYTHONPATH: .}}", "hydra.job.env_set is set, by which code"),
+        ("run: {dir: made}", "hydra.run.dir is set, by which code could be called or files"),
+        ("output_subdir: made", "hydra.output_subdir is set, by which code could be called or"),
+        ("launcher: {_target_: pathlib.Path}", "hydra.launcher=pathlib.Path: is none of Hydra's"),
+        ("sweeper: {_target_: pathlib.Path}", "hydra.sweeper=pathlib.Path: is none of Hydra's"),
+    ],
+)
+def test_a_network_of_somebodys_cannot_make_hydra_call_a_function(command, tmp_path, setting, said):
     (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "model" / "calls.yaml").write_text(CALLED)
+    (tmp_path / "mine" / "model" / "calls.yaml").write_text(NETWORK.format(setting))
     done = command("train", "model=calls", "--config-dir", str(tmp_path / "mine"))
-    assert done.errors == [
-        "error: hydra.callbacks is set, and what it names would be called: remove it"
-    ]
+    (error,) = done.errors
+    assert error.startswith(f"error: {said}")
+    assert error.endswith("remove it")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from cam_repro.config import config_dir, validate
+from cam_repro.config import choices, config_dir, validate
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError
 from cam_repro.words import (
@@ -121,10 +121,31 @@ def test_paths_and_names_are_taken_as_they_stand(compose_config, text):
     keys = ("data.root", "data.name", "data.boxes", "runs", "output", "model.weights")
     composed = compose_config("eval", "data=ilsvrc", "model=nin", *(f"{k}={text}" for k in keys))
     assert [OmegaConf.select(composed, key) for key in keys] == [text] * len(keys)
+    keys = ("data.root", "data.metadata", "data.masks", "data.name")
+    composed = compose_config("eval", "data=wsol", *(f"{k}={text}" for k in keys))
+    assert [OmegaConf.select(composed, key) for key in keys] == [text] * len(keys)
     words = hydra_words("tables", [f"runs=[{text.strip().replace(',', '')},2013]", f"data={text}"])
     runs, data = (each.value() for each in OverridesParser.create().parse_overrides(words))
     assert str(data) == text
     assert list(map(str, runs)) == [text.strip().replace(",", ""), "2013"]
+
+
+def test_every_text_of_a_data_set_is_taken_as_it_stands(compose_config):
+    numbers = {"n_train", "n_val", "seed", "year", "pairs", "proxy", "_target_"}
+    for name in choices("data"):
+        keys = [f"data.{key}" for key in compose_config("eval", f"data={name}").data]
+        keys = [key for key in keys if key.removeprefix("data.") not in numbers]
+        words = [f"{key}=2012" for key in keys if (name, key) != ("voc", "data.images")]
+        composed = compose_config("eval", f"data={name}", *words)
+        for word in words:
+            assert OmegaConf.select(composed, word.partition("=")[0]) == "2012", (name, word)
+
+
+@pytest.mark.parametrize("text", ["[x]", "[x,y]", "[]", "['x']"])
+def test_brackets_belong_to_the_name_of_what_is_no_list(compose_config, text):
+    composed = compose_config("eval", "data=cub", f"data.root={text}", "runs=r", f"output={text}")
+    assert (composed.data.root, composed.output) == (text, text)
+    assert hydra_words("score", ["submission=[a,2012]"]) == ["submission=[a,'2012']"]
 
 
 def test_what_a_user_has_quoted_stays(compose_config):

@@ -68,6 +68,7 @@ def test_a_manifest_says_of_the_data_what_decides_the_numbers(tiny_tree):
         is_ilsvrc=False,
         n_classes=3,
         fingerprint=images.fingerprint,
+        file_sizes=images.which.file_sizes,
         has_labels=True,
         has_boxes=True,
         layout=images.described,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import struct
 from pathlib import Path
 
@@ -155,6 +156,7 @@ def _missing(path: Path) -> None:
                 (_text, "not a readable image"),
                 (_empty, "not a readable image"),
                 (Path.mkdir, "not a readable image"),
+                (os.mkfifo, "not a readable image (a pipe, a socket or a device, not a file)"),
                 (_missing, "listed but missing"),
             )
         ],

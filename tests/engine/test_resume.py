@@ -386,6 +386,27 @@ def test_a_run_whose_last_checkpoint_is_gone_is_not_lost(start):
     assert (folder / "best.pt").read_bytes() == best
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("log.csv", b"iteration,epoch", "log.csv is not as it was written: its SHA-256 is not"),
+        ("manifest.json", b'{"model": ', "manifest.json cannot be read"),
+        ("manifest.json", b"[]", "manifest.json is not a manifest"),
+        ("last.pt", b"PK\3\4", "last.pt: cannot be read as a torch file"),
+    ],
+)
+def test_a_finished_run_that_is_damaged_says_what_helps_and_that_helps(start, name, content, said):
+    folder = start("run", "optim.iterations=1")
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        start("run", "optim.iterations=1")
+    assert said in str(error.value)
+    assert str(error.value).endswith("overwrite=true")
+    assert (folder / name).read_bytes() == content
+    start("run", "optim.iterations=1", "overwrite=true")
+    assert start("run", "optim.iterations=1") == folder
+
+
 def test_stopped_after_the_last_iteration_it_says_what_is_kept(start, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

@@ -175,6 +175,10 @@ BROKEN = {
     "empty name": (GOOD.replace(DOG, " ").encode(), "no <name> in <object>"),
     "no corner": (_without("ymin", GOOD), "no <ymin> in <bndbox>"),
     "no width": (_without("width", GOOD), "no <width> in <size>"),
+    "negative size": (
+        re.sub("<width>[^<]*<", "<width>-5<", GOOD).encode(),
+        "<width> -5 and <height> ",
+    ),
     "a word": (_coordinate("wide", GOOD), "<ymin> 'wide' is not a number"),
     "an empty corner": (_coordinate("", GOOD), "no <ymin> in <bndbox>"),
     "infinite": (_coordinate("inf", GOOD), "<ymin> 'inf' is not a number"),
@@ -195,6 +199,16 @@ def test_a_broken_file_is_named_with_its_fault(folder, kind):
     assert words in message
     assert message.endswith("; restore the file")
     assert "\n" not in message
+
+
+def test_a_pipe_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "pipe.xml")
+    with pytest.raises(UserError) as caught:
+        read_annotations(folder)
+    assert str(caught.value) == (
+        f"{folder / 'pipe.xml'}: not a readable annotation (a pipe, a socket or a device, not a "
+        "file); restore the file"
+    )
 
 
 def test_all_broken_files_are_named_where_they_are_asked_for(folder, tmp_path):
@@ -242,6 +256,7 @@ def test_a_solution_file_literally(tmp_path, folder):
         (f"a,{DOG} 1 2 99999999999 4", "'99999999999' is not a whole number below 2^31"),
         (f"a,{DOG} 1 2 3.5 4", "'3.5' is not a whole number below 2^31"),
         (f"b,{DOG} 1 2 3 4", "image b comes a second time"),
+        (f",{DOG} 1 2 3 4", "the image has no name"),
     ],
 )
 def test_a_wrong_line_of_a_solution_is_named(tmp_path, line, words):
@@ -590,6 +605,13 @@ def test_namespaces_and_capitals_do_not_matter(tmp_path, text):
     table = read_annotations(tmp_path)
     assert as_dict(table) == {"a": [(DOG, (0, 1, 2, 3))]}
     assert table.sizes_N2.tolist() == [[40, 30]]
+
+
+def test_objects_in_small_letters_and_in_capitals_are_all_read(tmp_path):
+    text = xml_text([(DOG, (0, 1, 2, 3)), (DOG, (4, 5, 6, 7))])
+    head, tail = text.rsplit("<object>", 1)
+    (tmp_path / "a.xml").write_text(head + "<Object>" + tail.replace("</object>", "</Object>"))
+    assert read_annotations(tmp_path).boxes.values_T4.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize("encoding", ["gb2312", "big5", "shift_jis", "euc-kr", "GBK"])

@@ -40,6 +40,8 @@ def test_cells_come_by_column_in_the_order_asked_for(tmp_path, end):
     [
         ("", ": no column b, a; the first line must be b,a"),
         ("a,c\n1,2\n", ": no column b; the first line must be b,a"),
+        ("sep=,\na,b\n1,2\n", ": its first line 'sep=,' is for Excel alone: delete it"),
+        ("SEP=;\r\na;b", ": its first line 'SEP=;' is for Excel alone: delete it"),
         ("a,b\n1,2\n\n3\n", ", line 4: 1 columns, the first line has 2"),
         ('a,b\n1,"2\n2"\n1,2,3\n', ", line 4: 3 columns, the first line has 2"),
     ],

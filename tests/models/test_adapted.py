@@ -216,6 +216,12 @@ class Tuples(Plain):
         ),
         (Plain(), {"pixel_mean": (0.5, 0.5)}, "model.pixel_mean=(0.5, 0.5): give three numbers"),
         (Plain(), {"pixel_std": 0.5}, "model.pixel_std=0.5: give three numbers"),
+        (
+            Plain(),
+            {"pixel_mean": (123, 117, 104), "pixel_std": (1, 1, 1)},
+            "model.pixel_mean=(123, 117, 104): is of colours of 0 to 255, and here they are in "
+            "[0, 1]: divide pixel_mean and pixel_std by 255",
+        ),
         (Plain(), {"input_size": 0}, "input_size"),
     ],
 )

@@ -99,6 +99,8 @@ def test_width_scales_everything_but_the_classes():
         ("vgg_gap", {"pixel_mean": [0.5, 0.5, float("nan")]}, "pixel_mean"),
         ("vgg_gap", {"pixel_std": [0.5, 0.5, 0]}, "pixel_std"),
         ("vgg_gap", {"pixel_std": ["a", "b", "c"]}, "pixel_std"),
+        ("vgg_gap", {"pixel_mean": [123.7, 116.3, 103.5]}, "pixel_mean"),
+        ("vgg_gap", {"pixel_std": [58, 57, 57]}, "pixel_std"),
         ("vgg_gap", {"width": {"_target_": "os.getcwd"}}, "width"),
         ("vgg_gap", {"_target_": "cam_repro.models.vgg.VggGpa"}, "_target_"),
         ("vgg_gap", {"_target_": "collections.OrderedDict"}, "_target_"),

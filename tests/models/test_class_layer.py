@@ -67,6 +67,17 @@ def test_the_class_layer_makes_the_scores_of_the_features(name):
         torch.testing.assert_close(scores_NC, network(x_NCHW))
 
 
+def test_a_network_that_computes_no_numbers_is_said_to_be_broken():
+    network = build("resnet18")
+    network.get_buffer("bn1.running_var").fill_(-1)
+    with pytest.raises(UserError) as error:
+        class_layer_of(network, "resnet18", 96)
+    assert str(error.value) == (
+        "model=resnet18: the network's features of a random image are NaN or infinite: its weights "
+        "are broken"
+    )
+
+
 def test_the_class_layer_is_put_back_after_an_error():
     network = build("resnet18")
     layer = network.fc

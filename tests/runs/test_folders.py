@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from cam_repro.runs.folders import (
     trained_models,
 )
 from cam_repro.runs.manifest import Checkpoint, write_manifest
+from cam_repro.runs.same_images import WhichImages
 
+F = WhichImages("f")
 BOX = {"threshold": {"_target_": "T", "threshold": 0.2}}
 CONFIG = {"saliency": {"_target_": "Cam"}, "view": {"name": "squash"}, "box": BOX}
 
@@ -104,15 +107,15 @@ def scored(tmp_path):
 
 def test_results_are_those_wanted_or_not(scored):
     folder, checkpoint = scored()
-    assert is_scored(folder, checkpoint, CONFIG, "f")
-    assert is_scored(folder, None, CONFIG, "f")
-    assert not is_scored(folder, checkpoint, CONFIG, "other images")
-    assert not is_scored(folder, folder / "gone.pt", CONFIG, "f")
+    assert is_scored(folder, checkpoint, CONFIG, F)
+    assert is_scored(folder, None, CONFIG, F)
+    assert not is_scored(folder, checkpoint, CONFIG, WhichImages("other images"))
+    assert not is_scored(folder, folder / "gone.pt", CONFIG, F)
     checkpoint.write_bytes(b"other weights")
-    assert not is_scored(folder, checkpoint, CONFIG, "f")
-    assert is_scored(folder, None, CONFIG, "f")
+    assert not is_scored(folder, checkpoint, CONFIG, F)
+    assert is_scored(folder, None, CONFIG, F)
     (folder / "manifest.json").unlink()
-    assert not is_scored(folder, None, CONFIG, "f")
+    assert not is_scored(folder, None, CONFIG, F)
 
 
 def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
@@ -124,7 +127,7 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
     ):
         folder, checkpoint = scored(maps=maps)
         config = {**CONFIG, "save_maps": wanted}
-        assert is_scored(folder, checkpoint, config, "f") is expected, (maps, wanted)
+        assert is_scored(folder, checkpoint, config, F) is expected, (maps, wanted)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_results_without_maps_are_not_those_of_a_pass_that_saves_them(scored):
 def test_settings_that_differ(scored, change, groups):
     folder, checkpoint = scored()
     assert other_settings(make_manifest(config=CONFIG), {**CONFIG, **change}) == groups
-    assert is_scored(folder, checkpoint, {**CONFIG, **change}, "f") == (not groups)
+    assert is_scored(folder, checkpoint, {**CONFIG, **change}, F) == (not groups)
 
 
 # --- results that a pass would cost --------------------------------------------------------------
@@ -173,13 +176,13 @@ def test_results_that_would_be_lost_are_not_replaced(tmp_path, wanted, maps, los
     there = {"view": {"name": "squash"}, "box": {"threshold": THRESHOLD, "center": CENTER}}
     write_manifest(folder, make_manifest(config=there, maps=True))
     config = {"view": {"name": "squash"}, "box": wanted, "save_maps": maps}
-    refuse_to_replace(folder, {**config, "overwrite": True}, "f")
-    refuse_to_replace(tmp_path / "new", config, "f")
+    refuse_to_replace(folder, {**config, "overwrite": True}, F)
+    refuse_to_replace(tmp_path / "new", config, F)
     if lost is None:
-        refuse_to_replace(folder, config, "f")
+        refuse_to_replace(folder, config, F)
         return
     with pytest.raises(UserError) as caught:
-        refuse_to_replace(folder, config, "f")
+        refuse_to_replace(folder, config, F)
     assert f"would replace ({lost}): " in str(caught.value)
     assert "overwrite=true" in str(caught.value)
 
@@ -215,12 +218,12 @@ def test_results_of_other_data_or_weights_are_not_replaced(
     before = {"name": "nin", "input_size": 64, "weights": "a.pt", "row": "NIN"}
     write_manifest(tmp_path, make_manifest(config={"model": before}, checkpoint=WEIGHTS))
     config = {"model": {**before, **model}}
-    refuse_to_replace(tmp_path, {**config, "overwrite": True}, fingerprint, weights)
+    refuse_to_replace(tmp_path, {**config, "overwrite": True}, WhichImages(fingerprint), weights)
     if lost is None:
-        refuse_to_replace(tmp_path, config, fingerprint, weights)
+        refuse_to_replace(tmp_path, config, WhichImages(fingerprint), weights)
         return
     with pytest.raises(UserError) as caught:
-        refuse_to_replace(tmp_path, config, fingerprint, weights)
+        refuse_to_replace(tmp_path, config, WhichImages(fingerprint), weights)
     assert f"would replace ({lost}): keep them with output=DIR" in str(caught.value)
     assert str(caught.value).endswith("or add overwrite=true")
 
@@ -228,27 +231,27 @@ def test_results_of_other_data_or_weights_are_not_replaced(
 def test_weights_that_are_no_file_are_compared_by_their_name(tmp_path):
     there = Checkpoint(path="package")
     write_manifest(tmp_path, make_manifest(checkpoint=there))
-    refuse_to_replace(tmp_path, {}, "f", there)
+    refuse_to_replace(tmp_path, {}, F, there)
     with pytest.raises(UserError, match="other weights: package there, torchvision now"):
-        refuse_to_replace(tmp_path, {}, "f", Checkpoint(path="torchvision"))
+        refuse_to_replace(tmp_path, {}, F, Checkpoint(path="torchvision"))
 
 
 def test_a_training_run_is_not_replaced_by_a_scored_one(tmp_path):
     (tmp_path / "manifest.json").write_text('{"iterations": 5, "schema": 2}')
     with pytest.raises(UserError, match=r"manifest\.json is of a training run"):
-        refuse_to_replace(tmp_path, CONFIG, "f")
+        refuse_to_replace(tmp_path, CONFIG, F)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2, "model": 3}'])
 def test_a_broken_manifest_is_one_line_wherever_it_is_asked(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     for ask in (
-        lambda: refuse_to_replace(tmp_path, CONFIG, "f"),
-        lambda: is_scored(tmp_path, None, CONFIG, "f"),
+        lambda: refuse_to_replace(tmp_path, CONFIG, F),
+        lambda: is_scored(tmp_path, None, CONFIG, F),
     ):
         with pytest.raises(UserError, match=r"manifest\.json.*overwrite=true$"):
             ask()
-    refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True}, "f")
+    refuse_to_replace(tmp_path, {**CONFIG, "overwrite": True}, F)
 
 
 # --- finding runs
@@ -345,3 +348,26 @@ def test_runs_are_named_by_text(value):
 def test_one_name_is_a_list_of_one():
     assert named_runs("runs", "a") == ["a"]
     assert named_runs("runs", ["a", "b*"]) == ["a", "b*"]
+
+
+def test_other_images_of_the_same_names_are_told_by_the_sizes_of_their_files(tmp_path):
+    data = replace(make_manifest().data, file_sizes="a")
+    write_manifest(tmp_path, replace(make_manifest(config=CONFIG), data=data))
+    for known, same in ((WhichImages("f", "a"), True), (F, True), (WhichImages("f", "b"), False)):
+        assert is_scored(tmp_path, None, CONFIG, known) is same
+        if same:
+            refuse_to_replace(tmp_path, CONFIG, known)
+    with pytest.raises(UserError, match=r"\(other images of the same names: their files have oth"):
+        refuse_to_replace(tmp_path, CONFIG, WhichImages("f", "b"))
+
+
+@pytest.mark.parametrize(("wanted", "same"), [("auto", True), ("fp32", True), ("bf16", False)])
+def test_results_of_another_precision_are_not_replaced(tmp_path, wanted, same):
+    write_manifest(tmp_path, make_manifest(config=CONFIG))
+    config = {**CONFIG, "precision": wanted}
+    assert is_scored(tmp_path, None, config, F) is same
+    if same:
+        refuse_to_replace(tmp_path, config, F)
+        return
+    with pytest.raises(UserError, match=r"\(other precision: fp32 there, bf16 now\): keep them"):
+        refuse_to_replace(tmp_path, config, F)

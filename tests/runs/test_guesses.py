@@ -301,11 +301,54 @@ def test_numbers_in_kaggles_form_are_read_as_those_of_a_text(tmp_path, labels, n
     assert found.given_N5[:, 0].tolist() == [-1, number]
 
 
-def test_numbers_that_are_names_of_classes_are_names(tmp_path):
+def numbers_of(tmp_path, *numbers):
     path = tmp_path / "s.csv"
-    path.write_text("ImageId,PredictionString\na,10 0 0 9 9 2 0 0 9 9\n")
-    truth = truth_of("a", classes_of(["2", "10"]))
-    assert read_guesses(path, truth).labels_N5[0, :2].tolist() == [1, 0]
+    path.write_text(
+        "ImageId,PredictionString\na," + " ".join(f"{number} 0 0 9 9" for number in numbers) + "\n"
+    )
+    return path
+
+
+def test_numbers_that_are_names_of_classes_are_names(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = numbers_of(tmp_path, 10, 2)
+    found = read_guesses(path, truth_of("a", classes_of(["2", "10"])))
+    assert found.labels_N5[0, :2].tolist() == [1, 0]
+    assert found.given_N5[0, :2].tolist() == [10, 2]  # may be tried as labels
+    assert caplog.messages == [
+        f"labels of {path} are read as names of classes (labels=index+1: as class index + 1)"
+    ]
+
+
+def test_numbers_of_which_one_is_no_name_are_all_labels(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path, truth = numbers_of(tmp_path, 1, 2, 3), truth_of("a", classes_of("012"))
+    assert read_guesses(path, truth).labels_N5[0, :3].tolist() == [0, 1, 2]
+    assert caplog.messages == [
+        f"labels of {path} are read as class index + 1, as no class is called 3"
+    ]
+
+
+def test_numbers_of_which_one_is_neither_a_name_nor_a_label_are_names(tmp_path, caplog):
+    path, truth = numbers_of(tmp_path, 1, 2, 9), truth_of("a", classes_of("012"))
+    assert read_guesses(path, truth).labels_N5[0, :3].tolist() == [1, 2, NO_LABEL]
+    assert "1 guesses have a label that no class has (the first: 9)" in caplog.text
+
+
+@pytest.mark.parametrize(("labels", "indices"), [("index", [1, 2]), ("index+1", [0, 1])])
+def test_the_setting_tells_what_numbers_are(tmp_path, caplog, labels, indices):
+    caplog.set_level(logging.INFO)
+    path, truth = numbers_of(tmp_path, 1, 2), truth_of("a", classes_of("012"))
+    found = read_guesses(path, truth, form=Form(labels))
+    assert found.labels_N5[0, :2].tolist() == indices
+    assert caplog.messages == []
+
+
+def test_of_classes_called_one_to_n_nothing_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path, truth = numbers_of(tmp_path, 1, 2), truth_of("a", classes_of("12"))
+    assert read_guesses(path, truth).labels_N5[0, :2].tolist() == [0, 1]
+    assert caplog.messages == []
 
 
 def test_a_run_may_have_more_classes_than_a_truth_that_does_not_name_them(make_run):

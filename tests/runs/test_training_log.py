@@ -5,6 +5,8 @@ import pytest
 from cam_repro.errors import UserError
 from cam_repro.runs.training_log import TrainingLog, read_log
 
+AGAIN = "train the network again with cam-train overwrite=true"
+
 HEAD = (
     "epoch,iteration,lr,train_loss,train_top1_error,val_loss,val_top1_error,val_top5_error,"
     "images_per_second\n"
@@ -65,9 +67,9 @@ def test_a_loss_that_diverged_is_no_number(read):
     ],
 )
 def test_one_that_cannot_be_read_is_said_in_one_line(read, tmp_path, text):
-    with pytest.raises(UserError, match=r"log\.csv .*: train the network again$") as error:
+    with pytest.raises(UserError, match=rf"log\.csv .*: {AGAIN}$") as error:
         read(text)
     assert "\n" not in str(error.value)
     (tmp_path / "log.csv").unlink()
-    with pytest.raises(UserError, match=r"log\.csv cannot be read .*: train the network again$"):
+    with pytest.raises(UserError, match=rf"log\.csv cannot be read .*: {AGAIN}$"):
         read_log(tmp_path)

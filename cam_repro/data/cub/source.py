@@ -11,6 +11,7 @@ from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError, one_of
+from cam_repro.files import at_home
 
 MASKS = "segmentations"
 
@@ -31,7 +32,7 @@ class Cub(DataSource):
         """Find the folder with the text files; UserError where it is not there."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_CUB)")
-        root = Path(self.root).expanduser()
+        root = at_home(self.root)
         for place in (root, root / "CUB_200_2011"):
             if (place / FILES).is_file():
                 return place
@@ -43,7 +44,7 @@ class Cub(DataSource):
     def masks_folder(self) -> Path | None:
         """Find the folder of masks, which has an archive of its own; None where there is none."""
         if self.masks is not None:
-            folder = Path(self.masks).expanduser()
+            folder = at_home(self.masks)
             if not folder.is_dir():
                 raise UserError(f"data.masks={self.masks}: no such folder")
             return folder

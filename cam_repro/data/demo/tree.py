@@ -23,6 +23,7 @@ from PIL import Image
 
 from cam_repro.data.demo.draw import CLASSES, Drawing, draw
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 
@@ -214,9 +215,9 @@ def _lock_of(folder: Path) -> Path:
 
 def _default_cache() -> Path:
     if own := os.environ.get("CAM_REPRO_CACHE"):
-        return Path(own).expanduser()
+        return at_home(own)
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(shared).expanduser() / "cam_repro"
+    return at_home(shared) / "cam_repro"
 
 
 def demo_root(cache: Path | None = None, *, progress: bool = True, **settings: int) -> Path:

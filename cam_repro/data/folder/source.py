@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cam_repro.classes import classes_of, ilsvrc_classes
+from cam_repro.classes import classes_of, ilsvrc_classes, reading_of_numbers
+from cam_repro.data.check import TreeReport
+from cam_repro.data.ilsvrc.listing import list_below
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.data.likely import likely_set
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
-from cam_repro.formats.names import files_below, image_id, is_image
+from cam_repro.files import at_home
+from cam_repro.formats.names import image_id
 from cam_repro.truth import Names, RaggedBoxes
 from cam_repro.types import NO_LABEL
 
@@ -30,8 +33,9 @@ class Folder(DataSource):
     """Open all images at any depth below a folder.
 
     configs/data/folder.yaml explains the settings. The folder that an image lies in is its class:
-    ``a/abbey/1.jpg`` is of the class ``a/abbey``. Where all images lie directly in the root they
-    have no labels, and their classes are ILSVRC's. An image's id is its path without the suffix.
+    ``a/abbey/1.jpg`` is of the class ``a/abbey``; it may be a link. Where all images lie directly
+    in the root they have no labels, and their classes are ILSVRC's. An image's id is its path
+    without the suffix.
     """
 
     root: str | None = None
@@ -44,9 +48,12 @@ class Folder(DataSource):
                 "use data=ilsvrc, with a folder for each"
             )
         root = self._folder()
-        files = sorted(files_below(root, is_image))
+        listing = list_below(root)
+        files = listing.files
         if not files:
             raise UserError(f"data.root={self.root}: holds no images")
+        if listing.left_out:
+            log.info("%s: %s", root, listing.left_out)
         if other := likely_set(root):
             log.info(
                 "%s: all its images are taken as one split; data=%s data.root=%s seems to fit",
@@ -65,7 +72,8 @@ class Folder(DataSource):
                 )
             classes = classes_of(of_class)
             labels_N = np.array([classes.index_of(name) for name in of_class], np.int32)
-            described = "a plain folder, labels from its folders"
+            index_of = {name: index for index, name in enumerate(classes.wnids)}
+            described = f"a plain folder, labels from its folders{reading_of_numbers(index_of)}"
         return ImageSet(
             name=self.name or root.resolve().name,
             split=split,
@@ -81,10 +89,16 @@ class Folder(DataSource):
     def splits(self) -> list[str]:
         return [SPLIT]
 
+    def check(self, decode: bool) -> TreeReport:
+        report = super().check(decode)
+        if others := list_below(self._folder()).others:
+            report.splits[SPLIT].notes["other_files"] = others
+        return report
+
     def _folder(self) -> Path:
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR")
-        root = Path(self.root).expanduser()
+        root = at_home(self.root)
         if not root.is_dir():
             raise UserError(f"data.root={self.root}: no such folder")
         return root

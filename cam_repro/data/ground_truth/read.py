@@ -135,6 +135,7 @@ def _from_csv(path: Path) -> Truth:
     )
     table = CsvTable(path, "ground truth", columns, expected)
     images, *size_texts, label_texts, box_texts = table.cells
+    table.check_names(images)
     labels_N = whole_numbers(label_texts, table.place)
     limit = len(ilsvrc_classes()) if is_index else np.inf
     bad = np.flatnonzero((labels_N < 0) | (labels_N >= limit))
@@ -142,19 +143,34 @@ def _from_csv(path: Path) -> Truth:
         asked = "a class index is 0 to 999" if is_index else "a label is 0 or more"
         raise UserError(f"{table.place(bad[0])}: label {labels_N[bad[0]]}; {asked}")
     boxes = _parse_boxes(box_texts, table.place)
-    sizes_N2 = None
-    if sizes and any(any(texts) for texts in size_texts):
-        if any("" in texts for texts in size_texts):
-            size_texts = [[text or "0" for text in texts] for texts in size_texts]
-        sides = [whole_numbers(texts, table.place) for texts in size_texts]
-        sizes_N2 = np.stack(sides, axis=1).astype(np.int32)
     return Truth(
         ids=images,
         labels_N=labels_N,
         boxes=boxes,
-        sizes_N2=sizes_N2,
+        sizes_N2=_parse_sizes(size_texts, table.place) if sizes else None,
         classes=ilsvrc_classes() if is_index else None,
     )
+
+
+def _parse_sizes(texts: list[list[str]], place: Place) -> np.ndarray | None:
+    """Read width and height of each image, int32 (N, 2), 0 where both are empty; None if all are.
+
+    texts: of the column of widths and of that of heights. place: gives the place of an image, by
+    its index. Raises UserError for a size below 1.
+    """
+    if not any(map(any, texts)):
+        return None
+    stated_N2 = np.array(texts).T != ""
+    sides = [whole_numbers([text or "0" for text in column], place) for column in texts]
+    sizes_N2 = np.stack(sides, axis=1).astype(np.int32)
+    bad = np.flatnonzero(stated_N2.any(axis=1) & (sizes_N2 < 1).any(axis=1))
+    if len(bad):
+        width, height = (column[bad[0]] or "empty" for column in texts)
+        raise UserError(
+            f"{place(int(bad[0]))}: width {width}, height {height}; both are 1 or more, or both "
+            "empty where the size is not known"
+        )
+    return sizes_N2
 
 
 def _parse_boxes(texts: Sequence[str], place: Place) -> RaggedBoxes:

@@ -10,6 +10,7 @@ from cam_repro.data.ground_truth.read import read_truth
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 
 
 class GroundTruth(DataSource):
@@ -28,7 +29,7 @@ class GroundTruth(DataSource):
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
         if self.file is None:
             raise UserError("data.file is not given: add data.file=F, the labels, sizes and boxes")
-        path = Path(self.file).expanduser()
+        path = at_home(self.file)
         truth = read_truth(path, self.cache)
         if truth.sizes_N2 is None:
             raise UserError(

@@ -46,6 +46,7 @@ from cam_repro.data.ilsvrc.listing import Listing, list_folder
 from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import UnreadableImage, read_image
 from cam_repro.errors import UserError
+from cam_repro.files import refuse_special
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.threads import thread_pool
 from cam_repro.types import NO_LABEL
@@ -269,6 +270,7 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
     def look(file: str) -> tuple[tuple[int, int] | str, bytes]:
         path = folder / file
         try:
+            refuse_special(path)
             content = path.read_bytes()
             if not content:
                 return "", b""
@@ -277,6 +279,8 @@ def _read_files(folder: Path, files: list[str], split: str, found: Found) -> np.
             return str(error).removeprefix(f"{folder}/"), b""
         except OSError as error:
             return f"{file}: {error.strerror}", b""
+        except ValueError as error:
+            return f"{file}: {error}", b""
 
     sizes_N2 = np.zeros((len(files), 2), np.int32)
     by_bytes: dict[bytes, str] = {}

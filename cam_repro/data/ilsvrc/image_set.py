@@ -33,6 +33,7 @@ from cam_repro.data.image_set import ILSVRC_IMAGES, SPLITS, ImageSet
 from cam_repro.data.images import ImageFiles
 from cam_repro.data.likely import likely
 from cam_repro.errors import UserError, one_of
+from cam_repro.files import at_home
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.names import image_id, image_ids
 from cam_repro.formats.text import lines_of_set
@@ -69,7 +70,7 @@ def load_image_set(
     Raises UserError where something is missing or contradicts itself.
     """
     one_of("split", split, SPLITS)
-    root = Path(root).expanduser()
+    root = at_home(root)
     layout = find_layout(root, places)
     files, ids = _index_files(layout, split)
     annotations = _annotations_of(layout, split, files, with_boxes, cache)

@@ -12,16 +12,16 @@ import numpy as np
 from cam_repro.classes import (
     ClassTable,
     are_indices,
-    are_numbers,
     classes_of,
     ilsvrc_classes,
-    in_class_order,
     read_meta,
     read_synset_mapping,
+    reading_of_numbers,
 )
 from cam_repro.data.ilsvrc.layouts import Layout
 from cam_repro.data.image_set import ILSVRC_IMAGES
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.formats.boxes import Annotations, read_annotations
 from cam_repro.formats.devkit import read_blacklist, read_val_labels
 from cam_repro.formats.names import image_id
@@ -56,7 +56,7 @@ def find_classes(
     if wanted == "ilsvrc":
         return ilsvrc_classes()
     meta = read_meta(layout.meta) if layout.meta else None
-    mapping = Path(wanted).expanduser() if wanted else layout.synset_mapping
+    mapping = at_home(wanted) if wanted else layout.synset_mapping
     if mapping is not None:
         table = read_synset_mapping(mapping)
         if meta is None:
@@ -140,7 +140,8 @@ def label_sources(
         names = [file.rpartition("/")[0] for file in files]
         index_of = {name: _index(name, classes) for name in set(names)}
         labels_N = np.array([index_of[name] for name in names], np.int32)
-        sources.append(LabelSource("folders", folder, labels_N, _reading(index_of)))
+        known = {name: index for name, index in index_of.items() if index != NO_LABEL}
+        sources.append(LabelSource("folders", folder, labels_N, reading_of_numbers(known)))
     if split == "val" and layout.val_labels and classes.devkit_ids_C is not None:
         kit_N = _labels_of_kit(layout.val_labels, files, classes)
         if kit_N is not None:
@@ -162,17 +163,6 @@ def known_as(layout: Layout, wanted: str | None, classes: ClassTable) -> str:
 def _index(name: str, classes: ClassTable) -> int:
     index = classes.find(name)
     return NO_LABEL if index is None else index
-
-
-def _reading(index_of: dict[str, int]) -> str:
-    """Say how the names of class folders were turned into class indices if they are numbers."""
-    folders = [name for name, index in index_of.items() if index != NO_LABEL]
-    if not folders or not are_numbers(folders):
-        return ""
-    other = next((name for name in in_class_order(folders) if index_of[name] != int(name)), None)
-    if other is None:
-        return ", whose numbers are the class indices"
-    return f", in the order of their numbers: {other} is class index {index_of[other]}"
 
 
 def _labels_of_kit(path: Path, files: list[str], classes: ClassTable) -> np.ndarray | None:

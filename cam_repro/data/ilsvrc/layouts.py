@@ -26,6 +26,7 @@ from cam_repro.data.ilsvrc.listing import class_folders
 from cam_repro.data.image_set import SPLITS
 from cam_repro.data.likely import likely
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 from cam_repro.formats.names import is_xml
 
 _IMAGE_FOLDERS = ("{split}", "ILSVRC2012_img_{split}", "images/{split}")
@@ -200,9 +201,9 @@ def _find_blacklist(kits: list[Path], named: str | None) -> Path | None:
         return None
     if named is None:
         return _first_file(kits, _BLACKLIST)
-    if not Path(named).expanduser().is_file():
+    if not at_home(named).is_file():
         raise UserError(f"data.blacklist={named}: no such file; give one, or none")
-    return Path(named).expanduser()
+    return at_home(named)
 
 
 def _kaggle_folder(root: Path) -> Path:
@@ -295,7 +296,7 @@ def _first_file(folders: list[Path], patterns: tuple[str, ...]) -> Path | None:
 
 
 def _named(key: str, value: str, file_too: bool) -> Path:
-    path = Path(value).expanduser()
+    path = at_home(value)
     if not (path.is_dir() or (file_too and path.is_file())):
         raise UserError(f"{key}={value}: no such folder{' or file' if file_too else ''}")
     return path

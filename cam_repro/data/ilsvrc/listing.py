@@ -64,6 +64,16 @@ def list_folder(folder: Path) -> Listing:
     return found
 
 
+def list_below(folder: Path) -> Listing:
+    """List the images at any depth in a folder, none of which lies too deep."""
+    every = sorted(files_below(folder, lambda name: not name.startswith(".")))
+    found = Listing(list(filter(is_image, every)))
+    for path in every:
+        if not is_image(path):
+            _enter_other(path, path, found)
+    return found
+
+
 def _enter_folder(folder: Path, name: str, found: Listing) -> None:
     """Enter in ``found`` what a sub-folder holds."""
     with os.scandir(folder) as listed:

@@ -12,6 +12,7 @@ from cam_repro.data.ilsvrc.layouts import Layout, Places, find_layout
 from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 
 
 class Ilsvrc(DataSource):
@@ -38,7 +39,7 @@ class Ilsvrc(DataSource):
         """Give the root; UserError where none is named."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_ILSVRC)")
-        return Path(self.root).expanduser()
+        return at_home(self.root)
 
     def layout(self) -> Layout:
         """Find the parts of the tree."""

@@ -40,7 +40,14 @@ from typing import IO, Any, cast
 
 from cam_repro.data.image_set import SPLITS
 from cam_repro.errors import UserError, one_of
-from cam_repro.files import check_writable, of_full_disk, path_within, size_in_words, write_json
+from cam_repro.files import (
+    at_home,
+    check_writable,
+    of_full_disk,
+    path_within,
+    size_in_words,
+    write_json,
+)
 from cam_repro.locks import sole_writer
 from cam_repro.progress import Bar
 
@@ -192,7 +199,7 @@ def unpack(
     the disk has too little space, where an archive is truncated or corrupt, and for a member that
     is a link or a device or would be written outside ``output``; such a member is not written.
     """
-    output = Path(output).expanduser()
+    output = at_home(output)
     found = _find_archives(tars, splits)
     check_writable(output)
     report = UnpackReport()
@@ -225,7 +232,7 @@ def _find_archives(
     known = [name for kind in KINDS for name in kind.names]
     files: dict[str, Path] = {}
     for place in [tars] if isinstance(tars, str | Path) else tars:
-        path = Path(place).expanduser()
+        path = at_home(place)
         if path.is_dir():
             for entry in filter(Path.is_file, path.iterdir()):
                 files.setdefault(entry.name, entry)

@@ -60,7 +60,8 @@ NOWHERE = -1
 _OPEN_AT_ONCE = 256
 """How many shards a process keeps open; operating systems usually allow 1,024 files."""
 
-_AGAIN = "copy it again, or pack it again with cam-data pack"
+_PACK = "pack it again with cam-data pack, into a new folder"
+_AGAIN = f"copy it again, or {_PACK}"
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -155,7 +156,7 @@ def read_pack_manifest(root: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not as it was packed, by its checksum; {_AGAIN}")
     if schema != SCHEMA:
         raise UserError(
-            f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; pack it again"
+            f"{path}: packed data of schema {schema}, this version reads {SCHEMA}; {_PACK}"
         )
     _check_keys(path, manifest)
     return dict(manifest)

@@ -15,6 +15,7 @@ from cam_repro.data.packed.read import (
 )
 from cam_repro.data.sources import DataSource
 from cam_repro.errors import UserError
+from cam_repro.files import at_home
 
 
 class Packed(DataSource):
@@ -31,7 +32,7 @@ class Packed(DataSource):
         """Give the root; UserError where none is named."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR, what cam-data pack wrote")
-        return Path(self.root).expanduser()
+        return at_home(self.root)
 
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:
         return load_packed_set(self.folder(), split, name=self.name, with_boxes=with_boxes)
@@ -49,6 +50,8 @@ class Packed(DataSource):
             changed = [] if split.problem else changed_shards(root, split.split)
             if changed:
                 split.faults["changed"] = changed
+            if not split.problem and (others := packed[split.split].get("other_size")):
+                split.notes["other_size"] = others
             if not split.problem and SHARD_SUMS not in packed[split.split]:
                 split.notes["without_checksums"] = [str(root / split.split)]
         conclude(report)

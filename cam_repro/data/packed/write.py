@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from PIL import Image, features
 
 from cam_repro.classes import ClassTable
+from cam_repro.data.check import other_sizes
 from cam_repro.data.image_set import ImageSet
 from cam_repro.data.images import ErrorPolicy, ImageFiles, Size, UnreadableImage
 from cam_repro.data.packed.read import (
@@ -307,6 +308,8 @@ class SplitWriter:
                 sizes_N2[index] = size
                 crc32_N[index] = zlib.crc32(content)
         images.warn_of_other_sizes(sizes_N2)
+        stated_N2 = sizes_N2 if images.sizes_N2 is None else images.sizes_N2
+        others = other_sizes(images.ids, stated_N2, sizes_N2)
         columns = {
             "id": pa.array(list(images.ids), pa.string()),
             "label": pa.array(images.labels_N, pa.int32()),
@@ -346,7 +349,9 @@ class SplitWriter:
             "blacklisted": None if blacklisted_N is None else int(blacklisted_N.sum()),
             "is_ilsvrc": images.is_ilsvrc,
             "altered": self.stored.altered,
-            "described": f"{self.stored.words}; {images.described}",
+            "described": f"{self.stored.words}; {images.described}"
+            + (f"; {len(others)} of another size than annotated" if others else ""),
+            "other_size": others,
             "source": _source(images),
         }
 

@@ -11,6 +11,7 @@ from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.data.tiny_imagenet.image_set import WNIDS, load_image_set
 from cam_repro.errors import UserError, one_of
+from cam_repro.files import at_home
 from cam_repro.truth import RaggedBoxes
 
 
@@ -30,7 +31,7 @@ class TinyImageNet(DataSource):
         """Find the folder with the lists; UserError where it is not there."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR, tiny-imagenet-200")
-        root = Path(self.root).expanduser()
+        root = at_home(self.root)
         for place in (root, root / "tiny-imagenet-200"):
             if (place / WNIDS).is_file():
                 return place

@@ -12,6 +12,7 @@ from cam_repro.data.likely import likely
 from cam_repro.data.sources import DataSource
 from cam_repro.data.voc.image_set import IMAGES, VocList, load_image_set
 from cam_repro.errors import UserError, one_of
+from cam_repro.files import at_home
 
 LISTS = {"main": "Main", "segmentation": "Segmentation"}
 """The folder of ImageSets for each value of ``data.images``."""
@@ -44,7 +45,7 @@ class Voc(DataSource):
         """Find the folder of the year; UserError where it is not there."""
         if self.root is None:
             raise UserError("data.root is not given: add data.root=DIR (or set CAM_REPRO_VOC)")
-        root, wanted = Path(self.root).expanduser(), f"VOC{self.year}"
+        root, wanted = at_home(self.root), f"VOC{self.year}"
         for place in (root / "VOCdevkit" / wanted, root / wanted):
             if (place / IMAGES).is_dir():
                 return place

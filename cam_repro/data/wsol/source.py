@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cam_repro.data.check import TreeReport, check_image_sets
 from cam_repro.data.image_set import SPLITS, ImageSet
 from cam_repro.data.sources import DataSource
 from cam_repro.data.wsol.image_set import WsolFolders, load_image_set
 from cam_repro.errors import UserError, one_of
+from cam_repro.files import at_home
 from cam_repro.formats.wsol_metadata import IMAGE_IDS
 
 NAMES = {"CUB": "cub", "OpenImages": "openimages30k", "ILSVRC": "ilsvrc-wsol"}
@@ -35,12 +35,12 @@ class Wsol(DataSource):
             if value is None:
                 what = "the images" if key == "root" else "the folder with train, val and test"
                 raise UserError(f"data.{key} is not given: add data.{key}=DIR, {what}")
-            found[key] = Path(value).expanduser()
+            found[key] = at_home(value)
         if (found["metadata"] / IMAGE_IDS).is_file():
             raise UserError(
                 f"data.metadata={self.metadata}: is that of one split: give the folder above it"
             )
-        masks = found["root"] if self.masks is None else Path(self.masks).expanduser()
+        masks = found["root"] if self.masks is None else at_home(self.masks)
         return WsolFolders(found["metadata"], found["root"], masks, self.proxy)
 
     def open(self, split: str, with_boxes: bool = True) -> ImageSet:

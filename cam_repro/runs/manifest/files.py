@@ -14,7 +14,10 @@ from cam_repro.runs.manifest.record import MANIFEST, Manifest
 
 log = logging.getLogger(__name__)
 
-CHECKED = ("*.parquet", "*.npy", "scores.json", "submission_*", "*.pt", "log.csv")
+_LOG = "log.csv"
+"""The file that training runs alone have (``runs.training_log``, which imports this package)."""
+
+CHECKED = ("*.parquet", "*.npy", "scores.json", "submission_*", "*.pt", _LOG)
 """Names, as patterns, of a run's files that numbers come from."""
 
 _OTHERS = {"iterations", "splits", "features", "svm", "concept"}
@@ -96,6 +99,7 @@ def is_of_scored_run(folder: Path | str) -> bool:
     """Tell whether a folder has a manifest that may be of a scored run, broken ones included.
 
     False where it is of a training run, of features, of an SVM, of a concept or of packed data.
+    A broken one beside the log of a training is that of the training.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -103,8 +107,10 @@ def is_of_scored_run(folder: Path | str) -> bool:
     except OSError:
         return False
     except (ValueError, RecursionError):
-        return True  # whoever reads it says what is wrong
-    return not isinstance(values, dict) or not _OTHERS & values.keys()
+        values = None
+    if not isinstance(values, dict):  # whoever reads it says what is wrong
+        return not (path.parent / _LOG).is_file()
+    return not _OTHERS & values.keys()
 
 
 def is_of_svm(folder: Path | str) -> bool:

@@ -26,15 +26,20 @@ class ScoredData(_OfClasses):
     """Describe the data set of a scored pass.
 
     fingerprint: a hash of its images and labels: sets of one name are the same if it is equal.
+    file_sizes: a hash of the sizes of some of its files, which tells other images of the same
+        names; None where they are no files of their own, and in runs of older versions.
     layout: how its files are arranged, in words; None in runs of older versions.
     class_names: by class index; None in runs of older versions, and for ILSVRC's 1,000 classes,
         whose names are shipped.
     """
 
+    left_out: ClassVar[tuple[str, ...]] = ("file_sizes",)
+
     name: str
     is_ilsvrc: bool
     n_classes: int
     fingerprint: str
+    file_sizes: str | None = None
     has_labels: bool
     has_boxes: bool = True
     layout: str | None = None

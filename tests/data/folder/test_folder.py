@@ -1,5 +1,7 @@
 """data=folder: all images below a folder, its folders as classes or none."""
 
+import logging
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +31,40 @@ def test_folders_at_any_depth_are_classes(write):
     assert images.classes.wnids == ("a/abbey", "z/zoo/outdoor")
     assert images.labels_N.tolist() == [0, 0, 1]
     assert images.read(0)[1] == (6, 4)
+
+
+def test_folders_that_are_numbers_are_sorted_as_numbers_at_any_depth(write):
+    images = write("val/10/a.jpg", "val/0/a.jpg", "val/2/a.jpg").open("val")
+    assert images.classes.wnids == ("val/0", "val/2", "val/10")
+    assert dict(zip(images.ids, images.labels_N.tolist(), strict=True)) == {
+        "val/0/a": 0,
+        "val/2/a": 1,
+        "val/10/a": 2,
+    }
+    assert images.described == (
+        "a plain folder, labels from its folders, in the order of their numbers: val/2 is class "
+        "index 1"
+    )
+    assert write("val/1/a.jpg").open("val").labels_N.tolist() == [0, 1, 3, 2]
+
+
+def test_links_to_folders_are_followed_and_other_files_are_counted(write, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    source = write("a/1.jpg", "../elsewhere/2.jpg")
+    root = tmp_path / "pictures"
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "a" / "up").symlink_to(root)  # leads back
+    (tmp_path / "elsewhere" / "back").symlink_to(root)  # so does this, by another link
+    for name in ("x.heic", "y.jfif", "z.xml", ".hidden"):
+        (root / "a" / name).touch()
+    images = source.open("val")
+    assert list(images.ids) == ["a/1", "c/2"]
+    assert caplog.messages == [
+        f"{root}: 2 files left out, no images by their names (a/x.heic)",
+    ]
+    assert source.check(decode=True).splits["val"].notes == {
+        "other_files": ["a/x.heic", "a/y.jfif"]
+    }
 
 
 def test_images_side_by_side_have_no_labels(write):

@@ -75,6 +75,9 @@ def test_class_indices_are_of_ilsvrcs_classes(tmp_path):
         read_truth(path)
 
 
+SIZED = "image,width,height,label,boxes\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -85,6 +88,11 @@ def test_class_indices_are_of_ilsvrcs_classes(tmp_path):
         ("image,label,boxes\na,dog,0 0 1 1\n", "line 2: 'dog' is not a whole number"),
         ("image,label,boxes\na,,0 0 1 1\n", "line 2: '' is not a whole number"),
         ("image,label,boxes\na,-1,0 0 1 1\n", "line 2: label -1; a label is 0 or more"),
+        ("image,label,boxes\na,1,\nb,1,\na,2,\n", "line 4: image a comes a second time; remove"),
+        ("image,label,boxes\na,1,\n,1,\n", "line 3: the image has no name; give it one"),
+        (SIZED + "a,9,9,1,\nb,-9,9,1,\n", "line 3: width -9, height 9; both are 1 or more, or"),
+        (SIZED + "a,9,0,1,\n", "line 2: width 9, height 0; both are 1 or more"),
+        (SIZED + "a,,9,1,\n", "line 2: width empty, height 9; both are 1 or more"),
         ('image,label,boxes\na,1,"0 0 1 1\n2 2 3 3"\n', "line 3: a box is four numbers"),
         ("image,label,boxes\na,1,0,0,1,1\n", "line 2: 6 columns, the first line has 3"),
     ],
@@ -131,7 +139,9 @@ def boxes_one_after_another(cells):
 @example(["0 0;1 1"])
 def test_boxes_are_read_as_one_after_another(tmp_path_factory, cells):
     path = tmp_path_factory.getbasetemp() / "g.csv"
-    path.write_text("image,label,boxes\n" + "".join(f"i,1,{text}\n" for text in cells))
+    path.write_text(
+        "image,label,boxes\n" + "".join(f"i{n},1,{text}\n" for n, text in enumerate(cells))
+    )
     wanted = boxes_one_after_another(cells)
     if isinstance(wanted, str):
         with pytest.raises(UserError, match=f"{re.escape(f'{path}, {wanted}')}$"):

@@ -57,7 +57,7 @@ def _half_a_manifest(folder: Path) -> str:
 
 def _other_schema(folder: Path) -> str:
     change(folder / "manifest.json", packed_schema=2)
-    return r"manifest\.json: packed data of schema 2, this version reads 1; pack it again"
+    return r"manifest\.json: packed data of schema 2, this version reads 1; pack .* new folder$"
 
 
 def _manifest_changed(folder: Path) -> str:
@@ -182,6 +182,15 @@ def test_what_is_broken_is_named_at_opening(source, tmp_path, damage):
     with pytest.raises(UserError, match=message) as caught:
         load_packed_set(folder, "val")
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_manifest_says_what_helps_where_it_is_packed_once_more(source, tmp_path):
+    packed = pack_them(tmp_path / "packed", source)
+    _half_a_manifest(packed)
+    remedy = r"or pack it again with cam-data pack, into a new folder$"
+    with pytest.raises(UserError, match=remedy):
+        pack_them(packed, source)
+    assert len(load_packed_set(pack_them(tmp_path / "new", source), source.split)) == len(source)
 
 
 def test_bytes_changed_in_a_shard_are_noticed_where_they_are_read_and_by_check(source, tmp_path):

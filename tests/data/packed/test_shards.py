@@ -133,7 +133,13 @@ def test_the_manifest_says_what_it_is(root, source, tmp_path):
         "blacklisted": 2,
         "is_ilsvrc": False,
         "altered": "16x16 jpg 90",
-        "described": f"packed at 16x16 as jpg of quality 90; {source.described}",
+        "described": f"packed at 16x16 as jpg of quality 90; {source.described}; 3 of another size "
+        "than annotated",
+        "other_size": [
+            f"{VAL}3 is 47x31, not 32x24",
+            f"{VAL}4 is 40x30, not 32x24",
+            f"{VAL}5 is 20x20, not 32x24",
+        ],
         "source": {
             "name": "small",
             "folder": str(source.folder),

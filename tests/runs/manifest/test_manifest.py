@@ -479,6 +479,8 @@ def test_what_is_no_manifest_is_one_line(tmp_path, content, said):
         with pytest.raises(UserError, match=rf"manifest\.json {said}"):
             read(tmp_path)
     assert is_of_scored_run(tmp_path), "whoever reads it says what is wrong"
+    (tmp_path / "log.csv").touch()
+    assert is_of_scored_run(tmp_path) == (content == b"{}"), "a broken one is of the training"
 
 
 @pytest.mark.parametrize(

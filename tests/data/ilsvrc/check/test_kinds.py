@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,11 @@ def _unreadable(root: Path) -> None:
     path = root / IMAGES / f"val/{VAL}2.JPEG"
     path.write_bytes(path.read_bytes()[:300])
     (root / IMAGES / "test/ILSVRC2012_test_00000001.JPEG").write_text("<html>404</html>")
+
+
+def _a_pipe(root: Path) -> None:
+    os.mkfifo(root / IMAGES / f"train/{B}/x.JPEG")
+    (root / LISTS / "train_cls.txt").unlink()
 
 
 def _unreadable_annotations(root: Path) -> None:
@@ -167,6 +173,10 @@ FOUND: dict[Spoil, tuple[dict[str, dict[str, list[str]]], set[str]]] = {
             "test": {"unreadable": ["ILSVRC2012_test_00000001.JPEG: not a readable image (…)"]},
         },
         {TRAIN, EVAL},
+    ),
+    _a_pipe: (
+        {"train": {"unreadable": [f"{B}/x.JPEG: a pipe, a socket or a device, not a file"]}},
+        {TRAIN},
     ),
     _unreadable_annotations: (
         {
@@ -324,7 +334,8 @@ def test_each_fault_and_note_is_found_and_nothing_else(root, spoil):
     for name in found:  # Pillow's own words
         found[name] = {
             kind: [
-                item.partition("(")[0] + "(…)" if kind == "unreadable" else item for item in items
+                re.sub(r"image \(.*", "image (…)", item) if kind == "unreadable" else item
+                for item in items
             ]
             for kind, items in found[name].items()
         }

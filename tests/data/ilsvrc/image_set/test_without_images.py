@@ -38,6 +38,12 @@ def test_a_ground_truth_is_an_image_set_without_images():
     assert ground_truth_set(truth, Path("mine.csv"), "val", "named").name == "named"
 
 
+def test_images_that_differ_in_their_suffix_alone_are_refused():
+    with pytest.raises(UserError) as caught:
+        ground_truth_set(truth_of(["a.jpg", "b.jpg", "b.png"], [0, 0, 0]), Path("mine.csv"), "val")
+    assert str(caught.value) == "mine.csv: several images are called b, but for their suffixes"
+
+
 def test_a_ground_truth_is_opened_where_it_says_the_sizes(tmp_path, monkeypatch):
     (tmp_path / "mine.csv").write_text("image,width,height,label,boxes\na,9,8,3,0 1 2 3;4 5 6 7\n")
     monkeypatch.setenv("HOME", str(tmp_path))
