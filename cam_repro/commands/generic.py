@@ -25,6 +25,7 @@ from cam_repro.progress import Bar, duration
 from cam_repro.runs.features import Features, read_features, refuse_unlike, shared_images
 from cam_repro.runs.folders import NETWORK, is_complete, svm_folder
 from cam_repro.runs.manifest import (
+    MANIFEST,
     Accuracy,
     FeaturesManifest,
     SvmManifest,
@@ -326,9 +327,10 @@ def write_network(
 
     from cam_repro.api import load_network
     from cam_repro.engine.checkpoint import save_checkpoint
-    from cam_repro.models.build import build_network
+    from cam_repro.models.build import build_network, check_stored_class
 
     check_weights(features)
+    check_stored_class(features.config["model"], f"the {MANIFEST} of the features")
     loaded = load_network(features.config["model"], weights=features.checkpoint.path, device="cpu")
     own = loaded.network
     row = f"{loaded.settings['row'].removesuffix(' + SVM')} + SVM"  # the features may be of such

@@ -92,6 +92,20 @@ def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_pat
     assert "a.png" in shown.errors[0]  # there is no such image; the network is read
 
 
+@pytest.mark.usefixtures("features")
+def test_a_manifest_does_not_say_which_code_is_run(command, tmp_path):
+    (tmp_path / "evil.py").write_text("open('imported', 'w')")
+    path = tmp_path / FEATURES / "train" / "manifest.json"
+    values = json.loads(path.read_text())
+    del values["checksum"]
+    values["config"]["model"]["_target_"] = "evil.Net"
+    path.write_text(json.dumps(values))
+    (error,) = command("generic", *BOTH).errors
+    assert "the manifest.json of the features holds a network of the class evil.Net" in error
+    assert not (tmp_path / "imported").exists()
+    assert not (tmp_path / f"runs/tiny/{MODEL}/generic/val/manifest.json").exists()
+
+
 def test_no_table_takes_the_network_of_an_svm_for_the_plain_one(svm, command, data, tmp_path):
     svm(*BOTH)
     network = tmp_path / f"runs/tiny/{MODEL}/generic/val/network.pt"

@@ -56,7 +56,7 @@ MANIFEST = FeaturesManifest(
     images_per_second=4.0,
     hardware=Hardware(device="cpu", precision="fp32", processes=1),
     config={
-        "model": {"name": "alexnet_gap", "row": "AlexNet-GAP"},
+        "model": {"name": "alexnet_gap", "row": "AlexNet-GAP", "_target_": "a.Net"},
         "view": {"name": "squash"},
         "data": {"_target_": "cam_repro.data.demo.source.Demo"},
     },
@@ -278,6 +278,7 @@ def test_files_of_one_name_in_two_splits_are_two_images(source, change, shared):
         ({"data": None}, "config.data is not an object"),
         ({"data": {}}, "config.data._target_ is missing"),
         ({"model": None}, "config.model is not an object"),
+        ({"model": {"name": "alexnet_gap"}}, "config.model._target_ is missing"),
         ({"model": {"name": 3}}, "config.model.name is not text"),
         ({"view": "squash"}, "config.view is not an object"),
     ],

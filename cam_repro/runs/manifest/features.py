@@ -51,5 +51,6 @@ def read_features_manifest(folder: Path | str) -> FeaturesManifest:
     config = keys.within("config")
     config.within("model").get("name", str)
     config.get("view", dict)
-    config.within("data").get("_target_", str)
+    for group in ("model", "data"):
+        config.within(group).get("_target_", str)
     return keys.record(FeaturesManifest)
