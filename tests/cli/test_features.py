@@ -191,12 +191,13 @@ def test_a_crop_is_seen_as_an_image_of_its_own(extract, command, network, tiny_t
     assert found.manifest.crops.boxes == "truth"
 
 
-def test_true_boxes_that_cannot_be_are_said_before_crops_of_them(extract, tiny_tree):
-    annotations = tiny_tree / "ILSVRC/Annotations/CLS-LOC/val"
+def test_true_boxes_that_cannot_be_are_said_before_crops_of_them(extract, make_tree, tmp_path):
+    tree = make_tree(tmp_path / "damaged" / "tiny")
+    annotations = tree / "ILSVRC/Annotations/CLS-LOC/val"
     first, second = sorted(annotations.iterdir())[:2]
     first.write_text(re.sub("<xmax>.*?</xmax>", "<xmax>300</xmax>", first.read_text()))
     second.write_text(re.sub("<width>.*?</width>", "<width>320</width>", second.read_text()))
-    said = extract("crop=truth")[1]
+    said = extract("crop=truth", f"data.root={tree}")[1]
     assert re.search(
         r"^1 of 6 true boxes are empty or reach beyond their image \(the first: \[.*\] of "
         rf"{first.stem}\): crops take what of them is in the image$",

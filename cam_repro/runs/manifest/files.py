@@ -43,17 +43,19 @@ def check_unchanged(path: Path, remedy: str) -> None:
     """
     try:
         stated = json.loads((path.parent / MANIFEST).read_text(encoding="utf-8"))
-        sums = stated["files"] if "files" in stated else _sums_before_files(stated["checkpoint"])
-        expected = sums.get(path.name)
     except FileNotFoundError:
         return  # of a run that is under way
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
+        stated = None
+    if not (isinstance(stated, dict) and stated):
         log.warning(
-            "%s is damaged, so it is not known whether %s is as it was written",
+            "%s is damaged, or no manifest, so it is not known whether %s is as it was written",
             path.parent / MANIFEST,
             path.name,
         )
         return
+    sums = stated["files"] if "files" in stated else _sums_before_files(stated.get("checkpoint"))
+    expected = sums.get(path.name) if isinstance(sums, dict) else None
     if expected is not None and path.is_file() and sha256(path) != expected:
         raise UserError(
             f"{path} is not as it was written: its SHA-256 is not the one in {MANIFEST}: {remedy}"
@@ -90,9 +92,11 @@ def _own_files(folder: Path) -> set[str]:
     return {MANIFEST, *(path.name for pattern in CHECKED for path in folder.glob(pattern))}
 
 
-def _sums_before_files(checkpoint: dict[str, str]) -> dict[str, str]:
+def _sums_before_files(checkpoint: Any) -> dict[str, Any]:
     """Give what the manifest of a training run of an older version says: of one checkpoint."""
-    return {checkpoint["path"]: checkpoint["sha256"]}
+    if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("path"), str)):
+        return {}
+    return {checkpoint["path"]: checkpoint.get("sha256")}
 
 
 def is_of_scored_run(folder: Path | str) -> bool:

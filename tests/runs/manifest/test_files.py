@@ -23,14 +23,24 @@ def test_a_changed_file_is_refused(file, caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"files": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null"])
 def test_a_damaged_manifest_beside_it_is_said(file, caplog, content):
     manifest = file.with_name("manifest.json")
     manifest.write_text(content)
     check_unchanged(file, "train again")
     assert caplog.messages == [
-        f"{manifest} is damaged, so it is not known whether a.pt is as it was written"
+        f"{manifest} is damaged, or no manifest, so it is not known whether a.pt is as it was written"
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"files": 3}', '{"checkpoint": null}', '{"checkpoint": {"path": "a.pt"}}', '{"a": 1}'],
+)
+def test_a_manifest_that_names_no_checksum_says_nothing(file, caplog, content):
+    file.with_name("manifest.json").write_text(content)
+    check_unchanged(file, "train again")
+    assert caplog.messages == []
 
 
 def test_a_run_under_way_has_no_manifest(file, caplog):
