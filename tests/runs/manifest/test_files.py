@@ -29,7 +29,8 @@ def test_a_damaged_manifest_beside_it_is_said(file, caplog, content):
     manifest.write_text(content)
     check_unchanged(file, "train again")
     assert caplog.messages == [
-        f"{manifest} is damaged, or no manifest, so it is not known whether a.pt is as it was written"
+        f"{manifest} is damaged, or no manifest, so it is not known whether a.pt is as it was "
+        "written"
     ]
 
 
