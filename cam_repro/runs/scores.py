@@ -10,12 +10,10 @@ from typing import Any
 from cam_repro.errors import UserError
 from cam_repro.files import (
     CHECKSUM,
-    check_writable,
     checksum_holds,
     with_checksum,
     write_json,
 )
-from cam_repro.locks import sole_writer
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +26,12 @@ def scores_file(folder: Path | str, protocol: str) -> Path:
 
 
 def write_scores(folder: Path | str, protocol: str, scores: dict[str, Any]) -> None:
-    """Write the JSON of a protocol to a run folder, whole or not at all."""
-    check_writable(folder)
-    with sole_writer(Path(folder)):
-        write_json(scores_file(folder, protocol), with_checksum(scores))
+    """Write the JSON of a protocol to a run folder, whole or not at all.
+
+    Whoever calls this holds the folder (``sole_writer``) since before the run was read: otherwise
+    the run might be another by now.
+    """
+    write_json(scores_file(folder, protocol), with_checksum(scores))
 
 
 def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,11 @@ import pytest
 from run_builder import RIGHT
 
 from cam_repro.data.demo.source import Demo
+from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
+from cam_repro.locks import sole_writer
 from cam_repro.runs.manifest import read_eval_manifest
+from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.scores import read_scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -167,6 +170,29 @@ def test_results_are_kept_with_their_run(score, run_with_maps):
     folder = run_with_maps("nin", [0, 0, 0, 0])
     found, _ = score("protocol=[localization,max_box_acc]", f"submission={folder}", "keep=true")
     assert read_scores(folder) == found
+
+
+def test_a_run_in_which_results_are_kept_is_not_scored_anew_meanwhile(
+    command, score, run_with_maps, monkeypatch
+):
+    """Else what is kept would be of the run that was replaced."""
+    folder = run_with_maps("nin", [0, 0, 0, 0])
+    words = ("protocol=localization", f"submission=[{folder},{folder}/.]", "keep=true")
+    real = read_predictions
+
+    def held(path):
+        with pytest.raises(UserError, match="is writing to it"), sole_writer(path):
+            pytest.fail("the run can be written to while it is read")
+        return real(path)
+
+    monkeypatch.setattr("cam_repro.runs.predictions.read_predictions", held)
+    score(*words)
+    assert list(read_scores(folder)) == ["localization"]
+    assert not (folder / ".lock").exists()
+    with sole_writer(folder):  # as cam-eval does
+        (line,) = command("score", *words).errors
+    assert f"{folder}: process" in line
+    assert "is writing to it" in line
 
 
 def test_only_what_a_protocol_says_of_the_run_is_kept_with_it(command, run_with_maps, make_run):
