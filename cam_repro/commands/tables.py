@@ -168,7 +168,12 @@ def _write(sheets: list[Sheet], folder: Path | None, together: str) -> None:
         print("not written to files: name a folder with output=DIR\n")
         return
     files = write_sheets(sheets, folder, together)
-    print(paragraph(f"written to {folder}: {' '.join(files)}") + "\n")
+    said = f"written to {folder}: {' '.join(files)}"
+    # Those of an earlier call stay, and may be of other runs or of older results.
+    others = sorted({path.name for path in folder.glob("*.csv")}.difference(files))
+    if others:
+        said += f"; also there, but not written now: {' '.join(others)}"
+    print(paragraph(said) + "\n")
 
 
 def chosen_sources(wanted: str, runs: list[Run]) -> list[Source]:

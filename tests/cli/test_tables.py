@@ -5,6 +5,8 @@ from dataclasses import asdict
 import pytest
 from run_builder import edit_manifest, make_manifest
 
+from cam_repro.runs.scores import write_scores
+
 
 def cam_tables(*arguments, cwd):
     """The command in a process of its own."""
@@ -148,6 +150,17 @@ def test_compare(command, make_run, tmp_path):
     )
     names = sorted(path.name for path in (tmp_path / "runs/demo/tables").iterdir())
     assert names == ["comparison.csv", "comparison.md"]
+
+
+def test_tables_of_an_earlier_call_are_not_taken_for_new_ones(command, make_run):
+    """Here protocols.csv is of a run that is not among those of the second call."""
+    write_scores(make_run("nin"), "pointing_game", {"pointing_game": 50.0, "n_images": 4})
+    make_run("vgg")
+    assert "protocols.csv" in command("tables", "output=o").out
+    assert command("tables", "runs=runs/demo/vgg", "output=o").out.endswith(
+        "written to o: table1.csv table2.csv table3.csv runs.csv tables.md; also there, but not "
+        "written now:\nprotocols.csv\n\n"
+    )
 
 
 @pytest.mark.parametrize("data", ["../out", "..", "/tmp", "a/b", "."])
