@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -275,30 +275,66 @@ def find_class(
 ) -> int:
     """Find a class by its index, its WordNet id or its name, in capitals or not.
 
-    names: of the classes, by class index. wnids: their WordNet ids, if they have any.
-    Raises UserError for a name that no class has, with the nearest ones, or that several have.
+    wanted: ``index:7`` and ``name:7`` say which of both a number in a text is. names: of the
+    classes, by class index. wnids: their WordNet ids, if they have any.
+    Raises UserError for a name that no class has, with the nearest ones, or that several have; and
+    for a number in a text that is the index of one class and the name of another.
     """
     if isinstance(wanted, bool) or not isinstance(wanted, str | Integral) or wanted == "":
         raise UserError(f"class {wanted!r}: give a name, a WordNet id or an index")
-    if isinstance(wanted, Integral) or wanted.isdecimal():
-        if not 0 <= int(wanted) < len(names):
+    if isinstance(wanted, Integral):
+        return _class_at(int(wanted), len(names))
+    kind, colon, rest = wanted.partition(":")
+    if colon and kind in ("index", "name"):
+        wanted = rest
+        if kind == "index" and not _WHOLE.fullmatch(rest):
+            raise UserError(f"class index:{rest}: is no class index: they are whole numbers from 0")
+    else:
+        kind = "index" if wanted.isdecimal() else "name"
+        called = [index for index in _called(wanted, names, wnids) if str(index) != wanted]
+        if kind == "index" and called:
             raise UserError(
-                f"class {wanted}: the network has {len(names):,} classes, 0 to {len(names) - 1}"
+                f"class {wanted}: class index {called[0]} is called so too: give index:{wanted} or "
+                f"name:{wanted}"
             )
-        return int(wanted)
-    if wanted in wnids:
-        return wnids.index(wanted)
-    lower = [name.lower() for name in names]
-    found = [index for index, name in enumerate(lower) if name == wanted.strip().lower()]
+    if kind == "index":
+        return _class_at(int(wanted), len(names))
+    found = _called(wanted, names, wnids)
     if len(found) == 1:
         return found[0]
     if found:
         listed = " or ".join(map(str, found))
         raise UserError(f"class {wanted}: {len(found)} classes have this name; give {listed}")
+    lower = [name.lower() for name in names]
     part = [name for name in lower if wanted.strip().lower() in name][:4]
     advice = f"; did you mean {' or '.join(part)}?" if part else ""
     advice = advice or did_you_mean(wanted.strip().lower(), lower) or "; give its index"
     raise UserError(f"class {wanted}: the network has no class of this name{advice}")
+
+
+def as_typed(wanted: Any) -> Any:
+    """Give the class, or the list of them, of a command line as it was typed: numbers as texts.
+
+    A number may be a class's name there, as that of a folder; in a program it is an index.
+    """
+    if isinstance(wanted, list):
+        return [as_typed(one) for one in wanted]
+    return str(wanted) if isinstance(wanted, int) and not isinstance(wanted, bool) else wanted
+
+
+def _class_at(index: int, count: int) -> int:
+    """Give a class index back; UserError unless it is one of ``count`` classes."""
+    if not 0 <= index < count:
+        raise UserError(f"class {index}: the network has {count:,} classes, 0 to {count - 1}")
+    return index
+
+
+def _called(wanted: str, names: Sequence[str], wnids: Sequence[str]) -> list[int]:
+    """List the classes of a WordNet id or, if it is none, of a name, in capitals or not."""
+    if wanted in wnids:
+        return [wnids.index(wanted)]
+    lower = wanted.strip().lower()
+    return [index for index, name in enumerate(names) if name.lower() == lower]
 
 
 def read_synset_mapping(path: Path | str) -> ClassTable:

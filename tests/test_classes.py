@@ -16,6 +16,7 @@ from cam_repro import matlab
 from cam_repro.classes import (
     ClassTable,
     are_indices,
+    as_typed,
     classes_of,
     find_class,
     ilsvrc_classes,
@@ -536,3 +537,40 @@ def test_a_class_that_is_not_found_is_answered_with_what_may_be_meant(wanted, wo
     with pytest.raises(UserError) as caught:
         find_class(wanted, table.names, table.wnids)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [(3, 3), ("index:3", 3), ("name:3", 2), ("0", 0), ("name:10", 9), ("index:9", 9)],
+)
+def test_a_number_that_may_be_a_name_is_taken_as_it_is_meant(wanted, index):
+    """Classes 1 to 10, as of numbered folders: 0 is no name."""
+    names = [str(number) for number in range(1, 11)]
+    assert find_class(wanted, names, names) == index
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("3", "class 3: class index 2 is called so too: give index:3 or name:3"),
+        ("name:0", "class 0: the network has no class of this name; did you mean 10?"),
+        ("index:10", "class 10: the network has 10 classes, 0 to 9"),
+        ("index:a", "class index:a: is no class index: they are whole numbers from 0"),
+        ("index:", "class index:: is no class index: they are whole numbers from 0"),
+    ],
+)
+def test_a_number_that_is_an_index_and_the_name_of_another_class_is_refused(wanted, message):
+    names = [str(number) for number in range(1, 11)]
+    with pytest.raises(UserError) as refused:
+        find_class(wanted, names)
+    assert str(refused.value) == message
+
+
+def test_numbers_that_are_the_class_indices_are_taken():
+    names = [str(number) for number in range(10)]
+    assert [find_class(name, names) for name in names] == list(range(10))
+
+
+def test_numbers_of_a_command_line_are_texts():
+    assert as_typed([3, "tabby", True, 1.5]) == ["3", "tabby", True, 1.5]
+    assert (as_typed(3), as_typed("3"), as_typed(None)) == ("3", "3", None)

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from cam_repro.api import Explanation, LoadedNetwork, load_network
+from cam_repro.classes import as_typed
 from cam_repro.config import validate
 from cam_repro.data.images import UnreadableImage, is_turned
 from cam_repro.engine.settings import PRECISIONS
@@ -110,7 +111,7 @@ def _explain(
     return {
         f"{name}-{method}": network.explain(
             file,
-            classes=settings.classes,
+            classes=as_typed(settings.classes),
             saliency=choice,
             view=settings.view,
             box=[{"name": rule, **keys} for rule, keys in settings.box.items()],

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from cam_repro.api import LoadedNetwork
 from cam_repro.boxes.threshold import check_threshold
-from cam_repro.classes import find_class
+from cam_repro.classes import as_typed, find_class
 from cam_repro.commands.common import announce
 from cam_repro.commands.networks import load_named
 from cam_repro.config import validate
@@ -138,7 +138,7 @@ def _units_of(loaded: LoadedNetwork, settings: UnitsSettings) -> dict[int, Units
             f"model={loaded.name}: has no units of a class, as {loaded.network.no_cam}: choose a "
             "network with CAM, such as googlenet_gap"
         )
-    given = settings.classes
+    given = as_typed(settings.classes)
     if given is None and len(loaded.names) > MOST_CLASSES:
         raise UserError(
             f"the network has {len(loaded.names):,} classes, and all are shown of up to "
