@@ -12,7 +12,13 @@ from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import check_count
 from cam_repro.models.modes import evaluation_mode
-from cam_repro.models.trial import Verdict, class_weights_of, try_out
+from cam_repro.models.trial import (
+    Verdict,
+    class_weights_of,
+    not_scores,
+    same_values,
+    try_out,
+)
 
 
 class AdaptedNetwork(CamNetwork):
@@ -68,8 +74,8 @@ class ModuleNetwork(AdaptedNetwork):
 
     input_size: side of its input, pixels. pixel_mean, pixel_std: normalisation of its input, for
     colours in [0, 1]; None: ImageNet's.
-    Errors: ``UserError`` if there is no such layer, if it cannot be traced, or if the layers after
-    it need more than its output.
+    Errors: ``UserError`` if there is no such layer, if it cannot be traced, if the layers after it
+    need more than its output, or if the two parts do not compute what ``module`` does (its hooks).
     """
 
     class_layer_name = "(see the module)"
@@ -90,6 +96,23 @@ class ModuleNetwork(AdaptedNetwork):
         self.state_colours(pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.train(module.training)
         self._try(class_layer, input_size)
+        self._compare_with(module, input_size)
+
+    @torch.no_grad()
+    def _compare_with(self, module: nn.Module, input_size: int) -> None:
+        """Raise UserError where the two parts do not compute what the module does."""
+        generator = torch.Generator().manual_seed(0)
+        x_NCHW = torch.randn(1, 3, input_size, input_size, generator=generator)
+        with evaluation_mode(module):
+            wanted_NC = module(x_NCHW)
+        with evaluation_mode(self):
+            is_same = same_values(self(x_NCHW), wanted_NC)
+        if not is_same and bool(wanted_NC.isfinite().all()):
+            raise UserError(
+                f"{type(module).__name__}: as torch.fx records it, it gives other class scores "
+                "than it does: it has hooks, or treats some images in another way; write it as a "
+                "CamNetwork (docs/extending.md)"
+            )
 
     def _extract(self, x_NCHW: Tensor) -> Tensor:
         A_NKhw: Tensor = self._features(x_NCHW)
@@ -150,6 +173,8 @@ def _count_classes(module: nn.Module, input_size: int) -> int:
         ) from error
     if not (isinstance(logits, Tensor) and logits.ndim == 2):
         raise UserError(f"{name} does not return class scores, one row an image: wrap it so")
+    if (fault := not_scores(logits, logits.shape[1])) is not None:
+        raise UserError(f"{name} {fault}")
     return logits.shape[1]
 
 

@@ -137,8 +137,12 @@ class CamNetwork(nn.Module, ABC):
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; ``UserError`` for a layer with a name that is in use here."""
-        if isinstance(value, nn.Module | nn.Parameter):
+        """Set an attribute; ``UserError`` for a layer with a name in use here, or for a value that
+        takes the place of a method.
+        """
+        own = vars(CamNetwork).get(name)
+        is_lost = isinstance(own, property) or (callable(own) and not callable(value))
+        if is_lost or isinstance(value, nn.Module | nn.Parameter):
             self._refuse_name_in_use(name)
         super().__setattr__(name, value)
 
@@ -147,13 +151,26 @@ class CamNetwork(nn.Module, ABC):
         self._refuse_name_in_use(name)
         super().add_module(name, module)
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Add a parameter; ``UserError`` for a name that is in use here."""
+        self._refuse_name_in_use(name)
+        super().register_parameter(name, param)
+
+    def register_buffer(
+        self, name: str, tensor: torch.Tensor | None, persistent: bool = True
+    ) -> None:
+        """Add a buffer; ``UserError`` for a name in use here, but those of the normalisation."""
+        if name not in ("pixel_mean", "pixel_std"):
+            self._refuse_name_in_use(name)
+        super().register_buffer(name, tensor, persistent)
+
     def _refuse_name_in_use(self, name: str) -> None:
         """Raise UserError where the base classes in this file have something of that name."""
         ours = [cls for cls in type(self).__mro__ if cls.__module__ == __name__]
         if any(name in vars(cls) for cls in ours) or name in CamNetwork.__annotations__:
             raise UserError(
-                f"{type(self).__name__} has a layer named {name}, which has another meaning in a"
-                " CamNetwork: give the layer another name"
+                f"{type(self).__name__} has a layer or value named {name}, which has another "
+                "meaning in a CamNetwork: give it another name"
             )
 
     @classmethod
@@ -243,6 +260,16 @@ class CamNetwork(nn.Module, ABC):
         class layer if there is one.
         """
 
+    def named_class_layer(self) -> nn.Module:
+        """Give the layer that ``class_layer_name`` names; ``UserError`` where there is none."""
+        layers, name = dict(self.named_modules()), getattr(self, "class_layer_name", None)
+        if name not in layers or not name:
+            raise UserError(
+                f"{type(self).__name__} has no layer {name}, which its class_layer_name should "
+                f"name; it has {', '.join(filter(None, layers))}"
+            )
+        return layers[name]
+
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """Compute logits (N,C) of normalised inputs (N,3,H,W)."""
         return self.forward_head(self.forward_features(x_NCHW))
@@ -268,7 +295,7 @@ class CamNetwork(nn.Module, ABC):
             new = name.startswith("cam_conv") or name == self.class_layer_name
             if new and isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=NEW_LAYER_STD)
-        bias = self.get_submodule(self.class_layer_name).bias
+        bias = getattr(self.named_class_layer(), "bias", None)
         if isinstance(bias, torch.Tensor):
             nn.init.constant_(bias, self.class_bias)
 
@@ -344,7 +371,7 @@ class PooledNetwork(CamNetwork):
     @property
     def class_layer(self) -> nn.Linear:
         """Give the linear layer that ``class_layer_name`` names."""
-        layer = self.get_submodule(self.class_layer_name)
+        layer = self.named_class_layer()
         assert isinstance(layer, nn.Linear)
         return layer
 

@@ -125,7 +125,11 @@ def _network_class(target: object) -> type[CamNetwork]:
 
 def check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
     """Refuse an ``input_size`` or ``resize_size`` that is given but too small."""
-    smallest = network.minimum_input
+    smallest = getattr(network, "minimum_input", None)
+    if smallest is None:
+        raise UserError(
+            f"{type(network).__name__} has no minimum_input, the smallest side that it takes"
+        )
     for key in ("input_size", "resize_size"):
         if key not in about:
             continue

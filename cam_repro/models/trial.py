@@ -67,7 +67,7 @@ def try_out(
         with random_weights(classifier):
             A_NKhw = features(x_NCHW)
             reason = _not_maps(A_NKhw)
-            if reason is None and not _same(head(A_NKhw), network(x_NCHW)):
+            if reason is None and not same_values(head(A_NKhw), network(x_NCHW)):
                 reason = "its head does not make its class scores from its last maps alone"
         if reason is not None:
             return Verdict(no_maps=reason, no_cam=reason)
@@ -99,12 +99,16 @@ def _fault(network: CamNetwork, side: int) -> str | None:
     """Say what a network does not do that its class says; None if it does all."""
     generator = torch.Generator().manual_seed(0)
     x_NCHW = torch.randn(1, 3, side, side, generator=generator)
-    layers = dict(network.named_modules())
-    norms = [layer for layer in layers.values() if isinstance(layer, NORMS)]
-    classifier = [layers[name] for name in (network.class_layer_name,) if name in layers]
+    norms = [layer for layer in network.modules() if isinstance(layer, NORMS)]
+    classifier = [network.named_class_layer()]
     with evaluation_mode(network), random_weights(classifier):
         A_NKhw = network.forward_features(x_NCHW)
-        if not _same(network.forward_head(A_NKhw), network(x_NCHW)):
+        if not (isinstance(A_NKhw, Tensor) and A_NKhw.ndim == 4):
+            return "its forward_features does not give one tensor of maps N,K,h,w"
+        logits_NC = network.forward_head(A_NKhw)
+        if (reason := not_scores(logits_NC, network.num_classes)) is not None:
+            return f"its forward_head {reason}"
+        if not same_values(network.forward_head(A_NKhw), network(x_NCHW)):
             return "its forward does not give what forward_head makes of forward_features"
     with evaluation_mode(network), random_weights([*classifier, *norms]):
         w_CK = network.class_weights()
@@ -114,7 +118,7 @@ def _fault(network: CamNetwork, side: int) -> str | None:
         F_NK = A_NKhw.amax((2, 3)) if network.head_pool == "max" else A_NKhw.mean((2, 3))
         bias_NC = network.forward_head(torch.zeros_like(A_NKhw))
         is_as_wide = w_CK.shape[1] == F_NK.shape[1]
-        if is_as_wide and _same(network.forward_head(A_NKhw), F_NK @ w_CK.T + bias_NC):
+        if is_as_wide and same_values(network.forward_head(A_NKhw), F_NK @ w_CK.T + bias_NC):
             return None
     return (
         "its class scores are not the mean of the class activation maps plus the bias, so these do"
@@ -128,6 +132,20 @@ def class_weights_of(layer: nn.Module | None) -> Tensor | None:
         return layer.weight
     if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1:
         return layer.weight.flatten(1)
+    return None
+
+
+def not_scores(logits: object, num_classes: int) -> str | None:
+    """Say why what a network gives for one image is no class scores; None if it is.
+
+    logits: of random weights or a random image, so that they do not add up to 1 by chance.
+    """
+    if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        return f"gives {found}, not class scores N,{num_classes}"
+    is_one = abs(float(logits.sum()) - 1) <= TOLERANCE
+    if num_classes > 1 and is_one and bool((logits >= 0).all()):
+        return "gives probabilities, as after a softmax: leave that out, it is taken of the scores"
     return None
 
 
@@ -156,7 +174,7 @@ def _not_linear(
     A_NKhw: random maps.
     """
     if class_layer is None:
-        if _same(head(A_NKhw), A_NKhw.mean((2, 3))):
+        if same_values(head(A_NKhw), A_NKhw.mean((2, 3))):
             return None
         return "its head has no linear layer, and is not the average of one map a class either"
     w_CK = class_weights_of(class_layer)
@@ -170,7 +188,7 @@ def _not_linear(
     wanted_NC = A_NKhw.mean((2, 3)) @ w_CK.T
     if isinstance(class_layer.bias, Tensor):
         wanted_NC = wanted_NC + class_layer.bias
-    if _same(head(A_NKhw), wanted_NC):
+    if same_values(head(A_NKhw), wanted_NC):
         return None
     return (
         "its class score is not the mean of the map plus the bias: there is more than an average "
@@ -178,7 +196,7 @@ def _not_linear(
     )
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same_values(one: Tensor, other: Tensor) -> bool:
     """Tell whether two results are equal, up to rounding."""
     if one.shape != other.shape:
         return False

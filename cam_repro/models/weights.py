@@ -303,8 +303,13 @@ def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> 
         )
 
 
+def _is_of_255(value: torch.Tensor) -> bool:
+    """Tell whether a normalisation is of colours of 0 to 255; they are in [0, 1] here."""
+    return bool((value.isfinite() & (value > 1)).any())
+
+
 def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadReport) -> None:
-    """Refuse a file whose normalisation does not fit, or is missing for a Caffe variant.
+    """Refuse a file whose normalisation cannot be, or is missing for a Caffe variant.
 
     A file without one may be for torchvision's variant.
     """
@@ -317,6 +322,11 @@ def _refuse_unknown_colours(network: CamNetwork, state: State, report: LoadRepor
             )
         if key == "pixel_std" and key in state and not bool((state[key] > 0).all()):
             raise UserError(f"weights {report.source}: {key} is not above 0 for each colour")
+        if key in state and key not in network.stated_colours and _is_of_255(state[key]):
+            raise UserError(
+                f"weights {report.source}: {key}={_colours(state[key])} is of colours of 0 to 255,"
+                f" and here they are in [0, 1]: state model.{key} divided by 255"
+            )
     if network.built_as.is_caffe and not all(key in state for key in NORMALISATION):
         raise UserError(
             f"weights {report.source} do not say how colours are normalised ({NORMALISATION[0]}):"

@@ -64,6 +64,19 @@ class Branching(Plain):
         return super().forward(-x)
 
 
+class Probabilities(Plain):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+
+class Doubled(Plain):
+    """A hook of the whole module, of which torch.fx sees nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_forward_hook(lambda module, inputs, logits_NC: 2 * logits_NC)
+
+
 def adapted(kind, layer, **settings):
     torch.manual_seed(0)
     module = kind(**settings)
@@ -209,6 +222,18 @@ class Tuples(Plain):
     ("module", "settings", "words"),
     [
         (Tuples(), {}, "Tuples does not return class scores"),
+        (
+            Probabilities(),
+            {},
+            "Probabilities gives probabilities, as after a softmax: leave that out, it is taken of "
+            "the scores",
+        ),
+        (
+            Doubled(),
+            {},
+            "Doubled: as torch.fx records it, it gives other class scores than it does: it has "
+            "hooks, or treats some images in another way; write it as a CamNetwork",
+        ),
         (
             nn.Sequential(nn.Conv2d(1, 2, 1)),
             {"layer": "0"},

@@ -64,6 +64,55 @@ class NumClasses(TinyGap):
         self.num_classes = nn.Parameter(torch.ones(3))
 
 
+class NormalizeFlag(TinyGap):
+    def own_layers(self):
+        self.normalize = False
+
+
+class NormalizeBuffer(TinyGap):
+    def own_layers(self):
+        self.register_buffer("normalize", torch.ones(3))
+
+
+class ClassWeights(TinyGap):
+    def own_layers(self):
+        self.register_parameter("class_weights", nn.Parameter(torch.ones(5, 8)))
+
+
+class NoCamFlag(TinyGap):
+    def own_layers(self):
+        self.no_cam = None
+
+
+class OtherName(TinyGap):
+    class_layer_name = "classifier"
+
+
+class NoMinimum(TinyGap):
+    minimum_input = None
+
+
+class TupleHead(TinyGap):
+    def forward_head(self, A_NKhw):
+        return super().forward_head(A_NKhw), A_NKhw
+
+
+class TupleMaps(TinyGap):
+    def _extract(self, x_NCHW):
+        return [self.body(x_NCHW)]
+
+    def forward_head(self, A_NKhw):
+        return super().forward_head(A_NKhw[0])
+
+
+class Probabilities(TinyGap):
+    def forward_head(self, A_NKhw):
+        return super().forward_head(A_NKhw).softmax(1)
+
+    def class_weights(self):
+        return None
+
+
 class SoftmaxHead(TinyGap):
     def forward_head(self, A_NKhw):
         return super().forward_head(A_NKhw).log_softmax(1)
@@ -123,10 +172,16 @@ def test_layers_named_as_settings_are_only_layers():
         (PixelMean, "pixel_mean"),
         (ClassLayer, "class_layer"),
         (NumClasses, "num_classes"),
+        (NormalizeFlag, "normalize"),
+        (NormalizeBuffer, "normalize"),
+        (ClassWeights, "class_weights"),
+        (NoCamFlag, "no_cam"),
     ],
 )
 def test_a_layer_with_a_name_in_use_is_refused(kind, name):
-    with pytest.raises(UserError, match=rf"^{kind.__name__} has a layer named {name}, which has"):
+    with pytest.raises(
+        UserError, match=rf"^{kind.__name__} has a layer or value named {name}, which"
+    ):
         built(kind)
 
 
@@ -134,6 +189,26 @@ def test_a_layer_with_a_name_in_use_is_refused(kind, name):
 def test_class_weights_that_do_not_explain_the_scores_are_refused(kind):
     with pytest.raises(UserError, match=rf"^{kind.__name__}: its class scores are not the mean"):
         built(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (OtherName, "OtherName has no layer classifier, which its class_layer_name should name; it "
+         "has head_dropout, body, "),
+        (NoMinimum, "NoMinimum has no minimum_input, the smallest side that it takes"),
+        (TupleHead, "TupleHead: its forward_head gives tuple, not class scores N,5 "
+         "(docs/extending.md)"),
+        (TupleMaps, "TupleMaps: its forward_features does not give one tensor of maps N,K,h,w "
+         "(docs/extending.md)"),
+        (Probabilities, "Probabilities: its forward_head gives probabilities, as after a softmax: "
+         "leave that out, it is taken of the scores (docs/extending.md)"),
+    ],
+)  # fmt: skip
+def test_what_a_network_lacks_or_gives_otherwise_is_said(kind, message):
+    with pytest.raises(UserError) as refused:
+        built(kind)
+    assert str(refused.value).startswith(message)
 
 
 def test_a_forward_of_its_own_is_refused():

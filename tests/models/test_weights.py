@@ -438,6 +438,13 @@ def test_bad_files_are_one_line(tmp_path):
         ("classifier.1.weight", float("nan"), r"1 of 320 values of classifier\.1\.weight are NaN"),
         ("features.3.squeeze.bias", float("-inf"), r"1 of 8 values of features\.3\.squeeze\.bias"),
         ("pixel_mean", float("inf"), "1 of 3 values of pixel_mean are NaN or infinite"),
+        (
+            "pixel_mean",
+            103.9,
+            r"pixel_mean=\[0.485,0.456,103.9\] is of colours of 0 to 255, and here "
+            "they are in \\[0, 1\\]: state model.pixel_mean divided by 255",
+        ),
+        ("pixel_std", 58.4, r"pixel_std=\[0.229,0.224,58.4\] is of colours of 0 to 255"),
         ("pixel_std", 0.0, "pixel_std is not above 0 for each colour"),
     ],
 )
