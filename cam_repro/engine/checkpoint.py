@@ -70,6 +70,8 @@ def _checked(path: Path, state: Any) -> dict[str, Any]:
     if not lacking and not all(isinstance(wnid, str) for wnid in state["classes"]):
         lacking = ["classes"]
     named = [state["model_config"].get(key) for key in ("name", TARGET)] if not lacking else []
+    if not lacking:
+        named.append(state["model_config"].get("row", ""))  # of version 0.1.0 on
     if not all(isinstance(name, str) for name in named):
         lacking = ["model_config"]
     if lacking:

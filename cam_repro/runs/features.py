@@ -19,6 +19,7 @@ could not be read. Started again, the command goes on with the rows that are lef
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -43,6 +44,8 @@ from cam_repro.runs.manifest import (
     write_manifest,
 )
 from cam_repro.runs.replacing import finish_replacing, take_place
+
+log = logging.getLogger(__name__)
 
 FEATURES, TABLE = "features.npy", "features.parquet"
 PART = ".part"
@@ -142,6 +145,13 @@ def refuse_unlike(one: FeaturesManifest, other: FeaturesManifest, names: str) ->
             raise UserError(
                 f"{names} are of other {what}: compute both with the same settings of cam-features"
             )
+    if one.hardware.precision != other.hardware.precision:
+        log.warning(
+            "%s are of %s and %s: values differ by rounding",
+            names,
+            one.hardware.precision,
+            other.hardware.precision,
+        )
 
 
 def shared_images(one: Features, other: Features) -> int:

@@ -249,6 +249,14 @@ def test_other_weights_than_the_features_are_refused(svm, command, data, tmp_pat
     assert svm(*BOTH, "network=false")[0].accuracy.n_test == 6
 
 
+def test_features_of_another_precision_are_said(command, features, data):
+    words = ["precision=bf16", "output=other"]
+    done = command("features", f"model={MODEL}", *data, *COMPUTING, *words)
+    assert done.status == 0, done.err
+    done = command("generic", f"features={FEATURES}/train", "test=other", "network=false")
+    assert "features= and test= are of fp32 and bf16: values differ by rounding" in done.err
+
+
 def test_an_svm_alone_needs_no_torch(svm, tmp_path):
     code = (
         "import sys; from cam_repro.cli.generic import main; main(); "

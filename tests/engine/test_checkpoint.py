@@ -33,6 +33,7 @@ def test_what_is_written_is_read(tmp_path):
         ("classes", 3),
         ("classes", [1, 2]),
         ("model_config", {"name": "nin"}),
+        ("model_config", {**WHOLE["model_config"], "row": ["NIN"]}),
         ("model_config", {"name": 1, "_target_": "cam_repro.models.nin.Nin"}),
     ],
 )
