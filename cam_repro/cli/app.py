@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import os
 import platform
@@ -38,6 +40,10 @@ from cam_repro.words import (
 )
 
 log = logging.getLogger(__name__)
+
+# When a process ends, Python looks for garbage among all objects, and torch makes a million: half
+# a second, for memory that the system takes back anyway.
+atexit.register(gc.freeze)
 
 ADDED = {"eval": ("box", "quality"), "show": GROUPS_OF_SHOW}
 """Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""

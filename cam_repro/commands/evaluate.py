@@ -39,7 +39,6 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.engine.quality import ask, refuse_crops
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
-from cam_repro.figures.contact_sheet import write_sheet
 from cam_repro.figures.shown import read_run
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.miou import MeanIou
@@ -344,7 +343,10 @@ def _score(
     maps_folder = folder / MAPS if settings.save_maps else None
     if this_pass.cues is not None:
         check_cues(images, folder / CUES)
-    found = evaluate(this_pass, images, settings.loader, compute, maps_folder)
+    found = evaluate(
+        *(this_pass, images, settings.loader, compute, maps_folder),
+        keep_maps=bool(settings.examples),
+    )
     answers = {
         name: ask(name, measure, this_pass, images, settings.loader, compute)
         for name, measure in this_pass.measures.items()
@@ -376,8 +378,12 @@ def _score(
         manifest = replace(manifest, cues=_describe_cues(this_pass, truth, n_cued, folder / CUES))
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
-        write_examples(folder, make_examples(this_pass, images, predictions, chosen, compute))
-        write_sheet(read_run(folder, manifest=manifest))
+        write_examples(
+            folder, make_examples(this_pass, images, predictions, chosen, compute, found.maps)
+        )
+        from cam_repro.figures import contact_sheet  # slow: imports Matplotlib
+
+        contact_sheet.write_sheet(read_run(folder, manifest=manifest))
     return manifest
 
 

@@ -61,6 +61,9 @@ BATCH_SIZE = {False: 16, True: 64}
 BATCHES_WAITING = 3
 """How many batches of maps may wait for a free thread to search boxes; this limits memory."""
 
+KEPT_BYTES = 8 * 2**20
+"""How much memory the maps may take that are kept for examples."""
+
 TABLES_AT_A_TIME = 200
 """How many small tables of rows are put together at once; this limits memory."""
 
@@ -91,17 +94,37 @@ class Pass:
         return max(1, self.crops_at_a_time(compute) // self.view.n_crops)
 
 
+class ImageMaps(NamedTuple):
+    """Hold what the network computed for an image, as arrays.
+
+    classes_R: the best classes, then those that were asked for. probabilities_R: of each of them,
+    the mean over the crops. maps_VRhw: the map of each of them, float32; V are the crops of the
+    view.
+    """
+
+    classes_R: np.ndarray
+    probabilities_R: np.ndarray
+    maps_VRhw: np.ndarray
+
+    def copy(self) -> ImageMaps:
+        """Copy the arrays out of those of a batch."""
+        return ImageMaps(*(part.copy() for part in self))
+
+
 @dataclass
 class Evaluation:
     """Hold the results of one pass.
 
     predictions: one row an image, as ``predictions.to_arrow`` makes them.
     skipped: messages about images that could not be read. seconds: duration of the loop.
+    maps: if they were to be kept, those of the first images of the split that this process saw, by
+    index: as many as ``KEPT_BYTES`` hold. The true class, or 0, comes behind the best.
     """
 
     predictions: pa.Table
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    maps: dict[int, ImageMaps] = field(default_factory=dict)
 
 
 def evaluate(
@@ -110,8 +133,11 @@ def evaluate(
     loading: LoaderSettings,
     compute: Compute,
     maps_folder: Path | None = None,
+    keep_maps: bool = False,
 ) -> Evaluation:
     """Predict classes and boxes for every image of ``images``.
+
+    keep_maps: whether to give maps back (``Evaluation.maps``).
 
     maps_folder: where to save a map of each image as ``<id>.npy``, float32 (h, w), over the whole
     image as the view merged it: the true class's map, or the best class's if the label is unknown.
@@ -124,7 +150,7 @@ def evaluate(
     """
     loader = _loader(this_pass, images, loading, compute)
     explain = Explainer(this_pass, compute)
-    boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder)
+    boxes = BoxSearch(images, this_pass.view, this_pass.rules, maps_folder, keep_maps)
     policy = ErrorPolicy(loading.on_error)
     rows = RowsOnDisk(to_arrow([], list(this_pass.rules)))
     started = time.perf_counter()
@@ -162,6 +188,7 @@ def evaluate(
         predictions=pa.concat_tables([share[0] for share in shares] or [rows.none]),
         skipped=[message for share in shares for message in share[1]],
         seconds=seconds,
+        maps=boxes.kept,
     )
 
 
@@ -251,6 +278,10 @@ class Explained(NamedTuple):
         check_finite("maps", maps_NVRhw, names)
         return classes_NR, probabilities_NR, maps_NVRhw
 
+    def of_images(self, names: Sequence[str]) -> list[ImageMaps]:
+        """Copy what is of each image to the CPU; names and errors as of ``on_cpu``."""
+        return list(map(ImageMaps, *self.on_cpu(names)))
+
 
 def check_finite(what: str, values_NX: np.ndarray, names: Sequence[str]) -> None:
     """Raise UserError, naming the first image, where what a network computed is NaN or infinite.
@@ -324,6 +355,7 @@ class Explainer:
 class BoxSearch:
     """Search boxes in the maps of a batch, while the device works on the next batch.
 
+    keep_maps: whether maps are kept. kept: those that are, as ``Evaluation.maps``.
     given_up: set when nobody wants the boxes any more.
     """
 
@@ -331,6 +363,8 @@ class BoxSearch:
     view: View
     rules: Mapping[str, BoxRule]
     maps_folder: Path | None
+    keep_maps: bool = False
+    kept: dict[int, ImageMaps] = field(default_factory=dict)
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -353,29 +387,21 @@ class BoxSearch:
 
     def of_batch(self, seen: list[SeenImage], explained: Explained) -> pa.Table:
         """Make the predictions of a batch, as rows."""
-        names = [self.images.ids[image.index] for image in seen]
-        classes_NR, probabilities_NR, maps_NVRhw = explained.on_cpu(names)
-        found = [
-            self._of_image(image, classes, probabilities, self.view.merge(maps_VRhw))
-            for image, classes, probabilities, maps_VRhw in zip(
-                seen,
-                classes_NR.tolist(),
-                probabilities_NR.tolist(),
-                maps_NVRhw,
-                strict=True,
-            )
+        found = explained.of_images([self.images.ids[image.index] for image in seen])
+        predictions = [
+            self._of_image(image, of_image)
+            for image, of_image in zip(seen, found, strict=True)
             if not self.given_up.is_set()
         ]
-        return to_arrow(found, list(self.rules))
+        return to_arrow(predictions, list(self.rules))
 
-    def _of_image(
-        self, image: SeenImage, classes: list[int], probabilities: list[float], frames: np.ndarray
-    ) -> Prediction:
-        """Make the prediction of an image.
-
-        classes: the best, then the true one; probabilities: of each. frames: the merged map of
-        each, over the image.
-        """
+    def _of_image(self, image: SeenImage, found: ImageMaps) -> Prediction:
+        """Make the prediction of an image. found: of the best classes, then the true one."""
+        # By the index, not by what there is already: the same ones in every run.
+        if self.keep_maps and image.index < KEPT_BYTES // found.maps_VRhw.nbytes:
+            self.kept[image.index] = found.copy()
+        classes, probabilities = found.classes_R.tolist(), found.probabilities_R.tolist()
+        frames = self.view.merge(found.maps_VRhw)
         sample = self.images[image.index]
         width, height = image.size
         maps = RankedMaps(classes, frames, width, height, image.pixels_HW3, self.view.interpolation)

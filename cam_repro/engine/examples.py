@@ -1,4 +1,4 @@
-"""Choose the examples of a pass, and make them: a second, small pass over these images alone."""
+"""Choose the examples of a pass, and make them, of kept maps or by a second, small pass."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from cam_repro.data.image_set import ImageSet
+from cam_repro.data.images import UnreadableImage
 from cam_repro.data.loading import SeenImage, ViewImages, collate_views
 from cam_repro.engine.compute import Compute
-from cam_repro.engine.evaluate import Explainer, Pass
+from cam_repro.engine.evaluate import Explainer, ImageMaps, Pass
 from cam_repro.metrics.gt_known import best_iou
 from cam_repro.runs.examples import Example, small_jpeg
 from cam_repro.runs.predictions import Predictions
@@ -59,49 +60,63 @@ def _by_iou(predictions: Predictions, count: int) -> dict[str, list[str]]:
 
 
 def make_examples(
-    this_pass: Pass, images: ImageSet, predictions: Predictions, chosen: Chosen, compute: Compute
+    this_pass: Pass,
+    images: ImageSet,
+    predictions: Predictions,
+    chosen: Chosen,
+    compute: Compute,
+    kept: Mapping[int, ImageMaps] | None = None,
 ) -> list[Example]:
     """Make the chosen examples, in the order of the split.
 
-    Their classes are those of ``predictions``. Only this process works on them.
+    kept: what the pass kept (``Evaluation.maps``): these images need no second forward pass. The
+    classes of the others are those of ``predictions``. Only this process works on them.
     """
-    # Compiling would take longer than these few images. The best classes are known already.
-    explain = Explainer(this_pass, replace(compute, compile=False), n_best=0)
+    maps = dict(kept or {})
     views = ViewImages(images, this_pass.view, keep_pixels=True)
-    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
     at_a_time = this_pass.images_at_a_time(compute)
     indices = list(chosen)
+    # Compiling would take longer than these few images. The best classes are known already.
+    explain = Explainer(this_pass, replace(compute, compile=False), n_best=0)
     examples = []
     with explain.ready():
         for start in range(0, len(indices), at_a_time):
-            some = indices[start : start + at_a_time]
-            batch = collate_views([views[index] for index in some])
-            rows = np.array([row_of[images.ids[image.index]] for image in batch.seen])
-            best_NR = predictions.classes_N5[rows, : min(MAX_GUESSES, len(images.classes))]
-            labels_N1 = np.maximum(predictions.labels_N[rows], 0)[:, None]
-            asked_NR = torch.from_numpy(np.hstack([best_NR, labels_N1]).astype(np.int64))
-            explained = explain(batch.crops_NV3HW, asked_NR)
-            arrays = explained.on_cpu([images.ids[image.index] for image in batch.seen])
-            for image, classes_R, probabilities_R, maps_VRhw in zip(
-                batch.seen, *arrays, strict=True
-            ):
-                maps_Rhw = this_pass.view.merge(maps_VRhw)
-                kept = classes_R, probabilities_R, maps_Rhw
-                examples.append(_example(image, images, chosen[image.index], kept))
+            some = [views[index] for index in indices[start : start + at_a_time]]
+            read = [item for item in some if not isinstance(item, UnreadableImage)]
+            batch = collate_views([item for item in read if item[0].index not in maps])
+            if batch.seen:
+                asked_NR = _classes_of(batch.seen, images, predictions)
+                explained = explain(batch.crops_NV3HW, asked_NR)
+                names = [images.ids[image.index] for image in batch.seen]
+                for image, found in zip(batch.seen, explained.of_images(names), strict=True):
+                    maps[image.index] = found
+            for image, _ in read:
+                found = maps[image.index]
+                frames = this_pass.view.merge(found.maps_VRhw)
+                examples.append(_example(image, images, chosen[image.index], found, frames))
     return examples
 
 
+def _classes_of(
+    seen: Sequence[SeenImage], images: ImageSet, predictions: Predictions
+) -> torch.Tensor:
+    """Give the best classes of images by their predictions, and the true one, or 0, behind them."""
+    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
+    rows = np.array([row_of[images.ids[image.index]] for image in seen])
+    best_NR = predictions.classes_N5[rows, : min(MAX_GUESSES, len(images.classes))]
+    labels_N1 = np.maximum(predictions.labels_N[rows], 0)[:, None]
+    return torch.from_numpy(np.hstack([best_NR, labels_N1]).astype(np.int64))
+
+
 def _example(
-    image: SeenImage,
-    images: ImageSet,
-    why: Sequence[str],
-    found: tuple[np.ndarray, np.ndarray, np.ndarray],
+    image: SeenImage, images: ImageSet, why: Sequence[str], found: ImageMaps, maps_Rhw: np.ndarray
 ) -> Example:
     """Make one example.
 
-    found: classes, the true one last (0 if unknown), their probabilities and maps.
+    found: classes, the true one last (0 if unknown), and their probabilities. maps_Rhw: their maps,
+    merged.
     """
-    classes, probabilities, maps_Rhw = found[0].tolist(), found[1].tolist(), found[2]
+    classes, probabilities = found.classes_R.tolist(), found.probabilities_R.tolist()
     # The true class is kept once: not again if it is among the best, nor if it is unknown.
     count = len(classes) - (image.label == NO_LABEL or classes[-1] in classes[:-1])
     width, height = image.size

@@ -20,6 +20,7 @@ from cam_repro.commands.train import run_training
 from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.engine.evaluate import BoxSearch
 from cam_repro.errors import Stopped, UserError
+from cam_repro.figures import contact_sheet
 from cam_repro.figures.shown import read_run
 from cam_repro.files import sha256
 from cam_repro.locks import sole_writer
@@ -144,11 +145,11 @@ def test_one_network_after_another_and_the_rest_next_time(trained, evaluate, mon
     real = job.evaluate
     calls = []
 
-    def stops_at_the_second(this_pass, *arguments):
+    def stops_at_the_second(this_pass, *arguments, **more):
         calls.append(type(this_pass.network).__name__)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(this_pass, *arguments)
+        return real(this_pass, *arguments, **more)
 
     monkeypatch.setattr(job, "evaluate", stops_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -218,11 +219,16 @@ def killed(evaluate, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("name", ["write_predictions", "_write_scores", "write_sheet"])
-def test_a_run_is_not_complete_before_its_last_file_is_written(trained, evaluate, killed, name):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(job, "write_predictions"), (job, "_write_scores"), (contact_sheet, "write_sheet")],
+)
+def test_a_run_is_not_complete_before_its_last_file_is_written(
+    trained, evaluate, killed, module, name
+):
     runs = trained("alexnet_gap")
     words = ["model=alexnet_gap", "save_maps=true"]
-    killed(job, name, *words)
+    killed(module, name, *words)
     folder = runs / "alexnet_gap" / "eval" / "val-cam"
     assert [path.name for path in folder.iterdir()] == [".pass"]
     assert evaluate(*words) == [folder]
@@ -694,9 +700,9 @@ def test_the_manifest_names_the_weights_that_were_scored(trained, evaluate, monk
     last = runs / "alexnet_gap" / "train" / "last.pt"
     scored, real = sha256(last), job.evaluate
 
-    def replaced(*arguments):
+    def replaced(*arguments, **more):
         last.write_bytes(last.read_bytes() + b"0")
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(job, "evaluate", replaced)
     (folder,) = evaluate("model=alexnet_gap", "examples=0")

@@ -144,3 +144,40 @@ def test_maps_of_ten_crops_cover_the_frame(image_set, scored):
     assert example.maps_Rhw.shape == (3, 40, 40)
     assert example.maps_Rhw[0].max() == 1
     assert example.maps_Rhw[0, 20:, 20:].max() < 0.05
+
+
+@pytest.mark.parametrize("view", [Squash(32, 40), Ten(32, 40)])
+def test_examples_of_kept_maps_are_equal_and_need_no_forward_pass(
+    image_set, scored, monkeypatch, view
+):
+    """Of four images the maps of the first two are kept: the others pass the network again."""
+    images = image_set(
+        {
+            name: (SQUARE, label, TRUTHS[name])
+            for name, label in zip("abcd", [0, 1, 2, 0], strict=True)
+        }
+    )
+    this_pass, predictions = scored(images, view)
+    one = 4 * 4 * view.n_crops * 4 * 4  # three classes and the true one, 4x4 places, float32
+    monkeypatch.setattr("cam_repro.engine.evaluate.KEPT_BYTES", 2 * one + 1)
+    loading = LoaderSettings(workers=0)
+    kept = evaluate(this_pass, images, loading, CPU, keep_maps=True).maps
+    assert sorted(kept) == [0, 1]
+    assert evaluate(this_pass, images, loading, CPU).maps == {}
+    chosen = choose_examples(predictions, images, 4)
+    passed, real = [], ColourNet.forward_features
+
+    def count(network, x_NCHW):
+        passed.append(len(x_NCHW) // view.n_crops)
+        return real(network, x_NCHW)
+
+    monkeypatch.setattr(ColourNet, "forward_features", count)
+    again = make_examples(this_pass, images, predictions, chosen, CPU)
+    n_all = sum(passed)
+    examples = make_examples(this_pass, images, predictions, chosen, CPU, kept)
+    assert (n_all, sum(passed) - n_all) == (4, 2)
+
+    def content(example):
+        return {**vars(example), "maps_Rhw": example.maps_Rhw.tolist()}
+
+    assert list(map(content, examples)) == list(map(content, again))
