@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import logging
@@ -40,10 +39,6 @@ from cam_repro.words import (
 )
 
 log = logging.getLogger(__name__)
-
-# When a process ends, Python looks for garbage among all objects, and torch makes a million: half
-# a second, for memory that the system takes back anyway.
-atexit.register(gc.freeze)
 
 ADDED = {"eval": ("box", "quality"), "show": GROUPS_OF_SHOW}
 """Groups of which a command takes several choices, by its YAML: ``words.hydra_words`` adds them."""
@@ -266,6 +261,18 @@ def _log_to_stderr() -> None:
     handler = _AboveBars(sys.stderr)
     handler.setLevel(logging.INFO)  # the log file of a run has more
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+
+
+def import_torch() -> None:
+    """Import torch, which takes more than a second, and exempt what it makes from collection.
+
+    When a process ends, Python looks for garbage among all objects. Among the hundreds of thousands
+    that torch makes on import this takes half a second, and the memory is given back anyway.
+    """
+    if "torch" not in sys.modules:
+        import torch  # noqa: F401 (for those who import it next)
+
+        gc.freeze()
 
 
 def _refuse_launcher() -> None:

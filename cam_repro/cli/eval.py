@@ -5,7 +5,7 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cam_repro.cli.app import command
+from cam_repro.cli.app import command, import_torch
 from cam_repro.threads import sleep_while_waiting
 
 
@@ -18,7 +18,8 @@ def main(cfg: DictConfig) -> None:
         run_baseline(cfg)
         return
     sleep_while_waiting()
-    from cam_repro.commands.evaluate import run_evaluation  # slow: imports torch
+    import_torch()
+    from cam_repro.commands.evaluate import run_evaluation
 
     run_evaluation(cfg, HydraConfig.get().overrides.task)
 

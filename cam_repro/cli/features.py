@@ -5,13 +5,14 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cam_repro.cli.app import command
+from cam_repro.cli.app import command, import_torch
 
 
 @command("features")
 def main(cfg: DictConfig) -> None:
     """Write the features of a split."""
-    from cam_repro.commands.features import run_features  # slow: imports torch
+    import_torch()
+    from cam_repro.commands.features import run_features
 
     run_features(cfg, HydraConfig.get().overrides.task)
 

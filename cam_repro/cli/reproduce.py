@@ -5,14 +5,15 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cam_repro.cli.app import command
+from cam_repro.cli.app import command, import_torch
 from cam_repro.words import composed_from
 
 
 @command("reproduce")
 def main(cfg: DictConfig) -> None:
     """Train and score what the experiment lists, skipping what is done, and write the tables."""
-    from cam_repro.commands.reproduce import run_reproduce, say_experiments  # imports torch
+    import_torch()
+    from cam_repro.commands.reproduce import run_reproduce, say_experiments
 
     job = HydraConfig.get()
     if not any(word.startswith("experiment=") for word in job.overrides.task):

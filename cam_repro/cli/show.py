@@ -5,13 +5,14 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cam_repro.cli.app import command
+from cam_repro.cli.app import command, import_torch
 
 
 @command("show")
 def main(cfg: DictConfig) -> None:
     """Draw what a network sees in photographs."""
-    from cam_repro.commands.show import run_show  # slow: imports torch
+    import_torch()
+    from cam_repro.commands.show import run_show
 
     run_show(cfg, HydraConfig.get().overrides.task)
 

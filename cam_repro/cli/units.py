@@ -5,13 +5,14 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cam_repro.cli.app import command
+from cam_repro.cli.app import command, import_torch
 
 
 @command("units")
 def main(cfg: DictConfig) -> None:
     """Draw the class-specific units of a network."""
-    from cam_repro.commands.units import run_units  # slow: imports torch
+    import_torch()
+    from cam_repro.commands.units import run_units
 
     run_units(cfg, HydraConfig.get().overrides.task)
 

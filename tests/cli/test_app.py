@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 from importlib.metadata import version
 
@@ -191,3 +192,12 @@ def test_settings_are_composed_once(command, tmp_path, monkeypatch, more, times)
 def test_the_mode_of_a_sweep_may_be_a_setting(command, tmp_path):
     done = command("tables", f"runs={tmp_path}", "hydra.mode=MULTIRUN")
     assert "Launching 1 jobs locally" in done.err
+
+
+def test_what_torch_makes_on_import_is_not_looked_at_again():
+    code = (
+        "import gc, sys; from cam_repro.cli.app import import_torch; import_torch(); "
+        "first = gc.get_freeze_count(); import_torch(); "
+        "sys.exit(not ('torch' in sys.modules and gc.get_freeze_count() == first > 100_000))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
