@@ -17,6 +17,7 @@ import hydra
 import hypothesis
 import numpy as np
 import pytest
+import quick_settings
 import torch
 from omegaconf import DictConfig
 from PIL import Image
@@ -25,6 +26,8 @@ from run_builder import write_run
 from cam_repro.commands.train import run_training
 from cam_repro.config import config_dir
 from cam_repro.words import compose
+
+quick_settings.install()
 
 # A shell lets what it starts in the background ignore Ctrl-C; tests send it to themselves.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
