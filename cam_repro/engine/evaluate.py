@@ -61,8 +61,11 @@ BATCH_SIZE = {False: 16, True: 64}
 BATCHES_WAITING = 3
 """How many batches of maps may wait for a free thread to search boxes; this limits memory."""
 
-KEPT_BYTES = 8 * 2**20
+KEPT_BYTES = 4 * 2**20
 """How much memory the maps may take that are kept for examples."""
+
+BYTES_OF_OBJECTS = 1024
+"""About how much memory the arrays of an image take besides their numbers."""
 
 TABLES_AT_A_TIME = 200
 """How many small tables of rows are put together at once; this limits memory."""
@@ -398,7 +401,9 @@ class BoxSearch:
     def _of_image(self, image: SeenImage, found: ImageMaps) -> Prediction:
         """Make the prediction of an image. found: of the best classes, then the true one."""
         # By the index, not by what there is already: the same ones in every run.
-        if self.keep_maps and image.index < KEPT_BYTES // found.maps_VRhw.nbytes:
+        if self.keep_maps and image.index < KEPT_BYTES // (
+            found.maps_VRhw.nbytes + BYTES_OF_OBJECTS
+        ):
             self.kept[image.index] = found.copy()
         classes, probabilities = found.classes_R.tolist(), found.probabilities_R.tolist()
         frames = self.view.merge(found.maps_VRhw)

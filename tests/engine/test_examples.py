@@ -159,7 +159,7 @@ def test_examples_of_kept_maps_are_equal_and_need_no_forward_pass(
     )
     this_pass, predictions = scored(images, view)
     one = 4 * 4 * view.n_crops * 4 * 4  # three classes and the true one, 4x4 places, float32
-    monkeypatch.setattr("cam_repro.engine.evaluate.KEPT_BYTES", 2 * one + 1)
+    monkeypatch.setattr("cam_repro.engine.evaluate.KEPT_BYTES", 2 * (one + 1024))
     loading = LoaderSettings(workers=0)
     kept = evaluate(this_pass, images, loading, CPU, keep_maps=True).maps
     assert sorted(kept) == [0, 1]
