@@ -90,7 +90,7 @@ def difference(place: Place, theirs: Theirs, x_NCHW: Tensor) -> float:
     for x_1CHW, classes_1R in zip(x_NCHW.split(1), classes_NR.split(1), strict=True):
         maps_Rhw = method(network, x_1CHW, classes_1R)[0]
         for map_hw, each in zip(maps_Rhw, classes_1R[0].tolist(), strict=True):
-            their_hw = theirs.maps(place, x_1CHW.clone(), [each])[0]
+            their_hw = theirs.maps(place, x_1CHW.clone(), [[each]])[0][0]
             peak = max(map_hw.abs().max().item(), their_hw.abs().max().item())
             if peak:
                 largest = max(largest, (map_hw - their_hw).abs().max().item() / peak)

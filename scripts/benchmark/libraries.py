@@ -45,8 +45,14 @@ class Place:
         return self.network.get_submodule(self.layer)
 
 
-Maps = Callable[[Place, Tensor, Sequence[int]], Tensor]
-"""Network, x_NCHW and a class for each image -> maps_Nhw."""
+Classes = Sequence[int]
+"""A class for each image."""
+
+Maps = Callable[[Place, Tensor, Sequence[Classes]], list[Tensor]]
+"""Network, x_NCHW and R times a class for each image -> R times maps_Nhw.
+
+What a library can share among the classes of an image is computed once.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,16 @@ class Theirs:
     library: str
     name: str
     maps: Maps | None
+
+
+def _each(
+    maps: Callable[[Place, Tensor, Classes], Tensor],
+    place: Place,
+    x_NCHW: Tensor,
+    classes_RN: Sequence[Classes],
+) -> list[Tensor]:
+    """Make the maps of one class after another, by a library that passes images on each time."""
+    return [maps(place, x_NCHW, classes_N) for classes_N in classes_RN]
 
 
 def missing() -> dict[str, str]:
@@ -85,14 +101,14 @@ def methods() -> Iterator[Theirs]:
 # --- captum --------------------------------------------------------------------------------------
 
 
-def _gradcam_of_captum(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
+def _gradcam_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     from captum.attr import LayerGradCam
 
     gradcam = LayerGradCam(place.network, place.module)
     return gradcam.attribute(x_NCHW, list(classes), relu_attributions=True)[:, 0].detach()
 
 
-def _of_colours(name: str, place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
+def _of_colours(name: str, place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Take the maximum over the colours of the absolute values of ``captum.attr.<name>``."""
     from captum import attr
 
@@ -105,7 +121,7 @@ def _of_colours(name: str, place: Place, x_NCHW: Tensor, classes: Sequence[int])
     return found.detach().abs().amax(1)
 
 
-def _occlusion_of_captum(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
+def _occlusion_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Hide squares of a fifth of the side in steps of a tenth: as saliency=occlusion."""
     from captum.attr import Occlusion
 
@@ -118,11 +134,11 @@ def _occlusion_of_captum(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -
 
 
 CAPTUM: dict[str, tuple[str, Maps]] = {
-    "gradcam": ("LayerGradCam", _gradcam_of_captum),
-    "backprop": ("Saliency", partial(_of_colours, "Saliency")),
-    "guided_backprop": ("GuidedBackprop", partial(_of_colours, "GuidedBackprop")),
-    "guided_gradcam": ("GuidedGradCam", partial(_of_colours, "GuidedGradCam")),
-    "occlusion": ("Occlusion", _occlusion_of_captum),
+    "gradcam": ("LayerGradCam", partial(_each, _gradcam_of_captum)),
+    "backprop": ("Saliency", partial(_each, partial(_of_colours, "Saliency"))),
+    "guided_backprop": ("GuidedBackprop", partial(_each, partial(_of_colours, "GuidedBackprop"))),
+    "guided_gradcam": ("GuidedGradCam", partial(_each, partial(_of_colours, "GuidedGradCam"))),
+    "occlusion": ("Occlusion", partial(_each, _occlusion_of_captum)),
 }
 
 
@@ -130,7 +146,7 @@ CAPTUM: dict[str, tuple[str, Maps]] = {
 
 
 def _of_grad_cam(
-    name: str, is_rectified: bool, place: Place, x_NCHW: Tensor, classes: Sequence[int]
+    name: str, is_rectified: bool, place: Place, x_NCHW: Tensor, classes: Classes
 ) -> Tensor:
     """Compute what ``pytorch_grad_cam.<name>`` does before it enlarges and scales the map."""
     import pytorch_grad_cam
@@ -151,16 +167,18 @@ def _of_grad_cam(
     return relu(maps_Nhw) if is_rectified else maps_Nhw
 
 
-def _eigencam_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
+def _eigencam_of_grad_cam(
+    place: Place, x_NCHW: Tensor, classes_RN: Sequence[Classes]
+) -> list[Tensor]:
+    """Compute the one map that all classes of an image have."""
     from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 
     with torch.no_grad():
-        return torch.from_numpy(
-            get_2d_projection(place.network.forward_features(x_NCHW).cpu().numpy())
-        )
+        A_NKhw = place.network.forward_features(x_NCHW).cpu().numpy()
+    return [torch.from_numpy(get_2d_projection(A_NKhw))] * len(classes_RN)
 
 
-def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
+def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Compute an image at a time, as the class takes no more, by a copy, as it replaces layers."""
     from pytorch_grad_cam import GuidedBackpropReLUModel
 
@@ -172,22 +190,30 @@ def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Sequence[int]) ->
 
 
 PYTORCH_GRAD_CAM: dict[str, tuple[str, Maps]] = {
-    "gradcam": ("GradCAM", partial(_of_grad_cam, "GradCAM", True)),
-    "gradcam_pp": ("GradCAMPlusPlus", partial(_of_grad_cam, "GradCAMPlusPlus", True)),
-    "hirescam": ("HiResCAM", partial(_of_grad_cam, "HiResCAM", False)),
-    "layercam": ("LayerCAM", partial(_of_grad_cam, "LayerCAM", True)),
-    "xgradcam": ("XGradCAM", partial(_of_grad_cam, "XGradCAM", True)),
+    "gradcam": ("GradCAM", partial(_each, partial(_of_grad_cam, "GradCAM", True))),
+    "gradcam_pp": (
+        "GradCAMPlusPlus",
+        partial(_each, partial(_of_grad_cam, "GradCAMPlusPlus", True)),
+    ),
+    "hirescam": ("HiResCAM", partial(_each, partial(_of_grad_cam, "HiResCAM", False))),
+    "layercam": ("LayerCAM", partial(_each, partial(_of_grad_cam, "LayerCAM", True))),
+    "xgradcam": ("XGradCAM", partial(_each, partial(_of_grad_cam, "XGradCAM", True))),
     "eigencam": ("EigenCAM", _eigencam_of_grad_cam),
-    "guided_backprop": ("GuidedBackpropReLUModel", _guided_of_grad_cam),
-    "scorecam": ("ScoreCAM", partial(_of_grad_cam, "ScoreCAM", True)),
+    "guided_backprop": ("GuidedBackpropReLUModel", partial(_each, _guided_of_grad_cam)),
+    "scorecam": ("ScoreCAM", partial(_each, partial(_of_grad_cam, "ScoreCAM", True))),
 }
 
 
 # --- torch-cam -----------------------------------------------------------------------------------
 
 
-def _of_torch_cam(name: str, place: Place, x_NCHW: Tensor, classes: Sequence[int]) -> Tensor:
-    """Compute what ``torchcam.methods.<name>`` does before it scales the map."""
+def _of_torch_cam(
+    name: str, place: Place, x_NCHW: Tensor, classes_RN: Sequence[Classes]
+) -> list[Tensor]:
+    """Compute what ``torchcam.methods.<name>`` does before it scales the map.
+
+    It is asked for one class after another, after one forward pass.
+    """
     from torchcam import methods
 
     made_by = getattr(methods, name)
@@ -199,9 +225,12 @@ def _of_torch_cam(name: str, place: Place, x_NCHW: Tensor, classes: Sequence[int
         if name in ("CAM", "ScoreCAM"):
             with torch.no_grad():
                 place.network(x_NCHW)
-                return extractor(list(classes), normalized=False)[0]
+                return [extractor(list(each), normalized=False)[0] for each in classes_RN]
         logits_NC = place.network(x_NCHW)
-        return extractor(list(classes), logits_NC, normalized=False)[0]
+        return [
+            extractor(list(each), logits_NC, normalized=False, retain_graph=True)[0]
+            for each in classes_RN
+        ]
 
 
 TORCH_CAM: dict[str, tuple[str, Maps]] = {

@@ -27,7 +27,7 @@ from cam_repro.runs.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
-LIBRARIES = ("torchcam", "grad-cam", "scipy")
+LIBRARIES = ("captum", "torchcam", "grad-cam", "scipy")
 """Libraries whose versions are noted in addition to those of every manifest."""
 
 COLUMNS = (

@@ -57,6 +57,7 @@ def cases(quick: bool) -> list[Case]:
         Case(classes=1000),
         Case(rules=4),
         Case(processes=2),
+        Case(processes=4),
         Case(images=SOME),
         Case(images=MANY),
         Case(images=MANY, classes=1000, rules=4),
