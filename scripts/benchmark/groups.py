@@ -194,7 +194,8 @@ def methods(bench: Bench, network: Network, report: Report) -> None:
     classes.
     """
     bare = floors.forward(
-        bench, network, Mode("fp32", False), torch.channels_last, contextlib.ExitStack()
+        *(bench, network, Mode("fp32", False), torch.channels_last, contextlib.ExitStack()),
+        keep_memory=False,  # nor do the methods here, ours and theirs
     )
     lacking = libraries.missing()
     own = list(ours.methods(bench, network, without=("lime",) if "captum" in lacking else ()))
