@@ -61,7 +61,7 @@ BATCH_SIZE = {False: 16, True: 64}
 BATCHES_WAITING = 3
 """How many batches of maps may wait for a free thread to search boxes; this limits memory."""
 
-KEPT_BYTES = 4 * 2**20
+KEPT_BYTES = 2 * 2**20
 """How much memory the maps may take that are kept for examples."""
 
 BYTES_OF_OBJECTS = 1024
