@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import re
@@ -29,7 +28,6 @@ from cam_repro.files import (
     write_text,
 )
 from cam_repro.formats.devkit import read_blacklist
-from cam_repro.locks import sole_writer
 from cam_repro.metrics.protocol import Curves, Needs, ProbabilityCurve, Protocol, Scored
 from cam_repro.runs.folders import find_run_folders, named_runs, run_folder
 from cam_repro.runs.guesses import (
@@ -155,14 +153,20 @@ def run_score(cfg: DictConfig) -> None:
     _refuse_to_overwrite(settings)
     if settings.scoremaps is not None:
         check_scoremaps(Path(settings.scoremaps))
-    with contextlib.ExitStack() as held:
-        submitted = _submitted(settings, held)
-        _check_inputs(settings, protocols, submitted)
-        chosen = _thresholds(settings, protocols, submitted)
-        if len(submitted) > 1:
-            result = _score_several(settings, protocols, submitted, chosen)
-        else:  # nothing submitted: maps alone
-            result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
+    submitted = _submitted(settings)
+    _check_inputs(settings, protocols, submitted)
+    for each in submitted if settings.keep else ():
+        check_writable(each.path)
+    named = settings.threshold_from
+    chosen = None if named is None else ThresholdSource.open(named)
+    for each in submitted if settings.keep else ():
+        if chosen is not None and each.run is not None:
+            for protocol in (one for one in protocols if one.chooses):
+                chosen.refuse_unlike(protocol, each.run.manifest, each.name)
+    if len(submitted) > 1:
+        result = _score_several(settings, protocols, submitted, chosen)
+    else:  # nothing submitted: maps alone
+        result = _score_one(settings, protocols, submitted[0] if submitted else None, chosen)
     print(_as_text(_short(result) if sys.stdout.isatty() else result))
     if settings.json_file is not None:
         write_text(settings.json_file, _as_text(result) + "\n")
@@ -251,7 +255,8 @@ def _score_one(
             if run is not None:
                 found[protocol.name][MAPS_OF] = maps_of(run.manifest)
         if settings.keep and submitted is not None:
-            write_scores(submitted.path, protocol.name, found[protocol.name])
+            assert run is not None, "results are kept with runs alone"
+            write_scores(submitted.path, protocol.name, found[protocol.name], run.manifest)
     if settings.scoremaps is not None:
         needs = [protocol.needs for protocol in protocols]
         truth = next(truth for (truth, _), of in zip(against, needs, strict=True) if of in OF_MAPS)
@@ -291,12 +296,8 @@ def _as_text(result: dict[str, Any]) -> str:
 # --- what a protocol needs -----------------------------------------------------------------------
 
 
-def _submitted(settings: ScoreSettings, held: contextlib.ExitStack) -> list[Submitted]:
-    """Find what is scored: a file, or runs by folder, list or glob; nothing where maps are.
-
-    held: gets the locks of runs with which results are kept: nobody may score such a run anew
-    meanwhile, since the results would then be kept with another one.
-    """
+def _submitted(settings: ScoreSettings) -> list[Submitted]:
+    """Find what is scored: a file, or runs by folder, list or glob; nothing where maps are."""
     if settings.submission is None:
         return []
     names = named_runs("submission", settings.submission)
@@ -309,24 +310,7 @@ def _submitted(settings: ScoreSettings, held: contextlib.ExitStack) -> list[Subm
     from cam_repro.runs.predictions import read_predictions  # pyarrow: text does without it
 
     found = find_run_folders(names)
-    for folder in {folder.resolve() for folder in found.values()} if settings.keep else ():
-        check_writable(folder)
-        held.enter_context(sole_writer(folder))
     return [Submitted(name, folder, read_predictions(folder)) for name, folder in found.items()]
-
-
-def _thresholds(
-    settings: ScoreSettings, protocols: list[Protocol], submitted: list[Submitted]
-) -> ThresholdSource | None:
-    """Open what chooses thresholds, if any; raises UserError where a run cannot keep them."""
-    if settings.threshold_from is None:
-        return None
-    chosen = ThresholdSource.open(settings.threshold_from)
-    for each in submitted if settings.keep else ():
-        if each.run is not None:
-            for protocol in (one for one in protocols if one.chooses):
-                chosen.refuse_unlike(protocol, each.run.manifest, each.name)
-    return chosen
 
 
 def _check_settings(settings: ScoreSettings, protocols: list[Protocol]) -> None:

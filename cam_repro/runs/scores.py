@@ -10,10 +10,13 @@ from typing import Any
 from cam_repro.errors import UserError
 from cam_repro.files import (
     CHECKSUM,
+    check_writable,
     checksum_holds,
     with_checksum,
     write_json,
 )
+from cam_repro.locks import sole_writer
+from cam_repro.runs.manifest import MANIFEST, EvalManifest, read_eval_manifest
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +28,27 @@ def scores_file(folder: Path | str, protocol: str) -> Path:
     return Path(folder) / f"{PREFIX}{protocol}.json"
 
 
-def write_scores(folder: Path | str, protocol: str, scores: dict[str, Any]) -> None:
+def write_scores(
+    folder: Path | str, protocol: str, scores: dict[str, Any], of: EvalManifest | None = None
+) -> None:
     """Write the JSON of a protocol to a run folder, whole or not at all.
 
-    Whoever calls this holds the folder (``sole_writer``) since before the run was read: otherwise
-    the run might be another by now.
+    of: the manifest that the run had when it was read; None: it is not compared.
+    Raises UserError where the run has another one by now.
     """
-    write_json(scores_file(folder, protocol), with_checksum(scores))
+    check_writable(folder)
+    with sole_writer(Path(folder)):
+        if of is not None and _manifest_of(folder) != of:
+            raise UserError(
+                f"{folder}: was scored anew while {protocol} was computed, so this is not kept: "
+                "run cam-score again"
+            )
+        write_json(scores_file(folder, protocol), with_checksum(scores))
+
+
+def _manifest_of(folder: Path | str) -> EvalManifest | None:
+    """Read a run's manifest; None where it is gone."""
+    return read_eval_manifest(folder) if (Path(folder) / MANIFEST).exists() else None
 
 
 def read_scores(folder: Path | str) -> dict[str, dict[str, Any]]:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_builder import RIGHT
+from run_builder import RIGHT, edit_manifest
 
+from cam_repro.commands import score as score_command
 from cam_repro.data.demo.source import Demo
-from cam_repro.errors import UserError
 from cam_repro.geometry import inside_boxes
-from cam_repro.locks import sole_writer
 from cam_repro.runs.manifest import read_eval_manifest
-from cam_repro.runs.predictions import read_predictions
 from cam_repro.runs.scores import read_scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -172,27 +170,31 @@ def test_results_are_kept_with_their_run(score, run_with_maps):
     assert read_scores(folder) == found
 
 
-def test_a_run_in_which_results_are_kept_is_not_scored_anew_meanwhile(
-    command, score, run_with_maps, monkeypatch
+@pytest.mark.parametrize("change", ["replace", "remove"])
+def test_results_are_not_kept_with_a_run_that_was_scored_anew_meanwhile(
+    command, run_with_maps, monkeypatch, change
 ):
-    """Else what is kept would be of the run that was replaced."""
     folder = run_with_maps("nin", [0, 0, 0, 0])
-    words = ("protocol=localization", f"submission=[{folder},{folder}/.]", "keep=true")
-    real = read_predictions
+    words = ("protocol=[pointing_game,localization]", "keep=true")
+    other = run_with_maps("vgg", [0, 0, 0, 0])
+    real, seen = score_command._score, []
 
-    def held(path):
-        with pytest.raises(UserError, match="is writing to it"), sole_writer(path):
-            pytest.fail("the run can be written to while it is read")
-        return real(path)
+    def scored_anew(protocol, *rest):
+        if not seen and protocol.name == "localization":  # the second protocol of the first run
+            seen.append(protocol.name)
+            edit_manifest(folder, seconds=2.5)
+            if change == "remove":
+                (folder / "manifest.json").unlink()
+        return real(protocol, *rest)
 
-    monkeypatch.setattr("cam_repro.runs.predictions.read_predictions", held)
-    score(*words)
-    assert list(read_scores(folder)) == ["localization"]
-    assert not (folder / ".lock").exists()
-    with sole_writer(folder):  # as cam-eval does
-        (line,) = command("score", *words).errors
-    assert f"{folder}: process" in line
-    assert "is writing to it" in line
+    monkeypatch.setattr(score_command, "_score", scored_anew)
+    done = command("score", f"submission=[{folder},{other}]", *words)
+    assert done.status == 0
+    assert f"{folder}: was scored anew while localization was computed, so this is not kept" in (
+        done.err
+    )
+    assert list(read_scores(folder)) == ["pointing_game"]
+    assert sorted(read_scores(other)) == ["localization", "pointing_game"]
 
 
 def test_only_what_a_protocol_says_of_the_run_is_kept_with_it(command, run_with_maps, make_run):
