@@ -280,35 +280,36 @@ def find_class(
     Raises UserError for a name that no class has, with the nearest ones, or that several have; and
     for a number in a text that is the index of one class and the name of another.
     """
-    if isinstance(wanted, bool) or not isinstance(wanted, str | Integral) or wanted == "":
+    if isinstance(wanted, bool) or not isinstance(wanted, str | Integral):
         raise UserError(f"class {wanted!r}: give a name, a WordNet id or an index")
     if isinstance(wanted, Integral):
         return _class_at(int(wanted), len(names))
     kind, colon, rest = wanted.partition(":")
-    if colon and kind in ("index", "name"):
-        wanted = rest
-        if kind == "index" and not _WHOLE.fullmatch(rest):
-            raise UserError(f"class index:{rest}: is no class index: they are whole numbers from 0")
-    else:
-        kind = "index" if wanted.isdecimal() else "name"
-        called = [index for index in _called(wanted, names, wnids) if str(index) != wanted]
-        if kind == "index" and called:
+    if not colon or kind not in ("index", "name") or _called(wanted, names, wnids):
+        kind, rest = "", wanted
+    if not rest.strip():
+        raise UserError(f"class {wanted!r}: give a name, a WordNet id or an index")
+    called = _called(rest, names, wnids)
+    if kind == "index" or (not kind and rest.isdecimal()):
+        if not _WHOLE.fullmatch(rest):
+            raise UserError(f"class {wanted}: is no class index: they are whole numbers from 0")
+        others = [] if kind else [index for index in called if index != int(rest)]
+        if others and int(rest) < len(names):
             raise UserError(
-                f"class {wanted}: class index {called[0]} is called so too: give index:{wanted} or "
-                f"name:{wanted}"
+                f"class {wanted}: class index {others[0]} is called so too: give index:{rest} or "
+                f"name:{rest}"
             )
-    if kind == "index":
-        return _class_at(int(wanted), len(names))
-    found = _called(wanted, names, wnids)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = " or ".join(map(str, found))
-        raise UserError(f"class {wanted}: {len(found)} classes have this name; give {listed}")
+        if not others:
+            return _class_at(int(rest), len(names))
+    if len(called) == 1:
+        return called[0]
+    if called:
+        listed = " or ".join(f"index:{index}" for index in called)
+        raise UserError(f"class {wanted}: {len(called)} classes have this name; give {listed}")
     lower = [name.lower() for name in names]
-    part = [name for name in lower if wanted.strip().lower() in name][:4]
+    part = [name for name in lower if rest.strip().lower() in name][:4]
     advice = f"; did you mean {' or '.join(part)}?" if part else ""
-    advice = advice or did_you_mean(wanted.strip().lower(), lower) or "; give its index"
+    advice = advice or did_you_mean(rest.strip().lower(), lower) or "; give its index"
     raise UserError(f"class {wanted}: the network has no class of this name{advice}")
 
 

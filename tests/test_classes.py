@@ -527,7 +527,7 @@ def test_a_class_is_found_by_name_wordnet_id_or_index(wanted, index):
         ("tabbi", "class tabbi: the network has no class of this name; did you mean tabby?"),
         ("retriever", "did you mean flat-coated retriever or curly-coated retriever"),
         ("quark", "give its index"),
-        ("crane", "class crane: 2 classes have this name; give 134 or 517"),
+        ("crane", "class crane: 2 classes have this name; give index:134 or index:517"),
         (1000, "class 1000: the network has 1,000 classes, 0 to 999"),
         (-1, "class -1: the network has 1,000 classes"),
     ],
@@ -541,7 +541,10 @@ def test_a_class_that_is_not_found_is_answered_with_what_may_be_meant(wanted, wo
 
 @pytest.mark.parametrize(
     ("wanted", "index"),
-    [(3, 3), ("index:3", 3), ("name:3", 2), ("0", 0), ("name:10", 9), ("index:9", 9)],
+    [
+        *((3, 3), ("index:3", 3), ("name:3", 2), ("0", 0), ("name:10", 9), ("index:9", 9)),
+        ("10", 9),  # there is no index 10
+    ],
 )
 def test_a_number_that_may_be_a_name_is_taken_as_it_is_meant(wanted, index):
     """Classes 1 to 10, as of numbered folders: 0 is no name."""
@@ -553,10 +556,12 @@ def test_a_number_that_may_be_a_name_is_taken_as_it_is_meant(wanted, index):
     ("wanted", "message"),
     [
         ("3", "class 3: class index 2 is called so too: give index:3 or name:3"),
-        ("name:0", "class 0: the network has no class of this name; did you mean 10?"),
+        ("name:0", "class name:0: the network has no class of this name; did you mean 10?"),
+        ("10000", "class 10000: the network has 10 classes, 0 to 9"),
+        ("name: ", "class 'name: ': give a name, a WordNet id or an index"),
         ("index:10", "class 10: the network has 10 classes, 0 to 9"),
         ("index:a", "class index:a: is no class index: they are whole numbers from 0"),
-        ("index:", "class index:: is no class index: they are whole numbers from 0"),
+        ("index:", "class 'index:': give a name, a WordNet id or an index"),
     ],
 )
 def test_a_number_that_is_an_index_and_the_name_of_another_class_is_refused(wanted, message):
@@ -566,9 +571,27 @@ def test_a_number_that_is_an_index_and_the_name_of_another_class_is_refused(want
     assert str(refused.value) == message
 
 
-def test_numbers_that_are_the_class_indices_are_taken():
-    names = [str(number) for number in range(10)]
+@pytest.mark.parametrize("form", ["{}", "{:02}"])
+def test_numbers_that_are_the_class_indices_are_taken(form):
+    names = [form.format(number) for number in range(10)]
     assert [find_class(name, names) for name in names] == list(range(10))
+
+
+def test_of_two_classes_of_one_number_each_can_be_had():
+    names = ["a", "7", *"bcdef", "7"]
+    for wanted, message in (
+        ("7", "class 7: class index 1 is called so too: give index:7 or name:7"),
+        ("name:7", "class name:7: 2 classes have this name; give index:1 or index:7"),
+    ):
+        with pytest.raises(UserError) as refused:
+            find_class(wanted, names)
+        assert str(refused.value) == message
+    assert [find_class(f"index:{index}", names) for index in (1, 7)] == [1, 7]
+
+
+def test_a_class_whose_name_has_a_colon_is_found_by_it():
+    names = ["tag", "name:tag", "index:0"]
+    assert [find_class(name, names) for name in names] == [0, 1, 2]
 
 
 def test_numbers_of_a_command_line_are_texts():
