@@ -6,6 +6,8 @@ size of the input; ``x_NCHW`` is a normalised input (its C is the 3 colours).
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -24,6 +26,7 @@ from cam_repro.models.layers import (
     check_groups,
     check_number,
     scale_channels,
+    some_layers,
 )
 from cam_repro.models.variants import TORCHVISION, Variant, by_name
 
@@ -140,9 +143,14 @@ class CamNetwork(nn.Module, ABC):
         """Set an attribute; ``UserError`` for a layer with a name in use here, or for a value that
         takes the place of a method.
         """
-        own = vars(CamNetwork).get(name)
-        is_lost = isinstance(own, property) or (callable(own) and not callable(value))
-        if is_lost or isinstance(value, nn.Module | nn.Parameter):
+        ours = inspect.getattr_static(type(self), name, None) if name in vars(CamNetwork) else None
+        is_method = callable(ours) or isinstance(ours, classmethod | staticmethod)
+        is_read = isinstance(ours, property) and ours.fset is None
+        if (
+            is_read
+            or (is_method and not callable(value))
+            or isinstance(value, nn.Module | nn.Parameter)
+        ):
             self._refuse_name_in_use(name)
         super().__setattr__(name, value)
 
@@ -262,13 +270,14 @@ class CamNetwork(nn.Module, ABC):
 
     def named_class_layer(self) -> nn.Module:
         """Give the layer that ``class_layer_name`` names; ``UserError`` where there is none."""
-        layers, name = dict(self.named_modules()), getattr(self, "class_layer_name", None)
-        if name not in layers or not name:
-            raise UserError(
-                f"{type(self).__name__} has no layer {name}, which its class_layer_name should "
-                f"name; it has {', '.join(filter(None, layers))}"
-            )
-        return layers[name]
+        name = getattr(self, "class_layer_name", None)
+        if name:
+            with contextlib.suppress(AttributeError):
+                return self.get_submodule(name)
+        raise UserError(
+            f"{type(self).__name__} has no layer {name}, which its class_layer_name should name; "
+            f"it has {some_layers(dict(self.named_modules()))}"
+        )
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """Compute logits (N,C) of normalised inputs (N,3,H,W)."""

@@ -21,7 +21,7 @@ from cam_repro.config import (
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork
 from cam_repro.models.layers import check_count
-from cam_repro.models.trial import TRIAL_SIDE, check_promises
+from cam_repro.models.trial import TRIAL_SIDE, check_promises, smallest_input
 from cam_repro.words import composed_from
 
 ABOUT = (
@@ -125,11 +125,7 @@ def _network_class(target: object) -> type[CamNetwork]:
 
 def check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:
     """Refuse an ``input_size`` or ``resize_size`` that is given but too small."""
-    smallest = getattr(network, "minimum_input", None)
-    if smallest is None:
-        raise UserError(
-            f"{type(network).__name__} has no minimum_input, the smallest side that it takes"
-        )
+    smallest = smallest_input(network)
     for key in ("input_size", "resize_size"):
         if key not in about:
             continue

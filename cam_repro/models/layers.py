@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Real
 
 import torch
@@ -70,6 +70,13 @@ def check_colours(key: str, value: object) -> torch.Tensor:
             "pixel_mean and pixel_std by 255"
         )
     return colours_311
+
+
+def some_layers(names: Iterable[str], most: int = 12) -> str:
+    """List the names of the outer layers for a message, at most ``most`` of them."""
+    outer = [name for name in names if name and name.count(".") == 0]
+    more = f" and {len(outer) - most} more" if len(outer) > most else ""
+    return ", ".join(outer[:most]) + more + ", and layers within these (such as NAME.0)"
 
 
 def scale_channels(channels: int, width: float) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cam_repro.errors import UserError
-from cam_repro.models.base import CamNetwork
+from cam_repro.models.base import CamNetwork, PooledNetwork
 from cam_repro.models.modes import evaluation_mode
 
 TOLERANCE = 1e-4
@@ -52,6 +52,7 @@ def try_out(
     network: x_NCHW -> logits_NC. features: x_NCHW -> A_NKhw. head: A_NKhw -> logits_NC.
     class_layer: the layer with one output a class; None if A has one map a class.
     input_size: height and width of the random input, pixels.
+    Raises UserError where it gives probabilities.
 
     The network has maps if ``features`` gives N,K,h,w and ``head`` makes of these the same logits
     as ``network``. It has exact CAMs if, for any maps, the mean over (x, y) of ``sum_k w_ck A_k``
@@ -65,6 +66,9 @@ def try_out(
     norms = [module for module in network.modules() if isinstance(module, NORMS)]
     with torch.no_grad():
         with random_weights(classifier):
+            logits_NC = network(x_NCHW.clone())
+            if (fault := not_scores(logits_NC, logits_NC.shape[1])) is not None:
+                raise UserError(f"the network {fault}")
             A_NKhw = features(x_NCHW)
             reason = _not_maps(A_NKhw)
             if reason is None and not same_values(head(A_NKhw), network(x_NCHW)):
@@ -85,6 +89,7 @@ def check_promises(network: CamNetwork, input_size: int) -> None:
     logit is the weighted sum of the maxima.)
     input_size: side of its input, pixels; the trial takes a smaller one if it can.
     """
+    smallest_input(network)
     if network.tried_when_made or network.pixel_mean.is_meta:  # meta: it has no values
         return
     try:
@@ -95,12 +100,27 @@ def check_promises(network: CamNetwork, input_size: int) -> None:
         raise UserError(f"{type(network).__name__}: {fault} (docs/extending.md)")
 
 
+def smallest_input(network: CamNetwork) -> int:
+    """Give the ``minimum_input`` of a network's class; UserError where it states none."""
+    smallest = getattr(network, "minimum_input", None)
+    if smallest is None:
+        raise UserError(
+            f"{type(network).__name__} has no minimum_input, the smallest side that it takes"
+        )
+    return smallest
+
+
 def _fault(network: CamNetwork, side: int) -> str | None:
     """Say what a network does not do that its class says; None if it does all."""
     generator = torch.Generator().manual_seed(0)
     x_NCHW = torch.randn(1, 3, side, side, generator=generator)
     norms = [layer for layer in network.modules() if isinstance(layer, NORMS)]
-    classifier = [network.named_class_layer()]
+    try:
+        classifier = [network.named_class_layer()]
+    except UserError:
+        if isinstance(network, PooledNetwork):
+            raise
+        classifier = []  # a head of one's own may have parameters in its place
     with evaluation_mode(network), random_weights(classifier):
         A_NKhw = network.forward_features(x_NCHW)
         if not (isinstance(A_NKhw, Tensor) and A_NKhw.ndim == 4):

@@ -305,6 +305,7 @@ def _refuse_foreign_norm(network: CamNetwork, report: LoadReport, name: str) -> 
 
 def _is_of_255(value: torch.Tensor) -> bool:
     """Tell whether a normalisation is of colours of 0 to 255; they are in [0, 1] here."""
+    value = value.float()  # float8 cannot be compared
     return bool((value.isfinite() & (value > 1)).any())
 
 

@@ -77,6 +77,30 @@ class Doubled(Plain):
         self.register_forward_hook(lambda module, inputs, logits_NC: 2 * logits_NC)
 
 
+class OwnInput(Plain):
+    """Subtracts a mean from its input in place, which torch.fx records as a new tensor."""
+
+    def forward(self, x):
+        x -= 0.3
+        return super().forward(x)
+
+
+class RandomScores(Plain):
+    """Random in evaluation too, as with Monte Carlo dropout."""
+
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+
+class ConstantScores(Plain):
+    """Before it is trained: its scores of every image add up to 1."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.fc.weight)
+        nn.init.constant_(self.fc.bias, 1 / 3)
+
+
 def adapted(kind, layer, **settings):
     torch.manual_seed(0)
     module = kind(**settings)
@@ -88,6 +112,18 @@ def inputs():
 
 
 # --- any module
+
+
+@pytest.mark.parametrize("kind", [OwnInput, ConstantScores])
+def test_what_a_module_does_with_its_input_or_gives_untrained_is_no_fault(kind):
+    network, module = adapted(kind, "last")
+    with torch.no_grad():
+        torch.testing.assert_close(network(inputs()), module.eval()(inputs()))
+
+
+def test_a_module_that_is_random_itself_is_not_compared():
+    network, _ = adapted(RandomScores, "last")
+    assert network.no_maps == "its head does not make its class scores from its last maps alone"
 
 
 def test_a_module_is_cut_in_two_behind_the_layer():
@@ -225,14 +261,15 @@ class Tuples(Plain):
         (
             Probabilities(),
             {},
-            "Probabilities gives probabilities, as after a softmax: leave that out, it is taken of "
+            "the network gives probabilities, as after a softmax: leave that out, it is taken of "
             "the scores",
         ),
         (
             Doubled(),
             {},
             "Doubled: as torch.fx records it, it gives other class scores than it does: it has "
-            "hooks, or treats some images in another way; write it as a CamNetwork",
+            "hooks, changes tensors in place, or treats some images in another way; write it as a "
+            "CamNetwork",
         ),
         (
             nn.Sequential(nn.Conv2d(1, 2, 1)),

@@ -6,6 +6,7 @@ from colour_net import ColourNet
 from model_helpers import NAMES, build
 from torch import nn
 
+from cam_repro.api import load_network
 from cam_repro.errors import UserError
 from cam_repro.models.base import CamNetwork, PooledNetwork
 from cam_repro.models.build import build_network
@@ -13,10 +14,7 @@ from cam_repro.models.layers import ConvBlock
 from cam_repro.models.trial import check_promises
 
 
-class TinyGap(PooledNetwork):
-    """The example of docs/extending.md."""
-
-    minimum_input = 8
+class NoMinimum(PooledNetwork):
     class_layer_name = "fc"
 
     def __init__(self, *, num_classes, width=1.0, norm="none", dropout=0.0):
@@ -31,6 +29,12 @@ class TinyGap(PooledNetwork):
 
     def _extract(self, x_NCHW):
         return self.body(x_NCHW)
+
+
+class TinyGap(NoMinimum):
+    """The example of docs/extending.md."""
+
+    minimum_input = 8
 
 
 class ManyNames(TinyGap):
@@ -88,8 +92,43 @@ class OtherName(TinyGap):
     class_layer_name = "classifier"
 
 
-class NoMinimum(TinyGap):
-    minimum_input = None
+class SharedLayer(TinyGap):
+    """One layer of two names, of which torch lists the first alone."""
+
+    class_layer_name = "classifier"
+
+    def own_layers(self):
+        self.classifier = self.fc
+
+
+class Prototypes(CamNetwork):
+    """A head whose weights are no layer."""
+
+    minimum_input = 8
+    class_layer_name = "prototypes"
+
+    def __init__(self, *, num_classes, width=1.0, norm="none", dropout=0.0):
+        super().__init__(num_classes, width, norm, dropout)
+        self.body = ConvBlock(3, 8, 3, stride=2)
+        self.prototypes = nn.Parameter(torch.randn(num_classes, 8))
+
+    def _extract(self, x_NCHW):
+        return self.body(x_NCHW)
+
+    def forward_head(self, A_NKhw):
+        return -torch.cdist(A_NKhw.mean((2, 3)), self.prototypes)
+
+    def class_weights(self):
+        return None
+
+
+class OwnReason(TinyGap):
+    """A property of the base class that is a plain value here."""
+
+    no_cam = None
+
+    def own_layers(self):
+        self.no_cam = None
 
 
 class TupleHead(TinyGap):
@@ -195,7 +234,7 @@ def test_class_weights_that_do_not_explain_the_scores_are_refused(kind):
     ("kind", "message"),
     [
         (OtherName, "OtherName has no layer classifier, which its class_layer_name should name; it "
-         "has head_dropout, body, "),
+         "has head_dropout, body, fc, and layers within these (such as NAME.0)"),
         (NoMinimum, "NoMinimum has no minimum_input, the smallest side that it takes"),
         (TupleHead, "TupleHead: its forward_head gives tuple, not class scores N,5 "
          "(docs/extending.md)"),
@@ -208,7 +247,12 @@ def test_class_weights_that_do_not_explain_the_scores_are_refused(kind):
 def test_what_a_network_lacks_or_gives_otherwise_is_said(kind, message):
     with pytest.raises(UserError) as refused:
         built(kind)
-    assert str(refused.value).startswith(message)
+    assert str(refused.value) == message
+
+
+def test_a_network_without_a_smallest_input_is_not_loaded_either():
+    with pytest.raises(UserError, match=r"^NoMinimum has no minimum_input, the smallest side that"):
+        load_network(NoMinimum(num_classes=5), input_size=56)
 
 
 def test_a_forward_of_its_own_is_refused():
@@ -216,7 +260,7 @@ def test_a_forward_of_its_own_is_refused():
         built(OtherForward)
 
 
-@pytest.mark.parametrize("kind", [TinyGap, NoCam, FixedHead])
+@pytest.mark.parametrize("kind", [TinyGap, NoCam, FixedHead, SharedLayer, Prototypes, OwnReason])
 def test_what_is_right_is_taken_and_left_as_it_was(kind):
     torch.manual_seed(0)
     alone = kind(num_classes=5)
