@@ -91,7 +91,7 @@ def make_examples(
                 for image, found in zip(batch.seen, explained.of_images(names), strict=True):
                     maps[image.index] = found
             for image, _ in read:
-                found = maps[image.index]
+                found = maps.pop(image.index)
                 frames = this_pass.view.merge(found.maps_VRhw)
                 examples.append(_example(image, images, chosen[image.index], found, frames))
     return examples
