@@ -3,10 +3,11 @@
 Hydra does this anew for every command, for 0.06 s; the tests run thousands of commands. What a
 command line sets besides choices is applied by Hydra each time, as always. Settings of which a file
 lies elsewhere (``--config-dir``) are composed by Hydra alone, and so are those of real processes.
+A file of ``configs/`` that changes while the tests run is not read again.
 """
 
 import pickle
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -52,7 +53,7 @@ def _composed(self, defaults, repo):
     sources = tuple(source.path for source in repo.get_sources())
     if not _OURS.issuperset(sources):
         return composed_by_hydra(self, defaults, repo)
-    key = (sources, _stored(), repr(defaults))
+    key = (sources, _stored(), *map(astuple, defaults))
     if key not in _merged:
         _merged[key] = pickle.dumps(composed_by_hydra(self, defaults, repo))
     return pickle.loads(_merged[key])

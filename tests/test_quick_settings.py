@@ -6,6 +6,8 @@ import quick_settings
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError
 
 from cam_repro.config import config_dir
 
@@ -46,9 +48,11 @@ def by_hydra(monkeypatch):
 def test_settings_are_hydras_however_often_they_are_composed(by_hydra, words):
     wanted = by_hydra(*words)
     first = composed(*words)
-    assert first == wanted
+    assert OmegaConf.to_yaml(first) == OmegaConf.to_yaml(wanted)  # in the same order too
+    with pytest.raises(ConfigAttributeError):
+        first.no_such_setting = 1
     first.output = "changed"  # a copy: the next one is as before
-    assert composed(*words) == wanted
+    assert OmegaConf.to_yaml(composed(*words)) == OmegaConf.to_yaml(wanted)
 
 
 def test_what_is_wrong_is_said_each_time():

@@ -170,7 +170,8 @@ def _write(sheets: list[Sheet], folder: Path | None, together: str) -> None:
     files = write_sheets(sheets, folder, together)
     said = f"written to {folder}: {' '.join(files)}"
     # Those of an earlier call stay, and may be of other runs or of older results.
-    others = sorted({path.name for path in folder.glob("*.csv")}.difference(files))
+    there = {path.name for kind in ("*.csv", "*.md") for path in folder.glob(kind)}
+    others = sorted(there.difference(files))
     if others:
         said += f"; also there, but not written now: {' '.join(others)}"
     print(paragraph(said) + "\n")

@@ -194,6 +194,28 @@ def test_the_mode_of_a_sweep_may_be_a_setting(command, tmp_path):
     assert "Launching 1 jobs locally" in done.err
 
 
+class Imported(Exception):
+    """Torch would be imported now."""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("concept", ["positives=a", "negatives=b"]),
+        *((name, []) for name in ("eval", "features", "train", "units")),
+        ("reproduce", ["experiment=demo"]),
+        ("show", ["image=cat.jpg"]),
+    ],
+)
+def test_commands_import_torch_by_the_function_for_it(command, monkeypatch, name, words):
+    def imported():
+        raise Imported
+
+    monkeypatch.setattr(f"cam_repro.cli.{name}.import_torch", imported)
+    with pytest.raises(Imported):
+        command(name, *words)
+
+
 def test_what_torch_makes_on_import_is_not_looked_at_again():
     code = (
         "import gc, sys; from cam_repro.cli.app import import_torch; import_torch(); "
