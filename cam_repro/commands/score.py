@@ -37,7 +37,7 @@ from cam_repro.runs.guesses import (
 )
 from cam_repro.runs.manifest import refuse_to_overwrite
 from cam_repro.runs.same_images import images_sha256, is_same_truth
-from cam_repro.runs.scores import write_scores
+from cam_repro.runs.scores import scores_file, write_scores
 from cam_repro.truth import Truth
 
 if TYPE_CHECKING:  # imports pyarrow, which text submissions do not need
@@ -257,6 +257,7 @@ def _score_one(
         if settings.keep and submitted is not None:
             assert run is not None, "results are kept with runs alone"
             write_scores(submitted.path, protocol.name, found[protocol.name], run.manifest)
+            log.info("kept in %s", scores_file(submitted.path, protocol.name))
     if settings.scoremaps is not None:
         needs = [protocol.needs for protocol in protocols]
         truth = next(truth for (truth, _), of in zip(against, needs, strict=True) if of in OF_MAPS)

@@ -19,6 +19,7 @@ from cam_repro.commands.common import (
     outputs_to_take,
 )
 from cam_repro.config import validate
+from cam_repro.data.check import in_training
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.processes import join_processes
 from cam_repro.engine.resume import LAST, find_earlier
@@ -69,6 +70,12 @@ def run_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
                     f"{images.folder}: not all {images.split} images have a label, which training "
                     "needs"
                 )
+        if shared := in_training(train_set, val_set):
+            log.warning(
+                "%d of %d validation images are training images too, such as %s: the validation "
+                "error says nothing of other images",
+                *(len(shared), len(val_set), shared[0]),
+            )
         data = TrainingData(train_set, val_set, settings.loader)
         if not any(word.lstrip("+").startswith("optim.warmup=") for word in overrides):
             settings.optim = _with_fitting_warmup(settings.optim, len(train_set), processes.world)

@@ -145,17 +145,29 @@ def check_image_sets(
             classes = classes or images.classes
             _look_at(images, report, decode, index)
             if split == "train":
-                training.update(_files(images))
-            elif both := [str(path) for path in _files(images) if path in training]:
+                training.update(files_of(images))
+            elif both := [str(path) for path in files_of(images) if path in training]:
                 report.faults["in_training"] = both
         splits[split] = report
     return tree_report(layout, root, classes, splits)
 
 
-def _files(images: ImageSet) -> Iterator[Path]:
+def files_of(images: ImageSet) -> Iterator[Path]:
     """Yield the path of each image that has a file of its own."""
     if isinstance(images.store, ImageFiles):
         yield from map(images.store.path, range(len(images)))
+
+
+def in_training(train: ImageSet, other: ImageSet) -> list[Path]:
+    """List the files of another split that are training images too; nothing copied is found.
+
+    Folders that lie apart, as those of ILSVRC, are not listed.
+    """
+    one, two = (images.folder.resolve() for images in (train, other))
+    if not (one.is_relative_to(two) or two.is_relative_to(one)):
+        return []
+    training = {path.resolve() for path in files_of(train)}
+    return [path for path in files_of(other) if path.resolve() in training]
 
 
 def tree_report(

@@ -15,6 +15,7 @@ from cam_repro.data.loading import SeenImage, ViewImages, collate_views
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.evaluate import Explainer, ImageMaps, Pass
 from cam_repro.metrics.gt_known import best_iou
+from cam_repro.progress import Bar
 from cam_repro.runs.examples import Example, small_jpeg
 from cam_repro.runs.predictions import Predictions
 from cam_repro.types import MAX_GUESSES, NO_LABEL
@@ -79,7 +80,9 @@ def make_examples(
     # Compiling would take longer than these few images. The best classes are known already.
     explain = Explainer(this_pass, replace(compute, compile=False), n_best=0)
     examples = []
-    with explain.ready():
+    lacking = sum(index not in maps for index in indices)
+    bar = Bar(total=lacking, what="examples", leave=False, disable=not lacking)
+    with explain.ready(), bar:
         for start in range(0, len(indices), at_a_time):
             some = [views[index] for index in indices[start : start + at_a_time]]
             read = [item for item in some if not isinstance(item, UnreadableImage)]
@@ -90,6 +93,7 @@ def make_examples(
                 names = [images.ids[image.index] for image in batch.seen]
                 for image, found in zip(batch.seen, explained.of_images(names), strict=True):
                     maps[image.index] = found
+                bar.update(len(batch.seen))
             for image, _ in read:
                 found = maps.pop(image.index)
                 frames = this_pass.view.merge(found.maps_VRhw)

@@ -293,6 +293,7 @@ class CamNetwork(nn.Module, ABC):
         norm the added maps start small. This suits fine-tuning, as the authors did it. To train
         from random weights, above all a narrow network, use ``norm=batch``.
         """
+        class_layer = self.named_class_layer()
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
@@ -301,10 +302,10 @@ class CamNetwork(nn.Module, ABC):
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         for name, module in self.named_modules():
-            new = name.startswith("cam_conv") or name == self.class_layer_name
+            new = name.startswith("cam_conv") or module is class_layer
             if new and isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=NEW_LAYER_STD)
-        bias = getattr(self.named_class_layer(), "bias", None)
+        bias = getattr(class_layer, "bias", None)
         if isinstance(bias, torch.Tensor):
             nn.init.constant_(bias, self.class_bias)
 

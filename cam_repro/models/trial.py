@@ -103,9 +103,10 @@ def check_promises(network: CamNetwork, input_size: int) -> None:
 def smallest_input(network: CamNetwork) -> int:
     """Give the ``minimum_input`` of a network's class; UserError where it states none."""
     smallest = getattr(network, "minimum_input", None)
-    if smallest is None:
+    if type(smallest) is not int:
         raise UserError(
-            f"{type(network).__name__} has no minimum_input, the smallest side that it takes"
+            f"{type(network).__name__} has no minimum_input: a whole number, the smallest side "
+            "that it takes, in pixels"
         )
     return smallest
 
@@ -113,6 +114,17 @@ def smallest_input(network: CamNetwork) -> int:
 def _fault(network: CamNetwork, side: int) -> str | None:
     """Say what a network does not do that its class says; None if it does all."""
     generator = torch.Generator().manual_seed(0)
+    colours_N3HW = torch.randint(256, (1, 3, 2, 2), generator=generator, dtype=torch.uint8)
+    wanted_N3HW = CamNetwork.normalize(network, colours_N3HW)
+    try:
+        normalized_N3HW = network.normalize(colours_N3HW)
+    except Exception:  # whatever a method of one's own raises that takes something else
+        normalized_N3HW = torch.empty(0)
+    if not same_values(normalized_N3HW, wanted_N3HW):
+        return (
+            "its normalize does not subtract pixel_mean and divide by pixel_std: give a method of "
+            "another purpose another name"
+        )
     x_NCHW = torch.randn(1, 3, side, side, generator=generator)
     norms = [layer for layer in network.modules() if isinstance(layer, NORMS)]
     try:
@@ -121,6 +133,13 @@ def _fault(network: CamNetwork, side: int) -> str | None:
         if isinstance(network, PooledNetwork):
             raise
         classifier = []  # a head of one's own may have parameters in its place
+    for layer in classifier:
+        weight = getattr(layer, "weight", () if isinstance(network, PooledNetwork) else None)
+        if weight is not None and len(weight) != network.num_classes:
+            return (
+                f"its class_layer_name is {network.class_layer_name}, which is no layer with one "
+                "output a class"
+            )
     with evaluation_mode(network), random_weights(classifier):
         A_NKhw = network.forward_features(x_NCHW)
         if not (isinstance(A_NKhw, Tensor) and A_NKhw.ndim == 4):

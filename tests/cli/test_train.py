@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 
 import pytest
 import torch
@@ -38,6 +39,21 @@ def test_the_warmup_of_a_recipe_is_shortened_to_a_short_run(command, tiny_run, t
     again = command("train", *tiny_run, "recipe=demo", "optim.epochs=null", "optim.iterations=10")
     assert again.status == 0, again.err
     assert "trained already" in again.err
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_validation_on_training_images_is_said(command, tiny_run, make_tree, tmp_path, is_link):
+    train = make_tree(tmp_path / "tree") / "ILSVRC/Data/CLS-LOC/train"
+    (tmp_path / "link").symlink_to(train)
+    val = tmp_path / "link" if is_link else train
+    words = [word for word in tiny_run if not word.startswith("data")]
+    words += ["data=ilsvrc", f"data.root={tmp_path}/tree", f"data.train={train}", f"data.val={val}"]
+    done = command("train", *words, "data.cache=null")
+    assert done.status == 0, done.err
+    said = rf"12 of 12 validation images are training images too, such as {val}/n\d+/\w+\.JPEG"
+    (line,) = [line for line in done.err.splitlines() if re.match(said, line)]
+    assert line.endswith(": the validation error says nothing of other images")
+    assert "training images too" not in command("train", *tiny_run).err
 
 
 def test_the_log_file_lists_every_layer_taken_and_left(command, tiny_run, plain):

@@ -92,6 +92,29 @@ class OtherName(TinyGap):
     class_layer_name = "classifier"
 
 
+class NoName(NoMinimum):
+    minimum_input = 8
+    class_layer_name = None
+
+
+class WrongLayer(TinyGap):
+    class_layer_name = "body"
+
+
+class TextMinimum(TinyGap):
+    minimum_input = "8"
+
+
+class OwnNormalize(TinyGap):
+    def normalize(self, images_N3HW):
+        return images_N3HW.float()
+
+
+class FeatureNorm(TinyGap):
+    def normalize(self, F_NK):
+        return nn.functional.normalize(F_NK, dim=1)
+
+
 class SharedLayer(TinyGap):
     """One layer of two names, of which torch lists the first alone."""
 
@@ -235,7 +258,18 @@ def test_class_weights_that_do_not_explain_the_scores_are_refused(kind):
     [
         (OtherName, "OtherName has no layer classifier, which its class_layer_name should name; it "
          "has head_dropout, body, fc, and layers within these (such as NAME.0)"),
-        (NoMinimum, "NoMinimum has no minimum_input, the smallest side that it takes"),
+        (NoMinimum, "NoMinimum has no minimum_input: a whole number, the smallest side that it "
+         "takes, in pixels"),
+        (TextMinimum, "TextMinimum has no minimum_input: a whole number, the smallest side that it "
+         "takes, in pixels"),
+        (NoName, "NoName has no layer None, which its class_layer_name should name; it has "
+         "head_dropout, body, fc, and layers within these (such as NAME.0)"),
+        (WrongLayer, "WrongLayer: its class_layer_name is body, which is no layer with one output "
+         "a class (docs/extending.md)"),
+        (OwnNormalize, "OwnNormalize: its normalize does not subtract pixel_mean and divide by "
+         "pixel_std: give a method of another purpose another name (docs/extending.md)"),
+        (FeatureNorm, "FeatureNorm: its normalize does not subtract pixel_mean and divide by "
+         "pixel_std: give a method of another purpose another name (docs/extending.md)"),
         (TupleHead, "TupleHead: its forward_head gives tuple, not class scores N,5 "
          "(docs/extending.md)"),
         (TupleMaps, "TupleMaps: its forward_features does not give one tensor of maps N,K,h,w "
@@ -251,7 +285,7 @@ def test_what_a_network_lacks_or_gives_otherwise_is_said(kind, message):
 
 
 def test_a_network_without_a_smallest_input_is_not_loaded_either():
-    with pytest.raises(UserError, match=r"^NoMinimum has no minimum_input, the smallest side that"):
+    with pytest.raises(UserError, match=r"^NoMinimum has no minimum_input: a whole number"):
         load_network(NoMinimum(num_classes=5), input_size=56)
 
 

@@ -45,7 +45,8 @@ class Folder(DataSource):
         if split != SPLIT:
             raise UserError(
                 f"split={split}: a plain folder is one split, split={SPLIT}; for several splits "
-                "use data=ilsvrc, with a folder for each"
+                f"make {self.root}/train/CLASS and {self.root}/val/CLASS, and use data=ilsvrc "
+                f"data.root={self.root}"
             )
         root = self._folder()
         listing = list_below(root)

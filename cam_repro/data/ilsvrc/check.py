@@ -83,6 +83,11 @@ def check_tree(
         )
         for split in SPLITS
     }
+    train = layout.images.get("train")
+    for split in ("val", "test"):
+        folder = layout.images.get(split)
+        if train is not None and folder is not None and folder.resolve() == train.resolve():
+            splits[split].faults["in_training"] = [f"all of {folder}, the folder of train"]
     if decode and open_split is not None:
         for split in layout.images:
             look_at_masks(open_split(split), splits[split])

@@ -10,6 +10,8 @@ import pytest
 from check_helpers import ANNOTATIONS, IMAGES, LISTS, VAL, A, B, C, findings, report_on
 from scipy.io import savemat
 
+from cam_repro.data.ilsvrc.layouts import Places
+
 
 def test_a_split_that_is_not_there(root):
     (root / IMAGES / "train").rename(root.parent / "away")
@@ -139,3 +141,13 @@ def test_the_blacklist_of_the_kit(root):
     assert report.can_eval == report.splits["val"].problem
     assert report.can_eval.startswith(f"{path}, line 2: ")
     assert report.splits["val"].images_by_class == {A: 2, B: 2, C: 2}
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_split_in_the_folder_of_training_images_is_a_fault(root, tmp_path, is_link):
+    (tmp_path / "link").symlink_to(root / IMAGES / "train")
+    folder = tmp_path / "link" if is_link else root / IMAGES / "train"
+    report = report_on(root, Places(val=str(folder)))
+    assert findings(report)["val"]["in_training"] == [f"all of {folder}, the folder of train"]
+    assert report.can_train.startswith("val has ")
+    assert "images that are training images too" in report.can_train
