@@ -115,10 +115,12 @@ def run_units(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     title = f"{loaded.settings['row']}: the units of each class, and where they are most active"
     notes = [
         "a row is a unit, a map of the last convolutional layer: its number, and below this its "
-        f"weight for the class, of which the {settings.units} largest are shown",
-        f"of the {n_images:,} images of {images.name}, {images.split}, those in which the unit is "
-        "most active, the most active first; light is the region around the maximum of its map in "
-        f"which this is above {100 * settings.threshold:.3g} % of the maximum",
+        f"weight for the class: up to {settings.units} units, those with the largest weights above "
+        "0",
+        f"of the {n_images:,} images of {images.name}, {images.split}, up to {settings.count} in "
+        "which the unit is active at all, the most active first; light is the region around "
+        "the maximum of its map in which it is above "
+        f"{100 * settings.threshold:.3g} % of the maximum",
     ]
     save(draw_units(shown, title, notes), path)
     table = path.with_suffix(".csv")

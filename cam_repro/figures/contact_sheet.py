@@ -50,9 +50,10 @@ def draw_sheet(
 ) -> Figure:
     """Draw images of a run beside the maps of their best classes. chosen: how they were."""
     columns = min(columns, len(images))
+    has_truth = any(len(one.true_boxes_M4) for one in images)
     rows = -(-len(images) // columns)
     title = f"{run.manifest.title}: pictures, and maps of the best class"
-    grid = Grid(rows, 2 * columns, title, above=3, notes=[note_of(run.rule), chosen])
+    grid = Grid(rows, 2 * columns, title, above=3, notes=[note_of(run.rule, has_truth), chosen])
     for number, one in enumerate(images):
         row, column = number // columns, 2 * (number % columns)
         picture, mapped = grid.axes(row, column), grid.axes(row, column + 1)
@@ -61,7 +62,7 @@ def draw_sheet(
         for axes in (picture, mapped):
             draw_boxes(axes, one)
         grid.caption(row, column, [*say_guess(one), one.example.id], span=2)
-    grid.legend([TRUE_LINE, GUESS_LINE, WHOLE_LINE], colours)
+    grid.legend([*([TRUE_LINE] if has_truth else []), GUESS_LINE, WHOLE_LINE], colours)
     return grid.figure
 
 

@@ -176,9 +176,12 @@ def say_guess(one: Shown) -> list[Line]:
     return [(f"✗ {name}", probability), wrong]
 
 
-def note_of(rule: str) -> str:
-    """Say what the marks of ``say_guess`` mean, and by which box rule boxes are."""
+def note_of(rule: str, has_truth: bool = True) -> str:
+    """Say what the marks of ``say_guess`` mean, and by which box rule boxes are.
+
+    has_truth: whether any image has a true box.
+    """
+    iou = " · IoU: of the first guess with the nearest true box" if has_truth else ""
     return (
-        f"boxes of box rule {rule} · ✓ ✗: whether the best class is right, and its probability · "
-        "IoU: of the first guess with the nearest true box"
+        f"boxes of box rule {rule} · ✓ ✗: whether the best class is right, and its probability{iou}"
     )

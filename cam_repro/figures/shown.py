@@ -90,7 +90,8 @@ class ShownRun:
         one_of("sort", sort, KINDS)
         of_kind = [one for one in self.images if sort in one.example.why]
         if not of_kind:
-            raise UserError(f"sort={sort}: {self.folder} has no such examples")
+            none = "" if sort == "even" else ": none of its images has a true box to compare with"
+            raise UserError(f"sort={sort}: {self.folder} has no such examples{none}")
         if sort != "even":
             sign = 1 if sort == "worst" else -1
             return sorted(of_kind, key=lambda one: sign * (one.iou or 0))[:count]

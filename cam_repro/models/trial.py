@@ -24,6 +24,9 @@ TOLERANCE = 1e-4
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 """Layers that change nothing, or next to nothing, before they are trained."""
 
+MANY = 10
+"""Class scores of random weights that are not all between 0 and 1 by chance: 0.34^10 = 2e-5."""
+
 TRIAL_SIDE = 96
 """Side of the input that a ``CamNetwork`` is tried on, pixels, if it takes one so small."""
 
@@ -67,7 +70,7 @@ def try_out(
     with torch.no_grad():
         with random_weights(classifier):
             logits_NC = network(x_NCHW.clone())
-            if (fault := not_scores(logits_NC, logits_NC.shape[1])) is not None:
+            if (fault := not_scores(logits_NC, logits_NC.shape[1], bool(classifier))) is not None:
                 raise UserError(f"the network {fault}")
             A_NKhw = features(x_NCHW)
             reason = _not_maps(A_NKhw)
@@ -145,7 +148,7 @@ def _fault(network: CamNetwork, side: int) -> str | None:
         if not (isinstance(A_NKhw, Tensor) and A_NKhw.ndim == 4):
             return "its forward_features does not give one tensor of maps N,K,h,w"
         logits_NC = network.forward_head(A_NKhw)
-        if (reason := not_scores(logits_NC, network.num_classes)) is not None:
+        if (reason := not_scores(logits_NC, network.num_classes, bool(classifier))) is not None:
             return f"its forward_head {reason}"
         if not same_values(network.forward_head(A_NKhw), network(x_NCHW)):
             return "its forward does not give what forward_head makes of forward_features"
@@ -174,10 +177,11 @@ def class_weights_of(layer: nn.Module | None) -> Tensor | None:
     return None
 
 
-def not_scores(logits: object, num_classes: int) -> str | None:
+def not_scores(logits: object, num_classes: int, is_random: bool) -> str | None:
     """Say why what a network gives for one image is no class scores; None if it is.
 
-    logits: of random weights or a random image, so that they do not add up to 1 by chance.
+    logits: of a random image. is_random: also of random weights of the class layer, whose scores
+    are not all between 0 and 1 by chance if there are ten or more.
     """
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -185,6 +189,9 @@ def not_scores(logits: object, num_classes: int) -> str | None:
     is_one = abs(float(logits.sum()) - 1) <= TOLERANCE
     if num_classes > 1 and is_one and bool((logits >= 0).all()):
         return "gives probabilities, as after a softmax: leave that out, it is taken of the scores"
+    is_many = num_classes >= MANY and is_random
+    if is_many and bool(((logits >= 0) & (logits <= 1)).all()) and bool(logits.any()):
+        return "gives values of 0 to 1 alone, as after a sigmoid: leave that out"
     return None
 
 

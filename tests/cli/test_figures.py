@@ -82,7 +82,11 @@ def test_torch_is_not_needed(runs, tmp_path):
         (["runs=nowhere"], "no scored runs under nowhere: "),
         (["runs=runs/*"], "runs=runs/*: 2 runs, and this figure shows one: name one of runs/"),
         (["runs=runs/cam", "images=dog"], "dog: not among the 3 examples of runs/cam "),
-        (["runs=runs/cam", "sort=worst"], "sort=worst: runs/cam has no such examples"),
+        (
+            ["runs=runs/cam", "sort=worst"],
+            "sort=worst: runs/cam has no such examples: none of its images has a true box to "
+            "compare with",
+        ),
         (["runs=runs/cam", "sort=odd"], "sort=odd: choose one of even, best, typical, worst"),
         (["runs=runs/cam", "count=0"], "count=0: must be 1 or more images"),
         (["runs=runs/cam", "box=dt_box"], "box=dt_box: not in runs/cam; choose one of threshold"),

@@ -46,7 +46,7 @@ def test_images_are_picked_by_kind_and_ordered_by_overlap(tmp_path):
 
 def test_a_kind_without_images_is_said(tmp_path):
     run = read_run(write_example_run(tmp_path, images()))
-    with pytest.raises(UserError, match=r"sort=worst: .* has no such examples"):
+    with pytest.raises(UserError, match=r"sort=worst: .* has no such examples: none of its"):
         run.pick("worst", 3)
 
 

@@ -212,10 +212,18 @@ class NoCam(SoftmaxHead):
         return None
 
 
-def built(kind, **settings):
+class Sigmoid(TinyGap):
+    def forward_head(self, A_NKhw):
+        return super().forward_head(A_NKhw).sigmoid()
+
+    def class_weights(self):
+        return None
+
+
+def built(kind, n_classes=5, **settings):
     torch.manual_seed(0)
     target = f"{__name__}.{kind.__name__}"
-    return build_network({"_target_": target, "input_size": 56, **settings}, 5).eval()
+    return build_network({"_target_": target, "input_size": 56, **settings}, n_classes).eval()
 
 
 def test_layers_named_as_settings_are_only_layers():
@@ -287,6 +295,14 @@ def test_what_a_network_lacks_or_gives_otherwise_is_said(kind, message):
 def test_a_network_without_a_smallest_input_is_not_loaded_either():
     with pytest.raises(UserError, match=r"^NoMinimum has no minimum_input: a whole number"):
         load_network(NoMinimum(num_classes=5), input_size=56)
+
+
+def test_a_sigmoid_is_told_by_ten_scores():
+    with pytest.raises(
+        UserError, match="forward_head gives values of 0 to 1 alone, as after a sig"
+    ):
+        built(Sigmoid, 10)
+    assert built(Sigmoid, 9).class_weights() is None  # fewer may be so by chance
 
 
 def test_a_forward_of_its_own_is_refused():
