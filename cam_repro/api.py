@@ -231,18 +231,16 @@ class LoadedNetwork:
         asked_NA = torch.tensor([asked or []] * len(pictures), dtype=torch.int64)
         with explainer.ready():
             explained = explainer(torch.from_numpy(crops).permute(0, 1, 4, 2, 3), asked_NA)
-        classes_NR, scores_NR, maps_NVRhw = explained.on_cpu(names)
-        for picture, classes, scores, maps_VRhw in zip(
-            pictures, classes_NR.tolist(), scores_NR.tolist(), maps_NVRhw, strict=True
-        ):
+        for picture, found in zip(pictures, explained.of_images(names), strict=True):
+            classes = found.classes_R.tolist()
             pixels = np.asarray(picture) if any(r.needs_image for r in rules.values()) else None
-            frames = view.merge(maps_VRhw)
+            frames = view.merge(found.maps_VRhw)
             maps = RankedMaps(classes, frames, *picture.size, pixels, view.interpolation)
             yield Explanation(
                 image=picture,
                 classes=classes,
                 names=[self.names[index] for index in classes],
-                scores=scores,
+                scores=found.probabilities_R.tolist(),
                 maps=frames,
                 boxes={name: _guesses(rule, maps, asked is None) for name, rule in rules.items()},
                 network=str(self.settings["row"]),

@@ -5,7 +5,7 @@ Each data set does its own checks (``DataSource.check``); all of them fill the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def check_image_sets(
     Raises UserError for a data set without images.
     """
     splits, classes = {}, None
-    training: set[Path] = set()  # files
+    train = None
     for split in SPLITS:
         report = SplitReport(split=split, complete=ILSVRC_IMAGES[split])
         try:
@@ -145,29 +145,26 @@ def check_image_sets(
             classes = classes or images.classes
             _look_at(images, report, decode, index)
             if split == "train":
-                training.update(files_of(images))
-            elif both := [str(path) for path in files_of(images) if path in training]:
-                report.faults["in_training"] = both
+                train = images
+            elif train is not None and (both := in_training(train, images)):
+                report.faults["in_training"] = list(map(str, both))
         splits[split] = report
     return tree_report(layout, root, classes, splits)
 
 
-def files_of(images: ImageSet) -> Iterator[Path]:
-    """Yield the path of each image that has a file of its own."""
-    if isinstance(images.store, ImageFiles):
-        yield from map(images.store.path, range(len(images)))
-
-
 def in_training(train: ImageSet, other: ImageSet) -> list[Path]:
-    """List the files of another split that are training images too; nothing copied is found.
+    """List the files of another split that are training images too.
 
-    Folders that lie apart, as those of ILSVRC, are not listed.
+    Links of folders are followed. Copies are not found.
     """
-    one, two = (images.folder.resolve() for images in (train, other))
-    if not (one.is_relative_to(two) or two.is_relative_to(one)):
+    one, two = train.store, other.store
+    if not (isinstance(one, ImageFiles) and isinstance(two, ImageFiles)):
         return []
-    training = {path.resolve() for path in files_of(train)}
-    return [path for path in files_of(other) if path.resolve() in training]
+    first, second = one.folder.resolve(), two.folder.resolve()
+    if not (first.is_relative_to(second) or second.is_relative_to(first)):
+        return []  # as in ILSVRC, of a million files
+    training = {first / file for file in one.files}
+    return [two.folder / file for file in two.files if second / file in training]
 
 
 def tree_report(

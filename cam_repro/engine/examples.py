@@ -74,6 +74,7 @@ def make_examples(
     classes of the others are those of ``predictions``. Only this process works on them.
     """
     maps = dict(kept or {})
+    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
     views = ViewImages(images, this_pass.view, keep_pixels=True)
     at_a_time = this_pass.images_at_a_time(compute)
     indices = list(chosen)
@@ -88,9 +89,9 @@ def make_examples(
             read = [item for item in some if not isinstance(item, UnreadableImage)]
             batch = collate_views([item for item in read if item[0].index not in maps])
             if batch.seen:
-                asked_NR = _classes_of(batch.seen, images, predictions)
-                explained = explain(batch.crops_NV3HW, asked_NR)
                 names = [images.ids[image.index] for image in batch.seen]
+                asked_NR = _classes_of([row_of[name] for name in names], images, predictions)
+                explained = explain(batch.crops_NV3HW, asked_NR)
                 for image, found in zip(batch.seen, explained.of_images(names), strict=True):
                     maps[image.index] = found
                 bar.update(len(batch.seen))
@@ -101,12 +102,8 @@ def make_examples(
     return examples
 
 
-def _classes_of(
-    seen: Sequence[SeenImage], images: ImageSet, predictions: Predictions
-) -> torch.Tensor:
-    """Give the best classes of images by their predictions, and the true one, or 0, behind them."""
-    row_of = {image_id: row for row, image_id in enumerate(predictions.ids)}
-    rows = np.array([row_of[images.ids[image.index]] for image in seen])
+def _classes_of(rows: list[int], images: ImageSet, predictions: Predictions) -> torch.Tensor:
+    """Give the best classes of rows of the predictions, and the true one, or 0, behind them."""
     best_NR = predictions.classes_N5[rows, : min(MAX_GUESSES, len(images.classes))]
     labels_N1 = np.maximum(predictions.labels_N[rows], 0)[:, None]
     return torch.from_numpy(np.hstack([best_NR, labels_N1]).astype(np.int64))

@@ -149,7 +149,7 @@ class CamNetwork(nn.Module, ABC):
         if (
             is_read
             or (is_method and not callable(value))
-            or isinstance(value, nn.Module | nn.Parameter)
+            or isinstance(value, nn.Module)  # a parameter comes to register_parameter
         ):
             self._refuse_name_in_use(name)
         super().__setattr__(name, value)

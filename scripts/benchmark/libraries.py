@@ -6,10 +6,12 @@ Maps are taken as each library computes them, before it enlarges them or scales 
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,14 +67,18 @@ class Theirs:
     maps: Maps | None
 
 
-def _each(
-    maps: Callable[[Place, Tensor, Classes], Tensor],
-    place: Place,
-    x_NCHW: Tensor,
-    classes_RN: Sequence[Classes],
-) -> list[Tensor]:
-    """Make the maps of one class after another, by a library that passes images on each time."""
-    return [maps(place, x_NCHW, classes_N) for classes_N in classes_RN]
+def _one_by_one(maps: Callable[..., Tensor]) -> Callable[..., list[Tensor]]:
+    """Turn a function of a class for each image, its last argument, into one of R times a class.
+
+    For libraries that pass the images on for each of them.
+    """
+
+    @functools.wraps(maps)
+    def each(*before: Any) -> list[Tensor]:
+        *same, classes_RN = before
+        return [maps(*same, classes_N) for classes_N in classes_RN]
+
+    return each
 
 
 def missing() -> dict[str, str]:
@@ -101,6 +107,7 @@ def methods() -> Iterator[Theirs]:
 # --- captum --------------------------------------------------------------------------------------
 
 
+@_one_by_one
 def _gradcam_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     from captum.attr import LayerGradCam
 
@@ -108,6 +115,7 @@ def _gradcam_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor
     return gradcam.attribute(x_NCHW, list(classes), relu_attributions=True)[:, 0].detach()
 
 
+@_one_by_one
 def _of_colours(name: str, place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Take the maximum over the colours of the absolute values of ``captum.attr.<name>``."""
     from captum import attr
@@ -121,6 +129,7 @@ def _of_colours(name: str, place: Place, x_NCHW: Tensor, classes: Classes) -> Te
     return found.detach().abs().amax(1)
 
 
+@_one_by_one
 def _occlusion_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Hide squares of a fifth of the side in steps of a tenth: as saliency=occlusion."""
     from captum.attr import Occlusion
@@ -134,17 +143,18 @@ def _occlusion_of_captum(place: Place, x_NCHW: Tensor, classes: Classes) -> Tens
 
 
 CAPTUM: dict[str, tuple[str, Maps]] = {
-    "gradcam": ("LayerGradCam", partial(_each, _gradcam_of_captum)),
-    "backprop": ("Saliency", partial(_each, partial(_of_colours, "Saliency"))),
-    "guided_backprop": ("GuidedBackprop", partial(_each, partial(_of_colours, "GuidedBackprop"))),
-    "guided_gradcam": ("GuidedGradCam", partial(_each, partial(_of_colours, "GuidedGradCam"))),
-    "occlusion": ("Occlusion", partial(_each, _occlusion_of_captum)),
+    "gradcam": ("LayerGradCam", _gradcam_of_captum),
+    "backprop": ("Saliency", partial(_of_colours, "Saliency")),
+    "guided_backprop": ("GuidedBackprop", partial(_of_colours, "GuidedBackprop")),
+    "guided_gradcam": ("GuidedGradCam", partial(_of_colours, "GuidedGradCam")),
+    "occlusion": ("Occlusion", _occlusion_of_captum),
 }
 
 
 # --- pytorch-grad-cam ----------------------------------------------------------------------------
 
 
+@_one_by_one
 def _of_grad_cam(
     name: str, is_rectified: bool, place: Place, x_NCHW: Tensor, classes: Classes
 ) -> Tensor:
@@ -178,6 +188,7 @@ def _eigencam_of_grad_cam(
     return [torch.from_numpy(get_2d_projection(A_NKhw))] * len(classes_RN)
 
 
+@_one_by_one
 def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Classes) -> Tensor:
     """Compute an image at a time, as the class takes no more, by a copy, as it replaces layers."""
     from pytorch_grad_cam import GuidedBackpropReLUModel
@@ -190,17 +201,14 @@ def _guided_of_grad_cam(place: Place, x_NCHW: Tensor, classes: Classes) -> Tenso
 
 
 PYTORCH_GRAD_CAM: dict[str, tuple[str, Maps]] = {
-    "gradcam": ("GradCAM", partial(_each, partial(_of_grad_cam, "GradCAM", True))),
-    "gradcam_pp": (
-        "GradCAMPlusPlus",
-        partial(_each, partial(_of_grad_cam, "GradCAMPlusPlus", True)),
-    ),
-    "hirescam": ("HiResCAM", partial(_each, partial(_of_grad_cam, "HiResCAM", False))),
-    "layercam": ("LayerCAM", partial(_each, partial(_of_grad_cam, "LayerCAM", True))),
-    "xgradcam": ("XGradCAM", partial(_each, partial(_of_grad_cam, "XGradCAM", True))),
+    "gradcam": ("GradCAM", partial(_of_grad_cam, "GradCAM", True)),
+    "gradcam_pp": ("GradCAMPlusPlus", partial(_of_grad_cam, "GradCAMPlusPlus", True)),
+    "hirescam": ("HiResCAM", partial(_of_grad_cam, "HiResCAM", False)),
+    "layercam": ("LayerCAM", partial(_of_grad_cam, "LayerCAM", True)),
+    "xgradcam": ("XGradCAM", partial(_of_grad_cam, "XGradCAM", True)),
     "eigencam": ("EigenCAM", _eigencam_of_grad_cam),
-    "guided_backprop": ("GuidedBackpropReLUModel", partial(_each, _guided_of_grad_cam)),
-    "scorecam": ("ScoreCAM", partial(_each, partial(_of_grad_cam, "ScoreCAM", True))),
+    "guided_backprop": ("GuidedBackpropReLUModel", _guided_of_grad_cam),
+    "scorecam": ("ScoreCAM", partial(_of_grad_cam, "ScoreCAM", True)),
 }
 
 

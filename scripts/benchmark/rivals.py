@@ -265,8 +265,7 @@ def variants(bench: Bench, network: Network) -> list[Variant]:
 def methods(bench: Bench, network: Network) -> Iterator[Variant]:
     """Make the variants for the saliency methods of libraries; none for a network not in LAYERS.
 
-    Weights before the layer get no gradients, as an expert would
-    have it.
+    Weights before the layer get no gradients, as an expert would have it.
     """
     if network.name not in LAYERS:
         return

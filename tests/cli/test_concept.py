@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_builder import edit_manifest
 
 from cam_repro.api import load_network
 from cam_repro.commands import concept
@@ -268,11 +269,8 @@ def test_it_goes_on_with_the_features_that_are_there(learned, command, words, tm
 def test_a_manifest_does_not_say_which_code_is_run(learned, command, words, tmp_path):
     learned()
     (tmp_path / "evil.py").write_text("open('imported', 'w')")
-    path = tmp_path / FOLDER / "positives" / "manifest.json"
-    values = json.loads(path.read_text())
-    del values["checksum"]
-    values["config"]["data"]["_target_"] = "evil.Source"
-    path.write_text(json.dumps(values))
+    positives = tmp_path / FOLDER / "positives"
+    edit_manifest(positives, **{"config.data._target_": "evil.Source"})
     given = f"positives={FOLDER}/positives", f"negatives={FOLDER}/negatives"
     (error,) = command("concept", *words, *given, "output=out").errors
     assert "its data set is of the class evil.Source, which no data=NAME has" in error

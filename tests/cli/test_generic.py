@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_builder import edit_manifest
 
 from cam_repro.api import load_network
 from cam_repro.commands import generic
@@ -95,11 +96,7 @@ def test_the_error_of_the_network_is_that_of_the_svm(svm, command, data, tmp_pat
 @pytest.mark.usefixtures("features")
 def test_a_manifest_does_not_say_which_code_is_run(command, tmp_path):
     (tmp_path / "evil.py").write_text("open('imported', 'w')")
-    path = tmp_path / FEATURES / "train" / "manifest.json"
-    values = json.loads(path.read_text())
-    del values["checksum"]
-    values["config"]["model"]["_target_"] = "evil.Net"
-    path.write_text(json.dumps(values))
+    edit_manifest(tmp_path / FEATURES / "train", **{"config.model._target_": "evil.Net"})
     (error,) = command("generic", *BOTH).errors
     assert "the manifest.json of the features holds a network of the class evil.Net" in error
     assert not (tmp_path / "imported").exists()

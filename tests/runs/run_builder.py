@@ -1,6 +1,8 @@
 """Scored runs for tests: small manifests, and folders whose errors are known."""
 
+import functools
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -107,9 +109,12 @@ def write_run(
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
-    """Change keys of a run's manifest by hand, which takes its checksum out."""
+    """Change keys of a run's manifest by hand, which takes its checksum out: ``a.b`` is b in a."""
     path = folder / MANIFEST_FILE
-    values = {**json.loads(path.read_text("utf-8")), **changes}
+    values = json.loads(path.read_text("utf-8"))
+    for key, value in changes.items():
+        *places, last = key.split(".")
+        functools.reduce(operator.getitem, places, values)[last] = value
     values.pop("checksum", None)
     path.write_text(json.dumps(values), "utf-8")
 
