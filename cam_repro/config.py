@@ -173,16 +173,11 @@ def build(kind: type[Built], group: str, settings: Mapping[str, Any], **argument
     """
     if TARGET not in settings:
         raise UserError(f"{group}.{TARGET} is not given: name a class in its YAML")
-    target = import_target(group, settings[TARGET])
-    if not (isinstance(target, type) and issubclass(target, kind)):
-        raise UserError(
-            f"{group}.{TARGET}={settings[TARGET]}: is no {kind.__name__}; derive the class "
-            f"from {kind.__module__}.{kind.__name__}"
-        )
+    target = import_class(kind, group, settings[TARGET])
     given = {key: value for key, value in settings.items() if key != TARGET}
     refuse_inner_targets(group, given)
     refuse_unknown_keys(group, target, given, not_settings=arguments)
-    return target(**{**given, **arguments})
+    return construct(target, group, {**given, **arguments})
 
 
 def refuse_inner_targets(group: str, settings: Mapping[str, Any]) -> None:
@@ -196,11 +191,35 @@ def refuse_inner_targets(group: str, settings: Mapping[str, Any]) -> None:
                 refuse_inner_targets(f"{group}.{key}", each)
 
 
-def import_target(group: str, target: object) -> Any:
+def import_class(kind: type, group: str, target: object) -> Any:
     """Import the class that ``_target_`` of a choice names: ``package.module.Class``.
 
-    group: as for ``build``. Raises UserError where it cannot be imported.
+    kind, group: as for ``build``. Raises UserError where there is no such class, it is not a
+    ``kind``, or it lacks methods of one.
     """
+    found = _import_target(group, target)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise UserError(
+            f"{group}.{TARGET}={target}: is no {kind.__name__}; derive the class "
+            f"from {kind.__module__}.{kind.__name__}"
+        )
+    lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+    if lacking:
+        raise UserError(f"{group}.{TARGET}={target}: the class lacks {lacking}")
+    return found
+
+
+def construct(target: type[Built], group: str, arguments: Mapping[str, Any]) -> Built:
+    """Make an object of a choice's class; raises UserError where the constructor needs more."""
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"{group}: {target.__name__}: {error}: state it in the YAML") from error
+    return target(**arguments)
+
+
+def _import_target(group: str, target: object) -> Any:
+    """Import what ``_target_`` of a choice names; raises UserError where it cannot be imported."""
     from hydra.utils import get_object
 
     if not isinstance(target, str):

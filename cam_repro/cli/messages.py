@@ -6,8 +6,11 @@ import os
 import re
 import shlex
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.errors import HydraException, OverrideParseException
@@ -16,6 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from cam_repro.errors import Stopped, UserError, choose, did_you_mean
 from cam_repro.files import FULL
 from cam_repro.signals import ignore_signals
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder of this package."""
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"
 """The environment variable that shows the traceback instead of a one-line error."""
@@ -64,6 +70,7 @@ def how_stopped(stopped: KeyboardInterrupt) -> str:
 def one_line(error: BaseException, known: Known | None = None) -> str | None:
     """Describe a mistake of the user in one line; None for a defect, which keeps its traceback.
 
+    The user's own code may raise anything; then the line names the place.
     known: what a misspelt word of the command line may be meant to be; None: not known.
     """
     message = str(error)
@@ -86,8 +93,45 @@ def one_line(error: BaseException, known: Known | None = None) -> str | None:
     elif message.startswith("Only one of --run"):
         message = "of the flags -m, --cfg, --info and -sc only one can be given"
     elif not isinstance(error, UserError):
-        return None
+        of_own = _of_own_code(error)
+        if of_own is None:
+            return None
+        message = of_own
     return " ".join(message.split())
+
+
+def _of_own_code(error: BaseException) -> str | None:
+    """Describe an error of the user's own code, as of a network that a YAML names, by its place.
+
+    That is the last place on the error's way that is neither in this package nor in an installed
+    one. None: there is none. An error in a worker process has its way in its message.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, str(frame.lineno), frame.name) for frame in frames]
+    name, message = type(error).__name__, str(error)
+    in_worker = re.match(r"Caught (\w+) in DataLoader worker", message)
+    if in_worker:
+        name = in_worker[1]
+        places += re.findall(r'File "(.+)", line (\d+), in (\S+)', message)
+        message = message.rpartition(f"{name}: ")[2]
+    for file, line, function in reversed(places):
+        if _is_own(Path(file)):
+            where = f"{file}, line {line}, in {function}"
+            return f"{where}: {name}: {message} ({TRACEBACK_VARIABLE}=1 shows more)"
+    return None
+
+
+def _is_own(file: Path) -> bool:
+    """Tell whether a file of Python code is neither this package's nor an installed one's."""
+    installed = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
+    folders = [PACKAGE, *map(Path, installed)]
+    # What Debian packages install lies in none of these folders.
+    is_installed = {"site-packages", "dist-packages"}.intersection(file.parts)
+    return (
+        file.is_file()
+        and not is_installed
+        and not any(file.is_relative_to(folder) for folder in folders)
+    )
 
 
 def _of_hydra(

@@ -14,7 +14,8 @@ from cam_repro.config import (
     TARGET,
     choices,
     compose_choice,
-    import_target,
+    construct,
+    import_class,
     refuse_inner_targets,
     refuse_unknown_keys,
 )
@@ -41,7 +42,8 @@ def complete(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
     Errors: ``UserError`` for what the class refuses, and if ``_target_`` names none.
     """
     settings = _plain(config)
-    return _network_class(settings.get(TARGET)).complete(settings)
+    network_class: type[CamNetwork] = import_class(CamNetwork, "model", settings.get(TARGET))
+    return network_class.complete(settings)
 
 
 def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> CamNetwork:
@@ -55,7 +57,7 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
     ``resize_size`` below ``input_size``.
     """
     settings = complete(config)
-    network_class = _network_class(settings.pop(TARGET))
+    network_class = import_class(CamNetwork, "model", settings.pop(TARGET))
     about = {key: settings.pop(key) for key in ABOUT if key in settings}
     refuse_inner_targets("model", settings)
     refuse_unknown_keys(
@@ -65,7 +67,7 @@ def build_network(config: Mapping[str, Any] | DictConfig, num_classes: int) -> C
         not_settings=["num_classes"],
         remedy=" (if a recipe sets it, choose another: recipe=ilsvrc)",
     )
-    network = network_class(num_classes=num_classes, **settings)
+    network = construct(network_class, "model", {"num_classes": num_classes, **settings})
     check_sizes(about, network)
     if about.get("class_layer_bias"):
         _add_bias(network)
@@ -113,14 +115,6 @@ def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
     return dict(config)
-
-
-def _network_class(target: object) -> type[CamNetwork]:
-    """Import the class that ``_target_`` names."""
-    found = import_target("model", target)
-    if not (isinstance(found, type) and issubclass(found, CamNetwork)):
-        raise UserError(f"model.{TARGET}={target}: is not a CamNetwork")
-    return found
 
 
 def check_sizes(about: Mapping[str, Any], network: CamNetwork) -> None:

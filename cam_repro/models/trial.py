@@ -98,7 +98,11 @@ def check_promises(network: CamNetwork, input_size: int) -> None:
     try:
         fault = _fault(network, min(input_size, max(network.minimum_input, TRIAL_SIDE)))
     except RuntimeError:  # a head may take maps of one size only
-        fault = _fault(network, input_size)
+        try:
+            fault = _fault(network, input_size)
+        except RuntimeError as error:  # parts that do not fit together
+            said = " ".join(str(error).split())
+            fault = f"it fails on an image of {input_size}x{input_size} pixels ({said})"
     if fault is not None:
         raise UserError(f"{type(network).__name__}: {fault} (docs/extending.md)")
 

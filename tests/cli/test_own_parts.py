@@ -1,8 +1,11 @@
 """Mistakes in a user's own YAML or class end in one line, and cost no results that are there."""
 
+import sys
+
 import pytest
 
 from cam_repro.boxes.build import build_rules
+from cam_repro.cli.messages import one_line
 from cam_repro.engine.resume import run_identity
 from cam_repro.engine.settings import TrainSettings
 from cam_repro.errors import UserError
@@ -192,3 +195,149 @@ def test_an_experiment_with_old_words_and_one_with_wrong_ones(command, tmp_path,
         "each rule, box.NAME.KEY with box=[NAME,...])"
     ]
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("*.pt"))
+
+
+PARTS = """
+import torch
+from torch import nn
+
+from cam_repro.boxes.base import BoxRule
+from cam_repro.models.base import PooledNetwork
+
+
+class Forgets(PooledNetwork):
+    minimum_input = 32
+    class_layer_name = "fc"
+
+    def __init__(self, num_classes):
+        self.fc = nn.Linear(4, num_classes)
+
+    def _extract(self, x_NCHW):
+        return x_NCHW
+
+
+class Lacks(PooledNetwork):
+    minimum_input = 32
+
+
+class Misfits(PooledNetwork):
+    minimum_input = 32
+    class_layer_name = "fc"
+
+    def __init__(self, num_classes):
+        super().__init__(num_classes, 1.0, "none", 0.0)
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.fc = nn.Linear(4, num_classes)
+
+    def _extract(self, x_NCHW):
+        return self.conv(x_NCHW)
+
+
+class Wants(BoxRule):
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, maps):
+        return []
+
+
+class Divides(BoxRule):
+    needs_maps = False
+
+    def __call__(self, maps):
+        return 1 / 0
+"""
+
+
+@pytest.fixture
+def own_parts(tiny_run, tmp_path, monkeypatch):
+    """Writes a module and YAML files; gives the words that name them and the module's file."""
+    module = tmp_path / "own_parts_module.py"
+    module.write_text(PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_parts_module", raising=False)
+    for group, names in {
+        "model": ("Forgets", "Misfits", "Lacks"),
+        "box": ("Divides", "Wants"),
+    }.items():
+        folder = tmp_path / "mine" / group
+        folder.mkdir(parents=True)
+        for name in names:
+            text = f"_target_: own_parts_module.{name}\n"
+            if group == "model":
+                text += f"name: {name.lower()}\nrow: R\ninput_size: 32\nresize_size: 32\n"
+            (folder / f"{name.lower()}.yaml").write_text(text)
+    data = [word for word in tiny_run if not word.startswith("model.")]
+    return [*data, "--config-dir", str(tmp_path / "mine")], module
+
+
+def for_command(name, words):
+    """Leave out the words of training if the command is another."""
+    starts = () if name == "train" else ("optim.", "tensorboard")
+    return [word for word in words if not word.startswith(starts)]
+
+
+def line_of(module, text):
+    lines = module.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+def test_an_error_in_ones_own_code_is_one_line_that_names_the_place(command, own_parts):
+    words, module = own_parts
+    done = command("train", *words, "model=forgets")
+    assert done.status == 1
+    line = line_of(module, "self.fc = ")
+    (said,) = done.errors
+    assert said.startswith(
+        f"error: {module}, line {line}, in __init__: AttributeError: cannot assi"
+    )
+    assert said.endswith("(HYDRA_FULL_ERROR=1 shows more)")
+    assert "Traceback" not in done.err
+
+
+def test_parts_of_ones_own_network_that_do_not_fit_are_one_line(command, own_parts):
+    words, _ = own_parts
+    done = command("train", *words, "model=misfits")
+    assert done.status == 1
+    (said,) = done.errors
+    assert said.startswith("error: Misfits: it fails on an image of 32x32 pixels (")
+    assert said.endswith("shapes cannot be multiplied (1x5 and 4x3)) (docs/extending.md)")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "model=lacks"], "model._target_=own_parts_module.Lacks: the class lacks _extr"),
+        (
+            ["eval", "model=none", "box=wants"],
+            "box.wants: Wants: missing a required argument: 'size': state it in the YAML",
+        ),
+    ],
+)
+def test_what_a_class_of_ones_own_lacks_is_named(command, own_parts, words, said):
+    (name, *words), (shared, _) = words, own_parts
+    (error,) = command(name, *for_command(name, shared), *words).errors
+    assert error.startswith(f"error: {said}")
+
+
+def test_an_error_in_ones_own_box_rule_is_one_line(command, own_parts):
+    words, module = own_parts
+    done = command("eval", *for_command("eval", words), "model=none", "box=divides")
+    assert done.status == 1
+    line = line_of(module, "1 / 0")
+    place = f"error: {module}, line {line}, in __call__: ZeroDivisionError: division by zero"
+    assert done.errors == [f"{place} (HYDRA_FULL_ERROR=1 shows more)"]
+
+
+def test_an_error_in_a_worker_process_names_the_place_in_ones_own_code(tmp_path):
+    own, installed = tmp_path / "mine.py", tmp_path / "site-packages" / "theirs.py"
+    for file in (own, installed):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    way = f'  File "{own}", line 3, in read\n  File "{installed}", line 9, in open\n'
+    head = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call"
+    of_worker = ValueError(f"{head} last):\n{way}ValueError: a: b\n")
+    assert one_line(of_worker) == (
+        f"{own}, line 3, in read: ValueError: a: b (HYDRA_FULL_ERROR=1 shows more)"
+    )
+    assert one_line(ValueError(str(of_worker).replace(str(own), "nowhere.py"))) is None
