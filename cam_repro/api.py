@@ -35,6 +35,7 @@ from cam_repro.engine.evaluate import Explainer, Pass
 from cam_repro.engine.hardware import pick_device, pick_precision
 from cam_repro.errors import UserError, one_of
 from cam_repro.figures.explained import draw_overlay, draw_sheet, png_of
+from cam_repro.figures.pictures import say_percent
 from cam_repro.figures.style import save
 from cam_repro.models.adapted import ModuleNetwork
 from cam_repro.models.base import CamNetwork
@@ -134,9 +135,11 @@ class Explanation:
     def __repr__(self) -> str:
         width, height = self.image.size
         lines = [f"{self.saliency} of {self.network}, image of {width}x{height} pixels"]
+        lines.append(f"{'class':>6}  {'prob.':>6}  {'name':24} boxes (x0, y0, x1, y1)")
         for rank, (name, score) in enumerate(zip(self.names, self.scores, strict=True)):
             boxes = [f"{rule} {self.box(rank, rule)}" for rule in self.boxes]
-            lines.append(f"{self.classes[rank]:>6}  {score:6.1%}  {name:24} {'  '.join(boxes)}")
+            first = f"{self.classes[rank]:>6}  {say_percent(score, 1):>6}  {name:24}"
+            lines.append(f"{first} {'  '.join(boxes)}")
         return "\n".join(lines)
 
 

@@ -78,6 +78,7 @@ def test_classes_scores_maps_and_boxes_of_a_hand_weighted_network(network, image
     assert e.box(1, "whole_image") == (0, 0, 3, 3)
     assert repr(e).splitlines() == [
         "cam of HandWeighted, image of 4x4 pixels",
+        " class   prob.  name                     boxes (x0, y0, x1, y1)",
         "     0   54.7%  red                      threshold (0, 0, 1, 1)  whole_image (0, 0, 3, 3)",
         "     1   45.3%  green                    threshold (3, 3, 3, 3)  whole_image (0, 0, 3, 3)",
     ]

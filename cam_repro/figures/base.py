@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from cam_repro.errors import UserError
 from cam_repro.figures.shown import Shown, ShownRun, read_run
 from cam_repro.runs.folders import labels_of
+from cam_repro.runs.manifest import EvalManifest
 
 CHOSEN = {
     "even": "spread evenly over the split",
@@ -74,14 +75,7 @@ class Wanted:
         Raises UserError where runs are of different images, or have no example in common.
         """
         first = runs[0]
-        for run in runs[1:]:
-            if run.manifest.data.fingerprint != first.manifest.data.fingerprint or (
-                run.manifest.split != first.manifest.split
-            ):
-                raise UserError(
-                    f"{run.folder} and {first.folder} are not of the same images: name runs over "
-                    "one split of one data set"
-                )
+        check_same_images({run.folder: run.manifest for run in runs})
         if self.images:
             return [run.named(self.images) for run in runs]
         common = set.intersection(*({one.example.id for one in run.images} for run in runs))
@@ -96,6 +90,19 @@ class Wanted:
         )
         ids = [one.example.id for one in chosen]
         return [run.named(ids) for run in runs]
+
+
+def check_same_images(manifests: Mapping[Path, EvalManifest]) -> None:
+    """Raise UserError where runs, by their folders, are not over one split of one data set."""
+    (first, of_first), *others = manifests.items()
+    for folder, manifest in others:
+        if manifest.data.fingerprint != of_first.data.fingerprint or (
+            manifest.split != of_first.split
+        ):
+            raise UserError(
+                f"{folder} and {first} are not of the same images: name runs over one split of "
+                "one data set"
+            )
 
 
 def labels_of_runs(runs: Sequence[ShownRun]) -> list[str]:

@@ -7,7 +7,13 @@ from matplotlib.figure import Figure
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.figures.grid import Grid
-from cam_repro.figures.pictures import check_colours, draw_map, draw_picture, name_of
+from cam_repro.figures.pictures import (
+    check_colours,
+    draw_map,
+    draw_picture,
+    name_of,
+    say_probability,
+)
 from cam_repro.figures.shown import Shown
 from cam_repro.types import MAX_GUESSES, NO_LABEL
 
@@ -40,14 +46,11 @@ class BestClasses(RunFigure):
                 draw_map(grid.axes(row, 1 + rank), one, rank, self.colours)
                 mark = "✓ " if one.example.classes[rank] == one.label else ""
                 name = mark + name_of(one, one.example.classes[rank])
-                grid.caption(row, 1 + rank, [name, _said(one.example.probabilities[rank])])
+                grid.caption(
+                    row, 1 + rank, [name, say_probability(one.example.probabilities[rank])]
+                )
         grid.legend([], self.colours)
         return grid.figure
-
-
-def _said(probability: float) -> str:
-    """Write a probability with three decimals."""
-    return f"{probability:.3f}" if probability >= 0.0005 else "under 0.001"
 
 
 def _n_best(one: Shown) -> int:

@@ -10,7 +10,13 @@ from cam_repro.errors import UserError
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted
 from cam_repro.figures.grid import Grid
-from cam_repro.figures.pictures import check_colours, draw_map, draw_picture, name_of
+from cam_repro.figures.pictures import (
+    check_colours,
+    draw_map,
+    draw_picture,
+    name_of,
+    say_probability,
+)
 from cam_repro.figures.shown import Shown
 
 
@@ -43,7 +49,7 @@ class ClassMaps(RunFigure):
                 draw_picture(grid.axes(2 * number, column), one)
                 draw_map(grid.axes(2 * number + 1, column), one, rank, self.colours)
                 grid.caption(2 * number, column, [name_of(one, one.label)])
-                said = f"probability {one.example.probabilities[rank]:.2f}"
+                said = f"probability {say_probability(one.example.probabilities[rank], 2)}"
                 grid.caption(2 * number + 1, column, [said])
         grid.legend([], self.colours)
         return grid.figure

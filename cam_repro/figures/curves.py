@@ -69,6 +69,7 @@ def _curve(axes: Axes, log: TrainingLog, values: list[float], look: style.Look) 
         ms=3.5,
         lw=1.4,
         label=label,
+        clip_on=False,  # a mark at 0 or 100 % is drawn whole
     )
 
 

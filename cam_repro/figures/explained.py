@@ -18,15 +18,18 @@ from cam_repro.figures import style
 from cam_repro.figures.grid import Grid
 from cam_repro.figures.pictures import (
     GUESS_DASHES,
-    GUESS_LINE,
     WHOLE_LINE,
     draw_box,
     is_whole,
     overlay,
+    say_percent,
+    say_probability,
 )
 from cam_repro.figures.shown import as_heat
 from cam_repro.resample import resize
 from cam_repro.types import Box
+
+BOX_LINE = Line2D(*([], []), color=style.GUESSED, ls=GUESS_DASHES, lw=1.3, label="box of the class")
 
 SMALLEST = 480
 """Pixels of the longer side that an overlay has at least; a smaller image is enlarged."""
@@ -92,7 +95,7 @@ def draw_overlay(
     size = _scaled(one.image.size, min(1.0, scale))
     _draw(axes, one, rank, rule, Look(colours, letters / 6, size))
     axes.text(
-        *(0.015, 0.985, f"{one.names[rank]} {one.scores[rank]:.0%}"),
+        *(0.015, 0.985, f"{one.names[rank]} {say_percent(one.scores[rank])}"),
         transform=axes.transAxes,
         va="top",
         fontsize=letters,
@@ -131,7 +134,7 @@ def draw_sheet(
         for rank, name in enumerate(one.names):
             row, column = first + rank // (columns - 1), 1 + rank % (columns - 1)
             _draw(grid.axes(row, column), one, rank, rule, look)
-            grid.caption(row, column, [name, f"{one.scores[rank]:.3f}"])
+            grid.caption(row, column, [name, say_probability(one.scores[rank])])
     grid.legend(_lines(explained, rule), colours)
     return grid.figure
 
@@ -181,11 +184,11 @@ def _draw_columns(explained: Sequence[Explained], rule: str | None, colours: str
     look = Look(colours, 1.3, _shown_size((width, height), cell))
     for row, name in enumerate(first.names):
         grid.axes(row, 0).imshow(at_size(first.image, look.size))
-        grid.caption(row, 0, [name, f"{first.scores[row]:.3f}"])
+        grid.caption(row, 0, [name, say_probability(first.scores[row])])
         for column, one in enumerate(explained, start=1):
             _draw(grid.axes(row, column), one, row, rule, look)
             if len(networks) > 1:
-                grid.caption(row, column, ["", f"{one.scores[row]:.3f}"])
+                grid.caption(row, column, ["", say_probability(one.scores[row])])
     grid.legend(_lines(explained, rule), colours)
     return grid.figure
 
@@ -209,7 +212,7 @@ def _lines(explained: Sequence[Explained], rule: str | None) -> list[Line2D]:
     ranks = [(one, rank) for one in explained for rank in range(len(one.classes))]
     boxes = [(box, one) for one, rank in ranks if (box := one.box(rank, rule)) is not None]
     whole = [is_whole(box, one.image.size) for box, one in boxes]
-    return [GUESS_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
+    return [BOX_LINE] * (not all(whole)) + [WHOLE_LINE] * any(whole)
 
 
 def png_of(figure: Figure) -> bytes:

@@ -157,6 +157,19 @@ def name_of(one: Shown, class_index: int) -> str:
     return f"class {class_index}" if rank is None else one.example.names[rank].split(",")[0]
 
 
+def say_probability(probability: float, digits: int = 3) -> str:
+    """Write a probability; one that is rounded to 0 without being 0, as ``under 0.001``."""
+    least = 10.0**-digits
+    said = f"{probability:.{digits}f}"
+    return f"under {least:.{digits}f}" if probability > 0 == float(said) else said
+
+
+def say_percent(probability: float, digits: int = 0) -> str:
+    """Write a probability in percent; one that is rounded to 0 without being 0, as ``<1%``."""
+    said = f"{probability:.{digits}%}"
+    return f"<{10.0**-digits:.{digits}f}%" if probability > 0 == float(said[:-1]) else said
+
+
 def say_guess(one: Shown) -> list[Line]:
     """Say in two lines which class was guessed, and whether class and box are right.
 
@@ -165,7 +178,7 @@ def say_guess(one: Shown) -> list[Line]:
     """
     example = one.example
     best = example.classes[0]
-    name, probability = name_of(one, best), f" {example.probabilities[0]:.2f}"
+    name, probability = name_of(one, best), f" {say_probability(example.probabilities[0], 2)}"
     iou = one.iou
     of_box = [] if iou is None else [f"IoU {iou:.2f}"]
     if one.label == NO_LABEL:

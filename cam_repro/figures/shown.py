@@ -111,17 +111,14 @@ class ShownRun:
         return [by_id[wanted] for wanted in ids]
 
 
-def read_run(
-    folder: Path | str, rule: str | None = None, manifest: EvalManifest | None = None
-) -> ShownRun:
+def read_run(folder: Path | str, rule: str | None = None) -> ShownRun:
     """Read the examples of a run.
 
-    rule: the box rule whose guesses are shown; None: the run's first. manifest: as for
-    ``read_predictions``.
+    rule: the box rule whose guesses are shown; None: the run's first.
     Raises UserError where the run has no examples, or not this box rule.
     """
     folder = Path(folder)
-    manifest = manifest or read_eval_manifest(folder)
+    manifest = read_eval_manifest(folder)
     if not manifest.classifies:
         raise UserError(f"{folder}: made without a network, it has no maps to show")
     rule = rule or manifest.rules[0]

@@ -14,6 +14,7 @@ from cam_repro.figures.pictures import (
     draw_picture,
     draw_true_boxes,
     name_of,
+    say_probability,
 )
 from cam_repro.types import NO_LABEL
 
@@ -50,7 +51,7 @@ class SideBySide(RunFigure):
                 draw_map(axes, one, rank, self.colours)
                 draw_true_boxes(axes, one)
                 shown = name_of(one, one.example.classes[rank])
-                said = f"{one.example.probabilities[rank]:.2f}"
+                said = say_probability(one.example.probabilities[rank], 2)
                 grid.caption(row, column, [said if known else f"{shown} {said}"])
         grid.legend([TRUE_LINE], self.colours)
         return grid.figure

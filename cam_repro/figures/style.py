@@ -62,12 +62,23 @@ TERMS = (
 )
 """Of the terms of a training loss, in their order, and then again."""
 
+_RUN_COLOURS, _RUN_MARKS = (BLUE, ORANGE, GREEN, PURPLE, SKY), "osDv^"
+_RUN_DASHES = ("-", "--", ":", "-.")
+
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 9, 7.5, 6.5
 """Sizes of letters in points, for figures that are printed as large as they are."""
 
 MAP_COLOURS = "inferno"
 """How maps are coloured: lightness grows with the map, also in grey print and for the
 colour-blind. ``jet`` is the paper's, which has edges where the map has none."""
+
+
+def of_runs(number: int, label: str) -> Look:
+    """Say how the curve of a run looks among those of several, counted from 0."""
+    turn, place = divmod(number, len(_RUN_COLOURS))
+    dashes = _RUN_DASHES[turn % len(_RUN_DASHES)]
+    return Look(label, _RUN_COLOURS[place], _RUN_MARKS[place], dashes)
+
 
 WHEN_SAVED: Any = {
     "svg.fonttype": "none",  # text stays text, which can be searched and edited

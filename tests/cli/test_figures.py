@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
-from run_builder import prediction, write_example_run
+from run_builder import RIGHT, prediction, write_example_run
+
+from cam_repro.geometry import inside_boxes
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -101,6 +104,7 @@ def test_torch_is_not_needed(runs, tmp_path):
         (["runs=x", "images=[a]", "sort=worst"], "sort is not used beside images: leave one of "),
         (["runs=x", "images=[a]", "count=3"], "count is not used beside images: leave one of "),
         (["runs=x", "figure=threshold", "figure.thresholds=1"], "figure.thresholds=1: must be a "),
+        (["runs=x", "figure=threshold", "figure.error=top3"], "figure.error=top3: choose one of "),
         (["runs=x", "figure.columns=2.5"], "figure.columns=2.5: must be a whole number, 1 or more"),
         (["runs=x", "figure.columns=x"], "figure.columns=x: must be a whole number, 1 or more"),
         (["runs=x", "figure.columns=0"], "figure.columns=0: must be a whole number, 1 or more"),
@@ -115,3 +119,36 @@ def test_mistakes_are_one_line(command, runs, tmp_path, words, message):
     assert len(done.errors) == 1, done.err
     assert done.errors[0].startswith(f"error: {message}")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def run_with_maps(make_run):
+    """A run of four images whose maps are a box of 1 in ``floor``, so right above it."""
+
+    def make(name, floor, **changes):
+        folder = make_run("nin", n=4, maps=True, folder=name, **changes)
+        (folder / "maps").mkdir()
+        map_HW = np.where(inside_boxes([RIGHT], 20, 20), 1.0, floor).astype(np.float32)
+        for i in range(4):
+            np.save(folder / "maps" / f"image{i:05d}.npy", map_HW)
+        return folder
+
+    return make
+
+
+def test_the_threshold_curves_of_several_runs(command, run_with_maps, tmp_path):
+    one, other = run_with_maps("one", 0.25), run_with_maps("two", 0.65)
+    words = ["figure=threshold", f"runs=[{one},{other}]", "figure.thresholds=10", "output=f.svg"]
+    assert command("figures", *words).status == 0
+    said = (tmp_path / "f.svg").read_text()
+    for folder, at in ((one, 30), (other, 70)):
+        assert f"oracle 0.0 % at {at} %" in said
+        assert folder.name in said
+    assert "GT-known localization error, %" in said
+    assert "demo val (4 images)" in said
+
+
+def test_threshold_curves_of_different_images_are_refused(command, run_with_maps):
+    one, other = run_with_maps("one", 0.25), run_with_maps("two", 0.65, split="train")
+    done = command("figures", "figure=threshold", f"runs=[{one},{other}]")
+    assert f"{other} and {one} are not of the same images: name runs over one split" in done.err

@@ -34,7 +34,7 @@ def test_the_examples_run_as_the_page_says(page, cat, capsys):
 def test_cam_show_sees_the_cat(cat, command):
     shown = command("show", str(cat / "cat.jpg"), "top=3", "device=cpu")
     assert shown.status == 0, shown.err
-    first = shown.out.splitlines()[2].split()
+    first = shown.out.splitlines()[3].split()  # below the heading
     assert first[0] == "285"  # Egyptian cat
     assert first[2:4] == ["Egyptian", "cat"]
     files = sorted(path.name for path in (cat / "shown" / "cat").iterdir())

@@ -91,8 +91,8 @@ def test_the_box_is_drawn_where_it_is():
 @pytest.mark.parametrize(
     ("box", "legend", "other"),
     [
-        ((0, 0, 199, 199), "first guess", "the whole image"),
-        ((0, 0, 599, 399), "the whole image", "first guess"),
+        ((0, 0, 199, 199), "box of the class", "the whole image"),
+        ((0, 0, 599, 399), "the whole image", "box of the class"),
     ],
 )
 def test_the_legend_explains_the_lines_that_are_there(box, legend, other):
@@ -140,7 +140,7 @@ def test_without_a_box_rule_there_is_no_box():
     one = explained()
     one.boxes = {}
     assert one.box(0) is None
-    assert "first guess" not in svg_of(draw_sheet([one]))
+    assert "box of the class" not in svg_of(draw_sheet([one]))
 
 
 def test_images_beside_the_maps_of_their_first_class():

@@ -4,6 +4,7 @@ from run_builder import prediction, write_example_run, write_run
 
 from cam_repro.errors import UserError
 from cam_repro.figures.base import Wanted
+from cam_repro.figures.pictures import say_percent, say_probability
 from cam_repro.figures.shown import read_run
 from cam_repro.types import NO_LABEL
 
@@ -94,3 +95,23 @@ def test_a_run_without_examples_says_how_to_get_them(tmp_path):
 def test_one_run_is_wanted(tmp_path):
     with pytest.raises(UserError, match=r"runs=\*: 2 runs, and this figure shows one: .* a, b$"):
         Wanted(names="*", folders=["a", "b"]).one_run()
+
+
+@pytest.mark.parametrize(
+    ("probability", "digits", "decimals", "percent"),
+    [
+        (0.58249, 3, "0.582", "58.249%"),
+        (0.0005, 3, "0.001", "0.050%"),
+        (0.0004, 3, "under 0.001", "0.040%"),
+        (0.000004, 3, "under 0.001", "<0.001%"),
+        (0.0, 3, "0.000", "0.000%"),
+        (1.0, 0, "1", "100%"),
+        (0.004, 0, "under 1", "<1%"),
+        (0.004, 1, "under 0.1", "0.4%"),
+        (0.0004, 1, "under 0.1", "<0.1%"),
+        (0.004, 2, "under 0.01", "0.40%"),
+    ],
+)
+def test_a_small_probability_is_not_written_as_0(probability, digits, decimals, percent):
+    assert say_probability(probability, digits) == decimals
+    assert say_percent(probability, digits) == percent

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from cam_repro.figures import style
-from cam_repro.figures.threshold_curve import draw_threshold_curve
+from cam_repro.figures.threshold_curve import draw_threshold_curve, draw_threshold_curves
 from cam_repro.metrics.protocol import Curves
 
 RED, BLUE, GREEN = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)
@@ -67,3 +67,33 @@ def test_the_runs_own_threshold_is_a_line(tmp_path, flat):
 
 def test_a_name_that_looks_like_a_formula_is_written_as_it_is(tmp_path, flat):
     draw(tmp_path / "c.png", *flat, title=r"Net on a$\foo$")
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_one_error_of_several_runs():
+    """A curve and a mark of each run, by its label; a sixth run differs by its dashes."""
+    of = {}
+    for number in range(6):
+        known = np.linspace(90 - number, 30 - number, 100)
+        of[f"run {number}"] = Curves(THRESHOLDS, {"gt_known": known})
+    figure = draw_threshold_curves(of, "gt_known", "set val (9 images)")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"run {number}: oracle {30 - number}.0 % at 99 %" for number in range(6)
+    ]
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "GT-known localization error, %"
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 100]
+    looks = [(line.get_color(), line.get_linestyle()) for line in lines]
+    assert len(set(looks)) == 6
+    assert looks[0][0] == looks[5][0]
+    np.testing.assert_array_equal(lines[3].get_ydata(), of["run 3"].errors["gt_known"])
+
+
+def test_one_error_of_one_run(flat):
+    curves = Curves(THRESHOLDS, dict(zip(("top1", "top5", "gt_known"), flat, strict=True)))
+    figure = draw_threshold_curve(curves, "Net", error="top5")
+    assert legend_of(figure) == ["top-5: oracle 60.0 % at 0 %"]
