@@ -39,7 +39,7 @@ from cam_repro.engine.processes import join_processes
 from cam_repro.engine.quality import ask, refuse_crops
 from cam_repro.engine.settings import EvalSettings
 from cam_repro.errors import UserError, if_stopped
-from cam_repro.figures.shown import read_run
+from cam_repro.figures.shown import ShownRun, show_examples
 from cam_repro.files import check_writable, sha256, write_json
 from cam_repro.metrics.miou import MeanIou
 from cam_repro.metrics.scores import score
@@ -379,12 +379,14 @@ def _score(
         manifest = replace(manifest, cues=_describe_cues(this_pass, truth, n_cued, folder / CUES))
     if settings.examples:
         chosen = choose_examples(predictions, images, settings.examples)
-        write_examples(
-            folder, make_examples(this_pass, images, predictions, chosen, compute, found.maps)
-        )
+        examples = make_examples(this_pass, images, predictions, chosen, compute, found.maps)
+        write_examples(folder, examples)
+        rule = manifest.rules[0]
+        shown = ShownRun(folder, manifest, rule, show_examples(examples, predictions, rule))
+        del predictions  # and its memory, before Matplotlib takes some
         from cam_repro.figures import contact_sheet  # slow: imports Matplotlib
 
-        contact_sheet.write_sheet(read_run(folder, manifest=manifest))
+        contact_sheet.write_sheet(shown)
     return manifest
 
 

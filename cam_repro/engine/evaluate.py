@@ -253,7 +253,7 @@ class RowsOnDisk:
         tables, batches = [self.none], iter(pa.ipc.open_stream(self._file))
         while some := list(itertools.islice(batches, TABLES_AT_A_TIME)):
             tables.append(pa.Table.from_batches(some).combine_chunks())
-        return pa.concat_tables(tables).combine_chunks()
+        return pa.concat_tables(tables)
 
 
 class Explained(NamedTuple):

@@ -19,6 +19,7 @@ from cam_repro.report.plots import draw_table, draw_threshold_curves, draw_train
 from cam_repro.report.training import Training
 from cam_repro.runs.folders import labels_of
 from cam_repro.tables import Run, Source, Table, build_tables
+from cam_repro.tables.protocols import Ours, Published, beside_published
 from cam_repro.tables.settings import changed_settings
 from cam_repro.truth import Truth
 
@@ -133,10 +134,19 @@ class SplitErrors:
             (rule.numbers["gt_known"] for rule in known if "gt_known" in rule.numbers), None
         )
 
-    def lowest(self, error: str) -> tuple[ReportedRun, RuleErrors] | None:
-        """Find the run and box rule with the lowest error of a name; None where none has it."""
-        known = [(s, rule) for s in self.runs for rule in s.rules if error in rule.numbers]
-        return min(known, key=lambda pair: pair[1].numbers[error].error, default=None)
+    def lowest(self, error: str) -> list[tuple[ReportedRun, RuleErrors]]:
+        """Find the runs and box rules with the lowest error of a name; none where none has it.
+
+        A classification error is of a run, whatever its box rules, so it is given once.
+        """
+        known = [
+            (shown, rule)
+            for shown in self.runs
+            for rule in (shown.rules[:1] if error.startswith("cls") else shown.rules)
+            if error in rule.numbers
+        ]
+        least = min((rule.numbers[error].error for _, rule in known), default=None)
+        return [(shown, rule) for shown, rule in known if rule.numbers[error].error == least]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +154,14 @@ class Report:
     """Hold all that the page shows.
 
     left_out: names of runs of the data set that are not shown, and of those that may be of it.
+    protocols: numbers by the protocols of later papers, with the published one, or None.
     """
 
     data: str
     runs: list[ReportedRun]
     left_out: list[str]
     tables: list[ShownTable]
+    protocols: list[tuple[Published | None, Ours]]
     splits: list[SplitErrors]
     galleries: list[Gallery]
     compared: list[Compared]
@@ -191,6 +203,7 @@ def build_report(
         tables=[
             ShownTable(table, _charts(table, number)) for number, table in enumerate(tables, 1)
         ],
+        protocols=[(row, found) for row, found in beside_published(runs) if found],
         splits=[_split([each for each in shown if each.run.split == name]) for name in splits],
         galleries=galleries(pictured),
         compared=compare_errors(runs),

@@ -138,20 +138,26 @@ def published() -> list[Published]:
 
 
 def protocols_sheet(runs: list[Run]) -> Sheet | None:
-    """Make ``protocols.csv`` of the runs of one data set; None where none has kept scores.
+    """Make ``protocols.csv`` of the runs of one data set; None where none has kept scores."""
+    lines = beside_published(runs)
+    if not lines:
+        return None
+    return Sheet("protocols", list(_HEADER), [_row(*line) for line in lines], _text(lines, runs[0]))
+
+
+def beside_published(runs: list[Run]) -> list[tuple[Published | None, Ours | None]]:
+    """Put the numbers of the runs of one data set beside published ones.
 
     First the published numbers, beside each the newest run of that network by CAM on the same data
-    set with a threshold of the same kind, by the default view and settings; what no run fills is
-    left empty. Then all else.
+    set with a threshold of the same kind, by the default view and settings; None where no run fills
+    it. Then all other numbers of the runs. Nothing where no run has kept scores.
     """
     if not any(run.scores for run in runs):
-        return None
+        return []
     ours = [found for run in runs for found in numbers_of(run)]
     rows = [(row, _beside(row, ours)) for row in published()]
     used = {id(found) for _, found in rows if found}
-    lines: list[tuple[Published | None, Ours | None]] = list(rows)
-    lines += [(None, found) for found in ours if id(found) not in used]
-    return Sheet("protocols", list(_HEADER), [_row(*line) for line in lines], _text(lines, runs[0]))
+    return [*rows, *((None, found) for found in ours if id(found) not in used)]
 
 
 def numbers_of(run: Run) -> Iterator[Ours]:
