@@ -1,6 +1,8 @@
 # Sourced by the other scripts: makes the virtual environment .venv once, with pinned versions,
 # and leaves its programs on PATH. CAM_REPRO_VENV names another place for it.
 set -euo pipefail
+# Without compiled files each of the tests' processes would compile torch anew, for seconds.
+unset PYTHONDONTWRITEBYTECODE
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv="${CAM_REPRO_VENV:-$PWD/.venv}"
