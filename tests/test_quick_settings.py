@@ -1,13 +1,17 @@
 """Settings that the tests compose quicker are those that Hydra composes."""
 
+import copy
+from dataclasses import dataclass
+
 import hydra
 import pytest
 import quick_settings
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.errors import ConfigCompositionException
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ReadonlyConfigError
 
 from cam_repro.config import config_dir
 
@@ -29,6 +33,8 @@ def by_hydra(monkeypatch):
                 "_compose_config_from_defaults_list",
                 quick_settings.composed_by_hydra,
             )
+            patch.setattr(OverridesParser, "parse_rule", quick_settings.parsed_by_hydra)
+            patch.setattr(DictConfig, "__deepcopy__", quick_settings.copied_by_omegaconf)
             return composed(name, *words)
 
     return by_hydra
@@ -81,3 +87,29 @@ def test_files_are_merged_once_for_the_same_choices(monkeypatch):
         assert composed("eval", "model=vgg", f"model.width={width}").model.width == width
     composed("eval", "model=nin")
     assert len(merged) == 2
+
+
+def test_a_copy_is_apart_and_knows_its_parent():
+    whole = OmegaConf.create({"a": {"b": [1, "${c}"], "d": "???"}, "c": 3})
+    OmegaConf.set_readonly(whole.a, True)
+    part = copy.deepcopy(whole.a)
+    assert part == whole.a
+    assert part.b == [1, 3]  # the parent's
+    assert OmegaConf.is_missing(part, "d")
+    with pytest.raises(ReadonlyConfigError):
+        part.b[0] = 2
+    OmegaConf.set_readonly(part, False)
+    part.b[0] = 2
+    assert whole.a.b[0] == 1
+
+    @dataclass
+    class Local:
+        x: int = 1
+
+    assert copy.deepcopy(OmegaConf.structured(Local)) == {"x": 1}  # pickle cannot
+
+
+def test_what_cannot_be_parsed_is_said_each_time():
+    for _ in range(2):
+        with pytest.raises(OverrideParseException, match="no viable alternative at input"):
+            composed("eval", "a=[")

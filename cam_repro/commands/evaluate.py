@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from omegaconf import DictConfig, OmegaConf
 
 from cam_repro.boxes.build import build_rules
@@ -365,6 +366,7 @@ def _score(
     write_predictions(folder, found.predictions, manifest, images.classes, missing)
     # The predictions are on disk, and scoring reads them from there: free them here.
     found.predictions = to_arrow([], list(this_pass.rules))
+    pa.default_memory_pool().release_unused()
     _say_speed(model_config["row"], found, n_images)
     predictions = read_predictions(folder, manifest)
     _warn_of_other_sizes(images, predictions)

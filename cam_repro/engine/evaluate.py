@@ -253,7 +253,13 @@ class RowsOnDisk:
         tables, batches = [self.none], iter(pa.ipc.open_stream(self._file))
         while some := list(itertools.islice(batches, TABLES_AT_A_TIME)):
             tables.append(pa.Table.from_batches(some).combine_chunks())
-        return pa.concat_tables(tables)
+        table = pa.concat_tables(tables)
+        del tables
+        columns = {}
+        for name in table.column_names:
+            columns[name] = table[name].combine_chunks()
+            table = table.drop_columns(name)  # and its memory
+        return pa.table(columns, self.none.schema)
 
 
 class Explained(NamedTuple):

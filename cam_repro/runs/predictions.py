@@ -56,6 +56,9 @@ PARQUET = "predictions.parquet"
 SCORES = "scores.json"
 MAPS = "maps"
 
+ROWS_AT_A_TIME = 8192
+"""How many rows are encoded together when they are written; this limits memory."""
+
 
 @dataclass
 class RuleTable:
@@ -206,7 +209,7 @@ def write_predictions(
     memory = pa.default_memory_pool()  # it keeps what is freed: some times the size of the rows
     memory.release_unused()
     with atomic_path(folder / PARQUET) as path:
-        pq.write_table(predictions, path)
+        pq.write_table(predictions, path, row_group_size=ROWS_AT_A_TIME)
     memory.release_unused()
     if manifest.classifies:
         every = sorted([*ids, *missing])
@@ -277,7 +280,7 @@ def read_predictions(folder: Path | str, manifest: EvalManifest | None = None) -
     try:
         # pq.read_table would import pyarrow.dataset, and to_numpy() pandas: 0.3 s in all.
         with pq.ParquetFile(path) as file:
-            read = _from_arrow(file.read(), manifest)
+            read = _from_columns(_Columns(file), manifest)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {again}") from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -322,7 +325,21 @@ def _assert_sound(predictions: Sequence[Prediction], names: Sequence[str]) -> No
                 assert 0 <= y0 <= y1 < prediction.height, f"{prediction.id}: box outside the image"
 
 
-def _from_arrow(table: pa.Table, manifest: EvalManifest) -> Predictions:
+class _Columns:
+    """Read columns of a Parquet file when asked for, to save memory: a KeyError if one is missing.
+
+    column_names: those that there are.
+    """
+
+    def __init__(self, file: pq.ParquetFile) -> None:
+        self._file = file
+        self.column_names: list[str] = file.schema_arrow.names
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return self._file.read(columns=[name])[name]
+
+
+def _from_columns(table: _Columns, manifest: EvalManifest) -> Predictions:
     rules = {}
     for name in manifest.rules:
         classes_N5 = _padded(table, f"{name}/classes", MAX_GUESSES, PAD)
@@ -358,14 +375,14 @@ def _all_known(column: pa.ChunkedArray) -> bool:
     return len(column) > 0 and not column.null_count
 
 
-def _map_crc32(table: pa.Table) -> np.ndarray | None:
+def _map_crc32(table: _Columns) -> np.ndarray | None:
     """Read the column ``map_crc32`` as uint32 (N,); None where it is not there or has a null."""
     if "map_crc32" not in table.column_names or not _all_known(table["map_crc32"]):
         return None
     return np.from_dlpack(table["map_crc32"].combine_chunks())
 
 
-def _label_sets(table: pa.Table) -> LabelSets | None:
+def _label_sets(table: _Columns) -> LabelSets | None:
     """Read the column ``label_set``; None where it is not there or has a null."""
     if "label_set" not in table.column_names or not _all_known(table["label_set"]):
         return None
@@ -373,7 +390,7 @@ def _label_sets(table: pa.Table) -> LabelSets | None:
     return LabelSets(values, np.cumsum([0, *lengths_N.tolist()]))
 
 
-def _right_at(table: pa.Table) -> np.ndarray | None:
+def _right_at(table: _Columns) -> np.ndarray | None:
     """Read the column ``right_at`` as bool (N, 100); None where it has a null or is not there."""
     if "right_at" not in table.column_names or not _all_known(table["right_at"]):
         return None
@@ -383,14 +400,14 @@ def _right_at(table: pa.Table) -> np.ndarray | None:
     return right_N100
 
 
-def _ragged(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _ragged(table: pa.Table | _Columns, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Give all values of a list column, one after another, and each list's length (null: 0)."""
     column = table[name].combine_chunks()
     values = np.from_dlpack(pc.list_flatten(column))
     return values, np.diff(np.from_dlpack(column.offsets)).astype(np.int64)
 
 
-def _padded(table: pa.Table, name: str, width: int, fill: int) -> np.ndarray:
+def _padded(table: _Columns, name: str, width: int, fill: int) -> np.ndarray:
     """Give a list column as an array (N, width), short lists filled up with ``fill``."""
     values, lengths_N = _ragged(table, name)
     if lengths_N.max(initial=0) > width:

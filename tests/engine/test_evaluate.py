@@ -512,4 +512,4 @@ def test_rows_on_disk_come_back_as_one_table_in_order(n):
     found = rows.table()
     assert found["id"].to_pylist() == [sign * number for number in range(n) for sign in (1, -1)]
     assert found.schema == rows.none.schema
-    assert found["id"].num_chunks <= 1 + -(-n // TABLES_AT_A_TIME)  # small ones are put together
+    assert found["id"].num_chunks <= 1
