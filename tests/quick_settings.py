@@ -23,7 +23,7 @@ listed_by_hydra = config_loader_impl.create_defaults_list
 parsed_by_hydra = OverridesParser.parse_rule
 copied_by_omegaconf = DictConfig.__deepcopy__
 
-_OURS = {str(config_dir()), "hydra.conf", ""}
+_OURS = {str(config_dir()), "hydra.conf", "cam_repro.cli", ""}  # without groups: the package
 _lists, _merged, _words = {}, {}, {}
 
 
