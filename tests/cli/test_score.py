@@ -424,10 +424,15 @@ def test_of_several_runs_those_that_cannot_be_scored_are_named(score, command, m
 
 def test_a_run_is_read_once(score, make_run, monkeypatch):
     folder = make_run("nin", n=4)
-    read, files = pq.ParquetFile.read, []
-    monkeypatch.setattr(pq.ParquetFile, "read", lambda file: files.append(file) or read(file))
+    start, files = pq.ParquetFile.__init__, []
+
+    def opened(self, path, *more, **options):
+        files.append(Path(path).name)
+        start(self, path, *more, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "__init__", opened)
     score(f"submission={folder}")
-    assert len(files) == 1
+    assert files == ["predictions.parquet"]
 
 
 # --- mistakes
