@@ -63,6 +63,7 @@ def arguments() -> argparse.Namespace:
     words = "default: fp32, bf16 (quick: fp32); int8 with --check alone"
     add("--precisions", nargs="+", choices=("fp32", "bf16", INT8), help=words)
     add("--no-compile", action="store_true", help="leave out torch.compile")
+    add("--no-rivals", action="store_true", help="leave other programs out of the evaluation")
     add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="cam-eval's: model.width=0.5")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--quick", action="store_true", help="to try it: few images and rounds, ResNet-18, fp32")
@@ -99,6 +100,7 @@ def bench_of(args: argparse.Namespace, folder: Path) -> Bench:
         workers=Compute(device).loader_workers(args.workers),
         modes=tuple(modes),
         usual=usual,
+        rivals=not args.no_rivals,
         overrides=tuple(args.set),
         weights=args.weights,
         boxed=4 if quick else 16,

@@ -46,7 +46,8 @@ class Bench:
     source: the whole data set. n_images: how many of its images are used. usual: the one of
     ``modes`` that cam-eval chooses by default, or the first if that is not among them. train_steps:
     training steps that count in a round, after ``train_skip`` steps that do not. boxed: images for
-    timing box rules. scored: images for timing cam-score. folder: a temporary one.
+    timing box rules. scored: images for timing cam-score. rivals: whether other programs are
+    measured too. folder: a temporary one.
     """
 
     source: ImageSet
@@ -60,6 +61,7 @@ class Bench:
     workers: int
     modes: tuple[Mode, ...]
     usual: Mode
+    rivals: bool
     overrides: tuple[str, ...]
     weights: str | None
     boxed: int

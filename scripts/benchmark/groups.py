@@ -38,7 +38,9 @@ def evaluation(bench: Bench, network: Network, report: Report) -> None:
     ]
     ten = own(f"{usual}, ten crops", usual, few, ten_crops=True)
     packed = own(f"{usual}, packed at 256", usual, ours.packed(bench, 256))
-    others, missing = rivals.variants(bench, network), rivals.missing()
+    others, missing = [], {}
+    if bench.rivals:
+        others, missing = rivals.variants(bench, network), rivals.missing()
 
     with contextlib.ExitStack() as compiled:
         bare = {
@@ -64,6 +66,8 @@ def evaluation(bench: Bench, network: Network, report: Report) -> None:
     notes += compilation(time_of[v.name] for mode, v in by_mode.items() if mode.compile)
     title = f"evaluation, from {len(images)} files to boxes and their IoU"
     report.add("evaluation", network.name, title, rows, notes)
+    if not bench.rivals:
+        return
 
     torch_cams = [other for other in others if other.name.startswith("torch-cam")]
     reference = min(torch_cams, key=lambda other: time_of[other.name].ms, default=None)
