@@ -210,11 +210,17 @@ def import_class(kind: type, group: str, target: object) -> Any:
 
 
 def construct(target: type[Built], group: str, arguments: Mapping[str, Any]) -> Built:
-    """Make an object of a choice's class; raises UserError where the constructor needs more."""
+    """Make an object of a choice's class.
+
+    arguments: those of the YAML, which are known to fit, and those that the program adds.
+    Raises UserError where the constructor needs others, or does not take them.
+    """
     try:
         inspect.signature(target).bind(**arguments)
     except TypeError as error:
-        raise UserError(f"{group}: {target.__name__}: {error}: state it in the YAML") from error
+        is_lacking = str(error).startswith("missing")
+        remedy = "state it in the YAML" if is_lacking else "its __init__ must take it"
+        raise UserError(f"{group}: {target.__name__}: {error}: {remedy}") from error
     return target(**arguments)
 
 

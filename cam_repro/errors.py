@@ -13,7 +13,8 @@ class UserError(ValueError):
     """Report bad input: a missing folder, a corrupt file, an impossible setting.
 
     The message is one line that names the thing and the remedy. Commands print it and exit with
-    status 1, without a traceback. Any other exception is a bug and keeps its traceback.
+    status 1, without a traceback. Any other exception is a bug and keeps its traceback, unless it
+    comes from the user's own code.
     """
 
 

@@ -198,7 +198,9 @@ def test_scale_measures_whole_processes(tiny_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(scale, "PHOTOGRAPHS", 6)
     images = load_image_set(tiny_tree, "val")
     bench = SimpleNamespace(images=images, folder=tmp_path, device="cpu", workers=0)
-    scale.measure(bench, tmp_path / "scale.csv", quick=True)
+    results = importlib.import_module("report").Results(tmp_path / "scale.csv", {"git": "none"})
+    scale.measure(bench, results, quick=True)
+    assert json.loads((tmp_path / "scale.json").read_text()) == {"git": "none"}
     with (tmp_path / "scale.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     kinds = [[row[key] for key in ("images", "classes", "rules", "processes")] for row in rows]

@@ -292,9 +292,9 @@ def command(
     data/demo.yaml). If not, such a key is a plain setting: ``cam-tables data=NAME`` takes any name.
 
     A mistake of the user, found by us (``UserError``) or by Hydra or OmegaConf, is printed in one
-    line, and the command exits with status 1. HYDRA_FULL_ERROR=1 shows the traceback instead. Any
-    other exception is a defect and always shows its traceback. With ``-m`` all jobs of a sweep are
-    run, even if some fail.
+    line, and the command exits with status 1. HYDRA_FULL_ERROR=1 shows the traceback instead. So is
+    any exception of the user's own code; another one is a defect and always shows its traceback.
+    With ``-m`` all jobs of a sweep are run, even if some fail.
     """
 
     def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:

@@ -82,7 +82,9 @@ def one_line(error: BaseException, known: Known | None = None) -> str | None:
         if error.filename is not None:
             return f"{error.filename}: {error.strerror}"
         full = FULL.get(error.errno or 0)
-        return None if full is None else f"{full}: free some space and run the command again"
+        if full is not None:
+            return f"{full}: free some space and run the command again"
+        return _of_own_code(error)
     elif type(error).__module__.startswith("submitit") and "with trace:" not in message:
         # A job was killed or could not be submitted; after two lines comes all that it printed.
         message = " ".join(message.splitlines()[:2])
@@ -93,10 +95,7 @@ def one_line(error: BaseException, known: Known | None = None) -> str | None:
     elif message.startswith("Only one of --run"):
         message = "of the flags -m, --cfg, --info and -sc only one can be given"
     elif not isinstance(error, UserError):
-        of_own = _of_own_code(error)
-        if of_own is None:
-            return None
-        message = of_own
+        return _of_own_code(error)
     return " ".join(message.split())
 
 
@@ -113,20 +112,32 @@ def _of_own_code(error: BaseException) -> str | None:
     if in_worker:
         name = in_worker[1]
         places += re.findall(r'File "(.+)", line (\d+), in (\S+)', message)
-        message = message.rpartition(f"{name}: ")[2]
+        ends = re.findall(
+            rf"^(?:[\w.]+\.)?{name}(?:: (.*?))?\s*\Z", message, re.MULTILINE | re.DOTALL
+        )
+        message = ends[-1] if ends else ""
     for file, line, function in reversed(places):
         if _is_own(Path(file)):
+            said = " ".join(f"{name}: {message}".split()).removesuffix(":")
             where = f"{file}, line {line}, in {function}"
-            return f"{where}: {name}: {message} ({TRACEBACK_VARIABLE}=1 shows more)"
+            return f"{where}: {said} ({TRACEBACK_VARIABLE}=1 shows more)"
     return None
 
 
 def _is_own(file: Path) -> bool:
-    """Tell whether a file of Python code is neither this package's nor an installed one's."""
+    """Tell whether a file of Python code is neither this package's nor an installed one's.
+
+    Nor is it one of those that torch.compile writes.
+    """
     installed = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
     folders = [PACKAGE, *map(Path, installed)]
-    # What Debian packages install lies in none of these folders.
-    is_installed = {"site-packages", "dist-packages"}.intersection(file.parts)
+    compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    folders += [Path(compiled)] if compiled else []
+    # What Debian's packages install lies in none of these folders.
+    is_installed = any(
+        part in ("site-packages", "dist-packages") or part.startswith("torchinductor_")
+        for part in file.parts
+    )
     return (
         file.is_file()
         and not is_installed

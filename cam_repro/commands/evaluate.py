@@ -49,7 +49,7 @@ from cam_repro.models.weights import load_weights
 from cam_repro.quality.build import build_measures
 from cam_repro.runs.answers import write_answers
 from cam_repro.runs.cues import open_cues
-from cam_repro.runs.examples import write_examples
+from cam_repro.runs.examples import read_examples, write_examples
 from cam_repro.runs.folders import (
     CUES,
     DEFAULT_VARIANT,
@@ -384,6 +384,7 @@ def _score(
         examples = make_examples(this_pass, images, predictions, chosen, compute, found.maps)
         write_examples(folder, examples)
         rule = manifest.rules[0]
+        examples = read_examples(folder)  # as figures of the run will show them
         shown = ShownRun(folder, manifest, rule, show_examples(examples, predictions, rule))
         del predictions  # and its memory, before Matplotlib takes some
         from cam_repro.figures import contact_sheet  # slow: imports Matplotlib

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cam_repro.engine.saved_maps import score_maps
-from cam_repro.errors import one_of
+from cam_repro.errors import UserError, one_of
 from cam_repro.figures import style
 from cam_repro.figures.base import RunFigure, Wanted, check_same_images
 from cam_repro.metrics.protocol import Curves
@@ -51,8 +52,12 @@ class ThresholdCurve(RunFigure):
         runs = {folder: read_predictions(folder) for folder in wanted.folders}
         manifests = {folder: run.manifest for folder, run in runs.items()}
         check_same_images(manifests)
+        (first_folder, first_run), *others = runs.items()
+        for folder, run in others:
+            if run.ids != first_run.ids:  # some could not be read
+                raise UserError(f"{folder} and {first_folder} did not score the same images")
         curves = [self._curves_of(folder, run) for folder, run in runs.items()]
-        first, n_images = next(iter(manifests.values())), len(next(iter(runs.values())))
+        first, n_images = first_run.manifest, len(first_run)
         if len(runs) == 1:
             return draw_threshold_curve(
                 curves[0], f"{first.title} ({n_images:,} images)", self.error
@@ -96,27 +101,28 @@ def draw_threshold_curves(curves: Mapping[str, Curves], error: str, title: str) 
     """
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     (axes,) = style.plot_axes(figure)
-    for number, (label, of_run) in enumerate(curves.items()):
+    lines = [
         _draw_curve(axes, of_run, error, style.of_runs(number, label))
+        for number, (label, of_run) in enumerate(curves.items())
+    ]
     _describe(axes, f"{style.ERRORS[error].label} localization error, %", title)
     # Below, as labels of runs may be as long as their folders.
-    handles, labels = axes.get_legend_handles_labels()
-    broken = [textwrap.fill(label, LEGEND_WIDTH) for label in labels]
-    legend = figure.legend(handles, broken, loc="outside lower left", fontsize=style.SMALL_SIZE)
+    broken = [textwrap.fill(str(line.get_label()), LEGEND_WIDTH) for line in lines]
+    legend = figure.legend(lines, broken, loc="outside lower left", fontsize=style.SMALL_SIZE)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    lines = sum(label.count("\n") + 1 for label in broken)
-    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * lines)
+    n_lines = sum(label.count("\n") + 1 for label in broken)
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * n_lines)
     return figure
 
 
-def _draw_curve(axes: Axes, curves: Curves, error: str, look: style.Look) -> None:
-    """Draw an error over the threshold, with a mark at its lowest."""
+def _draw_curve(axes: Axes, curves: Curves, error: str, look: style.Look) -> Line2D:
+    """Draw an error over the threshold, with a mark at its lowest; give the mark for a legend."""
     best = curves.best[error]
     axes.plot(
         *(100 * curves.thresholds_T, curves.errors[error], look.dashes), color=look.colour, lw=1.5
     )
-    axes.plot(
+    (mark,) = axes.plot(
         100 * best["threshold"],
         best["error"],
         color=look.colour,
@@ -124,6 +130,7 @@ def _draw_curve(axes: Axes, curves: Curves, error: str, look: style.Look) -> Non
         ms=5,
         label=f"{look.label}: oracle {best['error']:.1f} % at {100 * best['threshold']:.3g} %",
     )
+    return mark
 
 
 def _describe(axes: Axes, error: str, title: str) -> None:

@@ -101,8 +101,10 @@ def check_promises(network: CamNetwork, input_size: int) -> None:
         try:
             fault = _fault(network, input_size)
         except RuntimeError as error:  # parts that do not fit together
-            said = " ".join(str(error).split())
-            fault = f"it fails on an image of {input_size}x{input_size} pixels ({said})"
+            size, said = f"{input_size}x{input_size}", " ".join(str(error).split())
+            raise UserError(
+                f"{type(network).__name__}: it fails on an image of {size} pixels ({said})"
+            ) from error
     if fault is not None:
         raise UserError(f"{type(network).__name__}: {fault} (docs/extending.md)")
 

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.colors import to_hex
 
 from cam_repro.figures import style
-from cam_repro.figures.pictures import WHOLE_LINE
+from cam_repro.figures.pictures import WHOLE_LINE, say_probability
 from cam_repro.metrics.intervals import Number
 from cam_repro.progress import duration
 from cam_repro.report.build import Report
@@ -32,6 +32,7 @@ def render(report: Report, provenance: Provenance) -> str:
     )
     environment.filters |= {
         "ends": ends,
+        "probability": say_probability,
         "signed": signed,
         "difference": difference,
         "duration": duration,

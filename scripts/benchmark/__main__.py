@@ -18,7 +18,9 @@ import groups
 import scale
 import torch
 from common import INT8, Bench, Mode, Network
-from report import Report, about, default_path, say
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from report import Report, Results, about, default_path, say
 from tqdm import tqdm
 
 from cam_repro.cli.messages import fail, one_line
@@ -27,7 +29,6 @@ from cam_repro.data.ilsvrc.image_set import load_image_set
 from cam_repro.engine.compute import Compute
 from cam_repro.engine.hardware import pick_device, pick_precision
 from cam_repro.errors import UserError
-from cam_repro.files import write_json
 
 OF_NETWORKS = {
     "evaluation": groups.evaluation,
@@ -63,7 +64,7 @@ def arguments() -> argparse.Namespace:
     words = "default: fp32, bf16 (quick: fp32); int8 with --check alone"
     add("--precisions", nargs="+", choices=("fp32", "bf16", INT8), help=words)
     add("--no-compile", action="store_true", help="leave out torch.compile")
-    add("--no-rivals", action="store_true", help="leave other programs out of the evaluation")
+    add("--no-rivals", action="store_true", help="leave other programs out")
     add("--set", nargs="+", default=(), metavar="KEY=VALUE", help="cam-eval's: model.width=0.5")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--quick", action="store_true", help="to try it: few images and rounds, ResNet-18, fp32")
@@ -123,14 +124,13 @@ def run(args: argparse.Namespace, bench: Bench) -> None:
     built = [bench.network(name) for name in networks]  # first, so that a failure leaves no file
     facts = about(bench, args)
     kind = "check" if args.check else "quick" if args.quick else ""
-    path = args.output or default_path(facts, kind)
+    results = Results(args.output or default_path(facts, kind), facts)
     say(facts)
-    write_json(path.with_suffix(".json"), facts)
     if args.check:
-        check.write(path, [row for network in built for row in check.compare(bench, network)])
+        check.write(results, [row for network in built for row in check.compare(bench, network)])
     else:
-        measure(args, bench, built, Report(path))
-    print(f"\n{path}")
+        measure(args, bench, built, Report(results))
+    print(f"\n{results.path}")
 
 
 def _measure_scale(args: argparse.Namespace, bench: Bench) -> None:
@@ -138,11 +138,10 @@ def _measure_scale(args: argparse.Namespace, bench: Bench) -> None:
     if args.groups != [SCALE]:
         raise UserError(f"--groups {SCALE}: is measured alone")
     facts = about(bench, args)
-    path = args.output or default_path(facts, SCALE)
+    results = Results(args.output or default_path(facts, SCALE), facts)
     say(facts)
-    write_json(path.with_suffix(".json"), facts)
-    scale.measure(bench, path, args.quick)
-    print(f"\n{path}")
+    scale.measure(bench, results, args.quick)
+    print(f"\n{results.path}")
 
 
 def measure(
@@ -180,11 +179,8 @@ def main() -> None:
             # The first turn must compile, not use what an earlier run compiled.
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "inductor")
             run(args, bench_of(args, Path(folder)))
-    except Exception as error:
-        message = one_line(error)
-        if message is None:
-            raise
-        fail(message)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        fail(one_line(error) or str(error))
 
 
 if __name__ == "__main__":

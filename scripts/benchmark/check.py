@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import floors
@@ -19,7 +18,7 @@ import scipy.ndimage
 import torch
 from common import INT8, Bench, Found, Mode, Network, best_iou
 from PIL import Image
-from report import write_csv
+from report import Results
 
 from cam_repro.geometry import paired_iou, whole_image
 from cam_repro.metrics.official import hits, percent, wrong
@@ -132,8 +131,8 @@ def _forward_ms(bench: Bench, network: Network, mode: Mode) -> float:
     return statistics.median(seconds) * 1000 / bench.batch
 
 
-def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Print the rows, at most 100 characters a line, and write the CSV."""
+def write(results: Results, rows: Sequence[dict[str, object]]) -> None:
+    """Print the rows, at most 100 characters a line, and write them."""
     print("\nboxes against the straightforward path; localization errors in percent (points)")
     head = f"{'':<26} {'identical images':>16} {'identical boxes':>18} {'mean IoU':>9}"
     print(f"{head} {'top-1':>14} {'top-5':>14}")
@@ -145,7 +144,7 @@ def write(path: Path, rows: Sequence[dict[str, object]]) -> None:
             f"{row['variant']:<26} {images:>16} {boxes:>18} {row['mean_iou']:>9} "
             f"{top1:>14} {top5:>14}"
         )
-    write_csv(path, COLUMNS, rows)
+    results.write(COLUMNS, rows)
 
 
 def _errors(bench: Bench, found: Found) -> tuple[float, float]:

@@ -203,10 +203,10 @@ def methods(bench: Bench, network: Network, report: Report) -> None:
     )
     lacking = libraries.missing()
     own = list(ours.methods(bench, network, without=("lime",) if "captum" in lacking else ()))
-    theirs = list(rivals.methods(bench, network))
+    theirs = list(rivals.methods(bench, network)) if bench.rivals else []
     time_of = alternate([bare, *own, *theirs], bench.rounds, f"{network.name} methods")
     rows = [Row(v.name, time_of[v.name], time_of[bare.name]) for v in (bare, *own, *theirs)]
-    rows += [Row(name, note="not installed") for name in lacking]
+    rows += [Row(name, note="not installed") for name in lacking if bench.rivals]
     title = f"maps of the {network.n_best} best classes, in fp32; ratio: in forward passes"
     report.add("methods", network.name, title, rows)
 

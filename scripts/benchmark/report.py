@@ -22,7 +22,7 @@ from measure import Timing
 
 from cam_repro.engine.hardware import processor_name
 from cam_repro.engine.processes import cpus
-from cam_repro.files import atomic_path
+from cam_repro.files import atomic_path, write_json
 from cam_repro.runs.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
@@ -126,11 +126,30 @@ class Row:
         ).rstrip()
 
 
-class Report:
-    """Print each group of rows as soon as it is measured, and keep the CSV up to date."""
+@dataclass(frozen=True)
+class Results:
+    """Hold the CSV of results, and how they came about, which is written beside it as JSON.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Nothing is written before there is a result: files of an earlier measurement stay whole.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+
+    def write(self, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
+        """Write both; an interrupted write leaves neither half-written."""
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_json(self.path.with_suffix(".json"), self.facts)
+
+
+class Report:
+    """Print each group of rows as soon as it is measured, and keep the results up to date."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
         self.cells: list[dict[str, object]] = []
 
     def add(
@@ -152,20 +171,12 @@ class Report:
             print_wrapped(note)
         sys.stdout.flush()
         self.cells += [{"group": group, "network": network, **row.cells()} for row in rows]
-        write_csv(self.path, COLUMNS, self.cells)
+        self.results.write(COLUMNS, self.cells)
 
 
 def print_wrapped(text: str) -> None:
     """Print text in lines of at most 100 characters."""
     print(textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False))
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
-    """Write a CSV; an interrupted write leaves no file."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def about(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import ours
 import torch
 from common import Bench
 from hydra import initialize_config_dir
-from report import write_csv
+from report import Results
 from safetensors.torch import save_file
 
 from cam_repro.classes import ilsvrc_classes
@@ -67,8 +67,8 @@ def cases(quick: bool) -> list[Case]:
     return [Case(**{**asdict(case), "images": case.images // 50}) for case in every]
 
 
-def measure(bench: Bench, path: Path, quick: bool) -> None:
-    """Measure all rows, print them, and write the CSV."""
+def measure(bench: Bench, results: Results, quick: bool) -> None:
+    """Measure all rows, print and write them."""
     for number in range(PHOTOGRAPHS):
         photograph, _ = bench.images.read(number)
         photograph.resize(SIZE).save(bench.folder / f"photograph{number}.jpg")
@@ -79,7 +79,7 @@ def measure(bench: Bench, path: Path, quick: bool) -> None:
         row = {**asdict(case), "seconds": f"{seconds:.2f}", "peak_mib": round(peak / 2**20)}
         rows.append(row)
         print(" ".join(f"{row[name]:>9}" for name in COLUMNS), flush=True)
-        write_csv(path, COLUMNS, rows)
+        results.write(COLUMNS, rows)
 
 
 def _run(bench: Bench, case: Case) -> tuple[float, int]:

@@ -148,6 +148,12 @@ def test_the_threshold_curves_of_several_runs(command, run_with_maps, tmp_path):
     assert "demo val (4 images)" in said
 
 
+def test_threshold_curves_of_runs_that_skipped_other_images_are_refused(command, run_with_maps):
+    one, other = run_with_maps("one", 0.25), run_with_maps("two", 0.65, ids="other{:05d}")
+    done = command("figures", "figure=threshold", f"runs=[{one},{other}]")
+    assert done.errors == [f"error: {other} and {one} did not score the same images"]
+
+
 def test_threshold_curves_of_different_images_are_refused(command, run_with_maps):
     one, other = run_with_maps("one", 0.25), run_with_maps("two", 0.65, split="train")
     done = command("figures", "figure=threshold", f"runs=[{one},{other}]")

@@ -233,6 +233,16 @@ class Misfits(PooledNetwork):
         return self.conv(x_NCHW)
 
 
+class Narrow(PooledNetwork):
+    minimum_input = 32
+
+    def __init__(self):
+        pass
+
+    def _extract(self, x_NCHW):
+        return x_NCHW
+
+
 class Wants(BoxRule):
     def __init__(self, size):
         self.size = size
@@ -257,7 +267,7 @@ def own_parts(tiny_run, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "own_parts_module", raising=False)
     for group, names in {
-        "model": ("Forgets", "Misfits", "Lacks"),
+        "model": ("Forgets", "Misfits", "Lacks", "Narrow"),
         "box": ("Divides", "Wants"),
     }.items():
         folder = tmp_path / "mine" / group
@@ -301,12 +311,16 @@ def test_parts_of_ones_own_network_that_do_not_fit_are_one_line(command, own_par
     assert done.status == 1
     (said,) = done.errors
     assert said.startswith("error: Misfits: it fails on an image of 32x32 pixels (")
-    assert said.endswith("shapes cannot be multiplied (1x5 and 4x3)) (docs/extending.md)")
+    assert said.endswith("shapes cannot be multiplied (1x5 and 4x3))")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["train", "model=narrow"],
+            "model: Narrow: got an unexpected keyword argument 'num_classes': its __init__ must",
+        ),
         (["train", "model=lacks"], "model._target_=own_parts_module.Lacks: the class lacks _extr"),
         (
             ["eval", "model=none", "box=wants"],
@@ -329,15 +343,64 @@ def test_an_error_in_ones_own_box_rule_is_one_line(command, own_parts):
     assert done.errors == [f"{place} (HYDRA_FULL_ERROR=1 shows more)"]
 
 
-def test_an_error_in_a_worker_process_names_the_place_in_ones_own_code(tmp_path):
+@pytest.fixture
+def own_and_installed(tmp_path):
+    """A file of one's own and one of an installed package."""
     own, installed = tmp_path / "mine.py", tmp_path / "site-packages" / "theirs.py"
     for file in (own, installed):
         file.parent.mkdir(exist_ok=True)
         file.touch()
+    return own, installed
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (ValueError, "ValueError: a: b", "ValueError: a: b"),
+        (ValueError, "ValueError: no ValueError: x", "ValueError: no ValueError: x"),
+        (ValueError, "ValueError: two\nlines", "ValueError: two lines"),
+        (AssertionError, "AssertionError", "AssertionError"),
+        (OSError, "PIL.OSError: cannot read", "OSError: cannot read"),
+    ],
+)
+def test_an_error_in_a_worker_names_the_place_in_ones_own_code(own_and_installed, kind, text, said):
+    own, installed = own_and_installed
     way = f'  File "{own}", line 3, in read\n  File "{installed}", line 9, in open\n'
-    head = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call"
-    of_worker = ValueError(f"{head} last):\n{way}ValueError: a: b\n")
-    assert one_line(of_worker) == (
-        f"{own}, line 3, in read: ValueError: a: b (HYDRA_FULL_ERROR=1 shows more)"
+    head = (
+        f"Caught {kind.__name__} in DataLoader worker process 0.\nOriginal Traceback (most recent"
     )
-    assert one_line(ValueError(str(of_worker).replace(str(own), "nowhere.py"))) is None
+    of_worker = f"{head} call last):\n{way}{text}\n"
+    place = f"{own}, line 3, in read"
+    assert one_line(kind(of_worker)) == f"{place}: {said} (HYDRA_FULL_ERROR=1 shows more)"
+    assert one_line(kind(of_worker.replace(str(own), "nowhere.py"))) is None
+
+
+def raised_in(file, error):
+    """The error, raised by a function of a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("def fail(error):\n    raise error\n")
+    made = {}
+    exec(compile(file.read_text(), str(file), "exec"), made)
+    try:
+        made["fail"](error)
+    except Exception as raised:
+        raised.__traceback__ = raised.__traceback__.tb_next  # not this file
+        return raised
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_own"),
+    [
+        ("here", True),
+        ("lib/site-packages", False),
+        ("torchinductor_me/ab", False),
+        ("cache", False),
+    ],
+)
+def test_whose_code_failed(tmp_path, monkeypatch, folder, is_own):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    file = tmp_path / folder / "code.py"
+    for error in (TimeoutError("no answer"), RuntimeError("")):
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        place = f"{file}, line 2, in fail: {said} (HYDRA_FULL_ERROR=1 shows more)"
+        assert one_line(raised_in(file, error)) == (place if is_own else None)

@@ -36,7 +36,7 @@ def written(cell):
 
 def names_of(cell):
     """Names of the classes that a printed explanation lists, best first."""
-    return re.findall(r"^ +\d+ +[\d.]+%  (.+?)  ", written(cell), re.M)
+    return re.findall(r"^ +\d+ +<?[\d.]+%  (.+?)  ", written(cell), re.M)
 
 
 def pictures_of(notebook):

@@ -75,14 +75,14 @@ def legend_of(figure):
 
 def test_one_error_of_several_runs():
     """A curve and a mark of each run, by its label; a sixth run differs by its dashes."""
-    of = {}
+    of, names = {}, [f"run {number}" for number in range(5)] + ["_run 5"]
     for number in range(6):
         known = np.linspace(90 - number, 30 - number, 100)
-        of[f"run {number}"] = Curves(THRESHOLDS, {"gt_known": known})
+        of[names[number]] = Curves(THRESHOLDS, {"gt_known": known})
     figure = draw_threshold_curves(of, "gt_known", "set val (9 images)")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        f"run {number}: oracle {30 - number}.0 % at 99 %" for number in range(6)
+        f"{names[number]}: oracle {30 - number}.0 % at 99 %" for number in range(6)
     ]
     (axes,) = figure.axes
     assert axes.get_ylabel() == "GT-known localization error, %"
