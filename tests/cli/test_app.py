@@ -213,7 +213,7 @@ def test_commands_import_torch_by_the_function_for_it(command, monkeypatch, name
 
     monkeypatch.setattr(f"cam_repro.cli.{name}.import_torch", imported)
     (error,) = command(name, *words).errors
-    assert "in imported: Imported: " in error
+    assert "in imported: Imported (" in error
 
 
 def test_what_torch_makes_on_import_is_not_looked_at_again():
