@@ -4,7 +4,7 @@ The YAML files of ``configs/`` are read and merged once in a process for each ch
 a word of a command line is parsed once. What the line sets besides choices is applied by Hydra each
 time, as always. Settings of which a file lies elsewhere (``--config-dir``) are composed by Hydra
 alone, and so are those of real processes. A file of ``configs/`` that changes while the tests run
-is not read again. Settings are copied by pickle, which takes a third of the time.
+is not read again. Settings are copied by pickle, which takes about half of the time.
 """
 
 import pickle

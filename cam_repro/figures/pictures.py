@@ -159,15 +159,16 @@ def name_of(one: Shown, class_index: int) -> str:
 
 def say_probability(probability: float, digits: int = 3) -> str:
     """Write a probability; one that is rounded to 0 without being 0, as ``under 0.001``."""
-    least = 10.0**-digits
     said = f"{probability:.{digits}f}"
-    return f"under {least:.{digits}f}" if probability > 0 == float(said) else said
+    is_lost = probability > 0 and float(said) == 0
+    return f"under {10.0**-digits:.{digits}f}" if is_lost else said
 
 
 def say_percent(probability: float, digits: int = 0) -> str:
     """Write a probability in percent; one that is rounded to 0 without being 0, as ``<1%``."""
     said = f"{probability:.{digits}%}"
-    return f"<{10.0**-digits:.{digits}f}%" if probability > 0 == float(said[:-1]) else said
+    is_lost = probability > 0 and float(said.removesuffix("%")) == 0
+    return f"<{10.0**-digits:.{digits}f}%" if is_lost else said
 
 
 def say_guess(one: Shown) -> list[Line]:
