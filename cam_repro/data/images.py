@@ -82,15 +82,19 @@ def read_upright(source: Path) -> Image.Image:
     """
     if not source.is_file():
         raise UnreadableImage(f"{source}: there is no such file")
-    return _open(source, None, upright)
+    return _open(source, None, _turned)
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Turn an image upright by its EXIF data, if it has any; RGB. Raises UnreadableImage."""
     try:
-        return _to_rgb(ImageOps.exif_transpose(image), image)
+        return _turned(image)
     except OSError as error:  # Pillow decodes late: a file cut short is found out here
         raise UnreadableImage(f"not a readable image ({error})") from None
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    return _to_rgb(ImageOps.exif_transpose(image), image)
 
 
 def is_turned(source: Path) -> bool:

@@ -224,6 +224,17 @@ def test_what_nobody_can_know_the_white_of_is_refused(tmp_path, dtype):
         assert message.endswith("; save it with 8 or 16 bits)")
 
 
+def test_a_file_that_is_cut_short_is_called_unreadable_once(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((64, 64), 90).save(path)
+    path.write_bytes(path.read_bytes()[:1500])
+    for read in (read_image, read_upright):
+        with pytest.raises(UnreadableImage) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: not a readable image (image file is trunc")
+        assert str(caught.value).count("not a readable image") == 1
+
+
 def test_a_palette_with_transparency_keeps_its_colours_without_a_warning(tmp_path, recwarn):
     path = tmp_path / "a.png"
     image = Image.fromarray(halves(0, 1), mode="P")
